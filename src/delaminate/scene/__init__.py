@@ -1,0 +1,1 @@
+"""The shared idea: layers become an image."""

@@ -1,0 +1,326 @@
+"""Dictionary, Placement, Decomposition: which sprite, where, in what colour, in what order.
+
+A decomposition is what every method's `decompose` returns. It is ragged and exact: per image a back-to-front list
+of placements, each a sprite of the dictionary (or a raster of its own) with the transforms that put it on the canvas.
+`composite` paints windows only, so a hundred sprites on a 4K frame need no hundred canvases.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from delaminate.errors import ConfigError, ShapeError
+from delaminate.scene.frame import Frame
+from delaminate.scene.layers import Layers
+from delaminate.scene.transforms import Padding, morphological, spline_grid
+
+NEUTRAL = (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
+OWN_RASTER = -1
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One step from a raster to the next, the last of them the canvas.
+
+    Attributes:
+        kind: "matrix", "thin_plate_spline" or "morphological".
+        parameters: matrix: nine numbers, row by row, homogeneous, where raster pixels *go* in output pixels (the centre
+            of pixel i is i + 0.5). thin_plate_spline: 32 displacements of the sampling map, in [-1, 1] coordinates.
+            morphological: softness and 3 x 3 kernel.
+        size: Height and width of the output in pixels.
+    """
+
+    kind: str
+    parameters: tuple[float, ...]
+    size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        expected = {"matrix": 9, "thin_plate_spline": 32, "morphological": 10}.get(self.kind)
+        if expected is None:
+            raise ConfigError(
+                f"Transform: unknown kind {self.kind!r}; expected matrix, thin_plate_spline or morphological."
+            )
+        if len(self.parameters) != expected:
+            raise ShapeError(
+                f"Transform: {self.kind} has {len(self.parameters)} parameters; expected {expected}."
+            )
+        if not all(math.isfinite(number) for number in self.parameters):
+            raise ShapeError(f"Transform: {self.kind} has parameters that are not finite numbers.")
+
+    @classmethod
+    def shift(cls, left: float, top: float, size: tuple[int, int]) -> "Transform":
+        """Put the raster's corner at (left, top)."""
+        return cls("matrix", (1.0, 0.0, float(left), 0.0, 1.0, float(top), 0.0, 0.0, 1.0), size)
+
+    @classmethod
+    def of_matrix(cls, matrix: np.ndarray | Tensor, size: tuple[int, int]) -> "Transform":
+        return cls("matrix", tuple(float(x) for x in np.asarray(matrix, dtype=np.float64).ravel()), size)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The matrix (3, 3) of kind "matrix", float64."""
+        assert self.kind == "matrix"
+        return np.array(self.parameters, dtype=np.float64).reshape(3, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """One sprite, or a raster of its own, put on the canvas.
+
+    Attributes:
+        entry: Index into the dictionary, or -1.
+        transforms: Steps from the raster to the canvas; the last one's size is the canvas.
+        colour: Gain of red, green, blue, then offset of each; colour becomes clip(gain * x + offset, 0, 1).
+        opacity: Factor on alpha, in [0, 1].
+        track: Identity through a clip, or None.
+        raster: RGBA (4, h, w) in [0, 1] when `entry` is -1.
+    """
+
+    entry: int
+    transforms: tuple[Transform, ...]
+    colour: tuple[float, ...] = NEUTRAL
+    opacity: float = 1.0
+    track: int | None = None
+    raster: Float[Tensor, "4 h w"] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.entry == OWN_RASTER) != (self.raster is not None):
+            raise ShapeError(
+                f"Placement: entry is {self.entry} and raster is {'given' if self.raster is not None else 'None'}; "
+                "expected a raster exactly when entry is -1."
+            )
+        if len(self.colour) != 6:
+            raise ShapeError(f"Placement: colour has {len(self.colour)} numbers; expected gain and offset, 6.")
+        if not self.transforms:
+            raise ShapeError("Placement: no transforms; expected at least one, whose size is the canvas.")
+
+    def then(self, matrix: np.ndarray, size: tuple[int, int]) -> "Placement":
+        """Follow the last transform by a map of the canvas, exactly where it is a matrix."""
+        last = self.transforms[-1]
+        if last.kind == "matrix":
+            moved = (*self.transforms[:-1], Transform.of_matrix(matrix @ last.matrix, size))
+        else:
+            moved = (*self.transforms, Transform.of_matrix(matrix, size))
+        return replace(self, transforms=moved)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A painted part of a canvas: RGB (3, h, w) and alpha (1, h, w) with the corner at (top, left)."""
+
+    rgb: Float[Tensor, "3 h w"]
+    alpha: Float[Tensor, "1 h w"]
+    top: int
+    left: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        height, width = self.alpha.shape[1:]
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+
+@dataclass(frozen=True, eq=False)
+class Dictionary:
+    """The sprites that placements share.
+
+    Attributes:
+        sprites: RGBA in [0, 1], not premultiplied, each (4, h, w) of its own size.
+        backgrounds: Which entries are backgrounds: opaque, continued beyond their border.
+    """
+
+    sprites: tuple[Float[Tensor, "4 h w"], ...]
+    backgrounds: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for index, sprite in enumerate(self.sprites):
+            if sprite.ndim != 3 or sprite.shape[0] != 4:
+                raise ShapeError(f"Dictionary: sprite {index} is {tuple(sprite.shape)}; expected (4, h, w).")
+
+    def __len__(self) -> int:
+        return len(self.sprites)
+
+    def name(self, entry: int) -> str:
+        """Name an entry for files and lists, such as `sprite-03` or `background-0`."""
+        if entry in self.backgrounds:
+            return f"background-{self.backgrounds.index(entry)}"
+        return f"sprite-{entry:02d}"
+
+
+def _bounds(matrix: np.ndarray, source: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Find the rectangle (top, left, bottom, right) of the canvas that a raster can touch."""
+    height, width = source
+    # Bilinear sampling reaches half a pixel beyond the raster's edge.
+    corners = np.array([[-0.5, -0.5, 1], [width + 0.5, -0.5, 1], [-0.5, height + 0.5, 1], [width + 0.5, height + 0.5, 1]])
+    mapped = corners @ matrix.T
+    if (np.sign(mapped[:, 2]) != np.sign(mapped[0, 2])).any() or np.abs(mapped[:, 2]).min() < 1e-8:
+        return 0, 0, *size  # the horizon crosses the raster: look everywhere
+    points = mapped[:, :2] / mapped[:, 2:]
+    (left, top), (right, bottom) = np.floor(points.min(0)), np.ceil(points.max(0))
+    return (
+        int(np.clip(top, 0, size[0])),
+        int(np.clip(left, 0, size[1])),
+        int(np.clip(bottom, 0, size[0])),
+        int(np.clip(right, 0, size[1])),
+    )
+
+
+def _apply_matrix(raster: Tensor, transform: Transform, padding: Padding) -> tuple[Tensor, int, int]:
+    """Move a raster (C, h, w); return the touched window and its corner (top, left)."""
+    matrix, size = transform.matrix, transform.size
+    source = (raster.shape[1], raster.shape[2])
+    left, top = matrix[0, 2], matrix[1, 2]
+    plain = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]])
+    if padding == "zeros" and (matrix == plain).all() and left == round(left) and top == round(top):
+        # A whole-pixel shift is a copy, exact to the bit.
+        x, y = int(left), int(top)
+        first, last = max(y, 0), max(min(y + source[0], size[0]), max(y, 0))
+        begin, end = max(x, 0), max(min(x + source[1], size[1]), max(x, 0))
+        return raster[:, max(first - y, 0) : last - y, max(begin - x, 0) : end - x], first, begin
+    top_, left_, bottom, right = (0, 0, *size) if padding == "border" else _bounds(matrix, source, size)
+    height, width = max(bottom - top_, 0), max(right - left_, 0)
+    if height == 0 or width == 0:
+        return raster.new_zeros(len(raster), 0, 0), min(top_, size[0]), min(left_, size[1])
+    inverse = np.linalg.inv(matrix)
+    columns = torch.arange(left_, right, dtype=torch.float64) + 0.5
+    rows = torch.arange(top_, bottom, dtype=torch.float64) + 0.5
+    y, x = rows[:, None], columns[None, :]
+    z = inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2]
+    z = torch.where(z.abs() > 1e-8, z, 1.0)
+    looked_x = (inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]) / z * (2 / source[1]) - 1
+    looked_y = (inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]) / z * (2 / source[0]) - 1
+    grid = torch.stack([looked_x, looked_y], -1).to(raster.dtype)
+    out = F.grid_sample(raster[None], grid[None], mode="bilinear", padding_mode=padding, align_corners=False)
+    return out[0], top_, left_
+
+
+def paint(dictionary: Dictionary, placement: Placement) -> Window:
+    """Paint one placement: only the window that it can touch (a background covers the canvas)."""
+    background = placement.entry in dictionary.backgrounds
+    raster = placement.raster if placement.raster is not None else dictionary.sprites[placement.entry]
+    padding: Padding = "border" if background else "zeros"
+    top = left = 0
+    for index, transform in enumerate(placement.transforms):
+        if transform.kind == "matrix":
+            raster, top, left = _apply_matrix(raster, transform, padding)
+            if index < len(placement.transforms) - 1:
+                canvas = raster.new_zeros(len(raster), *transform.size)
+                canvas[:, top : top + raster.shape[1], left : left + raster.shape[2]] = raster
+                raster, top, left = canvas, 0, 0
+            continue
+        parameters = torch.tensor([transform.parameters], dtype=raster.dtype)
+        if transform.kind == "morphological":
+            raster = morphological(raster[None], parameters)[0]
+        else:
+            grid = spline_grid(parameters, transform.size)
+            raster = F.grid_sample(raster[None], grid, "bilinear", padding, align_corners=False)[0]
+    gain, offset = torch.tensor(placement.colour, dtype=raster.dtype).view(2, 3, 1, 1)
+    rgb = torch.addcmul(offset, raster[:3], gain).clamp(0, 1)
+    return Window(rgb, raster[3:] * placement.opacity, top, left)
+
+
+@dataclass(frozen=True, eq=False)
+class Decomposition:
+    """What `decompose` finds in a batch of images.
+
+    Attributes:
+        dictionary: The sprites.
+        images: Per image its placements, back to front.
+        size: Height and width of the canvas in pixels.
+        background: The first placement of every image is a background: no object, label 0.
+        frames: How each canvas sits in its original image, or None.
+    """
+
+    dictionary: Dictionary
+    images: tuple[tuple[Placement, ...], ...]
+    size: tuple[int, int]
+    background: bool = False
+    frames: tuple[Frame, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: slice) -> "Decomposition":
+        frames = None if self.frames is None else self.frames[index]
+        return replace(self, images=self.images[index], frames=frames)
+
+    def _canvas(self, channels: int) -> Tensor:
+        dtype = self.dictionary.sprites[0].dtype if len(self.dictionary) else torch.float32
+        return torch.zeros(channels, *self.size, dtype=dtype)
+
+    def composite(self) -> Float[Tensor, "B 3 H W"]:
+        """Paint every image: the reconstruction that the method reports."""
+        pictures = []
+        for placements in self.images:
+            canvas = self._canvas(3)
+            for placement in placements:
+                window = paint(self.dictionary, placement)
+                rows, columns = window.slices
+                behind = canvas[:, rows, columns]
+                canvas[:, rows, columns] = window.alpha * window.rgb + (1 - window.alpha) * behind
+            pictures.append(canvas)
+        return torch.stack(pictures) if pictures else self._canvas(3)[None][:0]
+
+    def layers(self) -> Layers:
+        """Rasterise into a dense stack; images with fewer placements get transparent layers in front."""
+        count = max((len(placements) for placements in self.images), default=0)
+        rgb = self._canvas(3).repeat(len(self), count, 1, 1, 1)
+        alpha = self._canvas(1).repeat(len(self), count, 1, 1, 1)
+        entry = torch.full((len(self), count), OWN_RASTER)
+        for i, placements in enumerate(self.images):
+            for j, placement in enumerate(placements):
+                window = paint(self.dictionary, placement)
+                rows, columns = window.slices
+                rgb[i, j, :, rows, columns] = window.rgb
+                alpha[i, j, :, rows, columns] = window.alpha
+                entry[i, j] = placement.entry
+        return Layers(rgb, alpha, entry=entry, background=self.background)
+
+    def labels(self) -> tuple[Int[Tensor, "B H W"], Int[Tensor, "B H W"]]:
+        """Name the placement, and the dictionary entry + 1, seen most at each pixel; 0 is the background.
+
+        Equal to `segment(layers())`, painting windows only. Own rasters count as entry -1, so class 0.
+        """
+        instances = torch.zeros(len(self), *self.size, dtype=torch.int64)
+        classes = torch.zeros_like(instances)
+        for i, placements in enumerate(self.images):
+            through = self._canvas(1)[0] + 1
+            best = torch.full_like(through, -1.0)
+            for j in reversed(range(len(placements))):
+                window = paint(self.dictionary, placements[j])
+                rows, columns = window.slices
+                alpha = window.alpha[0]
+                seen = alpha * through[rows, columns]
+                wins = seen >= best[rows, columns]
+                is_background = self.background and j == 0
+                best[rows, columns] = torch.where(wins, seen, best[rows, columns])
+                label = 0 if is_background else (j if self.background else j + 1)
+                kind = 0 if is_background else placements[j].entry + 1
+                instances[i, rows, columns] = torch.where(wins, label, instances[i, rows, columns])
+                classes[i, rows, columns] = torch.where(wins, kind, classes[i, rows, columns])
+                through[rows, columns] = through[rows, columns] * (1 - alpha)
+            if not self.background:
+                nothing = through > best
+                instances[i][nothing] = 0
+                classes[i][nothing] = 0
+        return instances, classes
+
+    def at_original(self) -> "tuple[Decomposition, ...]":
+        """Map every image to its original size, one decomposition per image.
+
+        Matrices are mapped exactly, sprites are resampled once, and what a crop left out is background.
+        """
+        if self.frames is None:
+            return tuple(self[i : i + 1] for i in range(len(self)))
+        singles = []
+        for placements, frame in zip(self.images, self.frames, strict=True):
+            if not frame.is_identity:
+                placements = tuple(p.then(frame.to_original, frame.original) for p in placements)
+            whole = (Frame.whole(*frame.original),)
+            singles.append(replace(self, images=(placements,), size=frame.original, frames=whole))
+        return tuple(singles)
