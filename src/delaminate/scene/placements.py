@@ -6,6 +6,7 @@ of placements, each a sprite of the dictionary (or a raster of its own) with the
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -156,7 +157,7 @@ def _bounds(matrix: np.ndarray, source: tuple[int, int], size: tuple[int, int]) 
     """Find the rectangle (top, left, bottom, right) of the canvas that a raster can touch."""
     height, width = source
     # Bilinear sampling reaches half a pixel beyond the raster's edge.
-    corners = np.array([[-0.5, -0.5, 1], [width + 0.5, -0.5, 1], [-0.5, height + 0.5, 1], [width + 0.5, height + 0.5, 1]])
+    corners = np.array([[x, y, 1] for x in (-0.5, width + 0.5) for y in (-0.5, height + 0.5)])
     mapped = corners @ matrix.T
     if (np.sign(mapped[:, 2]) != np.sign(mapped[0, 2])).any() or np.abs(mapped[:, 2]).min() < 1e-8:
         return 0, 0, *size  # the horizon crosses the raster: look everywhere
@@ -178,10 +179,10 @@ def _apply_matrix(raster: Tensor, transform: Transform, padding: Padding) -> tup
     plain = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]])
     if padding == "zeros" and (matrix == plain).all() and left == round(left) and top == round(top):
         # A whole-pixel shift is a copy, exact to the bit.
-        x, y = int(left), int(top)
-        first, last = max(y, 0), max(min(y + source[0], size[0]), max(y, 0))
-        begin, end = max(x, 0), max(min(x + source[1], size[1]), max(x, 0))
-        return raster[:, max(first - y, 0) : last - y, max(begin - x, 0) : end - x], first, begin
+        column, row = int(left), int(top)
+        first, last = max(row, 0), max(min(row + source[0], size[0]), max(row, 0))
+        begin, end = max(column, 0), max(min(column + source[1], size[1]), max(column, 0))
+        return raster[:, first - row : last - row, begin - column : end - column], first, begin
     top_, left_, bottom, right = (0, 0, *size) if padding == "border" else _bounds(matrix, source, size)
     height, width = max(bottom - top_, 0), max(right - left_, 0)
     if height == 0 or width == 0:
@@ -324,3 +325,19 @@ class Decomposition:
             whole = (Frame.whole(*frame.original),)
             singles.append(replace(self, images=(placements,), size=frame.original, frames=whole))
         return tuple(singles)
+
+    def scenes(self, names: Sequence[str] | None = None) -> "list[scenes.Scene]":
+        """Make one editable scene per image, at the original size.
+
+        Args:
+            names: A relative path for each image, such as `a/b.png`; numbered when None.
+
+        Raises:
+            ShapeError: There is not one name for each image.
+            ConfigError: A name is no relative path.
+        """
+        return scenes.scenes_of(self, names)
+
+
+# Scenes are made of placements, and a decomposition makes scenes: the second import has to wait for the classes.
+from delaminate.scene import scenes  # noqa: E402

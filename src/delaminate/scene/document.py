@@ -1,0 +1,439 @@
+"""Scenes on disk: JSON and PNG.
+
+Saving rounds sprites and own rasters to 8 bits and records the largest error that this makes in the composite; loading
+and saving again gives the same bytes.
+
+    FOLDER/summary.json                  the dictionary's entries and the scenes' names
+    FOLDER/dictionary/<entry>.png        one sprite each, shared by all scenes
+    FOLDER/scenes/<name>/scene.json      layers back to front
+    FOLDER/scenes/<name>/layers/*.png    rasters of layers that show no dictionary entry
+
+`docs/scenes.md` describes the format and `docs/scene-schema.json` is its schema. Files that were sent by somebody else
+are read with bounds on every size and number, and no name leads out of the folder.
+"""
+
+import dataclasses
+import io
+import json
+import secrets
+import struct
+import warnings
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from delaminate.errors import ConfigError, DelaminateError, FormatError, OutputError
+from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
+from delaminate.scene.scenes import LAYER_ID, Scene, SceneLayer, check_name, shared_dictionary
+
+SCENE_FORMAT, SUMMARY_FORMAT, VERSION = "delaminate-scene", "delaminate-scenes", 1
+
+# Bounds on what a file may ask for.
+MAX_SIDE = 16_384  # pixels, of a canvas, a sprite or a step between
+MAX_PIXELS = 2**26  # of one picture
+MAX_TOTAL_PIXELS = 2**28  # of all pictures of a folder, 4 GiB in memory
+MAX_LAYERS, MAX_ENTRIES, MAX_SCENES, MAX_TRANSFORMS = 4096, 4096, 100_000, 16
+MAX_FILE_BYTES = 2**28
+MAX_NUMBER = 1e9  # of a transform's parameters and their inverse
+
+
+def to_pixels(raster: Float[torch.Tensor, "C h w"]) -> UInt8[np.ndarray, "h w C"]:
+    """Round values in [0, 1] to 8 bits; what lies outside is clipped."""
+    if not bool(torch.isfinite(raster).all()):
+        raise OutputError("scene: a raster has values that are not finite numbers; it cannot be written.")
+    pixels = (raster.detach().double().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+    return pixels.permute(1, 2, 0).contiguous().numpy()
+
+
+def from_pixels(pixels: UInt8[np.ndarray, "h w C"]) -> Float[torch.Tensor, "C h w"]:
+    """Turn 8-bit pixels into float32 values in [0, 1]."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous().float() / 255
+
+
+def png_bytes(pixels: np.ndarray) -> bytes:
+    """Encode (h, w), (h, w, 3) or (h, w, 4) pixels, uint8, or (h, w) uint16."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+
+
+def json_bytes(document: dict[str, Any]) -> bytes:
+    """Write JSON with one line for each item of a list; floats keep every bit."""
+
+    def text(value: object) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    lines = []
+    for key, value in document.items():
+        rows = ",\n  ".join(text(item) for item in value) if isinstance(value, list) else ""
+        lines.append(f"{text(key)}: [\n  {rows}\n ]" if rows else f"{text(key)}: {text(value)}")
+    return ("{\n " + ",\n ".join(lines) + "\n}\n").encode()
+
+
+# ---- Saving -----------------------------------------------------------------------------------------------------
+
+
+def _rounded(scenes: Sequence[Scene], dictionary: Dictionary) -> Iterable[Scene]:
+    """What will be loaded again: sprites and own rasters with 8 bits."""
+    sprites = tuple(from_pixels(to_pixels(sprite)) for sprite in dictionary.sprites)
+    eight_bits = dataclasses.replace(dictionary, sprites=sprites)
+    for scene in scenes:
+        layers = []
+        for layer in scene.layers:
+            raster = layer.placement.raster
+            if raster is not None:
+                raster = from_pixels(to_pixels(raster))
+            layers.append(dataclasses.replace(layer, placement=dataclasses.replace(layer.placement, raster=raster)))
+        yield dataclasses.replace(scene, layers=tuple(layers), dictionary=eight_bits)
+
+
+def scene_document(scene: Scene) -> dict[str, Any]:
+    """Describe a scene as JSON values; rasters and sprites are named, not included."""
+    layers = []
+    for layer in scene.layers:
+        placement = layer.placement
+        shown = {"entry": scene.dictionary.name(placement.entry)}
+        if placement.entry == OWN_RASTER:
+            shown = {"raster": f"layers/{layer.id}.png"}
+        transforms = [
+            {"kind": step.kind, "parameters": [float(x) for x in step.parameters], "size": list(step.size)}
+            for step in placement.transforms
+        ]
+        colour = [float(number) for number in placement.colour]
+        layers.append(
+            {
+                "id": layer.id,
+                "name": layer.name,
+                **shown,
+                "transforms": transforms,
+                "colour": {"gain": colour[:3], "offset": colour[3:]},
+                "opacity": float(placement.opacity),
+                "visible": layer.visible,
+                "track": placement.track,
+            }
+        )
+    return {
+        "format": SCENE_FORMAT,
+        "version": VERSION,
+        "name": scene.name,
+        "canvas": {"height": scene.size[0], "width": scene.size[1]},
+        "background": scene.background,
+        "rounding_error": scene.rounding_error,
+        "layers": layers,
+    }
+
+
+def _check_places(scenes: Sequence[Scene]) -> None:
+    names = {scene.name for scene in scenes}
+    if len(names) != len(scenes):
+        raise ConfigError(f"save_scenes: {len(scenes)} scenes have {len(names)} names; expected names of their own.")
+    for name in sorted(names):
+        parts = name.split("/")
+        for end in range(1, len(parts)):
+            if "/".join(parts[:end]) in names:
+                raise ConfigError(f"save_scenes: {name!r} lies inside the scene {'/'.join(parts[:end])!r}.")
+
+
+def save_scenes(scenes: Sequence[Scene], folder: str | Path) -> float:
+    """Save scenes and the dictionary that they share. Files of older scenes with other names stay, unlisted.
+
+    Returns:
+        The largest error in any composite that rounding to 8 bits has made.
+
+    Raises:
+        ConfigError: The scenes do not share a dictionary, or two have the same name.
+        OutputError: A file cannot be written.
+    """
+    folder = Path(folder)
+    dictionary = shared_dictionary(scenes)
+    _check_places(scenes)
+    used = [0] * len(dictionary)
+    rows: list[dict[str, Any]] = []
+    for index, sprite in enumerate(dictionary.sprites):
+        write_atomic(folder / "dictionary" / f"{dictionary.name(index)}.png", png_bytes(to_pixels(sprite)))
+    for scene, rounded in zip(scenes, _rounded(scenes, dictionary), strict=True):
+        error = (scene.composite().double() - rounded.composite().double()).abs().max().item() if scene.layers else 0.0
+        error = max(error, scene.rounding_error)
+        place = folder / "scenes" / scene.name
+        for layer in scene.layers:
+            if layer.placement.raster is not None:
+                write_atomic(place / "layers" / f"{layer.id}.png", png_bytes(to_pixels(layer.placement.raster)))
+            else:
+                used[layer.placement.entry] += 1
+        write_atomic(place / "scene.json", json_bytes(scene_document(dataclasses.replace(scene, rounding_error=error))))
+        rows.append({"name": scene.name, "layers": len(scene.layers), "rounding_error": error})
+    entries = [
+        {"id": dictionary.name(index), "background": index in dictionary.backgrounds, "used": count}
+        for index, count in enumerate(used)
+    ]
+    summary = {"format": SUMMARY_FORMAT, "version": VERSION, "dictionary": entries, "scenes": rows}
+    write_atomic(folder / "summary.json", json_bytes(summary))
+    return max((row["rounding_error"] for row in rows), default=0.0)
+
+
+# ---- Loading ----------------------------------------------------------------------------------------------------
+
+
+class _Folder:
+    """Reads a folder that somebody else may have made, and keeps count of its pixels."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.inside = root.resolve()
+        self.pixels_left = MAX_TOTAL_PIXELS
+
+    def read(self, relative: str) -> bytes:
+        path = self.root / relative
+        try:
+            if not path.resolve().is_relative_to(self.inside):
+                raise FormatError(f"{path}: leads out of {self.root}.")
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise FormatError(f"{path}: has {path.stat().st_size} bytes; expected at most {MAX_FILE_BYTES}.")
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            raise FormatError(f"{path}: is missing; the scenes are not complete.") from error
+        except (OSError, RuntimeError, ValueError) as error:
+            raise FormatError(f"{path}: cannot be read ({error}).") from error
+
+    def read_json(self, relative: str, kind: str) -> dict[str, Any]:
+        """Read a versioned JSON object; NaN, infinities and doubled keys are refused."""
+        path = self.root / relative
+        try:
+            value = json.loads(
+                self.read(relative).decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique_pairs
+            )
+        except FormatError:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{path}: is no JSON ({str(error) or 'nested too deeply'}).") from error
+        if not isinstance(value, dict) or value.pop("format", None) != kind:
+            raise FormatError(f'{path}: is no {kind}; expected an object with "format": "{kind}".')
+        version = value.pop("version", None)
+        if version != VERSION or isinstance(version, bool):
+            raise FormatError(f"{path}: has version {version!r:.40}; this release reads version {VERSION}.")
+        return value
+
+    def read_png(self, relative: str) -> Float[torch.Tensor, "4 h w"]:
+        """Read an RGBA picture with 8 bits."""
+        path = self.root / relative
+        data = self.read(relative)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+                    width, height = image.size
+                    if max(width, height) > MAX_SIDE or width * height > min(MAX_PIXELS, self.pixels_left):
+                        raise FormatError(f"{path}: {width} x {height} pixels are more than a folder may hold.")
+                    if image.mode not in ("RGBA", "RGB", "P", "LA", "L", "1"):
+                        raise FormatError(f"{path}: has pixels of kind {image.mode}; expected 8-bit RGBA.")
+                    self.pixels_left -= width * height
+                    return from_pixels(np.asarray(image.convert("RGBA")))
+        except FormatError:
+            raise
+        except (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, Warning) as error:
+            raise FormatError(f"{path}: is no PNG that can be read ({error!s:.120}).") from error
+        except Image.DecompressionBombError as error:
+            raise FormatError(f"{path}: is too large a picture.") from error
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key comes twice")
+    return value
+
+
+def _fields(value: object, where: str, *keys: str) -> list[Any]:
+    """Take exactly these keys from an object, in this order."""
+    if not isinstance(value, dict):
+        raise FormatError(f"{where}: is {value!r:.40}; expected an object with {', '.join(keys)}.")
+    for key in value:
+        if key not in keys:
+            raise FormatError(f"{where}: unknown key {key!r:.60}; expected {', '.join(keys)}.")
+    for key in keys:
+        if key not in value:
+            raise FormatError(f"{where}: has no {key!r}; expected {', '.join(keys)}.")
+    return [value[key] for key in keys]
+
+
+def _number(value: object, where: str, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise FormatError(f"{where}: is {value!r:.40}; expected a number from {low:g} to {high:g}.")
+    return float(value)
+
+
+def _whole(value: object, where: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise FormatError(f"{where}: is {value!r:.40}; expected a whole number from {low} to {high}.")
+    return value
+
+
+def _items(value: object, where: str, low: int, high: int) -> list[Any]:
+    if not isinstance(value, list) or not low <= len(value) <= high:
+        size = f"{len(value)} items" if isinstance(value, list) else f"{value!r:.40}"
+        raise FormatError(f"{where}: has {size}; expected a list of {low} to {high}.")
+    return value
+
+
+def _typed(value: object, where: str, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise FormatError(f"{where}: is {value!r:.40}; expected {kind.__name__}.")
+    return value
+
+
+def _size(value: object, where: str) -> tuple[int, int]:
+    height, width = (_whole(side, where, 1, MAX_SIDE) for side in _items(value, where, 2, 2))
+    if height * width > MAX_PIXELS:
+        raise FormatError(f"{where}: {width} x {height} pixels; expected at most {MAX_PIXELS}.")
+    return height, width
+
+
+def _transform(value: object, where: str) -> Transform:
+    kind, parameters, size = _fields(value, where, "kind", "parameters", "size")
+    numbers = tuple(_number(x, where, -MAX_NUMBER, MAX_NUMBER) for x in _items(parameters, where, 1, 32))
+    transform = Transform(_typed(kind, where, str), numbers, _size(size, where))
+    if transform.kind == "matrix":
+        # A map that flattens the sprite has no inverse to paint with.
+        try:
+            inverse = np.linalg.inv(transform.matrix)
+        except np.linalg.LinAlgError:
+            inverse = np.full((3, 3), np.inf)
+        if not np.abs(inverse).max() <= MAX_NUMBER:
+            raise FormatError(f"{where}: the matrix {numbers} cannot be inverted.")
+    return transform
+
+
+def _layer(value: object, where: str, folder: _Folder, place: str, entries: dict[str, int]) -> SceneLayer:
+    source = "raster" if isinstance(value, dict) and "raster" in value else "entry"
+    layer_id, name, shown, steps, colour, opacity, visible, track = _fields(
+        value, where, "id", "name", source, "transforms", "colour", "opacity", "visible", "track"
+    )
+    layer_id = _typed(layer_id, f"{where}.id", str)
+    if not LAYER_ID.fullmatch(layer_id):
+        raise FormatError(f"{where}.id: {layer_id!r:.80} has other characters than letters, digits, '.', '_', '-'.")
+    raster, entry = None, OWN_RASTER
+    if source == "raster":
+        if shown != f"layers/{layer_id}.png":
+            raise FormatError(f"{where}.raster: is {shown!r:.80}; expected 'layers/{layer_id}.png'.")
+        raster = folder.read_png(f"{place}/{shown}")
+    elif not isinstance(shown, str) or shown not in entries:
+        raise FormatError(f"{where}.entry: {shown!r:.80} is not in the dictionary.")
+    else:
+        entry = entries[shown]
+    gain, offset = _fields(colour, f"{where}.colour", "gain", "offset")
+    colours = [
+        _number(x, f"{where}.colour", -MAX_NUMBER, MAX_NUMBER)
+        for part in (gain, offset)
+        for x in _items(part, f"{where}.colour", 3, 3)
+    ]
+    placement = Placement(
+        entry,
+        tuple(_transform(x, f"{where}.transforms") for x in _items(steps, f"{where}.transforms", 1, MAX_TRANSFORMS)),
+        tuple(colours),
+        _number(opacity, f"{where}.opacity", 0, 1),
+        None if track is None else _whole(track, f"{where}.track", -(2**53), 2**53),
+        raster,
+    )
+    return SceneLayer(layer_id, _typed(name, f"{where}.name", str), placement, _typed(visible, where, bool))
+
+
+def _load_dictionary(folder: _Folder, rows: object, where: str) -> Dictionary:
+    backgrounds: dict[int, int] = {}
+    names = []
+    for index, row in enumerate(_items(rows, where, 0, MAX_ENTRIES)):
+        name, background, used = _fields(row, f"{where}[{index}]", "id", "background", "used")
+        _whole(used, f"{where}[{index}].used", 0, MAX_LAYERS * MAX_SCENES)
+        names.append(_typed(name, f"{where}[{index}].id", str))
+        if _typed(background, f"{where}[{index}].background", bool):
+            number = name.removeprefix("background-")
+            if not (number.isascii() and number.isdigit() and len(number) < 6):
+                raise FormatError(f"{where}[{index}].id: is {name!r:.60}; expected 'background-' and a number.")
+            backgrounds[int(number)] = index
+    order = tuple(backgrounds[number] for number in sorted(backgrounds))
+    plain = Dictionary((), order)
+    for index, name in enumerate(names):
+        if name != plain.name(index):
+            raise FormatError(f"{where}[{index}].id: is {name!r:.60}; expected {plain.name(index)!r}.")
+    return Dictionary(tuple(folder.read_png(f"dictionary/{name}.png") for name in names), order)
+
+
+def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
+    place = f"scenes/{name}"
+    where = str(folder.root / place / "scene.json")
+    value = folder.read_json(f"{place}/scene.json", SCENE_FORMAT)
+    own_name, canvas, background, error, rows = _fields(
+        value, where, "name", "canvas", "background", "rounding_error", "layers"
+    )
+    if own_name != name:
+        raise FormatError(f"{where}: name is {own_name!r:.80}; expected {name!r:.80}, as in summary.json.")
+    height, width = _fields(canvas, f"{where}: canvas", "height", "width")
+    entries = {dictionary.name(index): index for index in range(len(dictionary))}
+    try:
+        layers = tuple(
+            _layer(row, f"{where}: layers[{index}]", folder, place, entries)
+            for index, row in enumerate(_items(rows, f"{where}: layers", 0, MAX_LAYERS))
+        )
+        return Scene(
+            name,
+            _size([height, width], f"{where}: canvas"),
+            layers,
+            dictionary,
+            _typed(background, f"{where}: background", bool),
+            _number(error, f"{where}: rounding_error", 0, 1),
+        )
+    except FormatError:
+        raise
+    except DelaminateError as problem:
+        raise FormatError(f"{where}: {problem}") from problem
+
+
+def load_scenes(folder: str | Path) -> list[Scene]:
+    """Load the scenes that `folder/summary.json` lists; they share one dictionary.
+
+    Raises:
+        FormatError: A file is missing, too large or not what it claims to be.
+    """
+    reader = _Folder(Path(folder))
+    where = str(reader.root / "summary.json")
+    rows, scenes = _fields(reader.read_json("summary.json", SUMMARY_FORMAT), where, "dictionary", "scenes")
+    dictionary = _load_dictionary(reader, rows, f"{where}: dictionary")
+    names = []
+    for index, row in enumerate(_items(scenes, f"{where}: scenes", 0, MAX_SCENES)):
+        name, _, _ = _fields(row, f"{where}: scenes[{index}]", "name", "layers", "rounding_error")
+        try:
+            check_name(_typed(name, f"{where}: scenes[{index}].name", str))
+        except ConfigError as error:
+            raise FormatError(f"{where}: {error}") from error
+        names.append(name)
+    if len(set(names)) != len(names):
+        raise FormatError(f"{where}: two scenes have the same name.")
+    return [_load_scene(reader, name, dictionary) for name in names]

@@ -1,0 +1,269 @@
+"""Scene: one image as named layers that a person can edit.
+
+A scene is what save, export and the studio work on. It is exact in memory: nothing is painted or rounded until somebody
+asks for the composite or saves. Editing returns a new scene, so that undo is keeping the old one.
+"""
+
+import dataclasses
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from delaminate.errors import ConfigError, ShapeError
+from delaminate.scene.frame import Frame
+from delaminate.scene.placements import OWN_RASTER, Decomposition, Dictionary, Placement, Transform
+
+LAYER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, eq=False)
+class SceneLayer:
+    """One layer of a scene.
+
+    Attributes:
+        id: Stable name in files and commands: letters, digits, `.`, `_` and `-`.
+        name: What people read; free text of one line.
+        placement: Sprite or own raster, transforms, colour, opacity and track.
+        visible: False leaves the layer out of the composite.
+    """
+
+    id: str
+    name: str
+    placement: Placement
+    visible: bool = True
+
+    def __post_init__(self) -> None:
+        where = f"layer {self.id!r}"
+        if not LAYER_ID.fullmatch(self.id):
+            raise ConfigError(f"{where}: expected an id of 1 to 64 letters, digits, '.', '_' or '-'.")
+        if not is_plain_text(self.name, 256):
+            raise ConfigError(f"{where}: the name {self.name!r:.80} is no single line of 1 to 256 characters.")
+        placement = self.placement
+        if not all(math.isfinite(number) for number in placement.colour):
+            raise ConfigError(f"{where}: colour is {placement.colour}; expected finite numbers.")
+        if not 0 <= placement.opacity <= 1:
+            raise ConfigError(f"{where}: opacity is {placement.opacity}; expected 0 to 1.")
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One image as layers that a person can edit. Editing returns a new scene.
+
+    Attributes:
+        name: The image's name: a relative path with `/`.
+        size: Height and width of the canvas in pixels.
+        layers: Back to front.
+        dictionary: The sprites, shared with the other scenes of a decomposition.
+        background: Layer 0 is a background: no object, and it stays at the back.
+        rounding_error: The largest error in the composite that saving has made so far.
+    """
+
+    name: str
+    size: tuple[int, int]
+    layers: tuple[SceneLayer, ...]
+    dictionary: Dictionary
+    background: bool = False
+    rounding_error: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if len({layer.id.casefold() for layer in self.layers}) != len(self.layers):
+            raise ConfigError(f"scene {self.name!r}: two layers have the same id; expected ids of their own.")
+        for layer in self.layers:
+            if layer.placement.transforms[-1].size != self.size:
+                raise ShapeError(
+                    f"scene {self.name!r}: layer {layer.id!r} ends on a canvas of "
+                    f"{layer.placement.transforms[-1].size}; expected {self.size}."
+                )
+            if not OWN_RASTER <= layer.placement.entry < len(self.dictionary):
+                raise ConfigError(
+                    f"scene {self.name!r}: layer {layer.id!r} shows entry {layer.placement.entry} of a dictionary "
+                    f"of {len(self.dictionary)}."
+                )
+
+    def layer(self, layer_id: str) -> SceneLayer:
+        """Find a layer by its id.
+
+        Raises:
+            ConfigError: There is no such layer.
+        """
+        for layer in self.layers:
+            if layer.id == layer_id:
+                return layer
+        known = ", ".join(layer.id for layer in self.layers[:12])
+        raise ConfigError(f"scene {self.name!r}: no layer {layer_id!r}; the layers are {known}.")
+
+    def decomposition(self) -> Decomposition:
+        """Go back to a decomposition of one image; hidden layers are left out."""
+        shown = tuple(layer.placement for layer in self.layers if layer.visible)
+        background = self.background and bool(self.layers) and self.layers[0].visible
+        return Decomposition(self.dictionary, (shown,), self.size, background, (Frame.whole(*self.size),))
+
+    def composite(self) -> Float[Tensor, "3 H W"]:
+        """Flatten the visible layers; bit for bit the decomposition's composite when nothing was edited."""
+        return self.decomposition().composite()[0]
+
+    def _with(self, layer_id: str, change: Callable[[Placement], Placement]) -> "Scene":
+        placement = change(self.layer(layer_id).placement)
+        return self._changed(layer_id, placement=placement)
+
+    def _changed(self, layer_id: str, **fields: Any) -> "Scene":
+        old = self.layer(layer_id)
+        new = dataclasses.replace(old, **fields)
+        return dataclasses.replace(self, layers=tuple(new if layer is old else layer for layer in self.layers))
+
+    def move(self, layer_id: str, dx: float, dy: float) -> "Scene":
+        """Move a layer by pixels of the canvas, x to the right and y down."""
+        matrix = np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]], dtype=np.float64)
+        return self._with(layer_id, lambda placement: placement.then(matrix, self.size))
+
+    def hide(self, layer_id: str) -> "Scene":
+        """Leave a layer out of the composite."""
+        return self._changed(layer_id, visible=False)
+
+    def show(self, layer_id: str) -> "Scene":
+        """Take a hidden layer back in."""
+        return self._changed(layer_id, visible=True)
+
+    def fade(self, layer_id: str, opacity: float) -> "Scene":
+        """Set a layer's opacity, a factor on its alpha in [0, 1]."""
+        return self._with(layer_id, lambda placement: dataclasses.replace(placement, opacity=float(opacity)))
+
+    def recolour(self, layer_id: str, gain: Sequence[float], offset: Sequence[float]) -> "Scene":
+        """Set a layer's colour: clip(gain * rgb + offset, 0, 1), three numbers each."""
+        colour = tuple(float(number) for number in (*gain, *offset))
+        return self._with(layer_id, lambda placement: dataclasses.replace(placement, colour=colour))
+
+    def replace(self, layer_id: str, entry: int) -> "Scene":
+        """Show another dictionary entry in a layer; its centre goes where the old one's was.
+
+        Raises:
+            ConfigError: The dictionary has no such entry.
+        """
+        if not 0 <= entry < len(self.dictionary):
+            raise ConfigError(f"replace: entry {entry} of a dictionary of {len(self.dictionary)}.")
+        old = self.layer(layer_id).placement
+        old_size = self._raster(old).shape[1:]
+        return self._recentred(layer_id, old_size, self.dictionary.sprites[entry].shape[1:], entry=entry, raster=None)
+
+    def redraw(self, layer_id: str, raster: Float[Tensor, "4 h w"]) -> "Scene":
+        """Give one layer a raster of its own, RGBA in [0, 1]; other layers keep the dictionary's sprite."""
+        old_size = self._raster(self.layer(layer_id).placement).shape[1:]
+        return self._recentred(layer_id, old_size, raster.shape[1:], entry=OWN_RASTER, raster=raster)
+
+    def _raster(self, placement: Placement) -> Tensor:
+        return self.dictionary.sprites[placement.entry] if placement.raster is None else placement.raster
+
+    def _recentred(self, layer_id: str, old: Sequence[int], new: Sequence[int], **fields: Any) -> "Scene":
+        placement = self.layer(layer_id).placement
+        transforms = placement.transforms
+        if tuple(old) != tuple(new):
+            # The new raster's pixels go to the old one's, centre on centre, before all else.
+            inner = np.eye(3)
+            inner[:2, 2] = (old[1] - new[1]) / 2, (old[0] - new[0]) / 2
+            first = transforms[0]
+            if first.kind == "matrix":
+                transforms = (Transform.of_matrix(first.matrix @ inner, first.size), *transforms[1:])
+            else:
+                transforms = (Transform.of_matrix(inner, (int(old[0]), int(old[1]))), *transforms)
+        return self._with(layer_id, lambda _: dataclasses.replace(placement, transforms=transforms, **fields))
+
+    def reorder(self, layer_id: str, position: int) -> "Scene":
+        """Move a layer to a position, counted from the back; 0 is furthest back.
+
+        Raises:
+            ConfigError: There is no such position, or the background would leave the back.
+        """
+        layer = self.layer(layer_id)
+        count = len(self.layers)
+        if not 0 <= position < count:
+            raise ConfigError(f"reorder: position {position} of {count} layers; expected 0 to {count - 1}.")
+        if self.background and (position == 0) != (layer is self.layers[0]):
+            raise ConfigError(f"reorder: layer {layer_id!r} to position {position}; the background stays at 0.")
+        others = [other for other in self.layers if other is not layer]
+        return dataclasses.replace(self, layers=(*others[:position], layer, *others[position:]))
+
+
+def scenes_of(decomposition: Decomposition, names: Sequence[str] | None = None) -> list[Scene]:
+    """Make one editable scene per image, at the original size.
+
+    Raises:
+        ShapeError: There is not one name for each image.
+        ConfigError: A name is no relative path.
+    """
+    if names is None:
+        names = [f"image-{index:05d}" for index in range(len(decomposition))]
+    if len(names) != len(decomposition):
+        raise ShapeError(f"scenes: {len(names)} names for {len(decomposition)} images; expected one each.")
+    dictionary, background = decomposition.dictionary, decomposition.background
+    scenes = []
+    for name, single in zip(names, decomposition.at_original(), strict=True):
+        layers = []
+        for index, placement in enumerate(single.images[0]):
+            own = f"layer {index}" if placement.entry == OWN_RASTER else dictionary.name(placement.entry)
+            is_background = background and index == 0
+            title = "background" if is_background and placement.entry == OWN_RASTER else own
+            layers.append(SceneLayer("background" if is_background else f"layer-{index:02d}", title, placement))
+        scenes.append(Scene(name, single.size, tuple(layers), dictionary, background))
+    return scenes
+
+
+def with_sprite(scenes: Sequence[Scene], entry: int, sprite: Float[Tensor, "4 h w"]) -> list[Scene]:
+    """Redraw one dictionary entry, RGBA in [0, 1], in every scene that uses it.
+
+    Raises:
+        ConfigError: The scenes do not share a dictionary, or it has no such entry.
+    """
+    dictionary = shared_dictionary(scenes)
+    if not 0 <= entry < len(dictionary):
+        raise ConfigError(f"with_sprite: entry {entry} of a dictionary of {len(dictionary)}.")
+    sprites = (*dictionary.sprites[:entry], sprite, *dictionary.sprites[entry + 1 :])
+    changed = dataclasses.replace(dictionary, sprites=sprites)
+    return [dataclasses.replace(scene, dictionary=changed) for scene in scenes]
+
+
+def shared_dictionary(scenes: Sequence[Scene]) -> Dictionary:
+    """Find the dictionary that all scenes share.
+
+    Raises:
+        ConfigError: They have different ones.
+    """
+    if not scenes:
+        return Dictionary(())
+    first = scenes[0].dictionary
+    for scene in scenes[1:]:
+        other = scene.dictionary
+        same = other is first or (
+            len(other) == len(first)
+            and other.backgrounds == first.backgrounds
+            and all(a is b or torch.equal(a, b) for a, b in zip(first.sprites, other.sprites, strict=True))
+        )
+        if not same:
+            raise ConfigError(f"scenes: {scene.name!r} has another dictionary than {scenes[0].name!r}; expected one.")
+    return first
+
+
+def is_plain_text(text: str, longest: int) -> bool:
+    """Say whether text is one line without control characters, fit for JSON, XML and a list on the screen."""
+    bad = any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in "\ufffe\uffff" for char in text)
+    return 0 < len(text) <= longest and not bad
+
+
+def check_name(name: str) -> None:
+    """Make sure that a scene's name is a relative path that stays in its folder.
+
+    Raises:
+        ConfigError: It is absolute, has `..`, a drive letter, a backslash or a control character, or is too long.
+    """
+    parts = name.split("/")
+    outside = any(part in ("", ".", "..") or len(part.encode("utf-8", "replace")) > 255 for part in parts)
+    if not is_plain_text(name, 1024) or outside or "\\" in name or re.match(r"[A-Za-z]:", name):
+        raise ConfigError(f"scene name {name!r:.120}: expected a relative path such as 'a/b.png', without '..'.")
