@@ -1,0 +1,23 @@
+"""Images in: folders, drawn scenes, benchmarks. Labels stay here and in `metrics`."""
+
+from delaminate.data.benchmarks import load_benchmark, names, open_data
+from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder
+from delaminate.data.labelled import load_labelled_folder, write_folder
+from delaminate.data.reading import fit_image, read_image
+from delaminate.data.synthetic import draw, draw_images
+
+__all__ = [
+    "ImageSet",
+    "LabelledSet",
+    "Labels",
+    "draw",
+    "draw_images",
+    "fit_image",
+    "load_benchmark",
+    "load_folder",
+    "load_labelled_folder",
+    "names",
+    "open_data",
+    "read_image",
+    "write_folder",
+]

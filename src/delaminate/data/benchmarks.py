@@ -1,0 +1,180 @@
+"""Data by name: drawn sets, and real ones found in the folder that DELAMINATE_DATA names."""
+
+import difflib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder, numbered
+from delaminate.data.labelled import load_labelled_folder
+from delaminate.data.reading import Fit
+from delaminate.data.synthetic import DRAWINGS, Split, draw, draw_images
+from delaminate.errors import DataError
+
+DATA_VARIABLE = "DELAMINATE_DATA"
+DEFAULT_COUNT = 1000
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A real set and how its masks are read.
+
+    Attributes:
+        folder: Its name below DELAMINATE_DATA.
+        description: One line for a list of names.
+        masks: `instances`: each value is an object; `foreground`: every value above 0 is the one object;
+            `classes`: the same, and the values are classes; `none`: an .npz archive with image classes.
+        foreground: Mask values that are foreground, where not simply those above 0.
+        ignore: Mask values left out of every figure.
+        num_dev: So many images, the first ones, are the development part.
+    """
+
+    folder: str
+    description: str
+    masks: Literal["instances", "foreground", "classes", "none"] = "foreground"
+    foreground: tuple[int, ...] = ()
+    ignore: tuple[int, ...] = ()
+    num_dev: int = 100
+
+
+BENCHMARKS = {
+    "gtsrb8": Benchmark("gtsrb8_28", "traffic signs of eight classes, 28 x 28", "none"),
+    "weizmann-horse": Benchmark("weizmann_horse", "one horse per photo, 128 x 128", num_dev=30),
+    "ecssd": Benchmark("ecssd", "salient objects in photos, 128 x 128"),
+    "flowers17": Benchmark("flowers17_seg", "flowers, 128 x 128", foreground=(1,), ignore=(0, 5)),
+    "clothing-ccp": Benchmark("clothing_ccp", "one dressed person per photo, 128 x 128", "classes"),
+    "car-sideview": Benchmark("car_sideview", "cars from the side, 128 x 128", "classes"),
+    "butterflies": Benchmark("butterfly_nature", "butterflies, 128 x 128"),
+    "pennfudan": Benchmark("pennfudan", "pedestrians, 128 x 128", "instances"),
+    "nuclei": Benchmark("dsb2018_nuclei", "cell nuclei, 128 x 128", "instances"),
+}
+
+
+def names() -> list[tuple[str, str, str]]:
+    """Every built-in name, what it is, and what it needs (empty: nothing)."""
+    drawn = [(name, drawing.description, "") for name, drawing in DRAWINGS.items()]
+    return drawn + [
+        (name, benchmark.description, f"{DATA_VARIABLE} with {benchmark.folder}/")
+        for name, benchmark in BENCHMARKS.items()
+    ]
+
+
+def open_data(
+    name_or_path: str | Path,
+    count: int | None = None,
+    seed: int = 0,
+    split: Split = "train",
+    size: tuple[int, int] | None = None,
+    fit: Fit = "squash",
+    labels: bool = True,
+    ignore: tuple[int, ...] = (),
+) -> LabelledSet | ImageSet:
+    """Open data by path or built-in name; an existing path comes first.
+
+    Args:
+        name_or_path: A folder with `images/` and `masks/`, any folder of images, one image, or a name
+            from `names()`.
+        count: How many images: drawn (1000 unless given) or, of a folder, the first ones.
+        seed: Which series of a drawn set.
+        split: Which part; a folder has only one. Real benchmarks are trained and scored on all their
+            images, so only `dev` is a part of them.
+        size: Height and width of the canvas in pixels, for folders; None: as they are.
+        fit: How images get onto the canvas, for folders.
+        labels: False: an `ImageSet`, as training needs.
+        ignore: Mask values to be left out of every figure, for folders.
+
+    Raises:
+        DataError: There is neither such a path nor such a name, or the data cannot be used.
+    """
+    path, name = Path(name_or_path), str(name_or_path)
+    if path.exists():
+        if not labels or not ((path / "images").is_dir() and (path / "masks").is_dir()):
+            return load_folder(path / "images" if (path / "images").is_dir() else path, size, fit, count)
+        return load_labelled_folder(path, size, fit, ignore, count)
+    if name in DRAWINGS:
+        paint = draw if labels else draw_images
+        return paint(name, DEFAULT_COUNT if count is None else count, seed, split)
+    if name in BENCHMARKS:
+        found = load_benchmark(name, split=split, size=size, fit=fit)
+        found = found if count is None else found.subset(range(min(count, len(found))))
+        return found if labels else found.images
+    known = [*DRAWINGS, *BENCHMARKS]
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"Did you mean '{close[0]}'?" if close else f"Built-in names: {', '.join(known)}."
+    raise DataError(f"data: there is no folder and no built-in data set '{name}'. {hint}")
+
+
+def load_benchmark(
+    name: str,
+    root: str | Path | None = None,
+    split: Split | Literal["all"] = "all",
+    size: tuple[int, int] | None = None,
+    fit: Fit = "squash",
+) -> LabelledSet:
+    """Load a real set.
+
+    Args:
+        name: A key of `BENCHMARKS`.
+        root: The folder that holds the sets; None: the one that DELAMINATE_DATA names.
+        split: `dev` for the first images only (30 horses, 100 of the others), else the whole set.
+        size, fit: As in `load_folder`; for archives, the stored size is the only one.
+
+    Raises:
+        DataError: The name is unknown, the data are not there or not in the expected layout.
+    """
+    if name not in BENCHMARKS:
+        raise DataError(f"benchmarks: unknown name '{name}'; expected one of {', '.join(BENCHMARKS)}")
+    benchmark = BENCHMARKS[name]
+    folder = data_root(root) / benchmark.folder
+    if not folder.is_dir():
+        raise DataError(f"{name}: found no folder '{folder}'; put the data there or set {DATA_VARIABLE}")
+    if benchmark.masks == "none":
+        found = _load_archive(folder / f"{benchmark.folder}.npz", size)
+    else:
+        found = _with_objects(load_labelled_folder(folder, size, fit, benchmark.ignore), benchmark)
+    found = replace(found, name=name)
+    return found.subset(range(min(benchmark.num_dev, len(found)))) if split == "dev" else found
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder of real data sets: `root`, or the one that DELAMINATE_DATA names.
+
+    Raises:
+        DataError: Neither is given, or it is no folder.
+    """
+    chosen = root or os.environ.get(DATA_VARIABLE)
+    if not chosen:
+        raise DataError(f"real data: {DATA_VARIABLE} is not set; point it at the folder that holds the sets")
+    if not Path(chosen).is_dir():
+        raise DataError(f"real data: '{chosen}' is no folder; point {DATA_VARIABLE} at the one with the sets")
+    return Path(chosen)
+
+
+def _with_objects(labelled: LabelledSet, benchmark: Benchmark) -> LabelledSet:
+    """Turn raw mask values into instances and classes."""
+    values = labelled.labels.instances
+    if values is None or benchmark.masks == "instances":
+        return labelled
+    if benchmark.foreground:
+        front = torch.isin(values, torch.tensor(benchmark.foreground))
+    else:
+        front = values > 0
+    objects = torch.where(values == -1, values, front.long())
+    return replace(labelled, labels=Labels(objects, values if benchmark.masks == "classes" else objects))
+
+
+def _load_archive(path: Path, size: tuple[int, int] | None) -> LabelledSet:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            images = ImageSet.from_arrays(archive["images"])
+            classes = torch.from_numpy(archive["labels"].astype(np.int64))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: not an archive with images and labels: {error}") from error
+    if size not in (None, images.size):
+        raise DataError(f"{path}: images are {images.size}; asked for {size}. Leave the size out.")
+    images = replace(images, names=numbered(len(images)))
+    return LabelledSet(images, Labels(image_classes=classes), path.stem)

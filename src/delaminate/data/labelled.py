@@ -1,0 +1,134 @@
+"""Folders of images with masks: how they are read, and how drawn sets are written."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from PIL import Image
+from torch import Tensor
+
+from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder
+from delaminate.data.reading import MASK_SUFFIXES, Fit, fit_mask, read_mask
+from delaminate.errors import DataError, OutputError
+from delaminate.scene.frame import Frame
+
+
+def load_labelled_folder(
+    folder: str | Path,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "squash",
+    ignore: Sequence[int] = (),
+    limit: int | None = None,
+    classes: str = "classes",
+) -> LabelledSet:
+    """Read `images/`, their `masks/` and, where it exists, `classes/`.
+
+    A mask has the name of its image, whatever the suffixes, and the image's size in pixels. Its values
+    are taken as they are (0 background, each other value one object) and put on the canvas by nearest
+    neighbour through the image's own frame. `index.csv` is not read.
+
+    Args:
+        folder: Holds the folders.
+        size, fit, limit: As in `load_folder`.
+        ignore: Values of the masks and class maps that become -1 and are left out of every figure.
+        classes: Name of the folder of class maps.
+
+    Raises:
+        DataError: A folder or mask is absent, or a mask does not fit its image.
+    """
+    root = Path(folder)
+    for name in ("images", "masks"):
+        if not (root / name).is_dir():
+            raise DataError(f"{root}: found no folder '{name}'; a labelled folder holds images/ and masks/")
+    images = load_folder(root / "images", size, fit, limit)
+    instances = _label_maps(root / "masks", images, ignore)
+    class_maps = _label_maps(root / classes, images, ignore) if (root / classes).is_dir() else None
+    return LabelledSet(images, Labels(instances, class_maps), root.resolve().name)
+
+
+def write_folder(labelled: LabelledSet, out: str | Path) -> None:
+    """Write a set as PNG files that `load_labelled_folder` reads back exactly.
+
+    `images/`, `masks/`, `classes/` by zero-padded number, and `index.csv` with number, name, image class
+    and share of foreground. Files appear under their names only when complete.
+
+    Raises:
+        OutputError: The folder cannot be written.
+        DataError: A label does not fit into 16 bits.
+    """
+    root = Path(out)
+    maps = {"masks": labelled.labels.instances, "classes": labelled.labels.classes}
+    maps = {name: values for name, values in maps.items() if values is not None}
+    width = max(6, len(str(len(labelled))))
+    try:
+        for name in ("images", *maps):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        for index in range(len(labelled)):
+            pixels = labelled.images.pixels[index].permute(1, 2, 0).cpu().numpy()  # H W 3
+            _save(Image.fromarray(np.ascontiguousarray(pixels)), root / "images" / f"{index:0{width}d}.png")
+            for name, values in maps.items():
+                _save(_mask_image(values[index], name), root / name / f"{index:0{width}d}.png")
+        _write_index(labelled, root / "index.csv", width)
+    except OSError as error:
+        raise OutputError(f"{root}: cannot write the data set: {error.strerror or error}") from error
+
+
+def _label_maps(folder: Path, images: ImageSet, ignore: Sequence[int]) -> Int64[Tensor, "N H W"]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in MASK_SUFFIXES:
+            stem = path.relative_to(folder).with_suffix("").as_posix()
+            if stem in found:
+                raise DataError(f"{folder}: '{found[stem].name}' and '{path.name}' are masks of one image")
+            found[stem] = path
+    placed = []
+    for name, frame in zip(images.names, images.frames, strict=True):
+        path = found.get(name) or found.get(Path(name).with_suffix("").as_posix())
+        if path is None:
+            raise DataError(f"{folder}: there is no mask for image '{name}'; expected {name}.png")
+        try:
+            placed.append(_with_ignored(fit_mask(read_mask(path), frame), ignore, frame))
+        except DataError as error:
+            text = str(error)
+            raise DataError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+    return torch.from_numpy(np.stack(placed))
+
+
+def _with_ignored(placed: np.ndarray, ignore: Sequence[int], frame: Frame) -> np.ndarray:
+    """Values to ignore become -1, except in the bars of a padded image, which are background."""
+    ignored = np.isin(placed, list(ignore))
+    if 0 in ignore and ignored.any():
+        ignored &= fit_mask(np.ones(frame.original, dtype=np.int64), frame) == 1
+    return np.where(ignored, -1, placed)
+
+
+def _mask_image(values: Tensor, name: str) -> Image.Image:
+    array = values.cpu().numpy()
+    if array.min() < 0 or array.max() > 65535:
+        raise DataError(f"{name}: labels reach from {array.min()} to {array.max()}; a PNG holds 0 to 65535")
+    return Image.fromarray(array.astype(np.uint8 if array.max() < 256 else np.uint16))
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    image.save(partial, format="PNG", compress_level=4)
+    os.replace(partial, path)
+
+
+def _write_index(labelled: LabelledSet, path: Path, width: int) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    instances, image_classes = labelled.labels.instances, labelled.labels.image_classes
+    with partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", "name", "class", "foreground"])
+        for index, name in enumerate(labelled.images.names):
+            # A cell that begins like a formula would be run by a spreadsheet.
+            safe = f"'{name}" if name[:1] in "=+-@" else name
+            kind = "" if image_classes is None else int(image_classes[index])
+            share = "" if instances is None else f"{float((instances[index] > 0).float().mean()):.4f}"
+            writer.writerow([f"{index:0{width}d}", safe, kind, share])
+    os.replace(partial, path)

@@ -1,0 +1,186 @@
+"""Read one image file, whatever it claims to be, and put it on a canvas.
+
+Files come from strangers. Only six formats are opened, sizes are checked before anything is decoded, and
+whatever goes wrong becomes one DataError with the reason.
+"""
+
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from delaminate.errors import DataError
+from delaminate.scene.frame import Frame
+
+Fit = Literal["squash", "crop", "pad"]
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
+MASK_FORMATS = ("PNG", "GIF", "TIFF", "BMP")
+MASK_SUFFIXES = (".png", ".gif", ".tif", ".tiff", ".bmp")
+MAX_PIXELS = 50_000_000
+
+# `warnings.catch_warnings` changes the whole process: only one thread may hold it at a time.
+_WARNING_LOCK = threading.Lock()
+
+
+def read_image(
+    path: str | Path, formats: Sequence[str] = FORMATS, max_pixels: int = MAX_PIXELS
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Read a file as 8-bit RGB.
+
+    The EXIF rotation is applied. Transparent images are composited over black, the colour of an empty
+    canvas. Of an animation, the first frame is read. Greyscale of 16 bits is scaled by 255 / 65535 and
+    rounded; colour of 16 bits loses its lower byte. CMYK is converted without a colour profile.
+
+    Args:
+        path: The file.
+        formats: The formats that may be opened, in Pillow's names.
+        max_pixels: The largest image that is decoded.
+
+    Raises:
+        DataError: The file is empty, truncated, too large or not such an image.
+    """
+    # Pillow raises errors of any kind on a broken file, hence the wide net: each of them says one thing.
+    try:
+        with _open(Path(path), formats, max_pixels) as image:
+            return _to_rgb(image)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: {_reason(Path(path), error)}") from error
+
+
+def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> Int64[np.ndarray, "H W"]:
+    """Read a file of labels: one channel of 1, 8 or 16 bits, or palette indices, as they are.
+
+    Raises:
+        DataError: The file cannot be read, has several channels, or is in a format that loses values.
+    """
+    try:
+        with _open(Path(path), MASK_FORMATS, max_pixels) as image:
+            if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+                raise DataError(
+                    f"{path}: a mask has one channel of integers, this one is {image.mode}; "
+                    "save it as greyscale or palette PNG"
+                )
+            return np.asarray(image).astype(np.int64)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: {_reason(Path(path), error)}") from error
+
+
+def fit_image(
+    pixels: UInt8[np.ndarray, "H W 3"], size: tuple[int, int], fit: Fit = "squash"
+) -> tuple[UInt8[np.ndarray, "h w 3"], Frame]:
+    """Put an image on a canvas, and say exactly where each canvas pixel comes from.
+
+    The filter is Pillow's bilinear one, which widens with the reduction and so does not alias; an image
+    that already has the size of the canvas is left untouched.
+
+    Args:
+        pixels: The original.
+        size: Height and width of the canvas in pixels.
+        fit: `squash` stretches the whole image; `crop` cuts its largest centred part with the aspect of
+            the canvas; `pad` shows the whole image, centred, with black bars.
+
+    Raises:
+        DataError: `fit` or `size` is unknown.
+    """
+    frame, place = _place(pixels.shape[0], pixels.shape[1], size, fit)
+    if frame.is_identity:
+        return pixels, frame
+    top, left, height, width = place
+    box_left, box_top, box_width, box_height = frame.box
+    box = None if fit == "pad" else (box_left, box_top, box_left + box_width, box_top + box_height)
+    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=box)
+    canvas = np.zeros((*size, 3), dtype=np.uint8)
+    canvas[top : top + height, left : left + width] = np.asarray(resized)
+    return canvas, frame
+
+
+def fit_mask(labels: Int64[np.ndarray, "H W"], frame: Frame) -> Int64[np.ndarray, "h w"]:
+    """Sample labels at the centres of the canvas pixels of `frame`; outside the original is 0.
+
+    Raises:
+        DataError: The labels do not have the size of the frame's original.
+    """
+    if labels.shape != frame.original:
+        raise DataError(f"the mask is {labels.shape}, its image {frame.original} (height, width)")
+    left, top, width, height = frame.box
+    rows = np.floor(top + (np.arange(frame.canvas[0]) + 0.5) * height / frame.canvas[0]).astype(np.int64)
+    columns = np.floor(left + (np.arange(frame.canvas[1]) + 0.5) * width / frame.canvas[1]).astype(np.int64)
+    inside = ((rows >= 0) & (rows < labels.shape[0]))[:, None] & (columns >= 0) & (columns < labels.shape[1])
+    sampled = labels[rows.clip(0, labels.shape[0] - 1)][:, columns.clip(0, labels.shape[1] - 1)]
+    return np.where(inside, sampled, 0)
+
+
+def _place(
+    height: int, width: int, size: tuple[int, int], fit: Fit
+) -> tuple[Frame, tuple[int, int, int, int]]:
+    """The frame, and the canvas rectangle (top, left, height, width) that the image fills."""
+    rows, columns = size
+    if rows < 1 or columns < 1:
+        raise DataError(f"the canvas is {rows} x {columns} pixels; both must be at least 1")
+    if fit == "squash":
+        return Frame((height, width), (0.0, 0.0, float(width), float(height)), size), (0, 0, rows, columns)
+    if fit == "crop":
+        scale = min(height / rows, width / columns)
+        box_height, box_width = min(rows * scale, height), min(columns * scale, width)
+        box = ((width - box_width) / 2, (height - box_height) / 2, box_width, box_height)
+        return Frame((height, width), box, size), (0, 0, rows, columns)
+    if fit == "pad":
+        # The bars are whole pixels, so that the frame is exact: the two scales may differ by a hair.
+        scale = min(rows / height, columns / width)
+        inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
+        inner_height, inner_width = min(rows, inner_height), min(columns, inner_width)
+        top, left = (rows - inner_height) // 2, (columns - inner_width) // 2
+        per_row, per_column = height / inner_height, width / inner_width
+        box = (-left * per_column, -top * per_row, columns * per_column, rows * per_row)
+        return Frame((height, width), box, size), (top, left, inner_height, inner_width)
+    raise DataError(f"fit is {fit!r}; expected 'squash', 'crop' or 'pad'")
+
+
+def _open(path: Path, formats: Sequence[str], max_pixels: int) -> Image.Image:
+    """Open a file and check its size; nothing is decoded yet."""
+    with _WARNING_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        image = Image.open(path, formats=tuple(formats))
+    width, height = image.size
+    if width * height > max_pixels:
+        image.close()
+        raise DataError(f"{path}: {width} x {height} pixels are more than the {max_pixels:,} we decode")
+    return image
+
+
+def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", None)):
+        grey = np.rint(np.asarray(image).astype(np.float64) / 257).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise DataError("32-bit grey has no fixed range; save the image with 8 or 16 bits")
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image)
+    return np.array(image.convert("RGB"))
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """What is wrong with a file, in one line."""
+    if not path.is_file():
+        return "there is no such file"
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return "the image is too large to decode"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image that we read (" + ", ".join(FORMATS) + ")"
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
