@@ -29,6 +29,8 @@ def visibility(layers: Layers) -> Float[Tensor, "B L 1 H W"]:
     The plain order takes L products from front to back; an occlusion matrix takes L^2.
     """
     alpha = layers.alpha
+    if layers.num_layers == 0:
+        return alpha  # nothing was found: nothing is seen
     if layers.occlusion is None:
         through = torch.ones_like(alpha[:, 0])
         seen: list[Tensor] = []
@@ -58,6 +60,8 @@ def segment(layers: Layers) -> Int[Tensor, "B H W"]:
         layer l - 1, and a pixel is 0 where prod_l (1 - alpha_l) exceeds every visibility.
     """
     seen = visibility(layers)[:, :, 0]  # B L H W
+    if layers.num_layers == 0:
+        return torch.zeros_like(seen.sum(1), dtype=torch.int64)
     if layers.background:
         return seen.argmax(1)
     best, label = seen.max(1)
@@ -77,9 +81,9 @@ def from_partition(
     Raises:
         ShapeError: The masks do not sum to one within 1e-3.
     """
-    total = masks.sum(1)
-    if (total - 1).abs().max() > 1e-3:
-        worst = float((total - 1).abs().max())
+    off = (masks.sum(1) - 1).abs()
+    if not bool((off <= 1e-3).all()):
+        worst = float(off.max())
         raise ShapeError(
             f"from_partition: the masks sum to one only within {worst:.3g}; expected 1e-3. Normalise them first."
         )
@@ -92,11 +96,21 @@ def from_partition(
 def strict_order(occlusion: Float[Tensor, "B L L"]) -> Int[Tensor, "B L"]:
     """Turn pairwise preferences into an order, back to front.
 
-    A layer is as far in front as the number of layers it hides (Copeland's rule), so preferences without
-    a cycle are kept exactly; ties and cycles fall back on the sum of preferences, then on the index.
+    From the back, the next layer is the one that hides fewest of those still to come (preferences above 0.5), so
+    preferences without a cycle are kept exactly, undecided pairs among them or not; ties and cycles fall back on the
+    sum of preferences, then on the index. The diagonal does not count.
 
     Departs: the DTI-Sprites code thresholds each pair at 0.5, which leaves ties and cycles unresolved.
     """
-    wins = (occlusion > 0.5).sum(2).to(occlusion.dtype)  # B L
-    score = wins + occlusion.sum(2) / (occlusion.shape[1] + 1)
-    return torch.argsort(score, dim=1, stable=True)
+    batch, count, _ = occlusion.shape
+    strength = occlusion * (1 - torch.eye(count, dtype=occlusion.dtype, device=occlusion.device))
+    hides = (strength > 0.5).to(occlusion.dtype)
+    preference = strength.sum(2) / (count + 1)  # below 1: it only breaks ties
+    remaining = torch.ones(batch, count, dtype=occlusion.dtype, device=occlusion.device)
+    order: list[Tensor] = []
+    for _ in range(count):
+        score = (hides @ remaining[:, :, None])[:, :, 0] + preference
+        chosen = score.masked_fill(remaining == 0, torch.inf).argmin(1)
+        order.append(chosen)
+        remaining = remaining.scatter(1, chosen[:, None], 0)
+    return torch.stack(order, 1) if order else occlusion.new_zeros(batch, 0, dtype=torch.int64)

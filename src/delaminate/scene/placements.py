@@ -297,7 +297,7 @@ class Decomposition:
                 rows, columns = window.slices
                 alpha = window.alpha[0]
                 seen = alpha * through[rows, columns]
-                wins = seen >= best[rows, columns]
+                wins = (seen >= best[rows, columns]) & (seen > 0)  # nobody wins where nothing is seen
                 is_background = self.background and j == 0
                 best[rows, columns] = torch.where(wins, seen, best[rows, columns])
                 label = 0 if is_background else (j if self.background else j + 1)

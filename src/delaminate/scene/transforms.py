@@ -90,7 +90,9 @@ def pixel_centres(count: int, like: Tensor) -> Float[Tensor, " n"]:
     return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1
 
 
+# Cached tensors must serve training, even when they are first asked for in inference mode.
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _base_grid(size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Float[Tensor, "HW 3"]:
     like = torch.empty(0, dtype=dtype, device=device)
     y, x = torch.meshgrid(pixel_centres(size[0], like), pixel_centres(size[1], like), indexing="ij")
@@ -106,6 +108,7 @@ def matrix_grid(matrix: Float[Tensor, "N 3 3"], size: tuple[int, int]) -> Float[
 
 
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _spline_basis(size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Float[Tensor, "HW 16"]:
     """Map displacements of the control points to displacements of every pixel.
 

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from stacks import decompositions, laws, random, seeds
+from torch.testing import assert_close
+
+from delaminate.errors import ConfigError, ShapeError
+from delaminate.scene.compositing import composite, segment
+from delaminate.scene.frame import Frame
+from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform, paint
+
+
+@laws
+@given(decompositions())
+def test_windows_composite_to_what_the_dense_layers_composite_to(found):
+    assert_close(composite(found.layers()), found.composite(), atol=1e-12, rtol=0)
+
+
+@laws
+@given(decompositions(dtype=torch.float32))
+def test_windows_and_dense_layers_agree_within_a_millionth_in_float32(found):
+    assert_close(composite(found.layers()), found.composite(), atol=1e-6, rtol=0)
+
+
+@laws
+@given(decompositions())
+def test_a_window_is_all_that_a_placement_can_touch(found):
+    for placements in found.images:
+        for placement in placements:
+            window = paint(found.dictionary, placement)
+            background = placement.entry in found.dictionary.backgrounds
+            # Painted over a canvas with a margin, the placement shows nothing more.
+            matrix = np.array([[1, 0, 5], [0, 1, 5], [0, 0, 1]], dtype=np.float64)
+            last = placement.transforms[-1]
+            if background or last.kind != "matrix":
+                continue
+            height, width = found.size
+            wide = paint(found.dictionary, placement.then(matrix, (height + 10, width + 10)))
+            canvas = torch.zeros(1, height + 10, width + 10, dtype=torch.float64)
+            canvas[:, wide.slices[0], wide.slices[1]] = wide.alpha
+            narrow = torch.zeros(1, height, width, dtype=torch.float64)
+            narrow[:, window.slices[0], window.slices[1]] = window.alpha
+            assert_close(narrow, canvas[:, 5:-5, 5:-5], atol=1e-9, rtol=0)
+
+
+@laws
+@given(decompositions())
+def test_labels_are_those_of_the_dense_layers(found):
+    instances, classes = found.labels()
+    assert torch.equal(instances, segment(found.layers()))
+    for i, placements in enumerate(found.images):
+        kinds = [placement.entry + 1 for placement in placements]
+        kinds = [0, *kinds[1:]] if found.background else [0, *kinds]
+        assert torch.equal(classes[i], torch.tensor(kinds)[instances[i]])
+
+
+@laws
+@given(decompositions(covering=False))
+def test_labels_hold_where_the_background_leaves_a_margin(found):
+    assert torch.equal(found.labels()[0], segment(found.layers()))
+
+
+@laws
+@given(seeds, st.integers(-9, 9), st.integers(-9, 9))
+def test_a_whole_pixel_shift_is_a_copy(seed, left, top):
+    sprite, canvas = random(seed, 4, 4, 6), (8, 7)
+    window = paint(Dictionary((sprite,)), Placement(0, (Transform.shift(left, top, canvas),)))
+    out = torch.zeros(4, *canvas, dtype=torch.float64)
+    out[:, window.slices[0], window.slices[1]] = torch.cat([window.rgb, window.alpha])
+    expected = torch.zeros(4, 40, 40, dtype=torch.float64)
+    expected[:, 15 + top : 19 + top, 15 + left : 21 + left] = sprite
+    assert torch.equal(out, expected[:, 15:23, 15:22])
+
+
+@laws
+@given(decompositions(framed=True))
+def test_the_original_size_is_mapped_exactly(found):
+    for single, placements, frame in zip(found.at_original(), found.images, found.frames, strict=True):
+        assert single.size == frame.original
+        assert single.composite().shape[2:] == frame.original
+        for before, after in zip(placements, single.images[0], strict=True):
+            assert after.transforms[-1].size == frame.original
+            matrix = np.eye(3) if frame.is_identity else frame.to_original
+            if before.transforms[-1].kind == "matrix":
+                expected = matrix @ before.transforms[-1].matrix
+                assert_close(after.transforms[-1].matrix, expected)
+                assert len(after.transforms) == len(before.transforms)
+
+
+def test_the_corners_of_the_box_are_the_corners_of_the_canvas():
+    frame = Frame((100, 200), (20.0, -10.0, 80.0, 120.0), (64, 64))
+    corners = frame.to_original @ np.array([[0, 0, 1], [64, 64, 1]]).T
+    assert_close(corners[:2], np.array([[20.0, 100.0], [-10.0, 110.0]]))
+
+
+def test_a_whole_number_zoom_of_the_canvas_keeps_flat_regions():
+    sprite = torch.ones(4, 4, 4, dtype=torch.float64)
+    place = Placement(0, (Transform.shift(2, 1, (8, 8)),))
+    frame = Frame((16, 16), (0.0, 0.0, 16.0, 16.0), (8, 8))
+    found = Decomposition(Dictionary((sprite,)), ((place,),), (8, 8), frames=(frame,))
+    alpha = found.at_original()[0].layers().alpha[0, 0, 0]
+    assert_close(alpha[3:9, 5:11], torch.ones(6, 6, dtype=torch.float64))
+    assert_close(alpha.sum().item(), 64.0)
+
+
+@laws
+@given(decompositions())
+def test_parts_of_a_batch_are_the_batch(found):
+    assert torch.equal(torch.cat([found[0:1].composite(), found[1:2].composite()]), found.composite())
+    assert found[0:0].composite().shape == (0, 3, *found.size)
+
+
+def test_names_of_entries_tell_backgrounds_from_sprites():
+    picture = torch.zeros(4, 1, 1)
+    dictionary = Dictionary((picture, picture, picture), backgrounds=(2,))
+    assert [dictionary.name(entry) for entry in range(3)] == ["sprite-00", "sprite-01", "background-0"]
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: Transform("twist", (1.0,), (2, 2)), ConfigError),
+        (lambda: Transform("matrix", (1.0,) * 8, (2, 2)), ShapeError),
+        (lambda: Transform("matrix", (float("nan"),) * 9, (2, 2)), ShapeError),
+        (lambda: Placement(0, (Transform.shift(0, 0, (2, 2)),), raster=torch.zeros(4, 1, 1)), ShapeError),
+        (lambda: Placement(-1, (Transform.shift(0, 0, (2, 2)),)), ShapeError),
+        (lambda: Placement(0, ()), ShapeError),
+        (lambda: Placement(0, (Transform.shift(0, 0, (2, 2)),), (1.0,)), ShapeError),
+        (lambda: Dictionary((torch.zeros(3, 2, 2),)), ShapeError),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(make, error):
+    with pytest.raises(error):
+        make()
