@@ -121,7 +121,13 @@ class Scene:
         return dataclasses.replace(self, layers=tuple(new if layer is old else layer for layer in self.layers))
 
     def move(self, layer_id: str, dx: float, dy: float) -> "Scene":
-        """Move a layer by pixels of the canvas, x to the right and y down."""
+        """Move a layer by pixels of the canvas, x to the right and y down.
+
+        Raises:
+            ConfigError: The numbers are not finite.
+        """
+        if not (math.isfinite(dx) and math.isfinite(dy)):
+            raise ConfigError(f"move: by ({dx}, {dy}); expected finite numbers of pixels.")
         matrix = np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]], dtype=np.float64)
         return self._with(layer_id, lambda placement: placement.then(matrix, self.size))
 
