@@ -159,10 +159,8 @@ def _with_objects(labelled: LabelledSet, benchmark: Benchmark) -> LabelledSet:
     values = labelled.labels.instances
     if values is None or benchmark.masks == "instances":
         return labelled
-    if benchmark.foreground:
-        front = torch.isin(values, torch.tensor(benchmark.foreground))
-    else:
-        front = values > 0
+    chosen = benchmark.foreground
+    front = torch.isin(values, torch.tensor(chosen)) if chosen else values > 0
     objects = torch.where(values == -1, values, front.long())
     return replace(labelled, labels=Labels(objects, values if benchmark.masks == "classes" else objects))
 

@@ -47,8 +47,7 @@ class ImageSet:
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] != 3:
             raise DataError(
-                f"ImageSet: pixels are {self.pixels.dtype} {tuple(self.pixels.shape)}; "
-                "expected uint8 (N, 3, H, W)"
+                f"ImageSet: pixels are {self.pixels.dtype} {tuple(self.pixels.shape)}; expected uint8 (N, 3, H, W)"
             )
         if not len(self.pixels) == len(self.names) == len(self.frames):
             raise DataError(
@@ -70,8 +69,7 @@ class ImageSet:
         tensor = torch.as_tensor(pixels)
         if tensor.ndim != 4 or 3 not in (tensor.shape[1], tensor.shape[3]) or tensor.dtype != torch.uint8:
             raise DataError(
-                f"ImageSet: got {tensor.dtype} {tuple(tensor.shape)}; "
-                "expected uint8 (N, H, W, 3) or (N, 3, H, W)"
+                f"ImageSet: got {tensor.dtype} {tuple(tensor.shape)}; expected uint8 (N, H, W, 3) or (N, 3, H, W)"
             )
         if tensor.shape[3] == 3:
             tensor = tensor.permute(0, 3, 1, 2)  # N 3 H W
@@ -244,9 +242,7 @@ def as_indices(indices: Indices, length: int) -> Int64[Tensor, " B"]:
     """Indices as a tensor, checked against a length."""
     index = torch.as_tensor(list(indices) if isinstance(indices, range) else indices, dtype=torch.int64).cpu()
     if len(index) and not -length <= int(index.min()) <= int(index.max()) < length:
-        raise DataError(
-            f"indices reach from {int(index.min())} to {int(index.max())}; there are {length} images"
-        )
+        raise DataError(f"indices reach from {int(index.min())} to {int(index.max())}; there are {length} images")
     return index
 
 

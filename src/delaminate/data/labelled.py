@@ -1,7 +1,6 @@
 """Folders of images with masks: how they are read, and how drawn sets are written."""
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,8 +60,8 @@ def write_folder(labelled: LabelledSet, out: str | Path) -> None:
         DataError: A label does not fit into 16 bits.
     """
     root = Path(out)
-    maps = {"masks": labelled.labels.instances, "classes": labelled.labels.classes}
-    maps = {name: values for name, values in maps.items() if values is not None}
+    known = (("masks", labelled.labels.instances), ("classes", labelled.labels.classes))
+    maps = {name: values for name, values in known if values is not None}
     width = max(6, len(str(len(labelled))))
     try:
         for name in ("images", *maps):
@@ -87,14 +86,14 @@ def _label_maps(folder: Path, images: ImageSet, ignore: Sequence[int]) -> Int64[
             found[stem] = path
     placed = []
     for name, frame in zip(images.names, images.frames, strict=True):
-        path = found.get(name) or found.get(Path(name).with_suffix("").as_posix())
-        if path is None:
+        mask = found.get(name) or found.get(Path(name).with_suffix("").as_posix())
+        if mask is None:
             raise DataError(f"{folder}: there is no mask for image '{name}'; expected {name}.png")
         try:
-            placed.append(_with_ignored(fit_mask(read_mask(path), frame), ignore, frame))
+            placed.append(_with_ignored(fit_mask(read_mask(mask), frame), ignore, frame))
         except DataError as error:
             text = str(error)
-            raise DataError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+            raise DataError(text if text.startswith(str(mask)) else f"{mask}: {text}") from error
     return torch.from_numpy(np.stack(placed))
 
 
@@ -116,7 +115,7 @@ def _mask_image(values: Tensor, name: str) -> Image.Image:
 def _save(image: Image.Image, path: Path) -> None:
     partial = path.with_name(f".{path.name}.partial")
     image.save(partial, format="PNG", compress_level=4)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _write_index(labelled: LabelledSet, path: Path, width: int) -> None:
@@ -131,4 +130,4 @@ def _write_index(labelled: LabelledSet, path: Path, width: int) -> None:
             kind = "" if image_classes is None else int(image_classes[index])
             share = "" if instances is None else f"{float((instances[index] > 0).float().mean()):.4f}"
             writer.writerow([f"{index:0{width}d}", safe, kind, share])
-    os.replace(partial, path)
+    partial.replace(path)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from delaminate.data.images import ImageSet, LabelledSet, Labels, natural_key, numbered
 from delaminate.data.labelled import load_labelled_folder
@@ -58,9 +59,7 @@ def load_hdf5(
         raise MissingExtra("reading HDF5", "bench") from error
     try:
         with h5py.File(path, "r") as file:
-            return _read_scenes(
-                Path(path), file, clevr, (128, 128) if clevr and size is None else size, limit
-            )
+            return _read_scenes(Path(path), file, clevr, (128, 128) if clevr and size is None else size, limit)
     except OSError as error:
         raise DataError(f"{path}: cannot be read as HDF5: {error}") from error
 
@@ -77,7 +76,7 @@ def load_svhn(path: str | Path) -> LabelledSet:
         content = loadmat(path, variable_names=["X", "y"])
         images = ImageSet.from_arrays(np.ascontiguousarray(content["X"].transpose(3, 0, 1, 2)))
         digits = content["y"].reshape(-1).astype(np.int64)
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MatReadError) as error:
         raise DataError(f"{path}: not a file of cropped SVHN digits (X and y): {error}") from error
     digits[digits == 10] = 0
     return LabelledSet(images, Labels(image_classes=torch.from_numpy(digits)), "svhn")
@@ -99,7 +98,10 @@ def load_gtsrb(
 
     Reference: Stallkamp et al., Man vs. Computer, 2012.
     """
-    root, pixels, names, frames, labels = Path(folder), [], [], [], []
+    root = Path(folder)
+    pixels: list[np.ndarray] = []
+    frames: list[Frame] = []
+    names, labels = [], []
     for label, number in enumerate(classes):
         paths = sorted((root / f"{number:05d}").glob("*.ppm"), key=lambda path: natural_key(path.name))
         if not paths:
@@ -115,9 +117,7 @@ def load_gtsrb(
     return LabelledSet(images, Labels(image_classes=torch.tensor(labels)), "gtsrb8")
 
 
-def _read_scenes(
-    path: Path, file: Any, clevr: bool, size: tuple[int, int] | None, limit: int | None
-) -> LabelledSet:
+def _read_scenes(path: Path, file: Any, clevr: bool, size: tuple[int, int] | None, limit: int | None) -> LabelledSet:
     if "image" not in file or "mask" not in file:
         raise DataError(f"{path}: holds {', '.join(sorted(file))}; expected image and mask")
     image, mask = file["image"], file["mask"]
@@ -125,7 +125,10 @@ def _read_scenes(
         raise DataError(
             f"{path}: image is {image.shape} and mask {mask.shape}; expected (N, H, W, 3) and (N, K, H, W, 1)"
         )
-    pixels, frames, instances, classes = [], [], [], []
+    pixels: list[np.ndarray] = []
+    frames: list[Frame] = []
+    instances: list[np.ndarray] = []
+    classes: list[np.ndarray] = []
     for index in range(len(image)):
         if limit is not None and len(pixels) >= limit:
             break
@@ -145,9 +148,7 @@ def _read_scenes(
     if not pixels:
         raise DataError(f"{path}: found no scene to keep among {len(image)}")
     stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
-    labels = Labels(
-        torch.from_numpy(np.stack(instances)), torch.from_numpy(np.stack(classes)) if classes else None
-    )
+    labels = Labels(torch.from_numpy(np.stack(instances)), torch.from_numpy(np.stack(classes)) if classes else None)
     return LabelledSet(ImageSet(stacked, numbered(len(stacked)), tuple(frames)), labels, path.stem)
 
 

@@ -121,9 +121,7 @@ def fit_mask(labels: Int64[np.ndarray, "H W"], frame: Frame) -> Int64[np.ndarray
     return np.where(inside, sampled, 0)
 
 
-def _place(
-    height: int, width: int, size: tuple[int, int], fit: Fit
-) -> tuple[Frame, tuple[int, int, int, int]]:
+def _place(height: int, width: int, size: tuple[int, int], fit: Fit) -> tuple[Frame, tuple[int, int, int, int]]:
     """The frame, and the canvas rectangle (top, left, height, width) that the image fills."""
     rows, columns = size
     if rows < 1 or columns < 1:

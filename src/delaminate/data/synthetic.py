@@ -71,9 +71,7 @@ def _image_set(pixels: np.ndarray, start: int) -> ImageSet:
     return ImageSet.from_arrays(pixels, numbered(len(pixels), start))
 
 
-def _paint(
-    name: str, count: int, seed: int, split: Split, start: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _paint(name: str, count: int, seed: int, split: Split, start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if name not in DRAWINGS:
         close = difflib.get_close_matches(name, DRAWINGS, 1)
         hint = f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(DRAWINGS)}."
@@ -191,9 +189,7 @@ SHAPE_RADIUS = 16.0  # pixels that no shape exceeds at scale 1
 MARGIN = 16.0  # pixels from the canvas edge to the first position
 
 
-def shape_mask(
-    shape: str, x: np.ndarray, y: np.ndarray, scale: float, orientation: float
-) -> Bool[np.ndarray, "h w"]:
+def shape_mask(shape: str, x: np.ndarray, y: np.ndarray, scale: float, orientation: float) -> Bool[np.ndarray, "h w"]:
     """Which points lie in a shape.
 
     Args:

@@ -23,9 +23,7 @@ def label_pair(true: LabelArray, predicted: LabelArray) -> tuple[np.ndarray, np.
             raise ShapeError(f"labels are {array.dtype}; expected integers")
         pair.append(array.astype(np.int64))
     if pair[0].shape != pair[1].shape:
-        raise ShapeError(
-            f"true labels are {pair[0].shape}, predicted {pair[1].shape}; expected the same shape"
-        )
+        raise ShapeError(f"true labels are {pair[0].shape}, predicted {pair[1].shape}; expected the same shape")
     return pair[0], pair[1]
 
 
@@ -42,9 +40,7 @@ def confusion_matrix(
     true, predicted = true[known], predicted[known]
     for kind, values, number in (("true", true, num_true), ("predicted", predicted, num_predicted)):
         if values.size and not 0 <= values.min() <= values.max() < number:
-            raise ShapeError(
-                f"{kind} labels reach from {values.min()} to {values.max()}; expected 0 to {number - 1}"
-            )
+            raise ShapeError(f"{kind} labels reach from {values.min()} to {values.max()}; expected 0 to {number - 1}")
     counts = np.bincount(true * num_predicted + predicted, minlength=num_true * num_predicted)
     return counts.reshape(num_true, num_predicted)
 

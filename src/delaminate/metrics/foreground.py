@@ -40,9 +40,7 @@ def foreground_figures(
     if validation is not None:
         chosen = swapped if prefers_swap(*validation) else plain
         figures |= {f"{name}_split": float(chosen[name].mean()) for name in FIGURES}
-    return figures | {
-        f"{name}_best": float(np.maximum(plain[name], swapped[name]).mean()) for name in FIGURES
-    }
+    return figures | {f"{name}_best": float(np.maximum(plain[name], swapped[name]).mean()) for name in FIGURES}
 
 
 def prefers_swap(true: LabelArray, predicted: LabelArray) -> bool:

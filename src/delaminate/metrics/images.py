@@ -28,9 +28,7 @@ def psnr(images: Float[Tensor, "B 3 H W"], reconstructions: Float[Tensor, "B 3 H
     return (-10 * torch.log10(error.clamp_min(10 ** (-MAX_PSNR / 10)))).float()
 
 
-def frechet_distance(
-    first: Float[Tensor, "N D"] | np.ndarray, second: Float[Tensor, "M D"] | np.ndarray
-) -> float:
+def frechet_distance(first: Float[Tensor, "N D"] | np.ndarray, second: Float[Tensor, "M D"] | np.ndarray) -> float:
     """Distance of two Gaussians fitted to features; with Inception features, this is FID.
 
         |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))
