@@ -75,6 +75,8 @@ def test_batches_are_floats_from_0_to_1():
     assert images.subset(range(1, 3)).names == ("000001", "000002")
     assert torch.equal(images.to("cpu").batch(torch.tensor([1])), images.batch(np.array([1])))
     assert images.batch([]).shape == (0, 3, 2, 2)
+    with pytest.raises(DataError, match="mask of booleans"):
+        images.batch(torch.ones(5, dtype=torch.bool))
     with pytest.raises(DataError, match="there are 5 images"):
         images.batch([5])
 

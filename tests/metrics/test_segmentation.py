@@ -78,8 +78,12 @@ def test_the_helper_gives_lost_pixels_to_the_nearest_colour():
     assert ari_fg_helped(true, predicted, image, layers)[0] == 1
     assert ari_fg_helped(true, predicted, image, layers.flip(1))[0] < 1
     assert ari_fg_helped(true, predicted, image, layers[:, :0])[0] == ari_fg(true, predicted)[0]
+
+
+def test_layers_that_do_not_fit_are_refused():
+    true, image = np.zeros((1, 1, 5), dtype=int), torch.zeros(1, 3, 1, 5)
     with pytest.raises(ShapeError, match="do not fit"):
-        ari_fg_helped(true, predicted, image, layers[..., :4])
+        ari_fg_helped(true, true, image, torch.zeros(1, 2, 3, 1, 4))
 
 
 @given(maps(-1), st.permutations(range(5)))

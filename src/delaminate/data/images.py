@@ -241,6 +241,8 @@ def numbered(count: int, start: int = 0) -> tuple[str, ...]:
 def as_indices(indices: Indices, length: int) -> Int64[Tensor, " B"]:
     """Indices as a tensor, checked against a length."""
     index = torch.as_tensor(list(indices) if isinstance(indices, range) else indices, dtype=torch.int64).cpu()
+    if isinstance(indices, Tensor | np.ndarray) and "bool" in str(indices.dtype):
+        raise DataError("indices are a mask of booleans; expected positions, for example mask.nonzero()[:, 0]")
     if len(index) and not -length <= int(index.min()) <= int(index.max()) < length:
         raise DataError(f"indices reach from {int(index.min())} to {int(index.max())}; there are {length} images")
     return index

@@ -113,7 +113,7 @@ COLOURS = {
 PIECES = ("####", "##/##", "###/.#.", ".##/##.", "##./.##", "###/..#", "###/#..")
 
 
-def tetromino_cells(piece: str) -> list[Bool[np.ndarray, "rows columns"]]:
+def tetromino_cells(piece: str) -> list[Bool[np.ndarray, "_ _"]]:
     """The distinct quarter turns of a piece written as rows of `#`.
 
     >>> [len(tetromino_cells(piece)) for piece in PIECES]
@@ -128,21 +128,21 @@ def tetromino_cells(piece: str) -> list[Bool[np.ndarray, "rows columns"]]:
 
 
 @functools.cache
-def tetromino_stencils() -> tuple[UInt8[np.ndarray, "h w"], ...]:
+def tetromino_stencils() -> tuple[UInt8[np.ndarray, "_ _"], ...]:
     """The 19 pieces as bevelled grey levels, 0 outside; entry k has class k + 1."""
     turned = [cells for piece in PIECES for cells in tetromino_cells(piece)]
     return tuple(np.kron(cells.astype(np.uint8), CELL) for cells in turned)
 
 
 @functools.cache
-def _tetromino_sprites() -> tuple[tuple[UInt8[np.ndarray, "3 h w"], ...], ...]:
+def _tetromino_sprites() -> tuple[tuple[UInt8[np.ndarray, "3 _ _"], ...], ...]:
     """Every piece in every colour."""
     colours = [np.array(colour, dtype=np.uint8)[:, None, None] for colour in COLOURS.values()]
     return tuple(tuple(colour * stencil for colour in colours) for stencil in tetromino_stencils())
 
 
 @functools.cache
-def _tetromino_masks() -> tuple[UInt8[np.ndarray, "h w"], ...]:
+def _tetromino_masks() -> tuple[UInt8[np.ndarray, "_ _"], ...]:
     return tuple((stencil > 0).astype(np.uint8) for stencil in tetromino_stencils())
 
 
@@ -164,7 +164,7 @@ def _paint_tetrominoes(rng: np.random.Generator, pixels: Raster, instances: Map,
 
 
 def _free_places(
-    rng: np.random.Generator, masks: Sequence[UInt8[np.ndarray, "h w"]], size: tuple[int, int]
+    rng: np.random.Generator, masks: Sequence[UInt8[np.ndarray, "_ _"]], size: tuple[int, int]
 ) -> list[tuple[slice, slice]]:
     """A place inside the canvas for every mask, such that none overlap."""
     while True:
