@@ -1,0 +1,103 @@
+"""What every exporter shares: its result, painted layers, and the way back to measure the error."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from delaminate.scene.document import to_pixels
+from delaminate.scene.placements import paint
+from delaminate.scene.scenes import Scene, SceneLayer
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an exporter wrote.
+
+    Attributes:
+        files: Every file, in the order of writing.
+        max_error: The largest difference, of 1, between a scene's composite and the composite of what was written;
+            None for formats that hold no colours, whose labels are exact.
+    """
+
+    files: tuple[Path, ...]
+    max_error: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """One layer as 8-bit pixels of the canvas, hidden parts included.
+
+    Attributes:
+        layer: The scene's layer.
+        pixels: RGBA, the opacity left out unless it was asked for.
+        top, left: Where the pixels' corner lies.
+    """
+
+    layer: SceneLayer
+    pixels: UInt8[np.ndarray, "h w 4"]
+    top: int
+    left: int
+
+
+def painted_layers(scene: Scene, opacity: bool = True, trimmed: bool = False) -> Iterator[Painted]:
+    """Paint each layer by itself, back to front, hidden ones too.
+
+    Args:
+        scene: The scene.
+        opacity: Multiply alpha by the layer's opacity.
+        trimmed: Cut to the rectangle where alpha is above 0 (one pixel where there is none); otherwise canvas-sized.
+    """
+    for layer in scene.layers:
+        placement = layer.placement if opacity else replace(layer.placement, opacity=1.0)
+        window = paint(scene.dictionary, placement)
+        pixels = np.zeros((*scene.size, 4), np.uint8)
+        pixels[window.slices] = to_pixels(torch.cat([window.rgb, window.alpha]))
+        if not trimmed:
+            yield Painted(layer, pixels, 0, 0)
+            continue
+        rows, columns = covered(pixels)
+        yield Painted(layer, pixels[rows, columns], rows.start, columns.start)
+
+
+def covered(pixels: UInt8[np.ndarray, "h w 4"], margin: int = 0) -> tuple[slice, slice]:
+    """Find the rectangle where alpha is above 0, with a margin inside the picture; never empty."""
+    alpha = pixels[..., 3] > 0
+    spans = []
+    for axis, count in ((1, pixels.shape[0]), (0, pixels.shape[1])):
+        inside = np.flatnonzero(alpha.any(axis))
+        first, last = (int(inside[0]), int(inside[-1])) if len(inside) else (0, 0)
+        spans.append(slice(max(first - margin, 0), min(last + 1 + margin, count)))
+    return spans[0], spans[1]
+
+
+def flatten(size: tuple[int, int], layers: Sequence[Painted], opacities: Sequence[float]) -> Float[Tensor, "3 H W"]:
+    """Composite painted layers back to front over black, in float64; opacity 0 for hidden ones."""
+    canvas = np.zeros((*size, 3))
+    for painted, opacity in zip(layers, opacities, strict=True):
+        height, width = painted.pixels.shape[:2]
+        window = (slice(painted.top, painted.top + height), slice(painted.left, painted.left + width))
+        colour = painted.pixels / 255
+        alpha = colour[..., 3:] * opacity
+        canvas[window] = alpha * colour[..., :3] + (1 - alpha) * canvas[window]
+    return torch.from_numpy(canvas).permute(2, 0, 1)
+
+
+def difference(scene: Scene, flattened: Float[Tensor, "3 H W"]) -> float:
+    """Measure how far a picture is from a scene's composite at its worst pixel."""
+    return float((scene.composite().double() - flattened.double()).abs().max())
+
+
+def coverage(scene: Scene) -> Float[Tensor, "1 H W"]:
+    """Say how much of each pixel any layer covers: 1 - prod_l (1 - alpha_l)."""
+    found = scene.decomposition()
+    through = torch.ones(1, *scene.size, dtype=torch.float64)
+    for placement in found.images[0]:
+        window = paint(found.dictionary, placement)
+        rows, columns = window.slices
+        through[:, rows, columns] *= 1 - window.alpha.double()
+    return 1 - through
