@@ -1,0 +1,317 @@
+"""One self-contained HTML page about a decomposition: sprites, images with their layers, training, figures.
+
+Nothing is loaded from elsewhere: pictures are data URIs, the style is inside, there is no script, and a content
+security policy makes the browser hold to that. Every name is escaped.
+"""
+
+import base64
+import importlib.resources
+import math
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from delaminate.errors import ShapeError
+from delaminate.export.chart import Point, draw_curve
+from delaminate.export.files import ExportResult, painted_layers
+from delaminate.export.wording import NEXT_STEPS, SHARES, base_name, explanation
+from delaminate.scene.document import png_bytes, to_pixels, write_atomic
+from delaminate.scene.placements import OWN_RASTER, Dictionary
+from delaminate.scene.scenes import Scene, shared_dictionary
+
+MOST_IMAGES = 24
+MOST_LAYERS = 16
+PICTURE_SIDE, LAYER_SIDE = 720, 260  # larger pictures are shrunk to this
+PIXEL_ART_SIDE = 200  # smaller pictures are shown with square pixels
+STACK_LAYERS = 7
+
+# Colours of dictionary entries in segmentations; further entries darken them.
+PALETTE = ("#e0623f", "#2a9d8f", "#e9b949", "#4d7fc4", "#9b5fb5", "#79a843", "#d96a94", "#3fa7c9", "#b07d4f", "#6c6fd1")
+CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+Images = np.ndarray | Tensor | Sequence[np.ndarray]
+
+
+def colour_of(number: int) -> tuple[int, int, int]:
+    """Colour of label `number`, counted from 0."""
+    red, green, blue = (int(PALETTE[number % len(PALETTE)][i : i + 2], 16) for i in (1, 3, 5))
+    fade = 0.72 ** (number // len(PALETTE) % 4)
+    return int(red * fade), int(green * fade), int(blue * fade)
+
+
+def _small(pixels: np.ndarray, side: int) -> np.ndarray:
+    if max(pixels.shape[:2]) <= side:
+        return pixels
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side), Image.Resampling.BOX)
+    return np.asarray(image)
+
+
+def _picture(pixels: np.ndarray, alt: str, side: int = PICTURE_SIDE, style: str = "") -> str:
+    """Make an img element; `alt` is escaped here."""
+    data = base64.b64encode(png_bytes(_small(pixels, side))).decode()
+    pixel = ' class="pixel"' if max(pixels.shape[:2]) <= PIXEL_ART_SIDE else ""
+    style = f' style="{style}"' if style else ""
+    return f'<img{pixel}{style} alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+
+
+def _rich(text: str) -> str:
+    """Escape a sentence and set what stands in backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def _originals(images: Images | None, scenes: Sequence[Scene]) -> list[UInt8[np.ndarray, "H W 3"] | None]:
+    if images is None:
+        return [None] * len(scenes)
+    if len(images) < len(scenes):
+        raise ShapeError(f"write_report: {len(images)} images for {len(scenes)} scenes; expected one each.")
+    pictures = [to_pixels(image) if isinstance(image, Tensor) else image for image in images[: len(scenes)]]
+    for picture in pictures:
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise ShapeError(
+                f"write_report: an image is {picture.dtype} {picture.shape}; expected uint8 (H, W, 3), or a float "
+                "tensor (B, 3, H, W)."
+            )
+    return pictures
+
+
+def count_usage(scenes: Sequence[Scene]) -> list[int]:
+    """Count how often the visible layers of scenes show each dictionary entry."""
+    used = [0] * len(shared_dictionary(scenes))
+    for scene in scenes:
+        for layer in scene.layers:
+            if layer.visible and layer.placement.entry != OWN_RASTER:
+                used[layer.placement.entry] += 1
+    return used
+
+
+def segmentation_picture(scene: Scene) -> UInt8[np.ndarray, "H W 3"]:
+    """Colour each pixel by the entry, or else the layer, that is seen most; the background is pale grey."""
+    found = scene.decomposition()
+    labels = found.labels()[0][0].numpy()
+    placements = found.images[0][1:] if found.background else found.images[0]
+    colours = [(214, 214, 210)]
+    for index, placement in enumerate(placements):
+        colours.append(colour_of(index if placement.entry == OWN_RASTER else placement.entry))
+    return np.array(colours, dtype=np.uint8)[labels]
+
+
+def _stack(scene: Scene) -> str:
+    """Show the layers of one scene floating above one another."""
+    shown = [picture for picture in painted_layers(scene) if picture.layer.visible and picture.pixels[..., 3].any()]
+    if len(shown) < 2:
+        return ""
+    keep = [*shown[:1], *shown[1:][-(STACK_LAYERS - 1) :]]
+    gap = 190 / len(keep)
+    pictures = [
+        _picture(picture.pixels, "", LAYER_SIDE, f"transform:translateZ({index * gap - 60:.0f}px)")
+        for index, picture in enumerate(keep)
+    ]
+    return f'<div class="stack" aria-hidden="true"><div class="stack-inner">{"".join(pictures)}</div></div>'
+
+
+def _summary(scenes: Sequence[Scene], dictionary: Dictionary, usage: Sequence[int]) -> str:
+    layers = sum(layer.visible for scene in scenes for layer in scene.layers)
+    text = f"{_count(len(scenes), 'image')} came apart into {_count(layers, 'layer')}, without a single label. "
+    sprites = [usage[entry] for entry in range(len(dictionary)) if entry not in dictionary.backgrounds]
+    if sprites:
+        used = sum(number > 0 for number in sprites)
+        text += f"{_count(len(sprites), 'sprite')} {'was' if len(sprites) == 1 else 'were'} learned along the way, "
+        text += "all of them in use here. " if used == len(sprites) else f"{used:,} of them in use here. "
+    return text + "Each layer is a picture of its own, with the parts that others hide."
+
+
+def _header(title: str, summary: str, facts: Mapping[str, str], stack: str) -> str:
+    rows = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in facts.items())
+    return (
+        f"<header{' class=' + chr(34) + 'with-stack' + chr(34) if stack else ''}>\n<div>"
+        f'<p class="over">Delaminate</p><h1>{escape(title)}</h1><p class="lead">{escape(summary)}</p>'
+        f"{f'<dl class={chr(34)}facts{chr(34)}>{rows}</dl>' if rows else ''}</div>\n{stack}\n</header>"
+    )
+
+
+def _sprites(dictionary: Dictionary, usage: Sequence[int]) -> str:
+    if not len(dictionary):
+        return ""
+    order = sorted(range(len(dictionary)), key=lambda entry: (entry in dictionary.backgrounds, -usage[entry], entry))
+    cards = []
+    for entry in order:
+        name = dictionary.name(entry)
+        dot = ""
+        if entry not in dictionary.backgrounds:
+            dot = '<i class="dot" style="background:rgb({},{},{})"></i>'.format(*colour_of(entry))
+        used = "not used" if usage[entry] == 0 else f"used {_count(usage[entry], 'time')}"
+        picture = _picture(to_pixels(dictionary.sprites[entry]), name, LAYER_SIDE)
+        cards.append(
+            f'<li><figure class="card{"" if usage[entry] else " unused"}"><div class="check">{picture}</div>'
+            f"<figcaption><b>{dot}{escape(name)}</b><span>{used}</span></figcaption></figure></li>"
+        )
+    return (
+        '<section aria-labelledby="sprites"><h2 id="sprites">What it learned</h2><p class="note">The sprites that the '
+        "images share, most used first. Chequers show through where a sprite is transparent; the coloured square is "
+        f'its colour in the segmentations below.</p><ul class="sprites">{"".join(cards)}</ul></section>'
+    )
+
+
+def _figure(picture: str, caption: str, classes: str = "") -> str:
+    return f'<figure{classes}><div class="check">{picture}</div><figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def _image_card(scene: Scene, original: np.ndarray | None) -> str:
+    views = [] if original is None else [_figure(_picture(original, f"{scene.name}: the original"), "Image")]
+    rebuilt = to_pixels(scene.composite())
+    views.append(_figure(_picture(rebuilt, f"{scene.name}: put together from its layers"), "Rebuilt from layers"))
+    views.append(_figure(_picture(segmentation_picture(scene), f"{scene.name}: what is where"), "Segmentation"))
+    layers = []
+    for picture in list(painted_layers(scene))[:MOST_LAYERS]:
+        layer = picture.layer
+        hidden = "" if layer.visible else ' class="hidden"'
+        caption = layer.name if layer.visible else f"{layer.name} (hidden)"
+        layers.append(f"<li>{_figure(_picture(picture.pixels, layer.name, LAYER_SIDE), caption, hidden)}</li>")
+    more = len(scene.layers) - len(layers)
+    note = f"Layers, back to front{f' (and {more} more)' if more > 0 else ''}"
+    return (
+        f'<article class="card"><h3>{escape(scene.name)}</h3><div class="views">{"".join(views)}</div>'
+        f'<p class="order">{note}</p><ol class="layers">{"".join(layers)}</ol></article>'
+    )
+
+
+def _images(scenes: Sequence[Scene], originals: Sequence[np.ndarray | None]) -> str:
+    cards = [_image_card(*pair) for pair in zip(scenes[:MOST_IMAGES], originals, strict=False)]
+    if not cards:
+        return ""
+    first = f" These are the first {MOST_IMAGES} of {len(scenes):,}." if len(scenes) > MOST_IMAGES else ""
+    return (
+        '<section aria-labelledby="images"><h2 id="images">How the images come apart</h2><p class="note">Each image '
+        "beside its reconstruction, what was found where, and every layer by itself with its hidden parts."
+        f'{first}</p><div class="images">{"".join(cards)}</div></section>'
+    )
+
+
+def _training(curve: Sequence[Point]) -> str:
+    chart = draw_curve(curve, "Training loss")
+    if not chart:
+        return ""
+    return (
+        '<section aria-labelledby="training"><h2 id="training">How it learned</h2><p class="note">The quantity that '
+        "training lowers, step by step; shaded bands and names mark the stages. Values of different stages need not be "
+        f'comparable.</p><div class="card chart">{chart}</div></section>'
+    )
+
+
+def format_figure(name: str, value: float) -> str:
+    """Write a figure with as many digits as mean something.
+
+    >>> format_figure("iou", 0.91234), format_figure("count", 320.0), format_figure("psnr", 31.337)
+    ('0.912', '320', '31.34 dB')
+    """
+    if not math.isfinite(value):
+        return "–"
+    if base_name(name) in SHARES:
+        return f"{value:.3f}"
+    if base_name(name) == "psnr":
+        return f"{value:.2f} dB"
+    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def _figures(figures: Mapping[str, float], explanations: Mapping[str, str]) -> str:
+    rows = []
+    for name, value in figures.items():
+        meter = ""
+        if base_name(name) in SHARES and math.isfinite(value):
+            meter = f'<span class="meter"><i style="width:{100 * min(max(value, 0), 1):.1f}%"></i></span>'
+        meaning = explanations.get(name, explanation(name))
+        rows.append(
+            f'<tr><th scope="row"><code>{escape(name)}</code></th><td class="value">{format_figure(name, value)}{meter}'
+            f'</td><td class="meaning">{_rich(meaning)}</td></tr>'
+        )
+    if not rows:
+        return ""
+    return (
+        '<section aria-labelledby="figures"><h2 id="figures">In figures</h2><p class="note">Measured after training; '
+        'where labels exist they are used for this table only.</p><div class="card scroll"><table><thead><tr>'
+        '<th scope="col">Figure</th><th scope="col">Value</th><th scope="col">What it means</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div></section>"
+    )
+
+
+def _next(steps: Sequence[str]) -> str:
+    if not steps:
+        return ""
+    items = "".join(f'<li class="card">{_rich(step)}</li>' for step in steps)
+    return (
+        f'<section aria-labelledby="next"><h2 id="next">What to try next</h2><ol class="steps">{items}</ol></section>'
+    )
+
+
+def write_report(
+    path: str | Path,
+    *,
+    title: str,
+    scenes: Sequence[Scene],
+    images: Images | None = None,
+    curve: Sequence[Point] = (),
+    figures: Mapping[str, float] | None = None,
+    explanations: Mapping[str, str] | None = None,
+    usage: Sequence[int] | None = None,
+    next_steps: Sequence[str] = NEXT_STEPS,
+    facts: Mapping[str, str] | None = None,
+) -> ExportResult:
+    """Write the page.
+
+    Args:
+        path: The HTML file.
+        title: What was taken apart.
+        scenes: Scenes of one decomposition; the first 24 are shown.
+        images: Their originals, uint8 (N, H, W, 3), a list of (H, W, 3), or float (B, 3, H, W) in [0, 1].
+        curve: Step, value and stage in the order of training.
+        figures: Measured figures by name.
+        explanations: What figures mean, before the built-in sentences.
+        usage: How often each dictionary entry is used; counted in the scenes when None.
+        next_steps: Advice; what stands in backticks is set as code.
+        facts: Short facts for the head of the page, such as the method and the training time.
+
+    Raises:
+        ConfigError: The scenes do not share a dictionary.
+        ShapeError: Images, usage and scenes do not go together.
+        OutputError: The file cannot be written.
+    """
+    dictionary = shared_dictionary(scenes)
+    used = count_usage(scenes) if usage is None else list(usage)
+    if len(used) != len(dictionary):
+        raise ShapeError(f"write_report: usage of {len(used)} entries; expected {len(dictionary)}.")
+    style = importlib.resources.files("delaminate.export").joinpath("report.css").read_text("utf-8")
+    parts = [
+        _header(title, _summary(scenes, dictionary, used), facts or {}, _stack(scenes[0]) if scenes else ""),
+        "<main>",
+        _sprites(dictionary, used),
+        _images(scenes, _originals(images, scenes)),
+        _training(curve),
+        _figures(figures or {}, explanations or {}),
+        _next(next_steps),
+        "</main>",
+        "<footer>Made by Delaminate. This page holds everything it shows and loads nothing.</footer>",
+    ]
+    head = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)} · Delaminate</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+    )
+    write_atomic(Path(path), (head + "\n".join(part for part in parts if part) + "\n</body>\n</html>\n").encode())
+    return ExportResult((Path(path),), None)
+
+
+def write_html(scenes: Sequence[Scene], out: str | Path) -> ExportResult:
+    """Write `OUT/report.html` about scenes alone."""
+    return write_report(Path(out) / "report.html", title="Layers", scenes=scenes)
