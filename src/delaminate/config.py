@@ -1,0 +1,140 @@
+"""Configuration: frozen dataclasses to and from YAML; unknown keys are refused with a suggestion.
+
+Values come from a preset, then a YAML file, then `--set key=value`. A default lives once, in the dataclass.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from delaminate.errors import ConfigError
+
+T = TypeVar("T")
+LARGEST_FILE = 100_000
+
+
+def suggest(word: str, words: Sequence[str]) -> str:
+    """Say which known word was meant, or list them."""
+    close = difflib.get_close_matches(word, words, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(words))}."
+
+
+def build(base: T, values: Mapping[str, Any], where: str) -> T:
+    """Change some fields of a configuration.
+
+    Args:
+        base: A dataclass instance, such as a preset.
+        values: New values by field name; YAML lists become tuples.
+        where: Whose configuration this is, for messages.
+
+    Raises:
+        ConfigError: A key is unknown or a value has the wrong type or range.
+    """
+    assert dataclasses.is_dataclass(base) and not isinstance(base, type)
+    hints = typing.get_type_hints(type(base))
+    known = [f.name for f in dataclasses.fields(base)]
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}. {suggest(str(key), known)}")
+        checked[key] = _convert(value, hints[key], f"{where}: {key}")
+    try:
+        return dataclasses.replace(base, **checked)
+    except ValueError as error:
+        raise ConfigError(str(error) if isinstance(error, ConfigError) else f"{where}: {error}") from None
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    """Check `value` against a type hint; ints serve as floats, lists as tuples."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _convert(value, next(a for a in arguments if a is not type(None)), where)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise ConfigError(f"{where} is {value!r}; expected one of {', '.join(map(repr, arguments))}.")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where} is {value!r}; expected a list.")
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_convert(item, arguments[0], where) for item in value)
+        if len(value) != len(arguments):
+            raise ConfigError(f"{where} has {len(value)} items; expected {len(arguments)}.")
+        return tuple(_convert(item, a, where) for item, a in zip(value, arguments, strict=True))
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    if hint is float and isinstance(value, str):
+        # YAML 1.1 reads 1e-4 as a string.
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    raise ConfigError(f"{where} is {value!r}; expected {getattr(hint, '__name__', hint)}.")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of settings, safely.
+
+    Raises:
+        ConfigError: The file is missing, too large, not YAML, or not a mapping.
+    """
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise ConfigError(f"{path}: larger than {LARGEST_FILE} bytes; that is no configuration.")
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text ({type(error).__name__}).") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    # Aliases are how a small file becomes a huge tree; settings need none.
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise ConfigError(f"{where}: YAML aliases are not allowed here. Write the values out.")
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected `key: value` lines, got {type(values).__name__}.")
+    return values
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` words of a command line; values are YAML.
+
+    >>> parse_settings(["steps=100", "image_size=[35, 35]"])
+    {'steps': 100, 'image_size': [35, 35]}
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {setting!r}: expected key=value, such as --set steps=1000.")
+        values[key.strip()] = parse_yaml(f"value: {text}", f"--set {key}").get("value")
+    return values
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Turn a configuration into plain values (tuples become lists)."""
+    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def to_yaml(config: Any) -> str:
+    return yaml.safe_dump(to_dict(config), sort_keys=False)

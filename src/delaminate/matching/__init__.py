@@ -1,0 +1,1 @@
+"""Search: which sprite, where, in what colour."""

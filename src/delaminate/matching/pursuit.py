@@ -1,0 +1,223 @@
+"""Greedy pursuit: choose placements one by one, front to back, at a price each.
+
+What a chosen sprite covers is explained: its transmittance falls, so that later sprites, which lie behind it, neither
+gain nor lose there. After the first round every placement may be taken back and chosen again given the others.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from delaminate.matching.correlate import Sprites, score
+
+
+@dataclass(frozen=True)
+class Picks:
+    """The placements of a batch, front to back; unused slots have entry -1.
+
+    Attributes:
+        entry: Which sprite, -1 for none, shape (B, L).
+        top, left: Corner of the sprite's square on the canvas in pixels, shape (B, L).
+        gain: Colour gain of each channel, shape (B, L, 3).
+    """
+
+    entry: Int[Tensor, "B L"]
+    top: Int[Tensor, "B L"]
+    left: Int[Tensor, "B L"]
+    gain: Float[Tensor, "B L 3"]
+
+    def __len__(self) -> int:
+        return len(self.entry)
+
+    @property
+    def used(self) -> Bool[Tensor, "B L"]:
+        return self.entry >= 0
+
+    @classmethod
+    def empty(cls, batch: int, slots: int, like: Tensor) -> "Picks":
+        index = torch.full((batch, slots), -1, device=like.device)
+        zero = torch.zeros_like(index)
+        return cls(index, zero, zero.clone(), like.new_zeros(batch, slots, 3))
+
+
+@dataclass
+class Canvas:
+    """Images under explanation, with a margin in which sprites may hang over the border.
+
+    Attributes:
+        residual: Image minus composite; 0 in the margin.
+        through: Transmittance of all that is placed; 0 in the margin, which nobody sees.
+        behind: The background at full strength, or None where it is black.
+        margin: Width of the border in pixels.
+    """
+
+    residual: Float[Tensor, "B 3 H W"]
+    through: Float[Tensor, "B 1 H W"]
+    behind: Float[Tensor, "B 3 H W"] | None
+    margin: int
+
+    @classmethod
+    def of(cls, images: Tensor, background: Tensor | None, margin: int) -> "Canvas":
+        pad = (margin,) * 4
+        behind = None if background is None else F.pad(background.expand_as(images), pad)
+        residual = images if background is None else images - background
+        return cls(F.pad(residual, pad), F.pad(torch.ones_like(images[:, :1]), pad), behind, margin)
+
+    def windows(self, picks: Picks, slot: int, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Index the squares of one slot: image, rows and columns, to be used as `tensor[i, :, y, x]`."""
+        device = picks.entry.device
+        y = (picks.top[:, slot] + self.margin)[:, None] + torch.arange(size[0], device=device)
+        x = (picks.left[:, slot] + self.margin)[:, None] + torch.arange(size[1], device=device)
+        i = torch.arange(len(picks), device=device)[:, None, None]
+        return i, y[:, :, None], x[:, None, :]
+
+    def place(self, sprites: Sprites, picks: Picks, slot: int) -> None:
+        """Put one slot's sprites behind all that is placed."""
+        where = self.windows(picks, slot, sprites.size)
+        entry = picks.entry[:, slot].clamp_min(0)
+        used = picks.used[:, slot, None, None, None].to(self.residual.dtype)
+        alpha = (sprites.alpha[entry] * used).permute(0, 2, 3, 1)  # B h w 1
+        colour = (sprites.premultiplied[entry] * used * picks.gain[:, slot, :, None, None]).permute(0, 2, 3, 1)
+        i, y, x = where
+        through = self.through[i, :, y, x]
+        change = through * colour
+        if self.behind is not None:
+            change = change - through * alpha * self.behind[i, :, y, x]
+        self.residual[i, :, y, x] -= change
+        self.through[i, :, y, x] = through * (1 - alpha)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to look for placements.
+
+    Attributes:
+        slots: The most placements of an image.
+        price: What a placement must gain, in summed squared error, to be worth its place.
+        passes: Times that every placement is chosen again, given the others.
+        free_colour: Fit the colour gain; otherwise it is 1.
+        reach: How far sprites may hang over the border, in pixels; None is half a sprite.
+        chunk: Images searched at a time.
+    """
+
+    slots: int
+    price: float
+    passes: int = 1
+    free_colour: bool = True
+    reach: int | None = None
+    chunk: int = 64
+
+
+def _choose(canvas: Canvas, sprites: Sprites, picks: Picks, slot: int, rows: Tensor, search: Search) -> None:
+    """Fill one slot of the given images with the best placement, or leave it empty."""
+    margin = canvas.margin
+    behind = None if canvas.behind is None else canvas.behind[rows]
+    scores = score(
+        sprites, canvas.residual[rows], canvas.through[rows], behind, reach=0, free_colour=search.free_colour
+    )
+    count, width = scores.drop.shape[2:]
+    best, index = scores.drop.flatten(1).max(1)
+    entry = index // (count * width)
+    top = index // width % count
+    left = index % width
+    gain = scores.gain.flatten(2).gather(2, index[:, None, None].expand(-1, 3, 1))[..., 0]
+    good = best > search.price
+    picks.entry[rows, slot] = torch.where(good, entry, -1)
+    picks.top[rows, slot] = torch.where(good, top - margin, 0)
+    picks.left[rows, slot] = torch.where(good, left - margin, 0)
+    picks.gain[rows, slot] = torch.where(good[:, None], gain, 0.0)
+
+
+def _rebuild(images: Tensor, background: Tensor | None, sprites: Sprites, picks: Picks, margin: int) -> Canvas:
+    canvas = Canvas.of(images, background, margin)
+    for slot in range(picks.entry.shape[1]):
+        canvas.place(sprites, picks, slot)
+    return canvas
+
+
+def _error(canvas: Canvas) -> Float[Tensor, " B"]:
+    return canvas.residual.square().flatten(1).sum(1)
+
+
+def _take(picks: Picks, rows: Tensor) -> Picks:
+    return Picks(picks.entry[rows], picks.top[rows], picks.left[rows], picks.gain[rows])
+
+
+def _move_back(picks: Picks, slot: int) -> Picks:
+    """Empty a slot and move it behind all others."""
+    order = [*(j for j in range(picks.entry.shape[1]) if j != slot), slot]
+    moved = Picks(picks.entry[:, order], picks.top[:, order], picks.left[:, order], picks.gain[:, order])
+    moved.entry[:, -1] = -1
+    return moved
+
+
+def _pursue_chunk(images: Tensor, background: Tensor | None, sprites: Sprites, search: Search) -> Picks:
+    margin = max(sprites.size) // 2 if search.reach is None else search.reach
+    picks = Picks.empty(len(images), search.slots, images)
+    canvas = Canvas.of(images, background, margin)
+    everyone = torch.arange(len(images), device=images.device)
+    for slot in range(search.slots):
+        _choose(canvas, sprites, picks, slot, everyone, search)
+        canvas.place(sprites, picks, slot)
+    error = _error(canvas)
+    # Choose again, given the others, where something is left to explain.
+    for _ in range(search.passes):
+        for _slot in range(search.slots):
+            rows = torch.nonzero(error > search.price)[:, 0]
+            if len(rows) == 0:
+                return picks
+            some = images[rows]
+            ground = None if background is None else background.expand_as(images)[rows]
+            trial = _move_back(_take(picks, rows), 0)
+            again = _rebuild(some, ground, sprites, trial, margin)
+            _choose(again, sprites, trial, search.slots - 1, torch.arange(len(rows)), search)
+            again.place(sprites, trial, search.slots - 1)
+            new = _error(again)
+            # The first slot goes to the back even where it returns, so that every slot has its turn.
+            better = new + 1e-6 < error[rows]
+            rotated = _rotate(_take(picks, rows))
+            keep = _rebuild(some, ground, sprites, rotated, margin)
+            same = _error(keep) <= error[rows] + 1e-6
+            for name in ("entry", "top", "left", "gain"):
+                mine, theirs, old = getattr(trial, name), getattr(rotated, name), getattr(picks, name)[rows]
+                shape = (-1,) + (1,) * (old.ndim - 1)
+                chosen = torch.where(better.view(shape), mine, torch.where(same.view(shape), theirs, old))
+                getattr(picks, name)[rows] = chosen
+            error[rows] = torch.where(better, new, error[rows])
+    return picks
+
+
+def _rotate(picks: Picks) -> Picks:
+    order = [*range(1, picks.entry.shape[1]), 0]
+    return Picks(picks.entry[:, order], picks.top[:, order], picks.left[:, order], picks.gain[:, order])
+
+
+@torch.no_grad()
+def pursue(
+    images: Float[Tensor, "B 3 H W"],
+    sprites: Sprites,
+    search: Search,
+    background: Float[Tensor, "#B 3 H W"] | None = None,
+) -> Picks:
+    """Find the placements of every image.
+
+    Args:
+        images: In [0, 1].
+        sprites: The dictionary.
+        search: Slots, price, passes.
+        background: What lies behind everything, or None for black.
+
+    Returns:
+        Placements front to back.
+    """
+    parts = []
+    for start in range(0, len(images), search.chunk):
+        some = images[start : start + search.chunk]
+        ground = background
+        if background is not None and len(background) > 1:
+            ground = background[start : start + search.chunk]
+        parts.append(_pursue_chunk(some, ground, sprites, search))
+    return Picks(*(torch.cat([getattr(p, name) for p in parts]) for name in ("entry", "top", "left", "gain")))

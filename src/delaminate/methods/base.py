@@ -1,0 +1,185 @@
+"""Method, Stage, Player: what every paper's file is made of."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from delaminate.errors import ConfigError
+from delaminate.scene.frame import Frame
+from delaminate.scene.placements import Decomposition, Dictionary
+
+
+@dataclass
+class Carry:
+    """What lives for one step and is handed from player to player.
+
+    Attributes:
+        stage: Name of the stage.
+        step: Steps of this stage that are done.
+        steps: Steps of this stage in all.
+        share: Slice of the global batch that this process holds.
+        batch: Size of the global batch.
+        values: Whatever one player leaves for the next.
+    """
+
+    stage: str
+    step: int
+    steps: int
+    share: slice
+    batch: int
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that learn at one rate."""
+
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+    rate: float
+    weight_decay: float = 0.0
+
+
+class Player(ABC):
+    """Learns in its turn. Its name is unique in the method."""
+
+    name: str
+
+    @abstractmethod
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        """Play one turn; return the named loss terms, already weighted. The loop sums them."""
+
+
+class GradientPlayer(Player):
+    """Owns parameter groups; the loop differentiates the sum of its terms and steps its optimiser.
+
+    Attributes:
+        algorithm: "adam" (weight decay is an L2 term) or "adamw" (decoupled).
+        betas: Decay of Adam's two moments.
+        clip: Largest norm of the gradient over all groups, or None.
+    """
+
+    algorithm: Literal["adam", "adamw"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float | None = None
+
+    @abstractmethod
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        """List what this player trains."""
+
+    def rate(self, group: str, carry: Carry) -> float:
+        """Factor on a group's rate at this step."""
+        return 1.0
+
+    def repeats(self, group: str) -> int:
+        """Times that the optimiser visits a group per step; 1 but for parity with sloppy originals."""
+        return 1
+
+
+class SearchPlayer(Player):
+    """Owns sprites and sufficient statistics; its turn updates them by itself."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to go on exactly."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take up a state returned by `state`."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named stretch of training."""
+
+    name: str
+    steps: int
+    batch: int
+    players: tuple[Player, ...]
+
+
+class Method(nn.Module, ABC):
+    """Makes layers. One paper, one file.
+
+    Attributes:
+        name: Hyphenated name, as on the command line.
+        decomposers: The ways this model can decompose, by what has been trained; the first is the default.
+    """
+
+    name: ClassVar[str]
+    decomposers: tuple[str, ...]
+
+    @abstractmethod
+    def stages(self) -> tuple[Stage, ...]:
+        """List the stages of training, with players bound to this model."""
+
+    @abstractmethod
+    def dictionary(self) -> Dictionary:
+        """Show the sprites as they stand, backgrounds last."""
+
+    @abstractmethod
+    def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
+        """Decompose images of the model's size."""
+
+    @property
+    @abstractmethod
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the canvas in pixels."""
+
+    @abstractmethod
+    def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
+        """Measure, without labels, how badly the model does: mean squared error per image."""
+
+    @abstractmethod
+    def parts(self) -> dict[str, Tensor]:
+        """List every tensor of a model folder by its name."""
+
+    @abstractmethod
+    def load_parts(self, parts: Mapping[str, Tensor]) -> None:
+        """Take the tensors of a model folder."""
+
+    def begin(self, stage: str) -> None:
+        """Prepare for a stage that begins (not for one that resumes)."""
+
+    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
+        """Look after the model once all players had their turn; returns figures for the log."""
+        return {}
+
+    @torch.no_grad()
+    def decompose(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        by: str | None = None,
+        frames: tuple[Frame, ...] | None = None,
+    ) -> Decomposition:
+        """Take images apart. Deterministic.
+
+        Args:
+            images: In [0, 1], of the model's size.
+            by: One of `decomposers`; None is the first.
+            frames: How the images sit in their originals; carried into the result.
+
+        Raises:
+            ConfigError: This model cannot decompose that way, or the images have another size.
+        """
+        by = by or self.decomposers[0]
+        if by not in self.decomposers:
+            raise ConfigError(
+                f"{self.name}: cannot decompose by {by!r}: this model holds {', '.join(self.decomposers)}."
+            )
+        if tuple(images.shape[-2:]) != self.image_size:
+            height, width = self.image_size
+            raise ConfigError(
+                f"{self.name}: images are {tuple(images.shape[-2:])}; expected {(height, width)}. "
+                "Load them with that size."
+            )
+        was_training = self.training
+        self.eval()
+        found = self._decompose(images, by)
+        self.train(was_training)
+        return Decomposition(found.dictionary, found.images, found.size, found.background, frames)

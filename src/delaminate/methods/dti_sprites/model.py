@@ -1,0 +1,613 @@
+"""DTI-Sprites: the layered image model and its networks."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Generator, Tensor, nn
+
+from delaminate.errors import FormatError
+from delaminate.matching.correlate import Sprites
+from delaminate.matching.pursuit import Picks, Search, pursue
+from delaminate.methods.base import Method, Stage
+from delaminate.methods.dti_sprites import players
+from delaminate.methods.dti_sprites.config import Config
+from delaminate.nets.blocks import HeadStack
+from delaminate.nets.resnet import ResNet, pooled
+from delaminate.objectives.reconstruction import image_error, select_exhaustive, select_greedy, stack
+from delaminate.rng import stream
+from delaminate.scene.compositing import composite, strict_order
+from delaminate.scene.layers import Layers
+from delaminate.scene.placements import NEUTRAL, Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.transforms import (
+    MATRIX_KINDS,
+    NUM_PARAMETERS,
+    colour_parts,
+    grid_of,
+    hat_weights,
+    matrix_grid,
+    morphological,
+    pixel_matrix,
+    sample,
+    sampling_matrix,
+    soft_clamp,
+    warp_separable,
+    warp_stack,
+)
+
+
+@dataclass
+class Prediction:
+    """What the networks say about a batch; parameters by kind of transform.
+
+    Attributes:
+        sprite: Each (B, L, K, P).
+        layer: Each (B, L, P).
+        background: Each (B, P).
+        occlusion: (B, L, L), or None for the plain order.
+    """
+
+    sprite: dict[str, Tensor]
+    layer: dict[str, Tensor]
+    background: dict[str, Tensor]
+    occlusion: Tensor | None
+
+
+class PeakReadout(nn.Module):
+    """Predict at every anchor of a feature map whether an object's centre lies in it, where exactly, and its colour.
+
+    Departs: the paper's regressors see globally pooled features, from which positions are learned slowly; here each of
+    the L strongest anchors becomes a layer. Outputs per anchor: logit, offset (2) in anchors, log scale, colour (6).
+    """
+
+    outputs = 10
+
+    def __init__(self, features: int, stride: int, rng: Generator, hidden: int = 128) -> None:
+        super().__init__()
+        self.stride = stride
+        self.hidden = nn.Conv2d(features, hidden, 1)
+        self.out = nn.Conv2d(hidden, self.outputs, 1)
+        for layer in (self.hidden, self.out):
+            bound = 1 / math.sqrt(layer.in_channels)
+            nn.init.uniform_(layer.weight, -bound, bound, generator=rng)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, features: Float[Tensor, "B F h w"]) -> Float[Tensor, "B 10 h w"]:
+        return self.out(F.relu(self.hidden(features)))
+
+    def at(
+        self, maps: Float[Tensor, "B 10 h w"], rows: Int[Tensor, "B L"], columns: Int[Tensor, "B L"]
+    ) -> Float[Tensor, "B L 10"]:
+        index = (rows * maps.shape[3] + columns)[:, None].expand(-1, self.outputs, -1)
+        return maps.flatten(2).gather(2, index).transpose(1, 2)
+
+    def strongest(self, maps: Float[Tensor, "B 10 h w"], count: int) -> tuple[Tensor, Tensor]:
+        """Find the `count` strongest anchors that are no weaker than their neighbours first: rows and columns (B, L)."""
+        logit = maps[:, :1].detach()
+        peak = F.max_pool2d(logit, 3, stride=1, padding=1) == logit
+        # Anchors beside a stronger one come after all peaks.
+        flat = torch.where(peak, logit, logit - 50).flatten(1)
+        index = flat.topk(count, 1).indices
+        return index // maps.shape[3], index % maps.shape[3]
+
+
+class DTISprites(Method):
+    """Images are layers of transformed sprites with a learned alpha, over a background. (Monnier et al., ICCV 2021)"""
+
+    name = "dti-sprites"
+
+    def __init__(self, config: Config, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        c, rng = config, stream(seed, "weights")
+        self.sprites_rgb = nn.Parameter(torch.full((c.num_sprites, 3, *c.sprite_size), c.sprite_colour))
+        blob = _gaussian(c.sprite_size, c.alpha_sigma)
+        self.sprites_alpha = nn.Parameter(blob.repeat(c.num_sprites, 1, 1, 1))
+        if c.background:
+            self.background_rgb = nn.Parameter(torch.full((3, *c.image_size), 0.5))
+        self.encoder = ResNet(32 if c.encoder == "resnet32" else 18, rng)
+        width, pairs = self.encoder.width * c.pool**2, c.num_layers * (c.num_layers - 1) // 2
+        self.heads = nn.ModuleDict()
+        if c.readout == "peaks":
+            self.heads["peaks"] = PeakReadout(self.encoder.width, self.encoder.stride, rng)
+        else:
+            for kind in c.layer_transforms:
+                self.heads[f"layer_{kind}"] = HeadStack(c.num_layers, width, NUM_PARAMETERS[kind], rng)
+        for kind in c.sprite_transforms:
+            count = c.num_layers * c.num_sprites
+            self.heads[f"sprite_{kind}"] = HeadStack(count, width, NUM_PARAMETERS[kind], rng)
+        if c.background:
+            for kind in c.background_transforms:
+                self.heads[f"background_{kind}"] = HeadStack(1, width, NUM_PARAMETERS[kind], rng)
+        if c.soft_occlusion and pairs:
+            self.heads["occlusion"] = HeadStack(1, width, pairs, rng)
+        self.register_buffer("alive", torch.ones(c.num_sprites))
+        self.register_buffer("progress", torch.zeros(()))  # steps of gradient training done
+        self.register_buffer("usage", torch.zeros(c.num_layers, c.num_sprites))
+        self.register_buffer("learned", torch.zeros(2))  # by search, by the network
+        self.alive: Tensor
+        self.progress: Tensor
+        self.usage: Tensor
+        self.learned: Tensor
+
+    # --- what is on -------------------------------------------------------------------------------------------------
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.config.image_size
+
+    @property
+    def decomposers(self) -> tuple[str, ...]:  # type: ignore[override]
+        search, network = (bool(flag) for flag in self.learned.tolist())
+        both = search and network
+        ways = (("refined",) if both else ()) + (("network",) if network else ()) + (("search",) if search else ())
+        return ways or ("network",)
+
+    def stages(self) -> tuple[Stage, ...]:
+        c = self.config
+        found = []
+        if c.search_steps:
+            found.append(Stage("search", c.search_steps, c.search_batch, (players.Matcher(self),)))
+        if c.distil_steps:
+            found.append(Stage("distil", c.distil_steps, c.distil_batch, (players.Distiller(self),)))
+        if c.steps:
+            found.append(Stage("refine", c.steps, c.batch, (players.Refiner(self),)))
+        return tuple(found)
+
+    def unlocked(self) -> tuple[list[str], list[str]]:
+        """List the sprite and the background transforms that are switched on by now."""
+        c, step = self.config, int(self.progress)
+        padding = max(len(c.sprite_transforms) - len(c.unlock_steps), 0)
+        starts = dict(zip(c.sprite_transforms, (0,) * padding + c.unlock_steps, strict=False))
+        sprite = [kind for kind in c.sprite_transforms if step >= starts.get(kind, 0)]
+        background = [kind for kind in c.background_transforms if step >= starts.get(kind, 0)]
+        return sprite, background
+
+    @property
+    def frozen(self) -> bool:
+        return int(self.progress) < self.config.frozen_steps
+
+    @property
+    def entries(self) -> Int[Tensor, " A"]:
+        """Indices of the sprites in use."""
+        return self.alive.nonzero()[:, 0]
+
+    # --- prediction -------------------------------------------------------------------------------------------------
+
+    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F h w"]:
+        """Run the encoder, in bfloat16 where asked for; features come back in the images' type."""
+        if images.device.type == "cpu" and images.dtype == torch.float32:
+            images = images.contiguous(memory_format=torch.channels_last)
+        if not self.config.bf16:
+            return self.encoder(images)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            return self.encoder(images).to(images.dtype)
+
+    def predict(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
+        """Predict all transforms that are switched on."""
+        c, batch = self.config, len(images)
+        features = self.encode(images)
+        flat = pooled(features, c.pool)
+        sprite_kinds, background_kinds = self.unlocked()
+        if c.readout == "peaks":
+            maps = self.heads["peaks"](features)
+            layer = self.from_peaks(maps, *self.heads["peaks"].strongest(maps, c.num_layers))
+        else:
+            layer = {kind: self.heads[f"layer_{kind}"](flat) for kind in c.layer_transforms}
+        sprite = {
+            kind: self.heads[f"sprite_{kind}"](flat).view(batch, c.num_layers, c.num_sprites, -1)
+            for kind in sprite_kinds
+        }
+        background = {}
+        if c.background:
+            background = {kind: self.heads[f"background_{kind}"](flat)[:, 0] for kind in background_kinds}
+        occlusion = None
+        if "occlusion" in self.heads:
+            occlusion = _occlusion(self.heads["occlusion"](flat)[:, 0], c.num_layers)
+        return Prediction(sprite, layer, background, occlusion)
+
+    def native_log_scale(self) -> float:
+        """The `position` parameter s at which one sprite pixel is one canvas pixel (along x)."""
+        return math.log(max(self.image_size[1] / self.config.sprite_size[1] - 1, 1e-3))
+
+    def from_peaks(self, maps: Tensor, rows: Tensor, columns: Tensor) -> dict[str, Tensor]:
+        """Turn the chosen anchors' outputs into layer parameters."""
+        readout = self.heads["peaks"]
+        found = readout.at(maps, rows, columns)  # B L 10
+        height, width = self.image_size
+        y = (rows + found[..., 1]) * readout.stride + 0.5  # pixels
+        x = (columns + found[..., 2]) * readout.stride + 0.5
+        # Scale is learned around the native one, slowly.
+        s = self.native_log_scale() + 0.1 * found[..., 3]
+        scale = 1 + s.exp()
+        centre = torch.stack([2 * x / width - 1, 2 * y / height - 1], -1)
+        position = torch.cat([s[..., None], -scale[..., None] * centre], -1)
+        return {"colour": found[..., 4:], "position": position}
+
+    # --- drawing ----------------------------------------------------------------------------------------------------
+
+    def planes(self, clamp_alpha: bool) -> Float[Tensor, "K 4 h w"]:
+        """RGB and alpha of all sprites; alpha stays raw while noise is to be added."""
+        alpha = soft_clamp(self.sprites_alpha) if clamp_alpha else self.sprites_alpha
+        return torch.cat([soft_clamp(self.sprites_rgb), alpha], 1)
+
+    def draw(
+        self,
+        planes: Float[Tensor, "K 4 h w"] | Float[Tensor, "N K 4 h w"],
+        sprite: dict[str, Tensor],
+        layer: dict[str, Tensor],
+        noise: Float[Tensor, "K 1 H W"] | Float[Tensor, "N K 1 H W"] | None,
+    ) -> tuple[Float[Tensor, "N K 3 H W"], Float[Tensor, "N K 1 H W"]]:
+        """Put sprites on canvases: N placements of each of K sprites.
+
+        Args:
+            planes: Sprites shared by all placements (K, 4, h, w), or one set per placement.
+            sprite: Sprite-level parameters, each (N, K, P).
+            layer: Layer-level parameters, each (N, P).
+            noise: Added to warped alphas where the sprite's square reaches, before the clamp (training).
+        """
+        moving = [kind for kind in sprite if kind != "colour"]
+        if moving and noise is not None:
+            planes = torch.cat([planes, torch.ones_like(planes[..., :1, :, :])], -3)
+        for kind in moving:
+            planes = _move_sprites(planes, kind, sprite[kind], self.config.aligned_corners)
+        planes, cover = _move_layer(planes, layer, self.image_size, noise is not None and not moving)
+        rgb, alpha = planes[:, :, :3], planes[:, :, 3:4]
+        if noise is not None:
+            cover = planes[:, :, 4:5] if moving else cover
+            alpha = soft_clamp(torch.addcmul(alpha, cover, noise)) if cover is not None else soft_clamp(alpha + noise)
+        if "colour" in sprite:
+            gain, offset = colour_parts(sprite["colour"])  # N K 3
+            rgb = torch.addcmul(offset[..., None, None], rgb, gain[..., None, None])
+        if "colour" in layer:
+            gain, offset = colour_parts(layer["colour"])  # N 3
+            rgb = torch.addcmul(offset[:, None, :, None, None], rgb, gain[:, None, :, None, None])
+        return soft_clamp(rgb), alpha
+
+    def draw_background(self, parameters: dict[str, Tensor], batch: int) -> Float[Tensor, "B 3 H W"] | None:
+        """Colour and move the background, continued beyond its border."""
+        if not self.config.background:
+            return None
+        image = soft_clamp(self.background_rgb).expand(batch, -1, -1, -1)
+        for kind, values in parameters.items():
+            if kind == "morphological":
+                image = morphological(image, values)
+            elif kind != "colour":
+                image = sample(image, _grid(kind, values, self.image_size, self.config.aligned_corners), "border")
+        if "colour" in parameters:
+            gain, offset = colour_parts(parameters["colour"])
+            image = torch.addcmul(offset[..., None, None], image, gain[..., None, None])
+        return soft_clamp(image)
+
+    def choose(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        prediction: Prediction,
+        noise: Float[Tensor, "K 1 H W"] | None,
+    ) -> Int[Tensor, "B L"]:
+        """Choose every layer's sprite by least error, without gradient. Indices; K is the empty sprite."""
+        c, entries = self.config, self.entries
+        with torch.no_grad():
+            planes = self.planes(clamp_alpha=noise is None)[entries]
+            some_noise = None if noise is None else noise[entries]
+
+            def candidates(layer: int) -> tuple[Tensor, Tensor]:
+                sprite = {kind: values[:, layer, entries] for kind, values in prediction.sprite.items()}
+                whole = {kind: values[:, layer] for kind, values in prediction.layer.items()}
+                return self.draw(planes, sprite, whole, some_noise)
+
+            background = self.draw_background(prediction.background, len(images))
+            price = c.empty_price if c.empty_sprite and not self.frozen else None
+            if c.selection == "exhaustive":
+                found = select_exhaustive(images, candidates, c.num_layers, background, prediction.occlusion, price)
+            else:
+                found = select_greedy(
+                    images, candidates, c.num_layers, background, prediction.occlusion, c.passes, price
+                )
+        names = torch.cat([entries, entries.new_tensor([c.num_sprites])])
+        return names[found]
+
+    def compose(
+        self, prediction: Prediction, entry: Int[Tensor, "B L"], noise: Float[Tensor, "K 1 H W"] | None
+    ) -> Layers:
+        """Draw only the chosen sprites, with gradient: memory does not grow with the number of sprites.
+
+        Sprites and parameters are looked up by products with one-hot rows, whose gradients are sums in a fixed order.
+        """
+        c, (batch, count) = self.config, entry.shape
+        flat = entry.flatten()
+        one_hot = F.one_hot(flat, c.num_sprites + 1)[:, : c.num_sprites].to(self.sprites_rgb.dtype)
+        table = self.planes(clamp_alpha=noise is None)
+        if self.frozen:
+            table = table.detach()
+        planes = (one_hot @ table.flatten(1)).view(batch * count, 1, *table.shape[1:])
+        rows = one_hot.view(batch, count, -1, 1)
+        sprite = {kind: (values * rows).sum(2).flatten(0, 1)[:, None] for kind, values in prediction.sprite.items()}
+        layer = {kind: values.flatten(0, 1) for kind, values in prediction.layer.items()}
+        chosen_noise = None
+        if noise is not None:
+            chosen_noise = (one_hot @ noise.flatten(1)).view(batch * count, 1, *noise.shape[1:])
+        rgb, alpha = self.draw(planes, sprite, layer, chosen_noise)
+        background = self.draw_background(prediction.background, batch)
+        height, width = self.image_size
+        return stack(
+            rgb.reshape(batch, count, 3, height, width),
+            alpha.reshape(batch, count, 1, height, width),
+            prediction.occlusion,
+            background,
+        )
+
+    def reconstruct(self, images: Float[Tensor, "B 3 H W"], noise: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Predict, choose and compose: the reconstruction with gradient, and the chosen entries."""
+        prediction = self.predict(images)
+        entry = self.choose(images, prediction, noise)
+        return composite(self.compose(prediction, entry, noise)), entry
+
+    @torch.no_grad()
+    def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
+        if stage == "search":
+            found = self._decompose(images.cpu(), "search")
+            return image_error(images.cpu(), found.composite())
+        training = self.training
+        self.eval()
+        image, _ = self.reconstruct(images, None)
+        self.train(training)
+        return image_error(images, image.clamp(0, 1))
+
+    # --- decomposition ----------------------------------------------------------------------------------------------
+
+    def candidates(self) -> Sprites:
+        """The sprites in use, as search sees them: shadings where placements tint, else RGB."""
+        entries = self.entries
+        rgb = self.sprites_rgb.detach()[entries].clamp(0, 1)
+        if self.config.search_tint:
+            rgb = rgb.mean(1, keepdim=True)
+        return Sprites(rgb, self.sprites_alpha.detach()[entries].clamp(0, 1))
+
+    def search_settings(self) -> Search:
+        c = self.config
+        return Search(slots=c.num_layers, price=c.search_price, passes=1, free_colour=c.search_tint)
+
+    def dictionary(self) -> Dictionary:
+        entries = self.entries
+        rgba = torch.cat([self.sprites_rgb, self.sprites_alpha], 1).detach()[entries].clamp(0, 1).cpu()
+        sprites = [*rgba.unbind(0)]
+        if self.config.background:
+            ground = self.background_rgb.detach().clamp(0, 1).cpu()
+            sprites.append(torch.cat([ground, torch.ones_like(ground[:1])]))
+        return Dictionary(tuple(sprites), (len(entries),) if self.config.background else ())
+
+    def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
+        if by == "search":
+            picks = pursue(images, self.candidates(), self.search_settings())
+            return self._from_picks(picks)
+        parts = [self._by_network(some) for some in images.split(64)]
+        whole = Decomposition(parts[0].dictionary, sum((p.images for p in parts), ()), self.image_size, parts[0].background)
+        if by == "network":
+            return whole
+        start = self._to_picks(whole).to(images.device)
+        return self._from_picks(pursue(images, self.candidates(), self.search_settings(), start=start))
+
+    def _from_picks(self, picks: Picks) -> Decomposition:
+        entries, tops, lefts = picks.entry.tolist(), picks.top.tolist(), picks.left.tolist()
+        gains = picks.gain.tolist()
+        images = []
+        for entry, top, left, gain in zip(entries, tops, lefts, gains, strict=True):
+            found = [
+                Placement(k, (Transform.shift(x, y, self.image_size),), (*g, 0.0, 0.0, 0.0))
+                for k, y, x, g in zip(entry, top, left, gain, strict=True)
+                if k >= 0
+            ]
+            images.append(tuple(found[::-1]))  # picks are front to back
+        return Decomposition(self.dictionary(), tuple(images), self.image_size)
+
+    def _to_picks(self, found: Decomposition) -> Picks:
+        """Round placements to whole pixels, as a start for search."""
+        picks = Picks.empty(len(found), self.config.num_layers, self.sprites_rgb.detach().cpu())
+        height, width = self.config.sprite_size
+        for i, placements in enumerate(found.images):
+            for slot, placement in enumerate(reversed(placements)):
+                x, y, z = placement.transforms[-1].matrix @ (width / 2, height / 2, 1.0)
+                picks.entry[i, slot] = placement.entry
+                picks.top[i, slot] = round(y / z - height / 2)
+                picks.left[i, slot] = round(x / z - width / 2)
+                gain = torch.tensor(placement.colour[:3]) + torch.tensor(placement.colour[3:])
+                picks.gain[i, slot] = gain.clamp(0, 1)
+        return picks
+
+    def _by_network(self, images: Float[Tensor, "B 3 H W"]) -> Decomposition:
+        c = self.config
+        prediction = self.predict(images)
+        order = None
+        if prediction.occlusion is not None:
+            # Departs: strict order at inference, so that nothing loses light and every pixel has one owner.
+            order = strict_order(prediction.occlusion)
+            rank = order.argsort(1)
+            prediction.occlusion = (rank[:, :, None] > rank[:, None, :]).to(images.dtype)
+        entry = self.choose(images, prediction, None)
+        position = {int(k): i for i, k in enumerate(self.entries)}
+        steps, colours = self._placement_parts(prediction, entry)
+        background = self._background_parts(prediction, len(images))
+        layers = range(c.num_layers)
+        rows = [list(layers)] * len(images) if order is None else order.tolist()
+        found = []
+        for i, (row, chosen) in enumerate(zip(rows, entry.tolist(), strict=True)):
+            objects = [
+                Placement(position[chosen[j]], steps[i][j], colours[i][j]) for j in row if chosen[j] < c.num_sprites
+            ]
+            found.append((*background[i], *objects))
+        return Decomposition(self.dictionary(), tuple(found), self.image_size, background=c.background)
+
+    def _placement_parts(
+        self, prediction: Prediction, entry: Int[Tensor, "B L"]
+    ) -> tuple[list[list[tuple[Transform, ...]]], list[list[tuple[float, ...]]]]:
+        """Turn predicted parameters of the chosen sprites into transforms and colours at rest, per image and layer."""
+        c, (batch, count) = self.config, entry.shape
+        safe = entry.clamp_max(c.num_sprites - 1)[:, :, None, None]
+        sprite = {
+            kind: values.gather(2, safe.expand(-1, -1, 1, values.shape[3]))[:, :, 0].flatten(0, 1)
+            for kind, values in prediction.sprite.items()
+        }
+        layer = {kind: values.flatten(0, 1) for kind, values in prediction.layer.items()}
+        chains: list[list[Transform]] = [[] for _ in range(batch * count)]
+        moves = [(kind, values, c.sprite_size) for kind, values in sprite.items() if kind != "colour"]
+        moves += [(kind, values, c.image_size) for kind, values in layer.items() if kind != "colour"]
+        if not any(kind != "colour" for kind in (*sprite, *layer)):
+            chains = [[Transform.shift(0, 0, c.image_size)] for _ in chains]
+        for kind, values, size in moves:
+            for chain, transform in zip(chains, _at_rest(kind, values, c.sprite_size, size, c.aligned_corners), strict=True):
+                chain.append(transform)
+        colours = _colours([p["colour"] for p in (sprite, layer) if "colour" in p], batch * count)
+        nested = [[tuple(chains[i * count + j]) for j in range(count)] for i in range(batch)]
+        return nested, [[colours[i * count + j] for j in range(count)] for i in range(batch)]
+
+    def _background_parts(self, prediction: Prediction, batch: int) -> list[tuple[Placement, ...]]:
+        c = self.config
+        if not c.background:
+            return [()] * batch
+        parameters, size = prediction.background, c.image_size
+        chains: list[list[Transform]] = [[] for _ in range(batch)]
+        for kind, values in parameters.items():
+            if kind != "colour":
+                for chain, transform in zip(chains, _at_rest(kind, values, size, size, c.aligned_corners), strict=True):
+                    chain.append(transform)
+        colours = _colours([parameters["colour"]] if "colour" in parameters else [], batch)
+        entry, still = len(self.entries), (Transform.shift(0, 0, size),)
+        return [
+            (Placement(entry, tuple(chain) or still, colour),) for chain, colour in zip(chains, colours, strict=True)
+        ]
+
+    # --- model folders ----------------------------------------------------------------------------------------------
+
+    def parts(self) -> dict[str, Tensor]:
+        found = {"dictionary.rgba": torch.cat([self.sprites_rgb, self.sprites_alpha], 1)}
+        found["dictionary.sizes"] = torch.tensor([self.config.sprite_size] * self.config.num_sprites)
+        if self.config.background:
+            found["background.rgb"] = self.background_rgb
+        found |= {name: buffer for name, buffer in self.named_buffers() if "." not in name and name != "usage"}
+        if self.learned[1]:
+            networks = {**self.encoder.state_dict(prefix="encoder."), **self.heads.state_dict(prefix="heads.")}
+            found |= {name: value for name, value in networks.items() if not name.endswith("num_batches_tracked")}
+        return {name: value.detach().cpu().contiguous() for name, value in found.items()}
+
+    @torch.no_grad()
+    def load_parts(self, parts: Mapping[str, Tensor]) -> None:
+        self.sprites_rgb.copy_(parts["dictionary.rgba"][:, :3])
+        self.sprites_alpha.copy_(parts["dictionary.rgba"][:, 3:])
+        if self.config.background:
+            self.background_rgb.copy_(parts["background.rgb"])
+        for name in ("alive", "progress", "learned"):
+            getattr(self, name).copy_(parts[name])
+        if not bool(self.alive.any()):
+            raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
+        networks = {name: value for name, value in parts.items() if name.startswith(("encoder.", "heads."))}
+        if networks:
+            state = self.state_dict()
+            for name, value in networks.items():
+                state[name].copy_(value)
+
+    # --- care while training ----------------------------------------------------------------------------------------
+
+    def begin(self, stage: str) -> None:
+        players.begin(self, stage)
+
+    def after_update(self, rng: Generator, carry: "players.Carry") -> dict[str, float]:
+        return players.after_update(self, rng, carry)
+
+
+def _gaussian(size: tuple[int, int], sigma: float) -> Float[Tensor, "1 h w"]:
+    """A blob about the centre with peak 1, exp(-d^2 / (2 sigma^2))."""
+    y, x = (torch.arange(n) - (n - 1) / 2 for n in size)
+    return torch.exp(-(y[:, None] ** 2 + x[None] ** 2) / (2 * sigma**2))[None]
+
+
+def _occlusion(logits: Float[Tensor, "B P"], count: int) -> Float[Tensor, "B L L"]:
+    """Fill the strictly lower triangle with sigmoids and the upper with what is left to 1; the diagonal is 0."""
+    rows, columns = torch.tril_indices(count, count, offset=-1)
+    strength = torch.sigmoid(logits)
+    flat = logits.new_zeros(len(logits), count * count)
+    flat = flat.index_copy(1, (rows * count + columns).to(logits.device), strength)
+    flat = flat.index_copy(1, (columns * count + rows).to(logits.device), 1 - strength)
+    return flat.view(-1, count, count)
+
+
+def _aligned(matrix: Tensor, size: tuple[int, int]) -> Tensor:
+    """Read a sampling map in the convention that corners are pixel centres (parity)."""
+    stretch = [n / max(n - 1, 1) for n in (size[1], size[0])]
+    diagonal = torch.tensor([*stretch, 1.0], dtype=matrix.dtype, device=matrix.device)
+    return matrix * diagonal[None, None] / diagonal[None, :, None]
+
+
+def _sampling(kind: str, values: Tensor, size: tuple[int, int], aligned: bool) -> Tensor:
+    matrix = sampling_matrix(kind, values)
+    return _aligned(matrix, size) if aligned and kind == "projective" else matrix
+
+
+def _grid(kind: str, values: Float[Tensor, "N P"], size: tuple[int, int], aligned: bool) -> Float[Tensor, "N H W 2"]:
+    if kind in MATRIX_KINDS:
+        return matrix_grid(_sampling(kind, values, size, aligned), size)
+    return grid_of(kind, values, size)
+
+
+def _move_sprites(planes: Tensor, kind: str, values: Float[Tensor, "N K P"], aligned: bool) -> Float[Tensor, "N K C h w"]:
+    """Move sprites inside their own square, each by its own parameters."""
+    n, count = values.shape[:2]
+    size = (planes.shape[-2], planes.shape[-1])
+    if kind == "morphological":
+        shared = planes if planes.ndim == 5 else planes.expand(n, -1, -1, -1, -1)
+        return morphological(shared.flatten(0, 1), values.flatten(0, 1)).view(n, count, *shared.shape[2:])
+    grid = _grid(kind, values.flatten(0, 1), size, aligned)  # NK h w 2
+    if planes.ndim == 4:
+        return warp_stack(planes, grid.view(n, count, *size, 2).transpose(0, 1))
+    return sample(planes.flatten(0, 1), grid).view(n, count, -1, *size)
+
+
+def _move_layer(
+    planes: Tensor, layer: dict[str, Tensor], size: tuple[int, int], with_cover: bool
+) -> tuple[Float[Tensor, "N K C H W"], Float[Tensor, "N 1 1 H W"] | None]:
+    """Put sprites on the canvas by the layer's one transform; also return how far their squares reach, if asked for."""
+    moving = [kind for kind in layer if kind != "colour"]
+    if not moving:
+        return (planes if planes.ndim == 5 else planes[None]), None
+    (kind,) = moving
+    values, (h, w) = layer[kind], (planes.shape[-2], planes.shape[-1])
+    if kind == "position":
+        scale = 1 + values[:, 0].exp()
+        rows = hat_weights(scale, values[:, 2], h, size[0])
+        columns = hat_weights(scale, values[:, 1], w, size[1])
+        cover = (rows.sum(2)[:, :, None] * columns.sum(2)[:, None, :])[:, None, None] if with_cover else None
+        return warp_separable(planes, rows, columns), cover
+    grid = grid_of(kind, values, size)  # N H W 2
+    n = len(grid)
+    stacked = planes.flatten(0, 1)[None] if planes.ndim == 4 else planes.flatten(1, 2)
+    if planes.ndim == 4:
+        out = sample(stacked, grid.view(1, n * size[0], size[1], 2))[0].view(-1, n, *size).transpose(0, 1)
+    else:
+        out = sample(stacked, grid)
+    cover = sample(torch.ones_like(out[:, :1, :1, :1]).expand(-1, -1, h, w), grid)[:, None] if with_cover else None
+    channels = planes.shape[-3]
+    return out.reshape(n, -1, channels, *size), cover
+
+
+def _at_rest(
+    kind: str, values: Float[Tensor, "N P"], source: tuple[int, int], target: tuple[int, int], aligned: bool
+) -> list[Transform]:
+    """Turn predicted parameters into transforms in pixels."""
+    if kind in MATRIX_KINDS:
+        matrices = pixel_matrix(_sampling(kind, values, target, aligned), source, target)
+        return [Transform("matrix", tuple(m), target) for m in matrices.flatten(1).tolist()]
+    return [Transform(kind, tuple(v), target) for v in values.tolist()]
+
+
+def _colours(parameters: list[Tensor], count: int) -> list[tuple[float, ...]]:
+    """Compose colour changes, first to last, into gains and offsets."""
+    if not parameters:
+        return [NEUTRAL] * count
+    gain, offset = colour_parts(parameters[0].detach())
+    for values in parameters[1:]:
+        more_gain, more_offset = colour_parts(values.detach())
+        gain, offset = gain * more_gain, offset * more_gain + more_offset
+    return [tuple(row) for row in torch.cat([gain, offset], 1).tolist()]

@@ -1,0 +1,1 @@
+"""Bricks and published architectures; no layers."""
