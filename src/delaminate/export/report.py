@@ -95,14 +95,14 @@ def count_usage(scenes: Sequence[Scene]) -> list[int]:
     return used
 
 
-def segmentation_picture(scene: Scene) -> UInt8[np.ndarray, "H W 3"]:
-    """Colour each pixel by the entry, or else the layer, that is seen most; the background is pale grey."""
+def segmentation_picture(scene: Scene) -> UInt8[np.ndarray, "H W 4"]:
+    """Colour each pixel by the entry, or else the layer, that is seen most; the background is a grey veil."""
     found = scene.decomposition()
     labels = found.labels()[0][0].numpy()
     placements = found.images[0][1:] if found.background else found.images[0]
-    colours = [(214, 214, 210)]
+    colours = [(128, 128, 128, 44)]
     for index, placement in enumerate(placements):
-        colours.append(colour_of(index if placement.entry == OWN_RASTER else placement.entry))
+        colours.append((*colour_of(index if placement.entry == OWN_RASTER else placement.entry), 255))
     return np.array(colours, dtype=np.uint8)[labels]
 
 
@@ -163,15 +163,16 @@ def _sprites(dictionary: Dictionary, usage: Sequence[int]) -> str:
     )
 
 
-def _figure(picture: str, caption: str, classes: str = "") -> str:
-    return f'<figure{classes}><div class="check">{picture}</div><figcaption>{escape(caption)}</figcaption></figure>'
+def _figure(picture: str, caption: str, classes: str = "", backing: str = "check") -> str:
+    return f'<figure{classes}><div class="{backing}">{picture}</div><figcaption>{escape(caption)}</figcaption></figure>'
 
 
 def _image_card(scene: Scene, original: np.ndarray | None) -> str:
     views = [] if original is None else [_figure(_picture(original, f"{scene.name}: the original"), "Image")]
     rebuilt = to_pixels(scene.composite())
     views.append(_figure(_picture(rebuilt, f"{scene.name}: put together from its layers"), "Rebuilt from layers"))
-    views.append(_figure(_picture(segmentation_picture(scene), f"{scene.name}: what is where"), "Segmentation"))
+    regions = _picture(segmentation_picture(scene), f"{scene.name}: what is where")
+    views.append(_figure(regions, "Segmentation", backing="regions"))
     layers = []
     for picture in list(painted_layers(scene))[:MOST_LAYERS]:
         layer = picture.layer

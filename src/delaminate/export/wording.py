@@ -36,7 +36,8 @@ NEXT_STEPS = (
 
 # Figures from 0 to 1, which get a small bar.
 SHARES = frozenset(
-    "ari ari_fg ari_fg_helped class_accuracy class_miou clustering_accuracy accuracy iou miou precision recall f1".split()
+    {"ari", "ari_fg", "ari_fg_helped", "class_accuracy", "class_miou", "clustering_accuracy", "accuracy", "iou", "miou"}
+    | {"precision", "recall", "f1"}
 )
 
 

@@ -1,0 +1,151 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from samples import NAMES, scenes
+
+from delaminate.errors import OutputError, ShapeError
+from delaminate.export import FORMATS, write_report
+from delaminate.export.chart import draw_curve, ticks
+from delaminate.export.report import count_usage, segmentation_picture
+from delaminate.export.wording import EXPLANATIONS, explanation
+
+VOID = {"meta", "img"}
+CURVE = [(step, 1 / (1 + step), stage) for stage in ("search", "refine <b>") for step in range(50)]
+
+
+class Page(HTMLParser):
+    """Checks nesting and collects what a browser would load."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.sources, self.tags, self.text = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append(tag)
+        self.sources += [values[key] for key in ("src", "href", "action", "data", "srcset") if key in values]
+        if tag == "img":
+            assert "alt" in values
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def written(tmp_path, **changes):
+    arguments = {
+        "title": "<script>alert(1)</script> & more",
+        "scenes": scenes(),
+        "images": torch.stack([scene.composite() for scene in scenes()]),
+        "curve": CURVE,
+        "figures": {"ari_fg": 0.993, "iou_best": 0.5, "psnr": float("nan"), "own": 3.14159, "<i>": 2.0},
+        "explanations": {"own": "A figure of `our` own <b>."},
+        "facts": {"Method": "<u>"},
+    }
+    write_report(tmp_path / "report.html", **{**arguments, **changes})
+    return (tmp_path / "report.html").read_text()
+
+
+def test_the_page_loads_nothing_from_outside_and_escapes_every_name(tmp_path):
+    text = written(tmp_path)
+    page = Page(text)
+    assert page.sources
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"" in text
+    assert not {"script", "link", "iframe", "object", "u", "form"} & set(page.tags)
+    assert not re.search(r"url\(|@import|https?:|javascript:", text)
+    content = "".join(page.text)
+    for name in [*NAMES, "<script>alert(1)</script> & more", "<b>&'\" ü", "refine <b>", "<u>", "A figure of our own"]:
+        assert name in content
+    assert "(hidden)" in content
+
+
+def test_figures_are_explained_in_plain_words(tmp_path):
+    text = written(tmp_path)
+    assert "0.993" in text
+    assert "–" in text
+    assert "A figure of <code>our</code> own &lt;b&gt;." in text
+    assert "chance." in text
+    assert all(sentence.endswith(".") for sentence in EXPLANATIONS.values())
+    assert "favour" in explanation("miou_best")
+    assert explanation("unheard_of_best") == ""
+
+
+def test_the_same_arguments_give_the_same_page(tmp_path):
+    assert written(tmp_path / "a") == written(tmp_path / "b")
+
+
+def test_a_page_needs_no_more_than_scenes(tmp_path):
+    for number, shown in enumerate([[], scenes()[:1], scenes(background=False) * 9]):
+        result = FORMATS["html"](shown, tmp_path / str(number))
+        Page(result.files[0].read_text())
+
+
+def test_images_come_in_three_forms(tmp_path):
+    pictures = [np.zeros((24, 30, 3), np.uint8)] * 3
+    first = written(tmp_path / "a", images=pictures)
+    assert written(tmp_path / "b", images=np.stack(pictures)) == first
+    assert written(tmp_path / "c", images=torch.zeros(3, 3, 24, 30)) == first
+    with pytest.raises(ShapeError, match="2 images for 3 scenes"):
+        written(tmp_path, images=pictures[:2])
+    with pytest.raises(ShapeError, match="uint8"):
+        written(tmp_path, images=[np.zeros((24, 30))] * 3)
+    with pytest.raises(ShapeError, match="usage"):
+        written(tmp_path, usage=[1])
+
+
+def test_large_pictures_are_shrunk(tmp_path):
+    pictures = [np.random.Generator(np.random.PCG64(1)).integers(0, 255, (1500, 2000, 3), dtype=np.uint8)] * 3
+    assert len(written(tmp_path, images=pictures)) < 8_000_000
+
+
+def test_usage_counts_visible_layers_and_regions_have_the_colour_of_their_entry():
+    assert count_usage(scenes()) == [6, 2, 3, 3]
+    scene = scenes()[0]
+    picture = segmentation_picture(scene)
+    classes = scene.decomposition().labels()[1][0].numpy()
+    assert len({tuple(colour) for colour in picture[classes == 1].tolist()}) == 1
+    assert len(np.unique(picture[classes > 0].reshape(-1, 4), axis=0)) == len(np.unique(classes[classes > 0]))
+
+
+def test_curves_are_drawn_whatever_comes():
+    assert draw_curve([]) == ""
+    assert draw_curve([(0, 1.0, "a"), (1, float("nan"), "a")]) == ""
+    for curve in [
+        CURVE,
+        [(0, 1.0, "a"), (0, 1.0, "a")],
+        [(step, -3.0 + step, "a") for step in range(5)],
+        [(step, 10.0**-step, str(step)) for step in range(9)],
+        [(step, 1e-3 * step, "a") for step in range(5000)],
+    ]:
+        text = draw_curve(curve)
+        assert "nan" not in text
+        assert "inf" not in text
+        assert len(text) < 40_000
+        Page(text)
+    assert draw_curve(CURVE).count("<polyline") == 2
+    assert ticks(1.0, 1.0) == [1.0]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_writes_what_it_says_and_the_same_bytes_twice(tmp_path, name):
+    first, second = (FORMATS[name](scenes(), tmp_path / place) for place in ("a", "b"))
+    found = {path for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    assert set(first.files) == found
+    assert [path.read_bytes() for path in first.files] == [path.read_bytes() for path in second.files]
+    assert first.max_error is None or 0 <= first.max_error < 0.02
+    (tmp_path / "c").write_text("")
+    with pytest.raises(OutputError):
+        FORMATS[name](scenes(), tmp_path / "c")
