@@ -135,7 +135,7 @@ class Dictionary:
         backgrounds: Which entries are backgrounds: opaque, continued beyond their border.
     """
 
-    sprites: tuple[Float[Tensor, "4 h w"], ...]
+    sprites: tuple[Float[Tensor, "4 _h _w"], ...]
     backgrounds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
