@@ -30,38 +30,50 @@ class ExportResult:
 
 @dataclass(frozen=True, eq=False)
 class Painted:
-    """One layer as 8-bit pixels of the canvas, hidden parts included.
+    """One layer as 8-bit pixels, hidden parts included.
 
     Attributes:
         layer: The scene's layer.
-        pixels: RGBA, the opacity left out unless it was asked for.
-        top, left: Where the pixels' corner lies.
+        pixels: RGBA of the window that the layer touches, never empty; the opacity left out unless it was asked for.
+        top, left: Where the window's corner lies on the canvas.
+        size: Height and width of the canvas.
     """
 
     layer: SceneLayer
     pixels: UInt8[np.ndarray, "h w 4"]
     top: int
     left: int
+    size: tuple[int, int]
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        height, width = self.pixels.shape[:2]
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+    def canvas(self) -> UInt8[np.ndarray, "H W 4"]:
+        """Put the window on a transparent canvas."""
+        pixels = np.zeros((*self.size, 4), np.uint8)
+        pixels[self.window] = self.pixels
+        return pixels
 
 
-def painted_layers(scene: Scene, opacity: bool = True, trimmed: bool = False) -> Iterator[Painted]:
-    """Paint each layer by itself, back to front, hidden ones too.
+def painted_layers(scene: Scene, opacity: bool = True) -> Iterator[Painted]:
+    """Paint each layer by itself, back to front, hidden ones too, cut to where alpha is above 0.
 
     Args:
         scene: The scene.
         opacity: Multiply alpha by the layer's opacity.
-        trimmed: Cut to the rectangle where alpha is above 0 (one pixel where there is none); otherwise canvas-sized.
     """
     for layer in scene.layers:
         placement = layer.placement if opacity else replace(layer.placement, opacity=1.0)
         window = paint(scene.dictionary, placement)
-        pixels = np.zeros((*scene.size, 4), np.uint8)
-        pixels[window.slices] = to_pixels(torch.cat([window.rgb, window.alpha]))
-        if not trimmed:
-            yield Painted(layer, pixels, 0, 0)
+        pixels = to_pixels(torch.cat([window.rgb, window.alpha]))
+        if not pixels.size:
+            # Nothing of the layer lies on the canvas: one transparent pixel stands for it.
+            yield Painted(layer, np.zeros((1, 1, 4), np.uint8), 0, 0, scene.size)
             continue
         rows, columns = covered(pixels)
-        yield Painted(layer, pixels[rows, columns], rows.start, columns.start)
+        yield Painted(layer, pixels[rows, columns], window.top + rows.start, window.left + columns.start, scene.size)
 
 
 def covered(pixels: UInt8[np.ndarray, "h w 4"], margin: int = 0) -> tuple[slice, slice]:
@@ -79,11 +91,9 @@ def flatten(size: tuple[int, int], layers: Sequence[Painted], opacities: Sequenc
     """Composite painted layers back to front over black, in float64; opacity 0 for hidden ones."""
     canvas = np.zeros((*size, 3))
     for painted, opacity in zip(layers, opacities, strict=True):
-        height, width = painted.pixels.shape[:2]
-        window = (slice(painted.top, painted.top + height), slice(painted.left, painted.left + width))
         colour = painted.pixels / 255
         alpha = colour[..., 3:] * opacity
-        canvas[window] = alpha * colour[..., :3] + (1 - alpha) * canvas[window]
+        canvas[painted.window] = alpha * colour[..., :3] + (1 - alpha) * canvas[painted.window]
     return torch.from_numpy(canvas).permute(2, 0, 1)
 
 

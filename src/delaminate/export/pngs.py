@@ -38,7 +38,7 @@ def write_pngs(scenes: Sequence[Scene], out: str | Path) -> ExportResult:
             layer = picture.layer
             entry = layer.placement.entry
             path = out / scene.name / f"{index:02d}-{layer.id}.png"
-            write_atomic(path, png_bytes(picture.pixels))
+            write_atomic(path, png_bytes(picture.canvas()))
             files.append(path)
             rows.append(
                 {

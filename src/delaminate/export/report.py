@@ -114,7 +114,7 @@ def _stack(scene: Scene) -> str:
     keep = [*shown[:1], *shown[1:][-(STACK_LAYERS - 1) :]]
     gap = 190 / len(keep)
     pictures = [
-        _picture(picture.pixels, "", LAYER_SIDE, f"transform:translateZ({index * gap - 60:.0f}px)")
+        _picture(picture.canvas(), "", LAYER_SIDE, f"transform:translateZ({index * gap - 60:.0f}px)")
         for index, picture in enumerate(keep)
     ]
     return f'<div class="stack" aria-hidden="true"><div class="stack-inner">{"".join(pictures)}</div></div>'
@@ -178,7 +178,7 @@ def _image_card(scene: Scene, original: np.ndarray | None) -> str:
         layer = picture.layer
         hidden = "" if layer.visible else ' class="hidden"'
         caption = layer.name if layer.visible else f"{layer.name} (hidden)"
-        layers.append(f"<li>{_figure(_picture(picture.pixels, layer.name, LAYER_SIDE), caption, hidden)}</li>")
+        layers.append(f"<li>{_figure(_picture(picture.canvas(), layer.name, LAYER_SIDE), caption, hidden)}</li>")
     more = len(scene.layers) - len(layers)
     note = f"Layers, back to front{f' (and {more} more)' if more > 0 else ''}"
     return (
