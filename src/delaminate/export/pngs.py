@@ -13,10 +13,21 @@ import numpy as np
 from delaminate.export.files import ExportResult, difference, flatten, painted_layers
 from delaminate.scene.document import json_bytes, png_bytes, write_atomic
 from delaminate.scene.placements import OWN_RASTER
-from delaminate.scene.scenes import Scene
+from delaminate.scene.scenes import Scene, SceneLayer
 
 FORMAT, VERSION = "delaminate-layers", 1
 EIGHT_BITS = 255
+
+
+def _describe(scene: Scene, layer: SceneLayer) -> dict[str, Any]:
+    entry = layer.placement.entry
+    return {
+        "id": layer.id,
+        "name": layer.name,
+        "entry": None if entry == OWN_RASTER else scene.dictionary.name(entry),
+        "visible": layer.visible,
+        "track": layer.placement.track,
+    }
 
 
 def write_pngs(scenes: Sequence[Scene], out: str | Path) -> ExportResult:
@@ -35,21 +46,10 @@ def write_pngs(scenes: Sequence[Scene], out: str | Path) -> ExportResult:
         painted = list(painted_layers(scene))
         rows = []
         for index, picture in enumerate(painted):
-            layer = picture.layer
-            entry = layer.placement.entry
-            path = out / scene.name / f"{index:02d}-{layer.id}.png"
+            path = out / scene.name / f"{index:02d}-{picture.layer.id}.png"
             write_atomic(path, png_bytes(picture.canvas()))
             files.append(path)
-            rows.append(
-                {
-                    "file": path.relative_to(out).as_posix(),
-                    "id": layer.id,
-                    "name": layer.name,
-                    "entry": None if entry == OWN_RASTER else scene.dictionary.name(entry),
-                    "visible": layer.visible,
-                    "track": layer.placement.track,
-                }
-            )
+            rows.append({"file": path.relative_to(out).as_posix(), **_describe(scene, picture.layer)})
         error = difference(scene, flatten(scene.size, painted, [float(p.layer.visible) for p in painted]))
         worst = max(worst, error)
         height, width = scene.size
