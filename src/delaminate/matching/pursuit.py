@@ -36,6 +36,15 @@ class Picks:
     def used(self) -> Bool[Tensor, "B L"]:
         return self.entry >= 0
 
+    def to(self, device: torch.device) -> "Picks":
+        return Picks(self.entry.to(device), self.top.to(device), self.left.to(device), self.gain.to(device))
+
+    def rows(self, index: Tensor | slice) -> "Picks":
+        return Picks(self.entry[index], self.top[index], self.left[index], self.gain[index])
+
+    def slots(self, order: list[int]) -> "Picks":
+        return Picks(self.entry[:, order], self.top[:, order], self.left[:, order], self.gain[:, order])
+
     @classmethod
     def empty(cls, batch: int, slots: int, like: Tensor) -> "Picks":
         index = torch.full((batch, slots), -1, device=like.device)
@@ -142,57 +151,64 @@ def _error(canvas: Canvas) -> Float[Tensor, " B"]:
     return canvas.residual.square().flatten(1).sum(1)
 
 
-def _take(picks: Picks, rows: Tensor) -> Picks:
-    return Picks(picks.entry[rows], picks.top[rows], picks.left[rows], picks.gain[rows])
+def _choose_again(
+    images: Tensor,
+    background: Tensor | None,
+    sprites: Sprites,
+    search: Search,
+    picks: Picks,
+    error: Tensor,
+    margin: int,
+) -> bool:
+    """Take back every image's front placement, and look for a better one behind the others; change picks in place.
+
+    Only images that still have something to explain take part. Whether replaced or kept, the front slot moves to the
+    back where that does no harm, so that repeated calls visit every slot.
+    """
+    rows = torch.nonzero(error > search.price)[:, 0]
+    if len(rows) == 0:
+        return False
+    some = images[rows]
+    ground = None if background is None else background.expand_as(images)[rows]
+    old = picks.rows(rows)
+    turned = old.slots([*range(1, search.slots), 0])
+    same = _error(_rebuild(some, ground, sprites, turned, margin)) <= error[rows] + 1e-6
+    trial = old.slots([*range(1, search.slots), 0])
+    trial.entry[:, -1] = -1
+    canvas = _rebuild(some, ground, sprites, trial, margin)
+    _choose(canvas, sprites, trial, search.slots - 1, torch.arange(len(rows), device=images.device), search)
+    canvas.place(sprites, trial, search.slots - 1)
+    new = _error(canvas)
+    better = new + 1e-6 < error[rows]
+    for name in ("entry", "top", "left", "gain"):
+        mine, kept, before = getattr(trial, name), getattr(turned, name), getattr(old, name)
+        shape = (-1,) + (1,) * (before.ndim - 1)
+        getattr(picks, name)[rows] = torch.where(
+            better.view(shape), mine, torch.where(same.view(shape), kept, before)
+        )
+    error[rows] = torch.where(better, new, error[rows])
+    return True
 
 
-def _move_back(picks: Picks, slot: int) -> Picks:
-    """Empty a slot and move it behind all others."""
-    order = [*(j for j in range(picks.entry.shape[1]) if j != slot), slot]
-    moved = Picks(picks.entry[:, order], picks.top[:, order], picks.left[:, order], picks.gain[:, order])
-    moved.entry[:, -1] = -1
-    return moved
-
-
-def _pursue_chunk(images: Tensor, background: Tensor | None, sprites: Sprites, search: Search) -> Picks:
+def _pursue_chunk(
+    images: Tensor, background: Tensor | None, sprites: Sprites, search: Search, start: Picks | None
+) -> Picks:
     margin = max(sprites.size) // 2 if search.reach is None else search.reach
-    picks = Picks.empty(len(images), search.slots, images)
-    canvas = Canvas.of(images, background, margin)
-    everyone = torch.arange(len(images), device=images.device)
-    for slot in range(search.slots):
-        _choose(canvas, sprites, picks, slot, everyone, search)
-        canvas.place(sprites, picks, slot)
+    if start is None:
+        picks = Picks.empty(len(images), search.slots, images)
+        canvas = Canvas.of(images, background, margin)
+        everyone = torch.arange(len(images), device=images.device)
+        for slot in range(search.slots):
+            _choose(canvas, sprites, picks, slot, everyone, search)
+            canvas.place(sprites, picks, slot)
+    else:
+        picks = Picks(start.entry.clone(), start.top.clone(), start.left.clone(), start.gain.clone())
+        canvas = _rebuild(images, background, sprites, picks, margin)
     error = _error(canvas)
-    # Choose again, given the others, where something is left to explain.
-    for _ in range(search.passes):
-        for _slot in range(search.slots):
-            rows = torch.nonzero(error > search.price)[:, 0]
-            if len(rows) == 0:
-                return picks
-            some = images[rows]
-            ground = None if background is None else background.expand_as(images)[rows]
-            trial = _move_back(_take(picks, rows), 0)
-            again = _rebuild(some, ground, sprites, trial, margin)
-            _choose(again, sprites, trial, search.slots - 1, torch.arange(len(rows)), search)
-            again.place(sprites, trial, search.slots - 1)
-            new = _error(again)
-            # The first slot goes to the back even where it returns, so that every slot has its turn.
-            better = new + 1e-6 < error[rows]
-            rotated = _rotate(_take(picks, rows))
-            keep = _rebuild(some, ground, sprites, rotated, margin)
-            same = _error(keep) <= error[rows] + 1e-6
-            for name in ("entry", "top", "left", "gain"):
-                mine, theirs, old = getattr(trial, name), getattr(rotated, name), getattr(picks, name)[rows]
-                shape = (-1,) + (1,) * (old.ndim - 1)
-                chosen = torch.where(better.view(shape), mine, torch.where(same.view(shape), theirs, old))
-                getattr(picks, name)[rows] = chosen
-            error[rows] = torch.where(better, new, error[rows])
+    for _ in range(search.passes * search.slots):
+        if not _choose_again(images, background, sprites, search, picks, error, margin):
+            break
     return picks
-
-
-def _rotate(picks: Picks) -> Picks:
-    order = [*range(1, picks.entry.shape[1]), 0]
-    return Picks(picks.entry[:, order], picks.top[:, order], picks.left[:, order], picks.gain[:, order])
 
 
 @torch.no_grad()
@@ -201,6 +217,7 @@ def pursue(
     sprites: Sprites,
     search: Search,
     background: Float[Tensor, "#B 3 H W"] | None = None,
+    start: Picks | None = None,
 ) -> Picks:
     """Find the placements of every image.
 
@@ -209,15 +226,17 @@ def pursue(
         sprites: The dictionary.
         search: Slots, price, passes.
         background: What lies behind everything, or None for black.
+        start: Placements to begin from, which are only chosen again where they leave something unexplained.
 
     Returns:
         Placements front to back.
     """
     parts = []
-    for start in range(0, len(images), search.chunk):
-        some = images[start : start + search.chunk]
+    for begin_at in range(0, len(images), search.chunk):
+        some = images[begin_at : begin_at + search.chunk]
         ground = background
         if background is not None and len(background) > 1:
-            ground = background[start : start + search.chunk]
-        parts.append(_pursue_chunk(some, ground, sprites, search))
+            ground = background[begin_at : begin_at + search.chunk]
+        begin = None if start is None else start.rows(slice(begin_at, begin_at + search.chunk))
+        parts.append(_pursue_chunk(some, ground, sprites, search, begin))
     return Picks(*(torch.cat([getattr(p, name) for p in parts]) for name in ("entry", "top", "left", "gain")))

@@ -1,15 +1,16 @@
 """Method, Stage, Player: what every paper's file is made of."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from delaminate.errors import ConfigError
+from delaminate.errors import ConfigError, FormatError
 from delaminate.scene.frame import Frame
 from delaminate.scene.placements import Decomposition, Dictionary
 
@@ -25,6 +26,8 @@ class Carry:
         share: Slice of the global batch that this process holds.
         batch: Size of the global batch.
         values: Whatever one player leaves for the next.
+        all_reduce: Sums a tensor over all processes.
+        all_gather: Joins the batches of all processes, in their order.
     """
 
     stage: str
@@ -33,6 +36,8 @@ class Carry:
     share: slice
     batch: int
     values: dict[str, Any] = field(default_factory=dict)
+    all_reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor
+    all_gather: Callable[[Tensor], Tensor] = lambda tensor: tensor
 
 
 @dataclass(frozen=True)
@@ -108,11 +113,16 @@ class Method(nn.Module, ABC):
 
     Attributes:
         name: Hyphenated name, as on the command line.
-        decomposers: The ways this model can decompose, by what has been trained; the first is the default.
+        config: The frozen dataclass of all settings.
     """
 
     name: ClassVar[str]
-    decomposers: tuple[str, ...]
+    config: Any
+
+    @property
+    @abstractmethod
+    def decomposers(self) -> tuple[str, ...]:
+        """The ways this model can decompose, by what has been trained; the first is the default."""
 
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
@@ -136,8 +146,32 @@ class Method(nn.Module, ABC):
         """Measure, without labels, how badly the model does: mean squared error per image."""
 
     @abstractmethod
-    def parts(self) -> dict[str, Tensor]:
-        """List every tensor of a model folder by its name."""
+    def parts(self, everything: bool = False) -> dict[str, Tensor]:
+        """List the tensors of a model folder by their names: those trained, or everything that may be there."""
+
+    optional_parts: ClassVar[tuple[str, ...]] = ()
+    """Prefixes of tensors that may be absent together, because that part was never trained."""
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str | torch.device = "cpu") -> Self:
+        """Load a model of this method by folder, zoo name or `hub:owner/name`.
+
+        Raises:
+            FormatError: The folder is damaged, or holds a model of another method.
+            ConfigError: There is no such model.
+        """
+        from delaminate.methods.folder import load_model
+
+        model = load_model(name, device)
+        if not isinstance(model, cls):
+            raise FormatError(f"{name}: is a {model.name} model, not {cls.name}. Use delaminate.load_model.")
+        return model
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a model folder that `from_pretrained` reads."""
+        from delaminate.methods.folder import save_model
+
+        save_model(self, Path(folder))
 
     @abstractmethod
     def load_parts(self, parts: Mapping[str, Tensor]) -> None:

@@ -140,7 +140,7 @@ class DTISprites(Method):
         return self.config.image_size
 
     @property
-    def decomposers(self) -> tuple[str, ...]:  # type: ignore[override]
+    def decomposers(self) -> tuple[str, ...]:
         search, network = (bool(flag) for flag in self.learned.tolist())
         both = search and network
         ways = (("refined",) if both else ()) + (("network",) if network else ()) + (("search",) if search else ())
@@ -240,6 +240,7 @@ class DTISprites(Method):
         sprite: dict[str, Tensor],
         layer: dict[str, Tensor],
         noise: Float[Tensor, "K 1 H W"] | Float[Tensor, "N K 1 H W"] | None,
+        count: int,
     ) -> tuple[Float[Tensor, "N K 3 H W"], Float[Tensor, "N K 1 H W"]]:
         """Put sprites on canvases: N placements of each of K sprites.
 
@@ -248,6 +249,7 @@ class DTISprites(Method):
             sprite: Sprite-level parameters, each (N, K, P).
             layer: Layer-level parameters, each (N, P).
             noise: Added to warped alphas where the sprite's square reaches, before the clamp (training).
+            count: The number of placements, N.
         """
         moving = [kind for kind in sprite if kind != "colour"]
         if moving and noise is not None:
@@ -255,6 +257,7 @@ class DTISprites(Method):
         for kind in moving:
             planes = _move_sprites(planes, kind, sprite[kind], self.config.aligned_corners)
         planes, cover = _move_layer(planes, layer, self.image_size, noise is not None and not moving)
+        planes = planes.expand(count, -1, -1, -1, -1)
         rgb, alpha = planes[:, :, :3], planes[:, :, 3:4]
         if noise is not None:
             cover = planes[:, :, 4:5] if moving else cover
@@ -297,7 +300,7 @@ class DTISprites(Method):
             def candidates(layer: int) -> tuple[Tensor, Tensor]:
                 sprite = {kind: values[:, layer, entries] for kind, values in prediction.sprite.items()}
                 whole = {kind: values[:, layer] for kind, values in prediction.layer.items()}
-                return self.draw(planes, sprite, whole, some_noise)
+                return self.draw(planes, sprite, whole, some_noise, len(images))
 
             background = self.draw_background(prediction.background, len(images))
             price = c.empty_price if c.empty_sprite and not self.frozen else None
@@ -330,7 +333,7 @@ class DTISprites(Method):
         chosen_noise = None
         if noise is not None:
             chosen_noise = (one_hot @ noise.flatten(1)).view(batch * count, 1, *noise.shape[1:])
-        rgb, alpha = self.draw(planes, sprite, layer, chosen_noise)
+        rgb, alpha = self.draw(planes, sprite, layer, chosen_noise, batch * count)
         background = self.draw_background(prediction.background, batch)
         height, width = self.image_size
         return stack(
@@ -482,13 +485,15 @@ class DTISprites(Method):
 
     # --- model folders ----------------------------------------------------------------------------------------------
 
-    def parts(self) -> dict[str, Tensor]:
+    optional_parts = ("encoder.", "heads.")
+
+    def parts(self, everything: bool = False) -> dict[str, Tensor]:
         found = {"dictionary.rgba": torch.cat([self.sprites_rgb, self.sprites_alpha], 1)}
         found["dictionary.sizes"] = torch.tensor([self.config.sprite_size] * self.config.num_sprites)
         if self.config.background:
             found["background.rgb"] = self.background_rgb
         found |= {name: buffer for name, buffer in self.named_buffers() if "." not in name and name != "usage"}
-        if self.learned[1]:
+        if everything or self.learned[1]:
             networks = {**self.encoder.state_dict(prefix="encoder."), **self.heads.state_dict(prefix="heads.")}
             found |= {name: value for name, value in networks.items() if not name.endswith("num_batches_tracked")}
         return {name: value.detach().cpu().contiguous() for name, value in found.items()}

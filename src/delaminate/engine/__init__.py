@@ -1,0 +1,5 @@
+"""Training: stages, players, checkpoints."""
+
+from delaminate.engine.loop import Budget, Outcome, train
+
+__all__ = ["Budget", "Outcome", "train"]

@@ -1,0 +1,63 @@
+"""Save and resume a run: written aside, then moved into place, so that a kill or a full disk leaves the last good one."""
+
+import os
+import pickle
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from delaminate.errors import FormatError, OutputError
+
+FORMAT = 1
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file in one step.
+
+    Raises:
+        OutputError: The folder is unwritable or the disk is full; the old file stays.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror}). What was there is kept.") from None
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a run's whole state."""
+    import io
+
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read a state that `save` wrote. Only tensors and plain values are accepted; nothing in the file is executed.
+
+    Raises:
+        FormatError: The file is missing, damaged, of another version, or tries to be something else.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise FormatError(f"{path}: there is no checkpoint to resume. Start without --resume.") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise FormatError(f"{path}: not a checkpoint of this library, or damaged ({reason}).") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise FormatError(f"{path}: not a checkpoint of format {FORMAT}. Train again, or use the version that wrote it.")
+    return state

@@ -1,0 +1,50 @@
+"""Averaged weights."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """An exponential moving average of a module's parameters.
+
+    average <- decay * average + (1 - decay) * weights, with the decay warmed up as (1 + n) / (10 + n). Buffers are taken as
+    they are.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.count = 0
+        self.weights = {name: p.detach().clone() for name, p in module.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        self.count += 1
+        decay = min(self.decay, (1 + self.count) / (10 + self.count))
+        for name, parameter in module.named_parameters():
+            self.weights[name].lerp_(parameter.detach(), 1 - decay)
+
+    @contextmanager
+    def applied(self, module: nn.Module) -> Iterator[None]:
+        """Put the averaged weights in place for a while."""
+        own = {name: p.detach().clone() for name, p in module.named_parameters()}
+        self._copy(module, self.weights)
+        try:
+            yield
+        finally:
+            self._copy(module, own)
+
+    @staticmethod
+    @torch.no_grad()
+    def _copy(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        for name, parameter in module.named_parameters():
+            parameter.copy_(weights[name])
+
+    def state(self) -> dict[str, Tensor]:
+        return {**self.weights, "_count": torch.tensor(self.count)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.count = int(state["_count"])
+        self.weights = {name: value.clone() for name, value in state.items() if name != "_count"}

@@ -1,0 +1,422 @@
+"""Training: stages; in each step the players take turns.
+
+The loop receives images and nothing else. The whole state of a run is (stage, step, attempt, weights, player states), so a
+run killed at any moment and resumed ends with the same weights: the order of the data and every random number are
+functions of (seed, stage, step, player, attempt).
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from delaminate.config import to_yaml
+from delaminate.engine import checkpoint, parallel
+from delaminate.engine.ema import Average
+from delaminate.engine.record import Listener, Quiet, Record
+from delaminate.errors import DataError, FormatError, TrainingError
+from delaminate.methods.base import Carry, GradientPlayer, Method, Player, SearchPlayer, Stage
+from delaminate.methods.folder import save_model
+from delaminate.rng import stream
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop before the last stage ends. Neither changes any schedule.
+
+    Attributes:
+        steps: Steps of this run in all, over all stages and resumptions.
+        minutes: Minutes of this call.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often things are written, in steps (checkpoints also by time)."""
+
+    log: int = 10
+    check: int = 500
+    preview: int = 500
+    checkpoint_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call ended.
+
+    Attributes:
+        finished: All stages are done.
+        reason: "finished", "steps", "minutes" or the name of the signal.
+        total_step: Steps done over all stages.
+        best_error: Lowest label-free error of a check in the last stage.
+    """
+
+    finished: bool
+    reason: str
+    total_step: int
+    best_error: float
+
+
+class _Optimiser:
+    """One Adam per parameter group of a gradient player."""
+
+    def __init__(self, player: GradientPlayer) -> None:
+        self.player = player
+        self.groups = player.groups()
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[player.algorithm]
+        self.adams = {
+            g.name: kind(g.parameters, lr=g.rate, betas=player.betas, weight_decay=g.weight_decay, foreach=True)
+            for g in self.groups
+        }
+        self.parameters = [p for g in self.groups for p in g.parameters]
+
+    def step(self, loss: Tensor, carry: Carry) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+        loss.backward()
+        parallel.average_gradients(self.parameters)
+        if self.player.clip is not None:
+            nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], self.player.clip)
+        for group in self.groups:
+            adam = self.adams[group.name]
+            adam.param_groups[0]["lr"] = group.rate * self.player.rate(group.name, carry)
+            for _ in range(self.player.repeats(group.name)):
+                adam.step()
+
+
+def order(count: int, batch: int, seed: int, stage: str, step: int, cache: dict[int, Tensor]) -> Tensor:
+    """List the images of one step: the step's stretch of an endless row of shuffled epochs."""
+    first = step * batch
+    picked: list[Tensor] = []
+    while batch > 0:
+        epoch, start = divmod(first, count)
+        if epoch not in cache:
+            for old in [e for e in cache if e < epoch - 1]:
+                del cache[old]
+            cache[epoch] = torch.randperm(count, generator=stream(seed, stage, "order", epoch))
+        taken = cache[epoch][start : start + batch]
+        picked.append(taken)
+        first += len(taken)
+        batch -= len(taken)
+    return torch.cat(picked)
+
+
+class _Run:
+    """One call of `train`."""
+
+    def __init__(
+        self, method: Method, pixels: UInt8[Tensor, "N 3 H W"], out: Path | None, seed: int, budget: Budget, pace: Pace,
+        listener: Listener, device: torch.device, tensorboard: bool,
+    ) -> None:  # fmt: skip
+        self.method, self.pixels, self.out, self.seed = method, pixels, out, seed
+        self.budget, self.pace, self.listener, self.device = budget, pace, listener, device
+        self.first = parallel.world()[0] == 0
+        self.record = Record(out, tensorboard) if out is not None and self.first else None
+        self.total_step, self.stage_index, self.step, self.attempt = 0, 0, 0, 0
+        self.best_error = math.inf
+        ema = getattr(getattr(method, "config", None), "ema", 0.0)
+        self.average = Average(method, ema) if ema else None
+        self.stopped: str | None = None
+        self.deadline = math.inf if budget.minutes is None else time.monotonic() + 60 * budget.minutes
+        self.last_save = time.monotonic()
+        # Model selection without labels: the error of a fixed 100 images.
+        some = torch.randperm(len(pixels), generator=stream(seed, "check"))[:100]
+        self.check_images = self._floats(some)
+        self.players: dict[str, Player] = {}
+        self.optimisers: dict[str, _Optimiser] = {}
+
+    def _floats(self, index: Tensor) -> Float[Tensor, "B 3 H W"]:
+        return self.pixels[index.to(self.pixels.device)].to(self.device, torch.float32) / 255
+
+    # --- state --------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        searchers = {n: p.state() for n, p in self.players.items() if isinstance(p, SearchPlayer)}
+        adams = {n: {g: a.state_dict() for g, a in o.adams.items()} for n, o in self.optimisers.items()}
+        return {
+            "seed": self.seed,
+            "config": to_yaml(self.method.config),
+            "stage": self.stage_index,
+            "step": self.step,
+            "attempt": self.attempt,
+            "total_step": self.total_step,
+            "best_error": self.best_error,
+            "weights": self.method.state_dict(),
+            "players": searchers,
+            "optimisers": adams,
+            "average": self.average.state() if self.average else {},
+        }
+
+    def save(self) -> None:
+        if self.out is not None and self.first:
+            checkpoint.save(self.out / "checkpoint.pt", self.state())
+        self.last_save = time.monotonic()
+
+    def restore(self) -> None:
+        assert self.out is not None
+        path = self.out / "checkpoint.pt"
+        state = checkpoint.load(path, self.device)
+        if state.get("config") != to_yaml(self.method.config):
+            raise FormatError(f"{path}: was trained with another configuration. Resume with the run's own config.yaml.")
+        if state["seed"] != self.seed:
+            raise FormatError(f"{path}: was trained with seed {state['seed']}, not {self.seed}.")
+        try:
+            self.method.load_state_dict(state["weights"])
+            self.stage_index, self.step, self.attempt = state["stage"], state["step"], state["attempt"]
+            self.total_step, self.best_error = state["total_step"], state["best_error"]
+            if self.average:
+                self.average.restore(state["average"])
+            if self.stage_index < len(self.method.stages()):
+                self._enter(self.method.stages()[self.stage_index])
+                for name, values in state["players"].items():
+                    player = self.players[name]
+                    assert isinstance(player, SearchPlayer)
+                    player.restore(values)
+                for name, groups in state["optimisers"].items():
+                    for group, values in groups.items():
+                        self.optimisers[name].adams[group].load_state_dict(values)
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise FormatError(f"{path}: does not fit this model ({' '.join(str(error).split())[:120]}).") from None
+        if self.record is not None:
+            self.record.cut(self.total_step)
+
+    # --- going on -----------------------------------------------------------------------------------------------------
+
+    def _enter(self, stage: Stage) -> None:
+        self.players = {player.name: player for player in stage.players}
+        self.optimisers = {p.name: _Optimiser(p) for p in stage.players if isinstance(p, GradientPlayer)}
+
+    def _play(self, stage: Stage, cache: dict[int, Tensor]) -> dict[str, Tensor]:
+        """Do one step; return every named term."""
+        index = order(len(self.pixels), stage.batch, self.seed, stage.name, self.step, cache)
+        share = parallel.share_of(stage.batch)
+        images = self._floats(index[share])
+        carry = Carry(
+            stage.name, self.step, stage.steps, share, stage.batch, {}, parallel.all_reduce, parallel.all_gather
+        )
+        terms: dict[str, Tensor] = {}
+        for player in stage.players:
+            rng = stream(self.seed, stage.name, self.step, player.name, self.attempt)
+            gradient = nullcontext() if isinstance(player, GradientPlayer) else torch.no_grad()
+            with gradient:
+                found = player.turn(images, rng, carry)
+            if isinstance(player, GradientPlayer):
+                loss = torch.stack(list(found.values())).sum()
+                self._guard(loss, stage)
+                self.optimisers[player.name].step(loss, carry)
+            terms |= {name: value.detach() for name, value in found.items()}
+        after = self.method.after_update(stream(self.seed, stage.name, self.step, "after", self.attempt), carry)
+        if self.average:
+            self.average.update(self.method)
+        return terms | {name: torch.tensor(value) for name, value in after.items()}
+
+    def _guard(self, loss: Tensor, stage: Stage) -> None:
+        """Stop before a loss that is no number spoils the weights; on a GPU, look only when logging."""
+        if self.device.type != "cpu" and self.step % self.pace.log:
+            return
+        if not bool(torch.isfinite(loss)):
+            kept = f"The last good checkpoint is {self.out / 'checkpoint.pt'}." if self.out else ""
+            raise TrainingError(
+                f"{stage.name}, step {self.step}: the loss is {float(loss.detach())}; training stops. {kept} "
+                "Try a lower rate (--set rate=...), or resume to repeat from the checkpoint."
+            )
+
+    def _check(self, stage: Stage, last: bool) -> float:
+        """Measure the label-free error, and keep the best model."""
+        with self.average.applied(self.method) if self.average else nullcontext():
+            error = float(self.method.error(self.check_images, stage.name).mean())
+            if not math.isfinite(error):
+                raise TrainingError(f"{stage.name}, step {self.step}: the check error is {error}; training stops.")
+            if error <= self.best_error or last:
+                self.best_error = min(error, self.best_error)
+                if self.out is not None and self.first:
+                    save_model(self.method, self.out / ("model" if last else "best"))
+        return error
+
+    def _preview(self) -> None:
+        if self.record is None:
+            return
+        images = self.check_images[:8].cpu()
+        with self.average.applied(self.method) if self.average else nullcontext():
+            self.method.cpu()
+            found = self.method.decompose(images)
+            self.method.to(self.device)
+        sprites = found.dictionary.sprites[:24]
+        height = max(max(s.shape[1] for s in sprites), 1)
+        width = max(max(s.shape[2] for s in sprites), 1)
+        rows = []
+        for sprite in sprites:
+            canvas = torch.full((3, height, width), 0.3)
+            h, w = sprite.shape[1:]
+            canvas[:, :h, :w] = canvas[:, :h, :w] * (1 - sprite[3:]) + sprite[:3] * sprite[3:]
+            rows.append(canvas)
+        self.record.preview(self.total_step, [images, found.composite(), torch.stack(rows)])
+
+    def _write(self, terms: dict[str, Tensor], stage: Stage, speed: float, check: float | None) -> None:
+        figures = {name: float(value) for name, value in terms.items()}
+        if stage.players and isinstance(stage.players[0], GradientPlayer):
+            figures["loss"] = sum(float(terms[n]) for n in terms if n not in ("reassigned",))
+        else:
+            figures["loss"] = figures.get("error", 0.0)
+        figures["active"] = float(len(getattr(self.method, "entries", ())))
+        if check is not None:
+            figures["check"] = check
+        figures["images_per_second"] = round(speed, 1)
+        if self.record is not None:
+            self.record.log(self.total_step, stage.name, self.step, figures)
+        self.listener.step(stage.name, self.step + 1, figures)
+
+    def _why_stop(self) -> str | None:
+        reason = self.stopped
+        if reason is None and self.budget.steps is not None and self.total_step >= self.budget.steps:
+            reason = "steps"
+        if reason is None and time.monotonic() > self.deadline:
+            reason = "minutes"
+        return reason if parallel.from_first(reason is not None, self.device) else None
+
+    def stage(self, stage: Stage, last: bool) -> str | None:
+        """Go through one stage from `self.step`; return why it stopped early, or None."""
+        if self.step == 0:
+            self.best_error = math.inf
+            self.method.begin(stage.name)
+        if not self.players:
+            self._enter(stage)
+        self.listener.stage(stage.name, self.step, stage.steps)
+        cache: dict[int, Tensor] = {}
+        since, done = time.monotonic(), 0
+        self.method.train()
+        while self.step < stage.steps:
+            reason = self._why_stop()
+            if reason:
+                return reason
+            terms = self._play(stage, cache)
+            done += stage.batch
+            ends = self.step == stage.steps - 1
+            slow = stage.steps <= 50
+            check = None
+            if ends or (self.step and self.step % self.pace.check == 0):
+                check = self._check(stage, last=False)
+            if check is not None or slow or self.step % self.pace.log == 0:
+                self._write(terms, stage, done / max(time.monotonic() - since, 1e-6), check)
+                since, done = time.monotonic(), 0
+            else:
+                self.listener.step(stage.name, self.step + 1, {})
+            self.step += 1
+            self.total_step += 1
+            if ends or self.total_step % self.pace.preview == 0:
+                self._preview()
+            if time.monotonic() - self.last_save > self.pace.checkpoint_seconds:
+                self.save()
+        self.stage_index, self.step, self.players, self.optimisers = self.stage_index + 1, 0, {}, {}
+        self.save()
+        return None
+
+    def go(self) -> Outcome:
+        stages = self.method.stages()
+        reason = None
+        while self.stage_index < len(stages) and reason is None:
+            reason = self.stage(stages[self.stage_index], self.stage_index == len(stages) - 1)
+        # Leave a usable model wherever training ends.
+        self.method.eval()
+        if self.total_step:
+            self._check(stages[min(self.stage_index, len(stages) - 1)], last=True)
+        if reason is not None:
+            self.save()
+        return Outcome(reason is None, reason or "finished", self.total_step, self.best_error)
+
+
+@contextmanager
+def _signals(tell: Callable[[str], None]) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into a stop after the present step; a second Ctrl-C stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        tell(signal.Signals(number).name)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)
+
+
+def train(
+    method: Method,
+    pixels: UInt8[Tensor, "N 3 H W"],
+    out: str | Path | None = None,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    budget: Budget | None = None,
+    pace: Pace | None = None,
+    resume: bool = False,
+    listener: Listener | None = None,
+    tensorboard: bool = False,
+) -> Outcome:
+    """Train a method on images.
+
+    Args:
+        method: A fresh model; it is trained in place and left on `device`.
+        pixels: All images, uint8, of the model's size.
+        out: The run folder; None keeps nothing.
+        seed: Names every random number of the run.
+        device: Where to compute.
+        budget: When to stop early; `Budget(minutes=10)`.
+        pace: How often to log, check and save.
+        resume: Go on from the run folder's checkpoint.
+        listener: Hears of every step.
+        tensorboard: Also write TensorBoard files.
+
+    Raises:
+        DataError: The images have the wrong size, or there are none.
+        TrainingError: The loss is no number; the last good checkpoint stays.
+    """
+    device = torch.device(device)
+    if pixels.ndim != 4 or tuple(pixels.shape[2:]) != method.image_size or len(pixels) == 0:
+        raise DataError(
+            f"train: images are {tuple(pixels.shape)}; expected (N, 3, {method.image_size[0]}, {method.image_size[1]}), "
+            "N at least 1."
+        )
+    joined = parallel.join(device)
+    method.to(device)
+    listener = listener or Quiet()
+    run = _Run(
+        method, pixels, None if out is None else Path(out), seed, budget or Budget(), pace or Pace(),
+        listener, device, tensorboard,
+    )  # fmt: skip
+    if resume:
+        run.restore()
+    elif run.out is not None and run.first:
+        checkpoint.write_atomically(run.out / "config.yaml", to_yaml(method.config).encode())
+        if run.record is not None:
+            run.record.cut(0)
+
+    def tell(name: str) -> None:
+        run.stopped = name
+
+    try:
+        with _signals(tell):
+            return run.go()
+    finally:
+        listener.close()
+        if run.record is not None:
+            run.record.close()
+        if joined:
+            torch.distributed.destroy_process_group()

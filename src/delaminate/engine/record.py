@@ -1,0 +1,146 @@
+"""The run folder and the live progress: config.yaml, metrics.jsonl, previews/, checkpoint.pt, model/."""
+
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from delaminate.engine.checkpoint import write_atomically
+from delaminate.errors import MissingExtra, OutputError
+
+
+class Listener(Protocol):
+    """Hears of a training as it goes."""
+
+    def stage(self, name: str, step: int, steps: int) -> None: ...
+
+    def step(self, name: str, step: int, figures: dict[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Quiet:
+    """Hears and says nothing."""
+
+    def stage(self, name: str, step: int, steps: int) -> None:
+        pass
+
+    def step(self, name: str, step: int, figures: dict[str, float]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Terminal:
+    """Shows a bar per stage with loss, images per second, time left, active and idle sprites."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.progress = Progress(
+            TextColumn("[bold]{task.description:<8}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.completed:>6.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self.progress.start()
+        self.task: TaskID | None = None
+
+    def stage(self, name: str, step: int, steps: int) -> None:
+        self.task = self.progress.add_task(name, total=steps, completed=step, note="")
+
+    def step(self, name: str, step: int, figures: dict[str, float]) -> None:
+        assert self.task is not None
+        if not figures:
+            self.progress.update(self.task, completed=step)
+            return
+        shown = [f"{key} {value:.4g}" for key, value in figures.items() if key in ("loss", "check", "active", "idle")]
+        shown.append(f"{figures.get('images_per_second', 0):.0f} images/s")
+        self.progress.update(self.task, completed=step, note="  ".join(shown))
+
+    def close(self) -> None:
+        self.progress.stop()
+
+
+class Record:
+    """Writes what happens in a run folder. Opening one again cuts the log back to the resumed step."""
+
+    def __init__(self, folder: Path, tensorboard: bool = False) -> None:
+        self.folder = folder
+        self.path = folder / "metrics.jsonl"
+        self.writer: Any = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written ({error.strerror}). Choose another --out.") from None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise MissingExtra("--tensorboard", "track") from None
+            self.writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def cut(self, total_step: int) -> None:
+        """Forget lines at or after a step, so that a resumed log tells one history."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text().splitlines():
+            try:
+                if json.loads(line)["total_step"] < total_step:
+                    kept.append(line)
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue  # a line that a kill cut short
+        write_atomically(self.path, "".join(f"{line}\n" for line in kept).encode())
+
+    def log(self, total_step: int, stage: str, step: int, figures: dict[str, float]) -> None:
+        line = {"total_step": total_step, "stage": stage, "step": step, "time": round(time.time(), 2), **figures}
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written ({error.strerror}).") from None
+        if self.writer is not None:
+            for key, value in figures.items():
+                self.writer.add_scalar(f"{stage}/{key}", value, total_step)
+
+    def preview(self, total_step: int, pictures: list[Tensor]) -> None:
+        """Save rows of pictures, each (N, 3, H, W) in [0, 1], as one PNG."""
+        rows = [_row(row.detach().cpu().clamp(0, 1).numpy()) for row in pictures]
+        width = max(row.shape[1] for row in rows)
+        rows = [np.pad(row, ((0, 2), (0, width - row.shape[1]), (0, 0)), constant_values=0.12) for row in rows]
+        picture = Image.fromarray((np.concatenate(rows) * 255).round().astype(np.uint8))
+        buffer = io.BytesIO()
+        scale = max(1, 1200 // max(picture.width, 1))
+        picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(buffer, "PNG")
+        write_atomically(self.folder / "previews" / f"{total_step:08d}.png", buffer.getvalue())
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _row(pictures: np.ndarray) -> np.ndarray:
+    framed = np.pad(pictures.transpose(0, 2, 3, 1), ((0, 0), (0, 0), (0, 2), (0, 0)), constant_values=0.12)
+    return np.concatenate(list(framed), 1)
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Read metrics.jsonl, passing over lines that were cut short."""
+    found = []
+    for line in (folder / "metrics.jsonl").read_text().splitlines():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return found

@@ -1,0 +1,14 @@
+"""Where layers come from: one paper, one file."""
+
+from typing import Any
+
+from delaminate.methods import dti_sprites
+from delaminate.methods.base import Method
+from delaminate.methods.folder import load_model, save_model
+
+METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "dti-sprites": (dti_sprites.DTISprites, dti_sprites.PRESETS),
+}
+"""Every method by its name on the command line, with its presets."""
+
+__all__ = ["METHODS", "Method", "load_model", "save_model"]

@@ -1,0 +1,189 @@
+"""Model folders: model.safetensors, config.json and a card. No pickle is ever read from one.
+
+Names, shapes and types are checked against the configuration before anything is read.
+"""
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from delaminate.config import build, suggest, to_dict
+from delaminate.errors import ConfigError, FormatError, MissingExtra, OutputError
+
+if TYPE_CHECKING:
+    from delaminate.methods.base import Method
+
+FORMAT = 1
+LARGEST_CONFIG = 100_000
+
+
+def save_model(method: "Method", folder: Path, card: str | None = None, half: bool = False) -> None:
+    """Write a model folder, file by file, each moved into place when it is whole.
+
+    Args:
+        method: What to save.
+        folder: Made if it is missing.
+        card: Text of README.md; a plain one by default.
+        half: Store floats as float16.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    parts = method.parts()
+    if half:
+        parts = {name: part.half() if part.is_floating_point() else part for name, part in parts.items()}
+    config = {
+        "format": FORMAT,
+        "method": method.name,
+        "config": to_dict(method.config),
+        "decomposers": list(method.decomposers),
+        "default": method.decomposers[0],
+    }
+    files = {
+        "model.safetensors": to_bytes({name: part.contiguous() for name, part in parts.items()}),
+        "config.json": (json.dumps(config, indent=2) + "\n").encode(),
+        "README.md": (card or _card(method)).encode(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(folder / name)
+    except OSError as error:
+        raise OutputError(f"{folder}: the model cannot be written ({error.strerror}).") from None
+
+
+def _card(method: "Method") -> str:
+    height, width = method.image_size
+    return (
+        f"# A {method.name} model\n\nDecomposes images of {height} x {width} pixels into layers, without labels.\n\n"
+        f"    delaminate decompose THIS_FOLDER IMAGES --out scenes\n\nDecomposers: {', '.join(method.decomposers)}.\n"
+    )
+
+
+def _read_config(folder: Path) -> tuple[str, dict[str, Any]]:
+    path = folder / "config.json"
+    try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise FormatError(f"{path}: larger than {LARGEST_CONFIG} bytes; that is no configuration.")
+        found = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{path}: cannot be read as JSON ({type(error).__name__}). Is this a model folder?") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise FormatError(f"{path}: not a model of format {FORMAT}.")
+    if not isinstance(found.get("method"), str) or not isinstance(found.get("config"), dict):
+        raise FormatError(f"{path}: `method` or `config` is missing.")
+    return found["method"], found["config"]
+
+
+def _check(path: Path, expected: dict[str, Tensor], optional: tuple[str, ...]) -> dict[str, Tensor]:
+    """Read the tensors of a file whose names, shapes and types are as expected."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            for name in sorted(names - set(expected)):
+                raise FormatError(f"{path}: unexpected tensor {name!r}. {suggest(name, list(expected))}")
+            parts = {}
+            groups = {prefix: any(n.startswith(prefix) for n in names) for prefix in optional}
+            for name, wanted in expected.items():
+                if name not in names:
+                    if any(name.startswith(prefix) and not there for prefix, there in groups.items()):
+                        continue  # a part that was never trained
+                    raise FormatError(f"{path}: tensor {name!r} is missing.")
+                view = file.get_slice(name)
+                if list(view.get_shape()) != list(wanted.shape):
+                    raise FormatError(
+                        f"{path}: {name} is {tuple(view.get_shape())}; expected {tuple(wanted.shape)} by config.json."
+                    )
+                kinds = ("F32", "F16", "BF16") if wanted.is_floating_point() else ("I64",)
+                if view.get_dtype() not in kinds:
+                    raise FormatError(f"{path}: {name} has type {view.get_dtype()}; expected one of {', '.join(kinds)}.")
+                part = file.get_tensor(name).to(wanted.dtype)
+                if part.is_floating_point() and not bool(torch.isfinite(part).all()):
+                    raise FormatError(f"{path}: {name} holds numbers that are not finite.")
+                parts[name] = part
+    except FileNotFoundError:
+        raise FormatError(f"{path}: missing. A model folder holds model.safetensors and config.json.") from None
+    except (SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise FormatError(f"{path}: not a safetensors file, or damaged ({reason}).") from None
+    return parts
+
+
+def load_folder_model(folder: Path, device: str | torch.device = "cpu") -> "Method":
+    """Load a model folder.
+
+    Raises:
+        FormatError: Anything in the folder is not what it should be.
+    """
+    from delaminate.methods import METHODS
+
+    name, values = _read_config(folder)
+    if name not in METHODS:
+        raise FormatError(f"{folder / 'config.json'}: unknown method {name!r}. {suggest(name, list(METHODS))}")
+    method_class, presets = METHODS[name]
+    try:
+        config = build(next(iter(presets.values())), values, str(folder / "config.json"))
+    except ConfigError as error:
+        raise FormatError(str(error)) from None
+    pixels = math.prod(config.sprite_size) * config.num_sprites if hasattr(config, "num_sprites") else 0
+    if pixels > 2**28:
+        raise FormatError(f"{folder / 'config.json'}: {pixels} sprite pixels; that is no model of this library.")
+    method = method_class(config)
+    expected = method.parts(everything=True)
+    parts = _check(folder / "model.safetensors", expected, method.optional_parts)
+    method.load_parts(parts)
+    method.eval()
+    return method.to(device)
+
+
+def load_model(name: str | Path, device: str | torch.device = "cpu") -> "Method":
+    """Load a model by path, zoo name or `hub:owner/name`.
+
+    Args:
+        name: A model folder or a run folder; else the name of a model in the box, such as
+            "dti-sprites/tetrominoes"; else `hub:owner/name`.
+        device: Where to put it.
+
+    Raises:
+        FormatError: The model is not what it claims to be.
+        ConfigError: There is no such model.
+    """
+    from delaminate import zoo
+
+    text = str(name)
+    if text.startswith("hub:"):
+        return load_folder_model(_from_hub(text.removeprefix("hub:")), device)
+    path = Path(name)
+    if path.is_dir():
+        inner = path / "model"
+        return load_folder_model(inner if inner.is_dir() and not (path / "config.json").exists() else path, device)
+    if text in zoo.names():
+        return load_folder_model(zoo.folder(text), device)
+    raise ConfigError(f"{text}: neither a folder nor a model in the box. {suggest(text, list(zoo.names()))}")
+
+
+def _from_hub(repository: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise MissingExtra("a model from the hub", "hub") from None
+    files = ["model.safetensors", "config.json", "README.md"]
+    try:
+        return Path(snapshot_download(repository, allow_patterns=files))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise FormatError(f"hub:{repository}: cannot be fetched ({reason}).") from None
