@@ -1,0 +1,118 @@
+"""The project as a whole: what its files promise, and what they must not hold."""
+
+import ast
+import importlib
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import delaminate
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "delaminate"
+# Split, so that this file does not hold what it looks for.
+REGISTRIES = tuple(f"{name}.{end}" for name, end in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org")))
+REGISTRIES += ("download." + "pytorch.org", "conda." + "anaconda.org")
+MACHINE_PATH = re.compile(r"(?<![\w./-])/(?:work|root|home|Users)/\w")
+NOT_REQUIRED = ("pydantic", "fastapi", "uvicorn", "starlette", "av", "psd_tools", "h5py", "tensorboard", "onnx")
+NOT_REQUIRED += ("huggingface_hub", "torchvision", "ale_py", "typer", "pytest", "hypothesis", "beartype")
+
+
+def tracked_texts():
+    """Every file that git keeps and that is text."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
+    names = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, names.split("\0")):
+        data = (ROOT / name).read_bytes() if (ROOT / name).is_file() else b""
+        if b"\0" not in data[:8192]:
+            yield name, data.decode("utf-8", "replace")
+
+
+def pyproject():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def constraints():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def test_no_file_names_a_registry():
+    for name, text in tracked_texts():
+        assert not [host for host in REGISTRIES if host in text], name
+
+
+def test_no_file_names_a_place_on_somebodys_machine():
+    for name, text in tracked_texts():
+        assert not MACHINE_PATH.findall(text), name
+
+
+def test_the_lock_holds_versions_and_nothing_else():
+    assert "://" not in (ROOT / "constraints.txt").read_text()
+    for line in constraints():
+        assert re.fullmatch(r"==[0-9][0-9a-z.]*", str(line.specifier)), line
+        assert not line.name.startswith(("nvidia-", "cuda-", "triton"))
+
+
+def test_the_lock_satisfies_every_requirement():
+    project = pyproject()["project"]
+    wanted = [*project["dependencies"], *(r for rows in project["optional-dependencies"].values() for r in rows)]
+    locked = {}
+    for line in constraints():
+        locked.setdefault(canonicalize_name(line.name), []).append(str(line.specifier).removeprefix("=="))
+    for requirement in map(Requirement, wanted):
+        versions = locked.get(canonicalize_name(requirement.name))
+        assert versions, f"{requirement.name} is not in constraints.txt; run tools/lock.py"
+        assert all(version in requirement.specifier for version in versions), requirement
+
+
+def test_the_changelog_knows_this_version():
+    assert f"## [{delaminate.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_module_says_what_it_is():
+    for path in PACKAGE.rglob("*.py"):
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+def test_every_public_name_is_documented():
+    packages = [delaminate] + [
+        importlib.import_module(f"delaminate.{path.parent.name}") for path in sorted(PACKAGE.glob("*/__init__.py"))
+    ]
+    for package in packages:
+        for name in getattr(package, "__all__", ()):
+            value = getattr(package, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                assert inspect.getdoc(value), f"{package.__name__}.{name}"
+
+
+def test_the_core_imports_without_any_extra():
+    modules = [
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] not in ("cli", "studio", "__main__.py")
+    ]
+    program = f"""
+import importlib, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {NOT_REQUIRED!r}:
+            raise ImportError(name + " is blocked")
+
+sys.meta_path.insert(0, Blocked())
+for name in {modules!r}:
+    importlib.import_module(name.removesuffix(".__init__"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
