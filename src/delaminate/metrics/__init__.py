@@ -8,6 +8,7 @@ from delaminate.metrics.assignment import (
 )
 from delaminate.metrics.foreground import foreground_figures
 from delaminate.metrics.images import frechet_distance, psnr
+from delaminate.metrics.report import evaluate
 from delaminate.metrics.segmentation import (
     ClassConfusion,
     InstanceMatches,
@@ -25,6 +26,7 @@ __all__ = [
     "ari_fg",
     "ari_fg_helped",
     "clustering_accuracy",
+    "evaluate",
     "foreground_figures",
     "frechet_distance",
     "hungarian",
