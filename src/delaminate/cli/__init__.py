@@ -1,0 +1,96 @@
+"""The command line: one file a verb. `delaminate --help` lists them.
+
+Verb modules import nothing heavy at the top, so that every `--help` answers at once; torch comes when a command runs.
+"""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from delaminate import __version__
+from delaminate.errors import DelaminateError
+
+# Verb to `module:name` of a function or of a group of operations, in the order of the help.
+VERBS = {
+    "demo": "demo:demo",
+    "train": "train:train",
+    "decompose": "decompose:decompose",
+    "export": "export:export",
+    "recompose": "recompose:recompose",
+    "edit": "edit:app",
+    "evaluate": "evaluate:evaluate",
+    "data": "data:app",
+    "models": "models:models",
+    "bench": "bench:bench",
+}
+
+
+class _InOrder(TyperGroup):
+    """Lists the verbs in the order of the table."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [verb for verb in VERBS if verb in self.commands]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"delaminate {__version__}")
+        raise typer.Exit
+
+
+def _about(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Take images apart into the layers they were made of, without labels.
+
+    Start with `delaminate demo`. Then, with your own folder:
+
+        delaminate train dti-sprites photos/ --preset instagram --out runs/photos
+
+        delaminate decompose runs/photos photos/ --out scenes
+
+        delaminate export scenes --to png,html --out layers
+
+    `delaminate VERB --help` explains each step.
+    """
+
+
+def build_app() -> typer.Typer:
+    """Put the verbs together."""
+    app = typer.Typer(
+        cls=_InOrder,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_about)
+    for verb, place in VERBS.items():
+        module, _, name = place.partition(":")
+        found = getattr(importlib.import_module(f"delaminate.cli.{module}"), name)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=verb)
+        else:
+            app.command(verb)(found)
+    return app
+
+
+def main() -> None:
+    """Run the command line. Our own errors are one red line and exit code 2; Ctrl-C exits with 130.
+
+    DELAMINATE_TRACEBACK=1 shows where an error was raised.
+    """
+    try:
+        build_app()()
+    except DelaminateError as error:
+        if os.environ.get("DELAMINATE_TRACEBACK") == "1":
+            raise
+        typer.secho("Error: " + " ".join(str(error).split()), fg="red", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

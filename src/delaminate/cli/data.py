@@ -1,0 +1,78 @@
+"""`delaminate data`: built-in data sets, listed and written."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True, help="List the built-in data sets, or write one as a folder of images and masks."
+)
+
+
+def refuse_test(split: str) -> None:
+    """Keep the test scenes closed.
+
+    Raises:
+        DataError: The split is `test`, or there is none of that name.
+    """
+    from delaminate.errors import DataError
+
+    if split == "test":
+        raise DataError("--split test: only `delaminate bench` opens the test scenes. Use train or dev.")
+    if split not in ("train", "dev"):
+        raise DataError(f"--split {split}: there is no such part. Use train or dev.")
+
+
+@app.command("list")
+def list_sets() -> None:
+    """List the data sets that can be named instead of a folder.
+
+    Drawn sets need no files: every scene follows from its seed. Real ones are looked for in the folder that the
+    variable DELAMINATE_DATA names.
+
+        delaminate data list
+    """
+    import os
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from delaminate.data import names
+    from delaminate.data.benchmarks import BENCHMARKS, DATA_VARIABLE
+
+    root = os.environ.get(DATA_VARIABLE)
+    table = Table("name", "what it is", "what it needs", box=None)
+    for name, description, needs in names():
+        here = root is not None and name in BENCHMARKS and (Path(root) / BENCHMARKS[name].folder).is_dir()
+        table.add_row(name, description, "here" if here else needs or "nothing: drawn")
+    Console().print(table)
+
+
+@app.command("write")
+def write(
+    name: Annotated[str, typer.Argument(help="A name of `delaminate data list`.")],
+    out: Annotated[Path, typer.Option(help="The folder to fill: images/, masks/, classes/, index.csv.")],
+    count: Annotated[int | None, typer.Option("-n", help="How many images; 1000 unless given.")] = None,
+    seed: Annotated[int, typer.Option(help="Which series of a drawn set.")] = 0,
+    split: Annotated[str, typer.Option(help="train or dev; their scenes never meet.")] = "train",
+) -> None:
+    """Write a data set as PNG files, with exact masks.
+
+    Masks hold the number of the object at each pixel, classes the kind; 0 is the background. The folder can be given to
+    every other command.
+
+        delaminate data write tetrominoes --out pieces -n 200 --seed 7
+    """
+    refuse_test(split)
+    from delaminate.data import LabelledSet, open_data, write_folder
+    from delaminate.errors import DataError
+
+    if Path(name).exists():
+        raise DataError(f"{name}: is a path; expected the name of a built-in data set.")
+    found = open_data(name, count, seed, "dev" if split == "dev" else "train")
+    assert isinstance(found, LabelledSet)
+    write_folder(found, out)
+    height, width = found.images.size
+    replica = ", a replica drawn by this library" if found.replica else ""
+    typer.echo(f"{len(found)} images of {height} x {width} pixels in {out} ({found.name}{replica})")

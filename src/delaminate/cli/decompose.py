@@ -1,0 +1,178 @@
+"""`delaminate decompose MODEL IMAGES`: take images apart into scenes."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from delaminate.data import ImageSet
+    from delaminate.methods import Method
+    from delaminate.scene.placements import Decomposition
+    from delaminate.scene.scenes import Scene
+
+ERRORS = "errors.json"
+
+
+def decompose(
+    model: Annotated[
+        str, typer.Argument(help="A model or run folder, a name of `delaminate models`, or hub:OWNER/NAME.")
+    ],
+    images: Annotated[str, typer.Argument(help="A folder of images, one image, or a built-in data set.")],
+    out: Annotated[Path, typer.Option(help="Where the scenes go.")],
+    by: Annotated[
+        str | None, typer.Option(help="How to decompose: search, network, refined ...; default: the best.")
+    ] = None,
+    fit: Annotated[str, typer.Option(help="How images meet the model's canvas: squash, crop or pad.")] = "squash",
+    limit: Annotated[int | None, typer.Option(help="Only so many images, the first ones.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Take every image apart into layers that you can edit, export and measure.
+
+    OUT holds the sprites (dictionary/*.png), one scene for each image (scenes/NAME/scene.json) and errors.json, which
+    says how closely the layers rebuild each image, at the model's size and at the image's own, and which files were
+    skipped and why. Draw a sprite of the dictionary anew and every image that uses it changes.
+
+        delaminate decompose dti-sprites/tetrominoes pieces/images --out scenes
+    """
+    from rich.progress import track
+
+    from delaminate.cli.train import pick_device, report_skipped
+    from delaminate.data import ImageSet, open_data
+    from delaminate.data.synthetic import DRAWINGS, Split
+    from delaminate.errors import ConfigError
+    from delaminate.methods import load_model
+
+    if fit not in ("squash", "crop", "pad"):
+        raise ConfigError(f"--fit {fit}: expected squash, crop or pad.")
+    where = pick_device(device)
+    method = load_model(model, where)
+    split: Split = "dev" if images in DRAWINGS else "train"  # of a real set, "train" is the whole
+    found = open_data(images, limit, split=split, size=method.image_size, fit=fit, labels=False)  # type: ignore[arg-type]
+    found = found if isinstance(found, ImageSet) else found.images
+    folder = _Output(out, model, by or method.decomposers[0], skipped=list(found.skipped))
+    paths = _paths(Path(images))
+    try:
+        for rows in track(list(_batches(len(found), batch)), "Taking apart", transient=True):
+            folder.add(*_take_apart(method, found, rows, by, where), paths)
+    finally:
+        folder.close()
+    from rich.console import Console
+
+    console = Console()
+    report_skipped(console, tuple(folder.skipped))
+    typer.echo(folder.summary())
+
+
+def _batches(count: int, size: int) -> Iterator[range]:
+    return (range(first, min(first + size, count)) for first in range(0, count, size))
+
+
+def _paths(images: Path) -> dict[str, Path]:
+    """Where an image lies, by its name in an `ImageSet`: the relative path with or without suffix."""
+    from delaminate.data.reading import SUFFIXES
+
+    root = images.parent if images.is_file() else images / "images" if (images / "images").is_dir() else images
+    files = [images] if images.is_file() else sorted(root.rglob("*")) if root.is_dir() else []
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.suffix.lower() in SUFFIXES:
+            relative = path.relative_to(root)
+            found[relative.with_suffix("").as_posix()] = path
+            found[relative.as_posix()] = path
+    return found
+
+
+def _take_apart(
+    method: "Method", images: "ImageSet", rows: range, by: str | None, device: str
+) -> "tuple[Decomposition, tuple[str, ...], list[float]]":
+    from delaminate.metrics import psnr
+
+    part = images.subset(rows)
+    pixels = part.batch(range(len(part)))
+    found = method.decompose(pixels.to(device), by, part.frames)
+    return found, part.names, psnr(pixels, found.composite().to(pixels)).tolist()
+
+
+@dataclass
+class _Output:
+    """Writes scenes batch by batch; what is written stays usable when the command is interrupted."""
+
+    folder: Path
+    model: str
+    by: str
+    skipped: list[tuple[str, str]]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    whole: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, found: "Decomposition", names: tuple[str, ...], errors: list[float], paths: dict[str, Path]) -> None:
+        """Write the scenes of a batch."""
+        from delaminate.errors import ConfigError
+        from delaminate.scene.document import save_scenes
+        from delaminate.scene.scenes import check_name
+
+        kept: list[Scene] = []
+        for index, (name, error) in enumerate(zip(names, errors, strict=True)):
+            path = paths.get(name)
+            # The image's whole name, suffix included, so that a.png and a.jpg do not meet.
+            full = name if path is None else name.removesuffix(path.suffix) + path.suffix
+            try:
+                check_name(full)
+            except ConfigError as problem:
+                self.skipped.append((name, str(problem)))
+                continue
+            scene = found[index : index + 1].scenes([full])[0]
+            kept.append(scene)
+            self.rows.append({"name": full, "psnr": error, "psnr_original": _original_error(scene, path, error)})
+        if kept:
+            save_scenes(kept, self.folder)
+            self._merge(json.loads((self.folder / "summary.json").read_text("utf-8")))
+
+    def _merge(self, summary: dict[str, Any]) -> None:
+        """Add a batch's summary to that of the batches before."""
+        if not self.whole:
+            self.whole = summary
+            return
+        self.whole["scenes"] += summary["scenes"]
+        for old, new in zip(self.whole["dictionary"], summary["dictionary"], strict=True):
+            old["used"] += new["used"]
+
+    def close(self) -> None:
+        """Write one summary of all scenes, and the errors."""
+        from delaminate.scene.document import json_bytes, write_atomic
+
+        if not self.rows:
+            return
+        write_atomic(self.folder / "summary.json", json_bytes(self.whole))
+        skipped = [{"name": name, "reason": reason} for name, reason in self.skipped]
+        errors = {"model": self.model, "by": self.by, **self._means(), "images": self.rows, "skipped": skipped}
+        write_atomic(self.folder / ERRORS, json_bytes(errors))
+
+    def _means(self) -> dict[str, float]:
+        return {key: sum(row[key] for row in self.rows) / max(len(self.rows), 1) for key in ("psnr", "psnr_original")}
+
+    def summary(self) -> str:
+        """Say what came out, in two lines."""
+        means = self._means()
+        return (
+            f"{len(self.rows)} scenes in {self.folder}, by {self.by}: rebuilt at {means['psnr']:.1f} dB at the model's "
+            f"size, {means['psnr_original']:.1f} dB at the images' own.\n"
+            f"Next: delaminate export {self.folder} --to html --out report"
+        )
+
+
+def _original_error(scene: "Scene", path: Path | None, at_model_size: float) -> float:
+    """PSNR against the file itself; an image without a file has only the model's size."""
+    import torch
+
+    from delaminate.data import read_image
+    from delaminate.metrics import psnr
+
+    if path is None:
+        return at_model_size
+    original = torch.from_numpy(read_image(path)).permute(2, 0, 1)[None].float() / 255  # 1 3 H W
+    return float(psnr(original, scene.composite()[None].to(original)))

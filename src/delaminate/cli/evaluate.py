@@ -1,0 +1,134 @@
+"""`delaminate evaluate MODEL DATA`: figures, and what they mean."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from delaminate.data import LabelledSet
+    from delaminate.methods import Method
+    from delaminate.metrics.report import Figures
+
+MEANINGS = {
+    "nmi": "What groups and true classes tell about each other, of what there is to know; 1 is perfect, 0 nothing."
+}
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="A model or run folder, a name of `delaminate models`, or hub:OWNER/NAME.")
+    ],
+    data: Annotated[
+        str, typer.Argument(help="A built-in set, or a folder with images/, masks/ and optionally classes/.")
+    ],
+    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+    by: Annotated[str | None, typer.Option(help="How to decompose; default: the model's best.")] = None,
+    ignore: Annotated[
+        list[int] | None, typer.Option(help="A mask value to leave out of every figure; repeatable.")
+    ] = None,
+    count: Annotated[int | None, typer.Option("-n", help="How many images; drawn sets: 320.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="train or dev; default: dev of drawn sets, all of real ones.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which series of a drawn set.")] = 0,
+    fit: Annotated[str, typer.Option(help="How images meet the model's canvas: squash, crop or pad.")] = "squash",
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Measure a model on labelled images. Labels are used here and nowhere else.
+
+    Which figures come depends on the labels: several objects in a mask give ARI and instance figures, a single one
+    gives accuracy and IoU, classes give class figures, image classes give clustering figures. Images without labels
+    still give PSNR and speed. The test scenes of drawn sets are closed: only `delaminate bench` opens them.
+
+        delaminate evaluate dti-sprites/tetrominoes tetrominoes --json figures.json
+
+        delaminate evaluate runs/photos photos/ --ignore 255
+    """
+    from delaminate.cli.data import refuse_test
+    from delaminate.cli.train import pick_device
+    from delaminate.methods import load_model
+    from delaminate.scene.document import json_bytes, write_atomic
+
+    if split is not None:
+        refuse_test(split)
+    where = pick_device(device)
+    method = load_model(model, where)
+    labelled, part = open_labelled(data, method.image_size, count, seed, split, fit, tuple(ignore or ()))
+    replica = ", a replica drawn by this library" if labelled.replica else ""
+    sentence = f"{labelled.name}{replica} ({part}); decomposed by {by or method.decomposers[0]}."
+    figures = measure(method, labelled, data, by, where, batch, sentence, whole=split is None and count is None)
+    _print(figures)
+    if out is not None:
+        write_atomic(out, json_bytes(json.loads(json.dumps(figures))))
+
+
+def open_labelled(
+    data: str, size: tuple[int, int], count: int | None, seed: int, split: str | None, fit: str, ignore: tuple[int, ...]
+) -> "tuple[LabelledSet, str]":
+    """Open data for measuring, and say which part it is; images without labels get empty ones."""
+    from delaminate.data import LabelledSet, Labels, open_data
+    from delaminate.data.synthetic import DRAWINGS
+    from delaminate.errors import ConfigError
+
+    if fit not in ("squash", "crop", "pad"):
+        raise ConfigError(f"--fit {fit}: expected squash, crop or pad.")
+    drawn = data in DRAWINGS and not Path(data).exists()
+    chosen = split or ("dev" if drawn else "train")
+    found = open_data(data, count or (320 if drawn else None), seed, chosen, size, fit, ignore=ignore)  # type: ignore[arg-type]
+    if not isinstance(found, LabelledSet):
+        found = LabelledSet(found, Labels(), Path(data).name)
+    part = f"{len(found)} images, {chosen} scenes of seed {seed}" if drawn else f"{len(found)} images, {split or 'all'}"
+    return found, part
+
+
+def measure(
+    method: "Method",
+    labelled: "LabelledSet",
+    data: str,
+    by: str | None,
+    device: str,
+    batch: int,
+    sentence: str,
+    whole: bool,
+) -> "Figures":
+    """Evaluate with a bar; the swap of `_split` is chosen on a built-in set's development images."""
+    from rich.progress import Progress
+
+    from delaminate.data import load_benchmark
+    from delaminate.data.benchmarks import BENCHMARKS
+    from delaminate.metrics import evaluate as measure_all
+
+    validation = None
+    if data in BENCHMARKS and not Path(data).exists() and whole:
+        dev = load_benchmark(data, split="dev", size=method.image_size)
+        validation = (dev.images, dev.labels)
+    with Progress(transient=True) as progress:
+        task = progress.add_task("Measuring", total=len(labelled))
+        return measure_all(
+            lambda images: method.decompose(images.to(device), by),
+            labelled.images,
+            labelled.labels,
+            validation=validation,
+            batch=batch,
+            protocol=sentence,
+            progress=lambda done: progress.update(task, completed=done),
+        )
+
+
+def _print(figures: "Figures") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from delaminate.export.report import format_figure
+    from delaminate.export.wording import explanation
+
+    table = Table("figure", "value", "what it means", box=None)
+    for name, value in figures.items():
+        if not isinstance(value, str):
+            table.add_row(name, format_figure(name, value), MEANINGS.get(name) or explanation(name))
+    console = Console()
+    console.print(table)
+    console.print(str(figures["protocol"]), style="dim", highlight=False)

@@ -1,0 +1,61 @@
+import json
+
+import pytest
+
+
+def test_figures_are_printed_with_their_meaning_and_written(command, model, tmp_path):
+    path = tmp_path / "deep" / "figures.json"
+    code, out, _ = command("evaluate", model, "tetrominoes", "-n", 6, "--json", path)
+    assert code == 0
+    assert "1 is perfect, 0 is chance" in out
+    figures = json.loads(path.read_text())
+    expected = {"ari", "ari_fg", "ari_fg_helped", "class_accuracy", "class_miou", "precision", "recall", "f1"}
+    assert set(figures) == expected | {"psnr", "images_per_second", "count", "protocol"}
+    assert figures["count"] == 6
+    assert figures["protocol"].startswith(
+        "tetrominoes, a replica drawn by this library (6 images, dev scenes of seed 0)"
+    )
+
+
+def test_a_written_folder_gives_the_figures_of_the_drawn_set(command, model, pieces, tmp_path):
+    assert command("evaluate", model, "tetrominoes", "-n", 5, "--json", tmp_path / "a.json")[0] == 0
+    assert command("evaluate", model, pieces, "--json", tmp_path / "b.json")[0] == 0
+    one, other = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
+    for name in set(one) - {"images_per_second", "protocol"}:
+        assert one[name] == pytest.approx(other[name])
+
+
+def test_images_without_labels_give_error_and_speed(command, model, pieces, tmp_path):
+    assert command("evaluate", model, pieces / "images", "--json", tmp_path / "a.json")[0] == 0
+    assert set(json.loads((tmp_path / "a.json").read_text())) == {"psnr", "images_per_second", "count", "protocol"}
+
+
+def test_ignored_values_are_left_out(command, model, pieces, tmp_path):
+    assert command("evaluate", model, pieces, "--json", tmp_path / "a.json")[0] == 0
+    assert command("evaluate", model, pieces, "--ignore", 1, "--ignore", 2, "--json", tmp_path / "b.json")[0] == 0
+    one, other = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
+    assert one["ari"] != other["ari"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tetrominoes", "--split", "test"], "only `delaminate bench` opens the test scenes"),
+        (["tetromino"], "Did you mean 'tetrominoes'?"),
+        (["multi-dsprites", "-n", "2"], "expected (35, 35)"),
+        (["tetrominoes", "--by", "search"], "cannot decompose by 'search'"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(command, model, words, message):
+    code, _, err = command("evaluate", model, *words)
+    assert code == 2
+    assert message in err
+
+
+def test_models_are_listed_and_described(command, model):
+    assert command("models")[0] == 0
+    code, out, _ = command("models", model)
+    assert code == 0
+    assert "dti-sprites" in out
+    assert "35 x 35 pixels" in out
+    assert "3 sprites" in out

@@ -1,0 +1,80 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from delaminate import __version__, cli
+from delaminate.cli import VERBS
+from delaminate.errors import DataError
+
+HEAVY = ("torch", "numpy", "scipy", "sklearn", "PIL", "yaml")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_with_an_example(command, verb):
+    code, out, _ = command(verb, "--help")
+    assert code == 0
+    assert "Usage:" in out
+    assert f"delaminate {verb}" in out.replace("\n", " ")
+
+
+def test_the_help_lists_the_verbs_in_order(command):
+    code, out, _ = command("--help")
+    assert code == 0
+    places = [out.index(f"│ {verb} ") for verb in VERBS]
+    assert places == sorted(places)
+
+
+def test_the_version_is_printed(command):
+    assert command("--version")[:2] == (0, f"delaminate {__version__}\n")
+
+
+def test_help_answers_within_half_a_second_and_loads_nothing_heavy():
+    program = (
+        "import sys\nfrom delaminate.cli import main\nsys.argv = ['delaminate', 'evaluate', '--help']\n"
+        f"try:\n    main()\nfinally:\n    print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    seconds = []
+    for _ in range(3):
+        before = os.times()
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        after = os.times()
+        assert done.stderr.strip() == "[]"
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    # Processor time: other work on the machine does not count.
+    assert min(seconds) < 0.5
+
+
+def test_our_errors_are_one_line_and_exit_code_two(command):
+    code, out, err = command("decompose", "no-such-model", "nowhere", "--out", "x")
+    assert (code, out) == (2, "")
+    assert err.startswith("Error: no-such-model: ")
+    assert err.count("\n") == 1
+
+
+def test_a_traceback_comes_when_asked_for(monkeypatch):
+    monkeypatch.setenv("DELAMINATE_TRACEBACK", "1")
+    monkeypatch.setattr(sys, "argv", ["delaminate", "data", "write", "nothing", "--out", "x"])
+    with pytest.raises(DataError):
+        cli.main()
+
+
+def test_wrong_usage_exits_with_two(command):
+    assert command("export")[0] == 2
+    assert command("no-such-verb")[0] == 2
+
+
+def test_ctrl_c_exits_with_130(command, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("delaminate.data.names", interrupted)
+    assert command("data", "list")[0] == 130
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "delaminate", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == f"delaminate {__version__}"

@@ -1,0 +1,165 @@
+"""decompose, export, recompose and edit: one folder of scenes on its way."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from delaminate.methods import load_model
+from delaminate.scene.document import load_scenes
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_image_becomes_a_scene_that_is_what_the_model_finds(scenes, model, pieces):
+    loaded = load_scenes(scenes)
+    assert [scene.name for scene in loaded] == [f"{i:06d}.png" for i in range(5)]
+    from delaminate.data import load_folder
+
+    images = load_folder(pieces / "images")
+    found = load_model(model).decompose(images.batch(range(5))).composite()
+    for scene, picture in zip(loaded, found, strict=True):
+        assert (scene.composite() - picture).abs().max() < 2 / 255 + scene.rounding_error
+
+
+def test_errors_are_reported_at_both_sizes(scenes):
+    errors = json.loads((scenes / "errors.json").read_text())
+    assert len(errors["images"]) == 5
+    assert errors["skipped"] == []
+    for row in errors["images"]:
+        # The images have the model's size, so both are the same but for rounding.
+        assert row["psnr_original"] == pytest.approx(row["psnr"], abs=1e-3)
+    assert errors["psnr"] == pytest.approx(np.mean([row["psnr"] for row in errors["images"]]))
+
+
+def test_batches_change_nothing(scenes, model, pieces, command, tmp_path):
+    assert command("decompose", model, pieces / "images", "--out", tmp_path / "again", "--batch", 2)[0] == 0
+    assert contents(tmp_path / "again") == contents(scenes)
+
+
+def test_bad_files_are_skipped_and_named_and_other_sizes_are_kept(command, model, pieces, tmp_path):
+    folder = tmp_path / "mixed"
+    (folder / "deep").mkdir(parents=True)
+    Image.open(pieces / "images" / "000000.png").resize((50, 70)).save(folder / "deep" / "large.jpg")
+    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "empty.gif").write_bytes(b"")
+    code, out, _ = command("decompose", model, folder, "--out", tmp_path / "out")
+    assert code == 0
+    assert "2 files skipped" in out
+    (scene,) = load_scenes(tmp_path / "out")
+    assert (scene.name, scene.size) == ("deep/large.jpg", (70, 50))
+    errors = json.loads((tmp_path / "out" / "errors.json").read_text())
+    assert {row["name"] for row in errors["skipped"]} == {"broken.png", "empty.gif"}
+    assert errors["images"][0]["psnr"] != errors["images"][0]["psnr_original"]
+
+
+def test_a_limit_and_a_built_in_set_are_understood(command, model, tmp_path):
+    assert command("decompose", model, "tetrominoes", "--out", tmp_path / "out", "--limit", 2)[0] == 0
+    assert len(load_scenes(tmp_path / "out")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "there is no folder and no built-in data set"),
+        (["tetrominoes", "--by", "magic"], "cannot decompose by 'magic'"),
+        (["tetrominoes", "--fit", "stretch"], "expected squash, crop or pad"),
+        (["tetrominoes", "--device", "abacus"], "not available here"),
+    ],
+)
+def test_what_cannot_be_decomposed_is_refused(command, model, tmp_path, words, message):
+    code, _, err = command("decompose", model, *words, "--out", tmp_path / "out")
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_format_is_exported_into_its_own_folder(command, scenes, tmp_path):
+    code, out, _ = command("export", scenes, "--to", "png,masks,atlas,ora,coco,html", "--out", tmp_path / "out")
+    assert code == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"png", "masks", "atlas", "ora", "coco", "html"}
+    assert out.count("composites back within") >= 3
+    assert "report.html" in {path.name for path in (tmp_path / "out" / "html").iterdir()}
+
+
+def test_an_unknown_format_is_refused_before_anything_is_written(command, scenes, tmp_path):
+    code, _, err = command("export", scenes, "--to", "png,pngs", "--out", tmp_path / "out")
+    assert code == 2
+    assert "Did you mean 'png'?" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_recomposed_images_are_the_composites(command, scenes, tmp_path):
+    assert command("recompose", scenes, "--out", tmp_path / "out")[0] == 0
+    for scene in load_scenes(scenes):
+        pixels = np.asarray(Image.open(tmp_path / "out" / scene.name)).astype(float) / 255
+        assert np.abs(pixels - scene.composite().permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + 1e-6
+
+
+def edited(command, scenes, tmp_path, *words):
+    code, out, err = command("edit", scenes, *words, "--out", tmp_path / "edited")
+    assert code == 0, err
+    return load_scenes(scenes), load_scenes(tmp_path / "edited"), out
+
+
+def test_a_layer_of_one_scene_is_moved(command, scenes, tmp_path):
+    words = ("move", "--scene", "000001.png", "--layer", "layer-01", "--by", "3", "-2")
+    old, new, out = edited(command, scenes, tmp_path, *words)
+    assert "1 layers in 1 scenes" in out
+    before, after = (s[1].layer("layer-01").placement.transforms[-1].matrix for s in (old, new))
+    assert (after[:2, 2] - before[:2, 2]).tolist() == pytest.approx([3, -2])
+    assert (old[0].composite() == new[0].composite()).all()
+
+
+def test_all_layers_that_show_a_sprite_are_hidden_and_shown_again(command, scenes, tmp_path):
+    entry = load_scenes(scenes)[0].layers[0].placement.entry
+    name = f"sprite-{entry:02d}"
+    old, new, _ = edited(command, scenes, tmp_path, "hide", "--entry", name)
+    for scene in new:
+        assert all(layer.visible == (layer.placement.entry != entry) for layer in scene.layers)
+    assert command("edit", tmp_path / "edited", "show", "--entry", name)[0] == 0
+    assert contents(tmp_path / "edited" / "scenes") == contents(scenes / "scenes")
+    assert len(old) == len(new)
+
+
+def test_colour_opacity_sprite_and_order_are_changed(command, scenes, tmp_path):
+    layer = ("--layer", "layer-00")
+    _, new, _ = edited(command, scenes, tmp_path, "recolour", *layer, "--gain", "1", "0", "0.5")
+    assert new[0].layer("layer-00").placement.colour == (1, 0, 0.5, 0, 0, 0)
+    _, new, _ = edited(command, scenes, tmp_path, "fade", *layer, "--opacity", "0.25")
+    assert new[0].layer("layer-00").placement.opacity == 0.25
+    _, new, _ = edited(command, scenes, tmp_path, "replace", *layer, "--with", "sprite-02")
+    assert new[0].layer("layer-00").placement.entry == 2
+    _, new, _ = edited(command, scenes, tmp_path, "reorder", *layer, "--to", "1")
+    assert [each.id for each in new[0].layers] == ["layer-01", "layer-00"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["hide"], "nothing chosen"),
+        (["hide", "--layer", "layer-77"], "no such layer in any scene"),
+        (["hide", "--layer", "layer-00", "--scene", "00000.png"], "Did you mean"),
+        (["hide", "--entry", "sprite-3"], "no sprite 'sprite-3'"),
+        (["fade", "--layer", "layer-00", "--opacity", "2"], "expected 0 to 1"),
+        (["reorder", "--layer", "layer-00", "--to", "9"], "position 9 of 2 layers"),
+    ],
+)
+def test_impossible_edits_are_refused_and_change_nothing(command, scenes, words, message):
+    before = contents(scenes)
+    code, _, err = command("edit", scenes, *words)
+    assert code == 2
+    assert message in err
+    assert contents(scenes) == before
+
+
+def test_folders_that_hold_no_scenes_are_refused(command, tmp_path):
+    for words in (["export", "--out", "x"], ["recompose", "--out", "x"]):
+        code, _, err = command(words[0], tmp_path, *words[1:])
+        assert code == 2
+        assert "summary.json" in err
+    assert not Path("x").exists()
