@@ -1,5 +1,7 @@
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -46,8 +48,17 @@ def pieces(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, model, pieces):
+    """Scenes that the model made of the pieces; not to be changed."""
+    from delaminate.cli.decompose import decompose
+
+    folder = tmp_path_factory.mktemp("made") / "scenes"
+    decompose(str(model), str(pieces / "images"), folder, device="cpu")
+    return folder
+
+
 @pytest.fixture
-def scenes(tmp_path, model, pieces, command):
-    """Scenes that the model made of the pieces."""
-    assert command("decompose", model, pieces / "images", "--out", tmp_path / "scenes")[0] == 0
-    return tmp_path / "scenes"
+def scenes(tmp_path, made):
+    """A copy of those scenes."""
+    return Path(shutil.copytree(made, tmp_path / "scenes"))
