@@ -110,6 +110,7 @@ class Search:
         free_colour: Fit the colour gain; otherwise it is 1.
         reach: How far sprites may hang over the border, in pixels; None is half a sprite.
         chunk: Images searched at a time.
+        beam: Other first choices to try, each with all that follows, where something is left unexplained.
     """
 
     slots: int
@@ -118,6 +119,7 @@ class Search:
     free_colour: bool = True
     reach: int | None = None
     chunk: int = 64
+    beam: int = 0
 
 
 def _choose(canvas: Canvas, sprites: Sprites, picks: Picks, slot: int, rows: Tensor, search: Search) -> None:
@@ -190,24 +192,69 @@ def _choose_again(
     return True
 
 
-def _pursue_chunk(
-    images: Tensor, background: Tensor | None, sprites: Sprites, search: Search, start: Picks | None
-) -> Picks:
-    margin = max(sprites.size) // 2 if search.reach is None else search.reach
-    if start is None:
-        picks = Picks.empty(len(images), search.slots, images)
-        canvas = Canvas.of(images, background, margin)
-        everyone = torch.arange(len(images), device=images.device)
-        for slot in range(search.slots):
-            _choose(canvas, sprites, picks, slot, everyone, search)
-            canvas.place(sprites, picks, slot)
-    else:
-        picks = Picks(start.entry.clone(), start.top.clone(), start.left.clone(), start.gain.clone())
-        canvas = _rebuild(images, background, sprites, picks, margin)
+def _complete(
+    images: Tensor,
+    background: Tensor | None,
+    sprites: Sprites,
+    search: Search,
+    picks: Picks,
+    filled: int,
+    margin: int,
+) -> Float[Tensor, " B"]:
+    """Fill the slots from `filled` on, then look at every placement again; change picks in place, return the error."""
+    canvas = _rebuild(images, background, sprites, picks, margin)
+    everyone = torch.arange(len(images), device=images.device)
+    for slot in range(filled, search.slots):
+        _choose(canvas, sprites, picks, slot, everyone, search)
+        canvas.place(sprites, picks, slot)
     error = _error(canvas)
     for _ in range(search.passes * search.slots):
         if not _choose_again(images, background, sprites, search, picks, error, margin):
             break
+    return error
+
+
+def _try_others(
+    images: Tensor, background: Tensor | None, sprites: Sprites, search: Search, picks: Picks, error: Tensor, margin: int
+) -> None:
+    """Where something is left unexplained, begin again from the next best sprites; change picks in place."""
+    rows = torch.nonzero(error > search.price)[:, 0]
+    if len(rows) == 0 or search.beam == 0:
+        return
+    some = images[rows]
+    ground = None if background is None else background.expand_as(images)[rows]
+    canvas = Canvas.of(some, ground, margin)
+    scores = score(sprites, canvas.residual, canvas.through, canvas.behind, reach=0, free_colour=search.free_colour)
+    best, place = scores.drop.flatten(2).max(2)  # n K
+    ranking = best.argsort(dim=1, descending=True, stable=True)
+    width = scores.drop.shape[3]
+    everyone = torch.arange(len(rows), device=images.device)
+    for rank in range(min(search.beam, len(sprites))):
+        entry = ranking[:, rank]
+        index = place[everyone, entry]
+        trial = Picks.empty(len(rows), search.slots, images)
+        trial.entry[:, 0] = entry
+        trial.top[:, 0] = index // width - margin
+        trial.left[:, 0] = index % width - margin
+        trial.gain[:, 0] = scores.gain[everyone, :, entry].flatten(2)[everyone, :, index]
+        new = _complete(some, ground, sprites, search, trial, 1, margin)
+        better = new + 1e-6 < error[rows]
+        for name in ("entry", "top", "left", "gain"):
+            mine, old = getattr(trial, name), getattr(picks, name)[rows]
+            getattr(picks, name)[rows] = torch.where(better.view((-1,) + (1,) * (old.ndim - 1)), mine, old)
+        error[rows] = torch.where(better, new, error[rows])
+
+
+def _pursue_chunk(
+    images: Tensor, background: Tensor | None, sprites: Sprites, search: Search, start: Picks | None
+) -> Picks:
+    margin = max(sprites.size) // 2 if search.reach is None else search.reach
+    picks, filled = Picks.empty(len(images), search.slots, images), 0
+    if start is not None:
+        picks, filled = start.rows(slice(None)), search.slots
+        picks = Picks(picks.entry.clone(), picks.top.clone(), picks.left.clone(), picks.gain.clone())
+    error = _complete(images, background, sprites, search, picks, filled, margin)
+    _try_others(images, background, sprites, search, picks, error, margin)
     return picks
 
 

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from delaminate.errors import FormatError
 from delaminate.matching.correlate import Sprites
 from delaminate.matching.pursuit import Picks, Search, pursue
+from delaminate.matching.regions import PoseFinder, explain
 from delaminate.methods.base import Method, Stage
 from delaminate.methods.dti_sprites import players
 from delaminate.methods.dti_sprites.config import Config
@@ -128,6 +129,8 @@ class DTISprites(Method):
         self.register_buffer("progress", torch.zeros(()))  # steps of gradient training done
         self.register_buffer("usage", torch.zeros(c.num_layers, c.num_sprites))
         self.register_buffer("learned", torch.zeros(2))  # by search, by the network
+        self.register_buffer("scales", torch.ones(7))  # at which search by regions looks
+        self.scales: Tensor
         self.alive: Tensor
         self.progress: Tensor
         self.usage: Tensor
@@ -142,6 +145,8 @@ class DTISprites(Method):
     @property
     def decomposers(self) -> tuple[str, ...]:
         search, network = (bool(flag) for flag in self.learned.tolist())
+        if self.config.search == "regions":
+            return (("search",) if search else ()) + (("network",) if network else ()) or ("network",)
         both = search and network
         ways = (("refined",) if both else ()) + (("network",) if network else ()) + (("search",) if search else ())
         return ways or ("network",)
@@ -150,7 +155,8 @@ class DTISprites(Method):
         c = self.config
         found = []
         if c.search_steps:
-            found.append(Stage("search", c.search_steps, c.search_batch, (players.Matcher(self),)))
+            matcher = players.Matcher if c.search == "correlation" else players.RegionMatcher
+            found.append(Stage("search", c.search_steps, c.search_batch, (matcher(self),)))
         if c.distil_steps:
             found.append(Stage("distil", c.distil_steps, c.distil_batch, (players.Distiller(self),)))
         if c.steps:
@@ -179,6 +185,8 @@ class DTISprites(Method):
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F h w"]:
         """Run the encoder, in bfloat16 where asked for; features come back in the images' type."""
+        if self.config.encoder_scale > 1:
+            images = F.avg_pool2d(images, self.config.encoder_scale)
         if images.device.type == "cpu" and images.dtype == torch.float32:
             images = images.contiguous(memory_format=torch.channels_last)
         if not self.config.bf16:
@@ -372,7 +380,7 @@ class DTISprites(Method):
 
     def search_settings(self) -> Search:
         c = self.config
-        return Search(slots=c.num_layers, price=c.search_price, passes=1, free_colour=c.search_tint)
+        return Search(slots=c.num_layers, price=c.search_price, passes=1, free_colour=c.search_tint, beam=8)
 
     def dictionary(self) -> Dictionary:
         entries = self.entries
@@ -384,6 +392,8 @@ class DTISprites(Method):
         return Dictionary(tuple(sprites), (len(entries),) if self.config.background else ())
 
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
+        if by == "search" and self.config.search == "regions":
+            return self._by_regions(images.cpu())
         if by == "search":
             picks = pursue(images, self.candidates(), self.search_settings())
             return self._from_picks(picks)
@@ -393,6 +403,21 @@ class DTISprites(Method):
             return whole
         start = self._to_picks(whole).to(images.device)
         return self._from_picks(pursue(images, self.candidates(), self.search_settings(), start=start))
+
+    def _by_regions(self, images: Float[Tensor, "B 3 H W"]) -> Decomposition:
+        size, side, entries = self.image_size, self.config.sprite_size[0], self.entries
+        shapes = self.sprites_alpha.detach().cpu()[entries.cpu(), 0].clamp(0, 1)
+        finder = PoseFinder(shapes, size, self.scales.cpu())
+        found = []
+        for image in images:
+            seen = explain(image, finder)
+            ground = Placement(len(entries), (Transform.shift(0, 0, size),), (0.0, 0.0, 0.0, *seen.background.tolist()))
+            objects = [
+                Placement(p.entry, (Transform.of_matrix(p.matrix(side), size),), (0.0, 0.0, 0.0, *colour.tolist()))
+                for p, colour in zip(seen.poses, seen.colours, strict=True)
+            ]
+            found.append((ground, *objects))
+        return Decomposition(self.dictionary(), tuple(found), size, background=True)
 
     def _from_picks(self, picks: Picks) -> Decomposition:
         entries, tops, lefts = picks.entry.tolist(), picks.top.tolist(), picks.left.tolist()
@@ -504,7 +529,7 @@ class DTISprites(Method):
         self.sprites_alpha.copy_(parts["dictionary.rgba"][:, 3:])
         if self.config.background:
             self.background_rgb.copy_(parts["background.rgb"])
-        for name in ("alive", "progress", "learned"):
+        for name in ("alive", "progress", "learned", "scales"):
             getattr(self, name).copy_(parts[name])
         if not bool(self.alive.any()):
             raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")

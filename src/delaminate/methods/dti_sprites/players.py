@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Generator, Tensor
 
+from delaminate.errors import TrainingError
 from delaminate.matching.correlate import Sprites
 from delaminate.matching.dictionary import (
     Evidence,
@@ -24,6 +26,7 @@ from delaminate.matching.dictionary import (
     without_misfits,
 )
 from delaminate.matching.pursuit import Picks, pursue
+from delaminate.matching.regions import find_shapes, seen_scales, whole_regions
 from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, SearchPlayer
 from delaminate.objectives.reconstruction import image_error
 
@@ -52,12 +55,13 @@ class Matcher(SearchPlayer):
         if self.evidence is None:
             sprites = seed(c.num_sprites, carry.all_gather(images), size, c.search_tint, rng)
             self.evidence = Evidence.zeros(sprites)
-        settings = model.search_settings()
-        picks = pursue(images, sprites, settings)
+        done = carry.step / carry.steps
+        settings = replace(model.search_settings(), beam=0)
+        # While sprites are rough, a second look at every placement is not worth its time.
+        picks = pursue(images, sprites, replace(settings, passes=0) if done < 0.25 else settings)
         fresh, left = gather(images, sprites, picks, settings)
         fresh = Evidence(**{name: carry.all_reduce(value) for name, value in fresh.tensors().items()})
         # Early evidence is about sprites that have changed since; late evidence adds up.
-        done = carry.step / carry.steps
         keep = 0.0 if done < 0.2 else 0.5 if done < 0.75 else 0.9
         self.evidence = self.evidence.blend(fresh, keep)
         sprites, self.evidence = recentre(reestimate(sprites, self.evidence), self.evidence)
@@ -89,13 +93,45 @@ class Matcher(SearchPlayer):
         doubled = set(duplicates(sprites, usage))
         entries = [k for k in usage.argsort(descending=True, stable=True).tolist() if k not in doubled]
         ordered = Sprites(sprites.colour[entries], sprites.alpha[entries])
-        kept = prune(images, ordered, model.search_settings(), c.search_sprite_price)
+        kept = prune(images, ordered, replace(model.search_settings(), beam=0), c.search_sprite_price)
         chosen = [entries[k] for k in kept]
         others = [k for k in range(c.num_sprites) if k not in chosen]
         order = chosen + others
         self._store(Sprites(sprites.colour[order], sprites.alpha[order]))
         model.alive.copy_((torch.arange(c.num_sprites) < len(chosen)).to(model.alive))
         model.learned[0] = 1
+
+
+class RegionMatcher(SearchPlayer):
+    """Find the shapes that recur among flat-coloured regions, in one turn."""
+
+    name = "region_matcher"
+
+    def __init__(self, model: "DTISprites") -> None:
+        self.model = model
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        pass
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, c = self.model, self.model.config
+        masks = whole_regions(carry.all_gather(images).cpu())
+        shapes = find_shapes(masks, c.num_sprites, min(c.sprite_size)) if len(masks) else masks
+        if len(shapes) == 0:
+            raise TrainingError(
+                "search: no flat-coloured region recurs in these images. Use search=correlation, or search_steps=0."
+            )
+        with torch.no_grad():
+            model.sprites_rgb.fill_(1)
+            model.sprites_alpha.zero_()
+            model.sprites_alpha[: len(shapes), 0] = shapes.to(model.sprites_alpha)
+            model.alive.copy_((torch.arange(c.num_sprites) < len(shapes)).to(model.alive))
+            model.scales.copy_(seen_scales(masks, shapes))
+            model.learned[0] = 1
+        return {"regions": torch.tensor(float(len(masks)))}
 
 
 class NetworkPlayer(GradientPlayer):

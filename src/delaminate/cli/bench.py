@@ -1,0 +1,245 @@
+"""`delaminate bench NAME`: train to a published number and record what came out, one file a seed."""
+
+import json
+import platform
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from delaminate.engine import Outcome
+    from delaminate.methods import Method
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One row of the tables.
+
+    Attributes:
+        about: What is shown, in one line.
+        preset, method: What is trained.
+        data: A built-in set; drawn sets are trained on their training range.
+        settings: Changes to the preset.
+        count: Training images of a drawn set.
+        test: Images of a drawn test set, or None to score on the training images, as the paper does for real sets.
+        minutes: Budget of a seed.
+        published: The paper's figures, by our names, with their source.
+    """
+
+    about: str
+    preset: str
+    data: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    method: str = "dti-sprites"
+    count: int | None = None
+    test: int | None = 320
+    minutes: float = 60.0
+    published: dict[str, float] = field(default_factory=dict)
+
+
+PUBLISHED_TETROMINOES = {"ari_fg_helped": 0.996, "ari": 0.998, "class_accuracy": 0.995, "class_miou": 0.991}
+
+BENCHES = {
+    "tetrominoes-search": Bench(
+        "sprites found by matching alone, from nothing, within a minute", "tetrominoes", "tetrominoes",
+        {"distil_steps": 0, "steps": 0}, count=4_000, minutes=1, published=PUBLISHED_TETROMINOES,
+    ),
+    "tetrominoes": Bench(
+        "search, then the encoder learns to predict the placements, then gradients", "tetrominoes", "tetrominoes",
+        count=20_000, minutes=30, published=PUBLISHED_TETROMINOES,
+    ),
+    "tetrominoes-paper": Bench(
+        "the paper's training alone within the same budget", "tetrominoes-paper", "tetrominoes",
+        count=60_000, minutes=30, published=PUBLISHED_TETROMINOES,
+    ),
+    "multi-dsprites": Bench(
+        "rotated and scaled shapes that hide each other, on grey", "multi-dsprites", "multi-dsprites",
+        count=20_000, minutes=45, published={"ari_fg_helped": 0.925, "class_accuracy": 0.913, "class_miou": 0.84},
+    ),
+    "gtsrb8": Bench(
+        "traffic signs of eight classes, clustered", "gtsrb8", "gtsrb8", test=None, minutes=45,
+        published={"clustering_accuracy": 0.899},
+    ),
+    "weizmann-horse": Bench(
+        "horses cut out of photos", "weizmann-horse", "weizmann-horse", test=None, minutes=45,
+        published={"accuracy_split": 0.879},
+    ),
+}  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    """Describe what computed, without naming the machine."""
+    import os
+
+    import torch
+
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
+    return {
+        "processor": name,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def run_seed(name: str, seed: int, out: Path, device: str, minutes: float | None, resume: bool) -> dict[str, Any]:
+    """Train and evaluate one seed; return its record."""
+    from delaminate.cli.train import resolve, training_images
+    from delaminate.config import build, to_dict
+    from delaminate.engine import Budget
+    from delaminate.engine import train as run_training
+    from delaminate.engine.record import Terminal, read_log
+
+    bench = BENCHES[name]
+    method_class, config = resolve(bench.method, bench.preset, None, [])
+    config = build(config, bench.settings, name)
+    images = training_images(bench.data, config.image_size, bench.count, seed, "squash")
+    run = out / "runs" / f"{name}-{seed}"
+    model: Method = method_class(config, seed)
+    started = time.time()
+    budget = Budget(minutes=minutes or bench.minutes)
+    outcome: Outcome = run_training(
+        model, images.pixels, run, seed=seed, device=device, budget=budget, resume=resume, listener=Terminal()
+    )
+    seconds = time.time() - started
+    log = read_log(run)
+    stages = {line["stage"]: line["step"] + 1 for line in log}
+    curve = [[line["stage"], line["step"], line["time"] - log[0]["time"], line["check"]] for line in log if "check" in line]
+    record = {
+        "bench": name,
+        "seed": seed,
+        "about": bench.about,
+        "command": f"delaminate bench {name} --seeds {seed}" + (f" --minutes {minutes:g}" if minutes else ""),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "train_seconds": round(seconds, 1),
+        "train_images": len(images),
+        "steps": stages,
+        "finished": outcome.finished,
+        "stopped_by": outcome.reason,
+        "sprites_active": len(getattr(model, "entries", ())),
+        "check_curve": [[s, n, round(t, 1), e] for s, n, t, e in curve],
+        "published": bench.published,
+        "figures": evaluate_model(model.cpu(), bench, seed),
+        "config": to_dict(config),
+    }
+    return record
+
+
+def evaluate_model(model: "Method", bench: Bench, seed: int) -> dict[str, dict[str, Any]]:
+    """Score every way the model can decompose. This is the one place that opens the test range of drawn sets."""
+    from delaminate.data import LabelledSet, draw, load_benchmark
+    from delaminate.data.synthetic import DRAWINGS
+    from delaminate.metrics.report import evaluate
+
+    model.eval()
+    if bench.data in DRAWINGS:
+        labelled: LabelledSet = draw(bench.data, bench.test or 320, seed=seed, split="test")
+    else:
+        labelled = load_benchmark(bench.data, size=model.image_size)
+    validation = None
+    if labelled.labels.instances is not None and bench.data not in DRAWINGS:
+        dev = load_benchmark(bench.data, split="dev", size=model.image_size)
+        validation = (dev.images, dev.labels)
+    found = {}
+    for by in model.decomposers:
+        protocol = f"{bench.data}, {len(labelled.images)} images, by {by}"
+        found[by] = dict(
+            evaluate(
+                lambda images, by=by: model.decompose(images, by=by),
+                labelled.images, labelled.labels, validation=validation, protocol=protocol,
+            )  # fmt: skip
+        )
+    return found
+
+
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="Which benchmarks; none lists them.")] = None,
+    seeds: Annotated[str, typer.Option(help="Comma-separated seeds.")] = "0",
+    out: Annotated[Path, typer.Option(help="Folder of result files.")] = Path("benchmarks/results"),
+    minutes: Annotated[float | None, typer.Option(help="Another budget per seed.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    again: Annotated[bool, typer.Option(help="Repeat seeds that have a result file.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on with interrupted seeds.")] = False,
+    table: Annotated[bool, typer.Option(help="Only write the table of all results (README.md beside them).")] = False,
+) -> None:
+    """Reproduce a table: train, evaluate on unseen images, write one result file a seed.
+
+    Result files are never overwritten without --again, so later calls add seeds. The run folders lie in OUT/runs.
+
+        delaminate bench tetrominoes-search --seeds 0,1,2,3,4
+    """
+    from rich.console import Console
+
+    from delaminate.cli.train import pick_device
+    from delaminate.config import suggest
+    from delaminate.engine.checkpoint import write_atomically
+    from delaminate.errors import ConfigError
+
+    console = Console()
+    if not names and not table:
+        for name, each in BENCHES.items():
+            console.print(f"[bold]{name:20}[/bold] {each.about} ({each.minutes:g} min a seed)")
+        return
+    for name in names or []:
+        if name not in BENCHES:
+            raise ConfigError(f"bench: unknown benchmark {name!r}. {suggest(name, list(BENCHES))}")
+        for seed in [int(text) for text in seeds.split(",")]:
+            path = out / f"{name}-{seed}.json"
+            if path.exists() and not again:
+                console.print(f"{path} is there; --again repeats it.")
+                continue
+            there = (out / "runs" / f"{name}-{seed}" / "checkpoint.pt").exists()
+            record = run_seed(name, seed, out, pick_device(device), minutes, resume and there)
+            write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
+            for by, figures in record["figures"].items():
+                shown = {k: round(v, 4) for k, v in figures.items() if isinstance(v, float)}
+                console.print(f"{name} seed {seed}, by {by}: {shown}", highlight=False)
+    write_atomically(out / "README.md", results_table(out).encode())
+
+
+SHOWN = (
+    "ari_fg", "ari_fg_helped", "class_miou", "clustering_accuracy", "accuracy", "iou", "accuracy_split", "iou_split",
+    "psnr", "images_per_second",
+)  # fmt: skip
+
+
+def results_table(out: Path) -> str:
+    """Write every result file as rows: mean and spread over seeds, published figures beside them."""
+    import statistics
+
+    records: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(out.glob("*.json")):
+        record = json.loads(path.read_text())
+        if "bench" in record:
+            records.setdefault(record["bench"], []).append(record)
+    lines = ["# Results", "", "Generated by `delaminate bench --table` from the files in this folder; one file is one seed.", ""]
+    for name, some in records.items():
+        first = some[0]
+        seconds = statistics.median(r["train_seconds"] for r in some)
+        replica = " (replica, drawn by this library)" if first["bench"].startswith(("tetrominoes", "multi-d")) else ""
+        lines += [
+            f"## {name}{replica}", "",
+            f"{first['about'].capitalize()}. {len(some)} seeds ({', '.join(str(r['seed']) for r in some)}), "
+            f"median {seconds:.0f} s of training on {first['machine']['cores']} cores; "
+            f"unfinished: {sum(not r['finished'] for r in some)}.", "",
+            "| decomposer | figure | mean | spread (min to max) | published |", "|---|---|---|---|---|",
+        ]  # fmt: skip
+        for by in first["figures"]:
+            for key in SHOWN:
+                values = [r["figures"][by][key] for r in some if key in r["figures"].get(by, {})]
+                if values:
+                    paper = first["published"].get(key, "")
+                    lines.append(
+                        f"| {by} | `{key}` | {statistics.mean(values):.4g} | {min(values):.4g} to {max(values):.4g} | {paper} |"
+                    )
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,132 @@
+"""`delaminate train METHOD DATA`: learn layers from images."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from delaminate.data import ImageSet
+
+TRAIN_COUNT = 20_000
+"""Images drawn for training from a built-in set, unless -n says otherwise."""
+
+
+def resolve(method: str, preset: str, config_file: Path | None, settings: list[str]) -> tuple[Any, Any]:
+    """Turn preset, file and `--set` into a method class and its configuration."""
+    from delaminate.config import build, parse_settings, read_yaml, suggest
+    from delaminate.errors import ConfigError
+    from delaminate.methods import METHODS
+
+    if method not in METHODS:
+        raise ConfigError(f"train: unknown method {method!r}. {suggest(method, list(METHODS))}")
+    method_class, presets = METHODS[method]
+    if preset not in presets:
+        raise ConfigError(f"{method}: unknown preset {preset!r}. {suggest(preset, list(presets))}")
+    config = presets[preset]
+    if config_file is not None:
+        config = build(config, read_yaml(config_file), str(config_file))
+    return method_class, build(config, parse_settings(settings), "--set")
+
+
+def pick_device(name: str) -> str:
+    """Resolve `auto` to a GPU where there is one."""
+    import torch
+
+    from delaminate.errors import ConfigError
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError):
+        raise ConfigError(f"--device {name!r}: not available here. Use auto or cpu.") from None
+    return name
+
+
+def training_images(data: str, size: tuple[int, int], count: int | None, seed: int, fit: str) -> "ImageSet":
+    """Open a folder or a built-in set without its labels."""
+    from delaminate.data import ImageSet, draw_images, open_data
+    from delaminate.data.synthetic import DRAWINGS
+
+    if data in DRAWINGS and not Path(data).exists():
+        return draw_images(data, count or TRAIN_COUNT, seed=seed, split="train")
+    found = open_data(data, count=count, seed=seed, split="train", size=size, fit=fit, labels=False)
+    return found if isinstance(found, ImageSet) else found.images
+
+
+def guess_preset(method: str, data: str) -> str:
+    """Take the preset of the same name, else the method's first."""
+    from delaminate.methods import METHODS
+
+    presets = METHODS[method][1] if method in METHODS else {}
+    name = Path(data).name.replace("_", "-")
+    return name if name in presets else next(iter(presets), "")
+
+
+def train(
+    method: Annotated[str, typer.Argument(help="The method, such as dti-sprites.")],
+    data: Annotated[str, typer.Argument(help="A folder of images, or a built-in set (see `delaminate data list`).")],
+    preset: Annotated[str | None, typer.Option(help="A preset; default: the one named like the data.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file of settings, over the preset.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, over both; repeatable.")] = None,
+    print_config: Annotated[bool, typer.Option(help="Print the resolved settings and stop.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/METHOD-PRESET-SEED.")] = None,
+    seed: Annotated[int, typer.Option(help="Names every random number of the run.")] = 0,
+    count: Annotated[int | None, typer.Option("-n", help="Use at most this many images.")] = None,
+    fit: Annotated[str, typer.Option(help="How images meet the canvas: squash, crop or pad.")] = "squash",
+    steps: Annotated[int | None, typer.Option(help="Stop after this many steps in all; schedules stay.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes; schedules stay.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the run folder's checkpoint, exactly.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    tensorboard: Annotated[bool, typer.Option(help="Also write TensorBoard files (extra `track`).")] = False,
+    quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
+) -> None:
+    """Train METHOD on DATA, without labels.
+
+    Stops cleanly on Ctrl-C and can be resumed exactly with --resume. Under `torchrun` several processes share each batch.
+
+        delaminate train dti-sprites tetrominoes --minutes 5
+
+        delaminate train dti-sprites photos/ --preset instagram --set num_sprites=12 --out runs/photos
+    """
+    from rich.console import Console
+
+    from delaminate.config import read_yaml, to_yaml
+    from delaminate.engine import Budget
+    from delaminate.engine import train as run_training
+    from delaminate.engine.record import Quiet, Terminal
+
+    console = Console()
+    preset = preset or guess_preset(method, data)
+    out = out or Path("runs") / f"{method}-{preset}-{seed}"
+    stored = out / "config.yaml"
+    method_class, chosen = resolve(method, preset, stored if resume and stored.exists() else config, settings or [])
+    if print_config:
+        console.print(to_yaml(chosen), highlight=False, end="")
+        return
+    if resume and stored.exists():
+        read_yaml(stored)
+    images = training_images(data, chosen.image_size, count, seed, fit)
+    report_skipped(console, images.skipped)
+    where = pick_device(device)
+    if not quiet:
+        console.print(f"{len(images)} images of {chosen.image_size[0]} x {chosen.image_size[1]} on {where} -> {out}")
+    outcome = run_training(
+        method_class(chosen, seed), images.pixels, out, seed=seed, device=where, budget=Budget(steps, minutes),
+        resume=resume, listener=Quiet() if quiet else Terminal(console), tensorboard=tensorboard,
+    )  # fmt: skip
+    if outcome.finished:
+        console.print(f"Done. The model is {out / 'model'}; try: delaminate decompose {out} IMAGES --out scenes")
+    else:
+        console.print(f"Stopped ({outcome.reason}) at step {outcome.total_step}; go on with --resume --out {out}.")
+
+
+def report_skipped(console: Any, skipped: tuple[tuple[str, str], ...]) -> None:
+    """Name the files that could not be used."""
+    if skipped:
+        console.print(f"[yellow]{len(skipped)} files skipped:[/yellow]")
+    for name, reason in skipped[:10]:
+        console.print(f"  {name}: {reason}", markup=False)
+    if len(skipped) > 10:
+        console.print(f"  ... and {len(skipped) - 10} more")
