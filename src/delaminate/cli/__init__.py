@@ -6,7 +6,7 @@ Verb modules import nothing heavy at the top, so that every `--help` answers at 
 import importlib
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -36,14 +36,16 @@ class _InOrder(TyperGroup):
         return [verb for verb in VERBS if verb in self.commands]
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool | None) -> None:
     if asked:
         typer.echo(f"delaminate {__version__}")
         raise typer.Exit
 
 
 def _about(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: Annotated[
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = None,
 ) -> None:
     """Take images apart into the layers they were made of, without labels.
 

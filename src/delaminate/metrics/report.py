@@ -6,7 +6,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ Decompose = Callable[[Float[Tensor, "B 3 H W"]], Decomposition]
 Figures = dict[str, float | int | str]
 
 
+@runtime_checkable
 class Images(Protocol):
     """Images that come in batches, such as `data.ImageSet`."""
 
@@ -36,6 +37,7 @@ class Images(Protocol):
     def batch(self, indices: Sequence[int], /) -> Float[Tensor, "B 3 H W"]: ...
 
 
+@runtime_checkable
 class Truth(Protocol):
     """What is known about images, such as `data.Labels`; None where it is not known."""
 
