@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from delaminate.errors import ConfigError, FormatError
+from delaminate.config import build, suggest
+from delaminate.errors import ConfigError, FormatError, ShapeError
 from delaminate.scene.frame import Frame
 from delaminate.scene.placements import Decomposition, Dictionary
 
@@ -184,36 +186,61 @@ class Method(nn.Module, ABC):
         """Look after the model once all players had their turn; returns figures for the log."""
         return {}
 
+    @classmethod
+    def preset(cls, name: str, seed: int = 0, **settings: Any) -> Self:
+        """Make an untrained model from a preset, with some settings changed.
+
+        Raises:
+            ConfigError: The preset or a setting is unknown.
+        """
+        from delaminate.methods import METHODS
+
+        presets = METHODS[cls.name][1]
+        if name not in presets:
+            raise ConfigError(f"{cls.name}: unknown preset {name!r}. {suggest(name, list(presets))}")
+        return cls(build(presets[name], settings, cls.name), seed)  # type: ignore[call-arg]
+
     @torch.no_grad()
     def decompose(
         self,
-        images: Float[Tensor, "B 3 H W"],
+        images: Float[Tensor, "B 3 H W"] | Float[Tensor, "3 H W"],
         by: str | None = None,
         frames: tuple[Frame, ...] | None = None,
     ) -> Decomposition:
         """Take images apart. Deterministic.
 
+        Images of another size than the model's are resampled to it (antialiased, aspect not kept); the scenes of the result
+        have the original size.
+
         Args:
-            images: In [0, 1], of the model's size.
+            images: In [0, 1], a batch or a single one.
             by: One of `decomposers`; None is the first.
-            frames: How the images sit in their originals; carried into the result.
+            frames: How images of the model's size sit in their originals; carried into the result.
 
         Raises:
-            ConfigError: This model cannot decompose that way, or the images have another size.
+            ConfigError: This model cannot decompose that way.
+            ShapeError: These are no images.
         """
         by = by or self.decomposers[0]
         if by not in self.decomposers:
             raise ConfigError(
                 f"{self.name}: cannot decompose by {by!r}: this model holds {', '.join(self.decomposers)}."
             )
-        if tuple(images.shape[-2:]) != self.image_size:
-            height, width = self.image_size
-            raise ConfigError(
-                f"{self.name}: images are {tuple(images.shape[-2:])}; expected {(height, width)}. "
-                "Load them with that size."
+        if images.ndim == 3:
+            images = images[None]
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ShapeError(
+                f"{self.name}: images are {images.dtype} {tuple(images.shape)}; expected floats (B, 3, H, W) in [0, 1]."
             )
+        height, width = images.shape[-2:]
+        if (height, width) != self.image_size:
+            box = (0.0, 0.0, float(width), float(height))
+            frames = (Frame((height, width), box, self.image_size),) * len(images)
+            images = F.interpolate(images, self.image_size, mode="bilinear", antialias=True, align_corners=False)
         was_training = self.training
         self.eval()
-        found = self._decompose(images, by)
-        self.train(was_training)
+        try:
+            found = self._decompose(images, by)
+        finally:
+            self.train(was_training)
         return Decomposition(found.dictionary, found.images, found.size, found.background, frames)
