@@ -116,3 +116,18 @@ for name in {modules!r}:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_run_explains_itself_and_refuses_what_it_does_not_know():
+    found = {}
+    for verb in ("help", "demonstrate"):
+        done = subprocess.run([sys.executable, ROOT / "run", verb], capture_output=True, text=True, timeout=60)
+        found[verb] = (done.returncode, done.stdout)
+    assert found["help"][0] == 0
+    assert found["demonstrate"][0] == 2
+    assert all("./run demo" in text for _, text in found.values())
+
+
+def test_run_can_be_parsed_by_old_pythons():
+    # They have to get as far as saying what is missing.
+    ast.parse((ROOT / "run").read_text(encoding="utf-8"), feature_version=(3, 6))
