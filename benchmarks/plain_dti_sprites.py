@@ -37,7 +37,9 @@ def transformed(model: DTISprites, images: Tensor, noise: Tensor | None) -> tupl
             source = torch.cat([soft_clamp(copies), alpha, canvas], 1)
             scale = 1 + position[:, 0].exp()
             zero = torch.zeros_like(scale)
-            rows = torch.stack([torch.stack([scale, zero, position[:, 1]], 1), torch.stack([zero, scale, position[:, 2]], 1)], 1)
+            rows = torch.stack(
+                [torch.stack([scale, zero, position[:, 1]], 1), torch.stack([zero, scale, position[:, 2]], 1)], 1
+            )
             grid = F.affine_grid(rows, [batch, 5, *size], align_corners=False)
             moved = F.grid_sample(source, grid, align_corners=False)
             rgb = moved[:, :3] * (1 + colour[:, :3, None, None]) + colour[:, 3:, None, None]

@@ -55,7 +55,10 @@ def steps() -> dict[str, Callable[[], None]]:
     rgb, alpha = (x.detach() for x in plain.transformed(model, images, noise))
 
     # The candidates in the order that our step makes them: (B, K, ...) per layer.
-    made = [(some.transpose(0, 1).contiguous(), more.transpose(0, 1).contiguous()) for some, more in zip(rgb, alpha, strict=True)]
+    made = [
+        (some.transpose(0, 1).contiguous(), more.transpose(0, 1).contiguous())
+        for some, more in zip(rgb, alpha, strict=True)
+    ]
 
     def clear() -> None:
         for parameter in model.parameters():
@@ -112,7 +115,9 @@ def proof() -> dict[str, float]:
             image, entry = model.reconstruct(images, noise)
             value, entries = (images - image).square().mean(), entry.T
         value.backward()
-        found.append((value.item(), entries, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}))
+        found.append(
+            (value.item(), entries, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+        )
     (loss_1, entries_1, gradients_1), (loss_2, entries_2, gradients_2) = found
     worst = max(float((gradients_1[n] - gradients_2[n]).abs().max()) for n in gradients_2)
     return {

@@ -1,6 +1,6 @@
 """Train on drawn scenes, take unseen ones apart, and change a scene.
 
-    python examples/train_and_edit.py OUT
+python examples/train_and_edit.py OUT
 """
 
 import sys

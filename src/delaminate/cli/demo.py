@@ -46,14 +46,18 @@ def demo(
     method_class, presets = METHODS["dti-sprites"]
     config = build(presets["tetrominoes"], {"distil_steps": 0, "steps": 0}, "demo")
     model = method_class(config, seed)
-    console.print("Looking for sprites: search explains a batch, then every sprite is learned anew from what it explained.")
+    console.print(
+        "Looking for sprites: search explains a batch, then every sprite is learned anew from what it explained."
+    )
     train(model, images.pixels, out, seed=seed, device=pick_device(device), listener=Terminal(console))
     model.cpu().eval()
     trained = time.monotonic() - started
 
     console.print("Taking 320 unseen scenes apart, and comparing with the true masks.")
     unseen = draw("tetrominoes", 320, seed=seed, split="dev")
-    figures = dict(evaluate(model.decompose, unseen.images, unseen.labels, protocol="320 unseen drawn scenes, by search"))
+    figures = dict(
+        evaluate(model.decompose, unseen.images, unseen.labels, protocol="320 unseen drawn scenes, by search")
+    )
     write_atomic(out / "metrics.json", (json.dumps(figures, indent=2) + "\n").encode())
     some = unseen.images.batch(range(24))
     scenes = model.decompose(some).scenes(list(unseen.images.names[:24]))

@@ -59,5 +59,7 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
         reason = " ".join(str(error).split())[:120]
         raise FormatError(f"{path}: not a checkpoint of this library, or damaged ({reason}).") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise FormatError(f"{path}: not a checkpoint of format {FORMAT}. Train again, or use the version that wrote it.")
+        raise FormatError(
+            f"{path}: not a checkpoint of format {FORMAT}. Train again, or use the version that wrote it."
+        )
     return state

@@ -185,9 +185,7 @@ def _choose_again(
     for name in ("entry", "top", "left", "gain"):
         mine, kept, before = getattr(trial, name), getattr(turned, name), getattr(old, name)
         shape = (-1,) + (1,) * (before.ndim - 1)
-        getattr(picks, name)[rows] = torch.where(
-            better.view(shape), mine, torch.where(same.view(shape), kept, before)
-        )
+        getattr(picks, name)[rows] = torch.where(better.view(shape), mine, torch.where(same.view(shape), kept, before))
     error[rows] = torch.where(better, new, error[rows])
     return True
 
@@ -215,7 +213,13 @@ def _complete(
 
 
 def _try_others(
-    images: Tensor, background: Tensor | None, sprites: Sprites, search: Search, picks: Picks, error: Tensor, margin: int
+    images: Tensor,
+    background: Tensor | None,
+    sprites: Sprites,
+    search: Search,
+    picks: Picks,
+    error: Tensor,
+    margin: int,
 ) -> None:
     """Where something is left unexplained, begin again from the next best sprites; change picks in place."""
     rows = torch.nonzero(error > search.price)[:, 0]

@@ -51,7 +51,9 @@ def flat_regions(image: Float[Tensor, "3 H W"], tolerance: float = 0.03, min_pix
         min_pixels: Smaller groups are no regions.
     """
     pixels = image.permute(1, 2, 0).reshape(-1, 3).cpu().numpy()
-    values, inverse, counts = np.unique((pixels * 255).round().astype(np.int64), axis=0, return_inverse=True, return_counts=True)
+    values, inverse, counts = np.unique(
+        (pixels * 255).round().astype(np.int64), axis=0, return_inverse=True, return_counts=True
+    )
     inverse = inverse.reshape(-1)
     names = np.full(len(values), -1)
     centres: list[np.ndarray] = []
@@ -112,9 +114,7 @@ def normalised(masks: Float[Tensor, "n H W"], size: int, angles: Float[Tensor, "
     scale = (area / (FILL * size * size)).sqrt()
     count, turns = len(masks), len(angles)
     # Where each pixel of the canonical square looks in the image.
-    matrix = similarity(
-        centre.repeat_interleave(turns, 0), scale.repeat_interleave(turns), angles.repeat(count), size
-    )
+    matrix = similarity(centre.repeat_interleave(turns, 0), scale.repeat_interleave(turns), angles.repeat(count), size)
     y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
     points = torch.stack([x.flatten(), y.flatten(), torch.ones(x.numel())])
     looked = (matrix[:, :2] @ points).transpose(1, 2)  # nA ss 2
@@ -217,7 +217,9 @@ class PoseFinder:
             best = int(agreement[i].argmax())
             turn, entry = best // len(self.shapes), best % len(self.shapes)
             scale = math.sqrt(float(area[i]) / (FILL * side * side))
-            first = torch.tensor([[float(centre[i, 0]), float(centre[i, 1]), math.log(scale), float(self.angles[turn])]])
+            first = torch.tensor(
+                [[float(centre[i, 0]), float(centre[i, 1]), math.log(scale), float(self.angles[turn])]]
+            )
             reward = 2 * masks[i] - ground - 0.05 * (1 - masks[i] - ground)
             pose = self._polish(first, entry, reward, masks[i])
             if pose.agreement < good:
@@ -258,7 +260,9 @@ class PoseFinder:
         total = float(mask.sum())
         # Reward 2 |T & R| - |T & G| reaches 2 |R| where all is explained and no background is covered.
         agreement = float(value.max()) / max(2 * total, 1)
-        return Pose(entry, (float(winner[0]), float(winner[1])), math.exp(float(winner[2])), float(winner[3]), agreement)
+        return Pose(
+            entry, (float(winner[0]), float(winner[1])), math.exp(float(winner[2])), float(winner[3]), agreement
+        )
 
     def _value(self, poses: Float[Tensor, "n 4"], entry: int, reward: Float[Tensor, "H W"]) -> Float[Tensor, " n"]:
         shape = self.shapes[entry].expand(len(poses), 1, -1, -1)

@@ -110,7 +110,9 @@ def _check(path: Path, expected: dict[str, Tensor], optional: tuple[str, ...]) -
                     )
                 kinds = ("F32", "F16", "BF16") if wanted.is_floating_point() else ("I64",)
                 if view.get_dtype() not in kinds:
-                    raise FormatError(f"{path}: {name} has type {view.get_dtype()}; expected one of {', '.join(kinds)}.")
+                    raise FormatError(
+                        f"{path}: {name} has type {view.get_dtype()}; expected one of {', '.join(kinds)}."
+                    )
                 part = file.get_tensor(name).to(wanted.dtype)
                 if part.is_floating_point() and not bool(torch.isfinite(part).all()):
                     raise FormatError(f"{path}: {name} holds numbers that are not finite.")

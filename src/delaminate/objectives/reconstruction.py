@@ -205,8 +205,6 @@ def stack(
     return Layers(torch.cat([background[:, None], rgb], 1), torch.cat([ground, alpha], 1), occlusion, background=True)
 
 
-def recompose_errors(
-    target: Float[Tensor, "B 3 H W"], layers: list[Layers]
-) -> Float[Tensor, "K B"]:
+def recompose_errors(target: Float[Tensor, "B 3 H W"], layers: list[Layers]) -> Float[Tensor, "K B"]:
     """Measure every stack by composing it whole: the plain form that the affine one is proved against."""
     return torch.stack([image_error(target, composite(some)) for some in layers])

@@ -43,9 +43,7 @@ class Layers:
                 "Keep the channel axis of size 1."
             )
         if self.occlusion is not None and self.occlusion.shape != (batch, count, count):
-            raise ShapeError(
-                f"Layers: occlusion is {tuple(self.occlusion.shape)}; expected {(batch, count, count)}."
-            )
+            raise ShapeError(f"Layers: occlusion is {tuple(self.occlusion.shape)}; expected {(batch, count, count)}.")
         if self.entry is not None and self.entry.shape != (batch, count):
             raise ShapeError(f"Layers: entry is {tuple(self.entry.shape)}; expected {(batch, count)}.")
 

@@ -48,9 +48,7 @@ class Transform:
                 f"Transform: unknown kind {self.kind!r}; expected matrix, thin_plate_spline or morphological."
             )
         if len(self.parameters) != expected:
-            raise ShapeError(
-                f"Transform: {self.kind} has {len(self.parameters)} parameters; expected {expected}."
-            )
+            raise ShapeError(f"Transform: {self.kind} has {len(self.parameters)} parameters; expected {expected}.")
         if not all(math.isfinite(number) for number in self.parameters):
             raise ShapeError(f"Transform: {self.kind} has parameters that are not finite numbers.")
 

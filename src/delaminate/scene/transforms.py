@@ -232,9 +232,7 @@ def warp_separable(
     return rows[:, None, None] @ sprites @ columns.transpose(1, 2)[:, None, None]
 
 
-def morphological(
-    x: Float[Tensor, "N C h w"], parameters: Float[Tensor, "N 10"]
-) -> Float[Tensor, "N C h w"]:
+def morphological(x: Float[Tensor, "N C h w"], parameters: Float[Tensor, "N 10"]) -> Float[Tensor, "N C h w"]:
     """Dilate or erode softly: sum_i a_i x_i e^{s x_i} / sum_i a_i e^{s x_i} over 3 x 3 neighbours.
 
     a = sigmoid(5 at the centre, -5 around it, plus the nine predicted numbers); s is predicted: above 0 dilates,
@@ -259,9 +257,7 @@ def pixel_matrix(
 
     def to_pixels(size: tuple[int, int]) -> Tensor:
         height, width = size
-        return torch.tensor(
-            [[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]], dtype=torch.float64
-        )
+        return torch.tensor([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]], dtype=torch.float64)
 
     inverse = torch.linalg.inv(sampling.detach().double().cpu())
     return to_pixels(target) @ inverse @ torch.linalg.inv(to_pixels(source))

@@ -125,7 +125,16 @@ class Config:
         for key in ("image_size", "sprite_size"):
             if not all(1 <= n <= 4096 for n in getattr(self, key)):
                 refuse(key, "expected two sizes between 1 and 4096 pixels.")
-        for key in ("num_sprites", "num_layers", "batch", "pool", "passes", "search_batch", "distil_batch", "encoder_scale"):
+        for key in (
+            "num_sprites",
+            "num_layers",
+            "batch",
+            "pool",
+            "passes",
+            "search_batch",
+            "distil_batch",
+            "encoder_scale",
+        ):
             if not 1 <= getattr(self, key) <= 4096:
                 refuse(key, "expected a number between 1 and 4096.")
         for key in ("steps", "search_steps", "distil_steps", "frozen_steps", "reassign_every"):

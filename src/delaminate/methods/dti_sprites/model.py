@@ -398,7 +398,9 @@ class DTISprites(Method):
             picks = pursue(images, self.candidates(), self.search_settings())
             return self._from_picks(picks)
         parts = [self._by_network(some) for some in images.split(64)]
-        whole = Decomposition(parts[0].dictionary, sum((p.images for p in parts), ()), self.image_size, parts[0].background)
+        whole = Decomposition(
+            parts[0].dictionary, sum((p.images for p in parts), ()), self.image_size, parts[0].background
+        )
         if by == "network":
             return whole
         start = self._to_picks(whole).to(images.device)
@@ -486,7 +488,9 @@ class DTISprites(Method):
         if not any(kind != "colour" for kind in (*sprite, *layer)):
             chains = [[Transform.shift(0, 0, c.image_size)] for _ in chains]
         for kind, values, size in moves:
-            for chain, transform in zip(chains, _at_rest(kind, values, c.sprite_size, size, c.aligned_corners), strict=True):
+            for chain, transform in zip(
+                chains, _at_rest(kind, values, c.sprite_size, size, c.aligned_corners), strict=True
+            ):
                 chain.append(transform)
         colours = _colours([p["colour"] for p in (sprite, layer) if "colour" in p], batch * count)
         nested = [[tuple(chains[i * count + j]) for j in range(count)] for i in range(batch)]
@@ -582,7 +586,9 @@ def _grid(kind: str, values: Float[Tensor, "N P"], size: tuple[int, int], aligne
     return grid_of(kind, values, size)
 
 
-def _move_sprites(planes: Tensor, kind: str, values: Float[Tensor, "N K P"], aligned: bool) -> Float[Tensor, "N K C h w"]:
+def _move_sprites(
+    planes: Tensor, kind: str, values: Float[Tensor, "N K P"], aligned: bool
+) -> Float[Tensor, "N K C h w"]:
     """Move sprites inside their own square, each by its own parameters."""
     n, count = values.shape[:2]
     size = (planes.shape[-2], planes.shape[-1])
