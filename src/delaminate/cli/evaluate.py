@@ -80,6 +80,11 @@ def open_labelled(
     found = open_data(data, count or (320 if drawn else None), seed, chosen, size, fit, ignore=ignore)  # type: ignore[arg-type]
     if not isinstance(found, LabelledSet):
         found = LabelledSet(found, Labels(), Path(data).name)
+    if found.images.size != size:
+        raise ConfigError(
+            f"evaluate: images of {data} are {found.images.size}, the model's {size} (height, width). Write them with "
+            "`delaminate data write` and give that folder: folders are brought to the model's size."
+        )
     part = f"{len(found)} images, {chosen} scenes of seed {seed}" if drawn else f"{len(found)} images, {split or 'all'}"
     return found, part
 
