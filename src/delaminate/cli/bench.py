@@ -1,5 +1,6 @@
 """`delaminate bench NAME`: train to a published number and record what came out, one file a seed."""
 
+import functools
 import json
 import platform
 import time
@@ -157,14 +158,9 @@ def evaluate_model(model: "Method", bench: Bench, seed: int) -> dict[str, dict[s
     found = {}
     for by in model.decomposers:
         protocol = f"{bench.data}, {len(labelled.images)} images, by {by}"
+        decompose = functools.partial(model.decompose, by=by)
         found[by] = dict(
-            evaluate(
-                lambda images, by=by: model.decompose(images, by=by),
-                labelled.images,
-                labelled.labels,
-                validation=validation,
-                protocol=protocol,
-            )  # fmt: skip
+            evaluate(decompose, labelled.images, labelled.labels, validation=validation, protocol=protocol)
         )
     return found
 

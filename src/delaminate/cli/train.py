@@ -48,10 +48,14 @@ def training_images(data: str, size: tuple[int, int], count: int | None, seed: i
     """Open a folder or a built-in set without its labels."""
     from delaminate.data import ImageSet, draw_images, open_data
     from delaminate.data.synthetic import DRAWINGS
+    from delaminate.errors import ConfigError
+
+    if fit not in ("squash", "crop", "pad"):
+        raise ConfigError(f"--fit {fit}: expected squash, crop or pad.")
 
     if data in DRAWINGS and not Path(data).exists():
         return draw_images(data, count or TRAIN_COUNT, seed=seed, split="train")
-    found = open_data(data, count=count, seed=seed, split="train", size=size, fit=fit, labels=False)
+    found = open_data(data, count=count, seed=seed, split="train", size=size, fit=fit, labels=False)  # type: ignore[arg-type]
     return found if isinstance(found, ImageSet) else found.images
 
 

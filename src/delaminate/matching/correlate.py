@@ -64,7 +64,7 @@ def correlate(
         templates: One per map, or one shared by all maps.
         reach: How far a template may hang over the border, in pixels.
     """
-    batch, count, height, width = maps.shape
+    batch, count = maps.shape[:2]
     sprites, shared, h, w = templates.shape
     padded = F.pad(maps, (reach, reach, reach, reach))
     rows, columns = padded.shape[-2] - h + 1, padded.shape[-1] - w + 1
@@ -126,10 +126,8 @@ def score(
         cross = (residual * shown).sum(1, keepdim=True)
         power = (shown**2).sum(1, keepdim=True)
         offset = 2 * correlate(cross, a, reach)[:, 0] + correlate(power, a**2, reach)[:, 0]
-    if free_colour:
-        gain = (numerator / energy.clamp_min(1e-6)).clamp_(0, max_gain)
-    else:
-        gain = torch.ones_like(numerator)
+    best = (numerator / energy.clamp_min(1e-6)).clamp_(0, max_gain)
+    gain = best if free_colour else torch.ones_like(numerator)
     drop = (gain * (2 * numerator - gain * energy)).sum(1) - offset
     return Scores(drop, gain)
 

@@ -195,7 +195,7 @@ class PoseFinder:
         self.shapes, self.size = shapes, size
         self.angles = torch.arange(turns) * (2 * math.pi / turns)
         side = shapes.shape[-1]
-        self.window = int(math.ceil(side * float(scales.max()) * 1.1)) | 1
+        self.window = math.ceil(side * float(scales.max()) * 1.1) | 1
         grid = torch.cartesian_prod(torch.arange(len(shapes)).float(), scales, self.angles)
         self.bank_entry, self.bank_scale, self.bank_angle = grid[:, 0].long(), grid[:, 1], grid[:, 2]
         middle = torch.full((len(grid), 2), self.window / 2)

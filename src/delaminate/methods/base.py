@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,9 @@ from delaminate.config import build, suggest
 from delaminate.errors import ConfigError, FormatError, ShapeError
 from delaminate.scene.frame import Frame
 from delaminate.scene.placements import Decomposition, Dictionary
+
+# Not typing.Self: run-time annotation checkers refuse it on methods.
+M = TypeVar("M", bound="Method")
 
 
 @dataclass
@@ -121,6 +124,10 @@ class Method(nn.Module, ABC):
     name: ClassVar[str]
     config: Any
 
+    def __init__(self, config: Any, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+
     @property
     @abstractmethod
     def decomposers(self) -> tuple[str, ...]:
@@ -155,7 +162,7 @@ class Method(nn.Module, ABC):
     """Prefixes of tensors that may be absent together, because that part was never trained."""
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str | torch.device = "cpu") -> Self:
+    def from_pretrained(cls: type[M], name: str | Path, device: str | torch.device = "cpu") -> M:
         """Load a model of this method by folder, zoo name or `hub:owner/name`.
 
         Raises:
@@ -187,7 +194,7 @@ class Method(nn.Module, ABC):
         return {}
 
     @classmethod
-    def preset(cls, name: str, seed: int = 0, **settings: Any) -> Self:
+    def preset(cls: type[M], name: str, seed: int = 0, **settings: Any) -> M:
         """Make an untrained model from a preset, with some settings changed.
 
         Raises:
@@ -198,7 +205,7 @@ class Method(nn.Module, ABC):
         presets = METHODS[cls.name][1]
         if name not in presets:
             raise ConfigError(f"{cls.name}: unknown preset {name!r}. {suggest(name, list(presets))}")
-        return cls(build(presets[name], settings, cls.name), seed)  # type: ignore[call-arg]
+        return cls(build(presets[name], settings, cls.name), seed)
 
     @torch.no_grad()
     def decompose(

@@ -55,10 +55,12 @@ class ResNet(nn.Module):
     def __init__(self, depth: int, rng: Generator) -> None:
         super().__init__()
         if depth == 32:
-            widths, blocks, project = (16, 32, 64), 5, False
+            widths: tuple[int, ...] = (16, 32, 64)
+            blocks, project = 5, False
             self.stem = nn.Sequential(_convolution(3, 16, 3, 1, rng), BatchNorm(16), nn.ReLU())
         else:
-            widths, blocks, project = (64, 128, 256, 512), 2, True
+            widths = (64, 128, 256, 512)
+            blocks, project = 2, True
             pool = nn.MaxPool2d(3, 2, padding=1)
             self.stem = nn.Sequential(_convolution(3, 64, 7, 2, rng), BatchNorm(64), nn.ReLU(), pool)
         stages: list[nn.Module] = []

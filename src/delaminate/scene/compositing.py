@@ -114,3 +114,13 @@ def strict_order(occlusion: Float[Tensor, "B L L"]) -> Int[Tensor, "B L"]:
         order.append(chosen)
         remaining = remaining.scatter(1, chosen[:, None], 0)
     return torch.stack(order, 1) if order else occlusion.new_zeros(batch, 0, dtype=torch.int64)
+
+
+def pairwise_occlusion(logits: Float[Tensor, "B P"], count: int) -> Float[Tensor, "B L L"]:
+    """Make an occlusion matrix of one logit per pair (j > l): sigmoids below the diagonal, what is left to 1 above."""
+    rows, columns = torch.tril_indices(count, count, offset=-1)
+    strength = torch.sigmoid(logits)
+    flat = logits.new_zeros(len(logits), count * count)
+    flat = flat.index_copy(1, (rows * count + columns).to(logits.device), strength)
+    flat = flat.index_copy(1, (columns * count + rows).to(logits.device), 1 - strength)
+    return flat.view(-1, count, count)

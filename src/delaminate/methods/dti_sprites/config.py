@@ -172,7 +172,7 @@ _CLEVR6 = Config(
     batch=32, steps=491_850, milestones=(273_250, 437_200), reassign_every=250,
 )  # fmt: skip
 
-_WHOLE = ("colour", "projective", "thin_plate_spline")
+_WHOLE: tuple[Kind, ...] = ("colour", "projective", "thin_plate_spline")
 
 _GTSRB8 = Config(
     image_size=(28, 28), sprite_size=(28, 28), num_sprites=8,

@@ -11,8 +11,9 @@ from torch import Generator, Tensor, nn
 
 from delaminate.errors import FormatError
 from delaminate.matching.correlate import Sprites
+from delaminate.matching.placing import picks_of, placements_by_regions, placements_of
 from delaminate.matching.pursuit import Picks, Search, pursue
-from delaminate.matching.regions import PoseFinder, explain
+from delaminate.matching.regions import PoseFinder
 from delaminate.methods.base import Method, Stage
 from delaminate.methods.dti_sprites import players
 from delaminate.methods.dti_sprites.config import Config
@@ -20,24 +21,11 @@ from delaminate.nets.blocks import HeadStack
 from delaminate.nets.resnet import ResNet, pooled
 from delaminate.objectives.reconstruction import image_error, select_exhaustive, select_greedy, stack
 from delaminate.rng import stream
-from delaminate.scene.compositing import composite, strict_order
+from delaminate.scene.compositing import composite, pairwise_occlusion, strict_order
 from delaminate.scene.layers import Layers
-from delaminate.scene.placements import NEUTRAL, Decomposition, Dictionary, Placement, Transform
-from delaminate.scene.transforms import (
-    MATRIX_KINDS,
-    NUM_PARAMETERS,
-    colour_parts,
-    grid_of,
-    hat_weights,
-    matrix_grid,
-    morphological,
-    pixel_matrix,
-    sample,
-    sampling_matrix,
-    soft_clamp,
-    warp_separable,
-    warp_stack,
-)
+from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.stacks import at_rest, compose_colours, move_sprites, move_to_canvas, sampling_grid
+from delaminate.scene.transforms import NUM_PARAMETERS, colour_parts, morphological, sample, soft_clamp
 
 
 @dataclass
@@ -74,6 +62,7 @@ class PeakReadout(nn.Module):
         for layer in (self.hidden, self.out):
             bound = 1 / math.sqrt(layer.in_channels)
             nn.init.uniform_(layer.weight, -bound, bound, generator=rng)
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
 
     def forward(self, features: Float[Tensor, "B F h w"]) -> Float[Tensor, "B 10 h w"]:
@@ -101,8 +90,7 @@ class DTISprites(Method):
     name = "dti-sprites"
 
     def __init__(self, config: Config, seed: int = 0) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config, seed)
         c, rng = config, stream(seed, "weights")
         self.sprites_rgb = nn.Parameter(torch.full((c.num_sprites, 3, *c.sprite_size), c.sprite_colour))
         blob = _gaussian(c.sprite_size, c.alpha_sigma)
@@ -135,8 +123,6 @@ class DTISprites(Method):
         self.progress: Tensor
         self.usage: Tensor
         self.learned: Tensor
-
-    # --- what is on -------------------------------------------------------------------------------------------------
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -181,8 +167,6 @@ class DTISprites(Method):
         """Indices of the sprites in use."""
         return self.alive.nonzero()[:, 0]
 
-    # --- prediction -------------------------------------------------------------------------------------------------
-
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F h w"]:
         """Run the encoder, in bfloat16 where asked for; features come back in the images' type."""
         if self.config.encoder_scale > 1:
@@ -201,8 +185,8 @@ class DTISprites(Method):
         flat = pooled(features, c.pool)
         sprite_kinds, background_kinds = self.unlocked()
         if c.readout == "peaks":
-            maps = self.heads["peaks"](features)
-            layer = self.from_peaks(maps, *self.heads["peaks"].strongest(maps, c.num_layers))
+            maps = self.peaks(features)
+            layer = self.from_peaks(maps, *self.peaks.strongest(maps, c.num_layers))
         else:
             layer = {kind: self.heads[f"layer_{kind}"](flat) for kind in c.layer_transforms}
         sprite = {
@@ -214,7 +198,7 @@ class DTISprites(Method):
             background = {kind: self.heads[f"background_{kind}"](flat)[:, 0] for kind in background_kinds}
         occlusion = None
         if "occlusion" in self.heads:
-            occlusion = _occlusion(self.heads["occlusion"](flat)[:, 0], c.num_layers)
+            occlusion = pairwise_occlusion(self.heads["occlusion"](flat)[:, 0], c.num_layers)
         return Prediction(sprite, layer, background, occlusion)
 
     def native_log_scale(self) -> float:
@@ -223,7 +207,7 @@ class DTISprites(Method):
 
     def from_peaks(self, maps: Tensor, rows: Tensor, columns: Tensor) -> dict[str, Tensor]:
         """Turn the chosen anchors' outputs into layer parameters."""
-        readout = self.heads["peaks"]
+        readout = self.peaks
         found = readout.at(maps, rows, columns)  # B L 10
         height, width = self.image_size
         y = (rows + found[..., 1]) * readout.stride + 0.5  # pixels
@@ -235,12 +219,17 @@ class DTISprites(Method):
         position = torch.cat([s[..., None], -scale[..., None] * centre], -1)
         return {"colour": found[..., 4:], "position": position}
 
-    # --- drawing ----------------------------------------------------------------------------------------------------
-
     def planes(self, clamp_alpha: bool) -> Float[Tensor, "K 4 h w"]:
         """RGB and alpha of all sprites; alpha stays raw while noise is to be added."""
         alpha = soft_clamp(self.sprites_alpha) if clamp_alpha else self.sprites_alpha
         return torch.cat([soft_clamp(self.sprites_rgb), alpha], 1)
+
+    @property
+    def peaks(self) -> PeakReadout:
+        """The readout of kind `peaks`."""
+        readout = self.heads["peaks"]
+        assert isinstance(readout, PeakReadout)
+        return readout
 
     def draw(
         self,
@@ -263,8 +252,8 @@ class DTISprites(Method):
         if moving and noise is not None:
             planes = torch.cat([planes, torch.ones_like(planes[..., :1, :, :])], -3)
         for kind in moving:
-            planes = _move_sprites(planes, kind, sprite[kind], self.config.aligned_corners)
-        planes, cover = _move_layer(planes, layer, self.image_size, noise is not None and not moving)
+            planes = move_sprites(planes, kind, sprite[kind], self.config.aligned_corners)
+        planes, cover = move_to_canvas(planes, layer, self.image_size, noise is not None and not moving)
         planes = planes.expand(count, -1, -1, -1, -1)
         rgb, alpha = planes[:, :, :3], planes[:, :, 3:4]
         if noise is not None:
@@ -287,7 +276,9 @@ class DTISprites(Method):
             if kind == "morphological":
                 image = morphological(image, values)
             elif kind != "colour":
-                image = sample(image, _grid(kind, values, self.image_size, self.config.aligned_corners), "border")
+                image = sample(
+                    image, sampling_grid(kind, values, self.image_size, self.config.aligned_corners), "border"
+                )
         if "colour" in parameters:
             gain, offset = colour_parts(parameters["colour"])
             image = torch.addcmul(offset[..., None, None], image, gain[..., None, None])
@@ -343,13 +334,8 @@ class DTISprites(Method):
             chosen_noise = (one_hot @ noise.flatten(1)).view(batch * count, 1, *noise.shape[1:])
         rgb, alpha = self.draw(planes, sprite, layer, chosen_noise, batch * count)
         background = self.draw_background(prediction.background, batch)
-        height, width = self.image_size
-        return stack(
-            rgb.reshape(batch, count, 3, height, width),
-            alpha.reshape(batch, count, 1, height, width),
-            prediction.occlusion,
-            background,
-        )
+        rgb = rgb.reshape(batch, count, 3, *self.image_size)
+        return stack(rgb, alpha.reshape(batch, count, 1, *self.image_size), prediction.occlusion, background)
 
     def reconstruct(self, images: Float[Tensor, "B 3 H W"], noise: Tensor | None) -> tuple[Tensor, Tensor]:
         """Predict, choose and compose: the reconstruction with gradient, and the chosen entries."""
@@ -367,8 +353,6 @@ class DTISprites(Method):
         image, _ = self.reconstruct(images, None)
         self.train(training)
         return image_error(images, image.clamp(0, 1))
-
-    # --- decomposition ----------------------------------------------------------------------------------------------
 
     def candidates(self) -> Sprites:
         """The sprites in use, as search sees them: shadings where placements tint, else RGB."""
@@ -393,60 +377,23 @@ class DTISprites(Method):
 
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
         if by == "search" and self.config.search == "regions":
-            return self._by_regions(images.cpu())
+            shapes = self.sprites_alpha.detach().cpu()[self.entries.cpu(), 0].clamp(0, 1)
+            finder = PoseFinder(shapes, self.image_size, self.scales.cpu())
+            explained = tuple(placements_by_regions(image, finder, len(shapes)) for image in images.cpu())
+            return Decomposition(self.dictionary(), explained, self.image_size, background=True)
         if by == "search":
-            picks = pursue(images, self.candidates(), self.search_settings())
-            return self._from_picks(picks)
+            return self._found(pursue(images, self.candidates(), self.search_settings()))
         parts = [self._by_network(some) for some in images.split(64)]
         whole = Decomposition(
             parts[0].dictionary, sum((p.images for p in parts), ()), self.image_size, parts[0].background
         )
         if by == "network":
             return whole
-        start = self._to_picks(whole).to(images.device)
-        return self._from_picks(pursue(images, self.candidates(), self.search_settings(), start=start))
+        start = picks_of(whole, self.config.num_layers).to(images.device)
+        return self._found(pursue(images, self.candidates(), self.search_settings(), start=start))
 
-    def _by_regions(self, images: Float[Tensor, "B 3 H W"]) -> Decomposition:
-        size, side, entries = self.image_size, self.config.sprite_size[0], self.entries
-        shapes = self.sprites_alpha.detach().cpu()[entries.cpu(), 0].clamp(0, 1)
-        finder = PoseFinder(shapes, size, self.scales.cpu())
-        found = []
-        for image in images:
-            seen = explain(image, finder)
-            ground = Placement(len(entries), (Transform.shift(0, 0, size),), (0.0, 0.0, 0.0, *seen.background.tolist()))
-            objects = [
-                Placement(p.entry, (Transform.of_matrix(p.matrix(side), size),), (0.0, 0.0, 0.0, *colour.tolist()))
-                for p, colour in zip(seen.poses, seen.colours, strict=True)
-            ]
-            found.append((ground, *objects))
-        return Decomposition(self.dictionary(), tuple(found), size, background=True)
-
-    def _from_picks(self, picks: Picks) -> Decomposition:
-        entries, tops, lefts = picks.entry.tolist(), picks.top.tolist(), picks.left.tolist()
-        gains = picks.gain.tolist()
-        images = []
-        for entry, top, left, gain in zip(entries, tops, lefts, gains, strict=True):
-            found = [
-                Placement(k, (Transform.shift(x, y, self.image_size),), (*g, 0.0, 0.0, 0.0))
-                for k, y, x, g in zip(entry, top, left, gain, strict=True)
-                if k >= 0
-            ]
-            images.append(tuple(found[::-1]))  # picks are front to back
-        return Decomposition(self.dictionary(), tuple(images), self.image_size)
-
-    def _to_picks(self, found: Decomposition) -> Picks:
-        """Round placements to whole pixels, as a start for search."""
-        picks = Picks.empty(len(found), self.config.num_layers, self.sprites_rgb.detach().cpu())
-        height, width = self.config.sprite_size
-        for i, placements in enumerate(found.images):
-            for slot, placement in enumerate(reversed(placements)):
-                x, y, z = placement.transforms[-1].matrix @ (width / 2, height / 2, 1.0)
-                picks.entry[i, slot] = placement.entry
-                picks.top[i, slot] = round(y / z - height / 2)
-                picks.left[i, slot] = round(x / z - width / 2)
-                gain = torch.tensor(placement.colour[:3]) + torch.tensor(placement.colour[3:])
-                picks.gain[i, slot] = gain.clamp(0, 1)
-        return picks
+    def _found(self, picks: Picks) -> Decomposition:
+        return Decomposition(self.dictionary(), placements_of(picks, self.image_size), self.image_size)
 
     def _by_network(self, images: Float[Tensor, "B 3 H W"]) -> Decomposition:
         c = self.config
@@ -489,10 +436,10 @@ class DTISprites(Method):
             chains = [[Transform.shift(0, 0, c.image_size)] for _ in chains]
         for kind, values, size in moves:
             for chain, transform in zip(
-                chains, _at_rest(kind, values, c.sprite_size, size, c.aligned_corners), strict=True
+                chains, at_rest(kind, values, c.sprite_size, size, c.aligned_corners), strict=True
             ):
                 chain.append(transform)
-        colours = _colours([p["colour"] for p in (sprite, layer) if "colour" in p], batch * count)
+        colours = compose_colours([p["colour"] for p in (sprite, layer) if "colour" in p], batch * count)
         nested = [[tuple(chains[i * count + j]) for j in range(count)] for i in range(batch)]
         return nested, [[colours[i * count + j] for j in range(count)] for i in range(batch)]
 
@@ -504,15 +451,13 @@ class DTISprites(Method):
         chains: list[list[Transform]] = [[] for _ in range(batch)]
         for kind, values in parameters.items():
             if kind != "colour":
-                for chain, transform in zip(chains, _at_rest(kind, values, size, size, c.aligned_corners), strict=True):
+                for chain, transform in zip(chains, at_rest(kind, values, size, size, c.aligned_corners), strict=True):
                     chain.append(transform)
-        colours = _colours([parameters["colour"]] if "colour" in parameters else [], batch)
+        colours = compose_colours([parameters["colour"]] if "colour" in parameters else [], batch)
         entry, still = len(self.entries), (Transform.shift(0, 0, size),)
         return [
             (Placement(entry, tuple(chain) or still, colour),) for chain, colour in zip(chains, colours, strict=True)
         ]
-
-    # --- model folders ----------------------------------------------------------------------------------------------
 
     optional_parts = ("encoder.", "heads.")
 
@@ -543,8 +488,6 @@ class DTISprites(Method):
             for name, value in networks.items():
                 state[name].copy_(value)
 
-    # --- care while training ----------------------------------------------------------------------------------------
-
     def begin(self, stage: str) -> None:
         players.begin(self, stage)
 
@@ -556,94 +499,3 @@ def _gaussian(size: tuple[int, int], sigma: float) -> Float[Tensor, "1 h w"]:
     """A blob about the centre with peak 1, exp(-d^2 / (2 sigma^2))."""
     y, x = (torch.arange(n) - (n - 1) / 2 for n in size)
     return torch.exp(-(y[:, None] ** 2 + x[None] ** 2) / (2 * sigma**2))[None]
-
-
-def _occlusion(logits: Float[Tensor, "B P"], count: int) -> Float[Tensor, "B L L"]:
-    """Fill the strictly lower triangle with sigmoids and the upper with what is left to 1; the diagonal is 0."""
-    rows, columns = torch.tril_indices(count, count, offset=-1)
-    strength = torch.sigmoid(logits)
-    flat = logits.new_zeros(len(logits), count * count)
-    flat = flat.index_copy(1, (rows * count + columns).to(logits.device), strength)
-    flat = flat.index_copy(1, (columns * count + rows).to(logits.device), 1 - strength)
-    return flat.view(-1, count, count)
-
-
-def _aligned(matrix: Tensor, size: tuple[int, int]) -> Tensor:
-    """Read a sampling map in the convention that corners are pixel centres (parity)."""
-    stretch = [n / max(n - 1, 1) for n in (size[1], size[0])]
-    diagonal = torch.tensor([*stretch, 1.0], dtype=matrix.dtype, device=matrix.device)
-    return matrix * diagonal[None, None] / diagonal[None, :, None]
-
-
-def _sampling(kind: str, values: Tensor, size: tuple[int, int], aligned: bool) -> Tensor:
-    matrix = sampling_matrix(kind, values)
-    return _aligned(matrix, size) if aligned and kind == "projective" else matrix
-
-
-def _grid(kind: str, values: Float[Tensor, "N P"], size: tuple[int, int], aligned: bool) -> Float[Tensor, "N H W 2"]:
-    if kind in MATRIX_KINDS:
-        return matrix_grid(_sampling(kind, values, size, aligned), size)
-    return grid_of(kind, values, size)
-
-
-def _move_sprites(
-    planes: Tensor, kind: str, values: Float[Tensor, "N K P"], aligned: bool
-) -> Float[Tensor, "N K C h w"]:
-    """Move sprites inside their own square, each by its own parameters."""
-    n, count = values.shape[:2]
-    size = (planes.shape[-2], planes.shape[-1])
-    if kind == "morphological":
-        shared = planes if planes.ndim == 5 else planes.expand(n, -1, -1, -1, -1)
-        return morphological(shared.flatten(0, 1), values.flatten(0, 1)).view(n, count, *shared.shape[2:])
-    grid = _grid(kind, values.flatten(0, 1), size, aligned)  # NK h w 2
-    if planes.ndim == 4:
-        return warp_stack(planes, grid.view(n, count, *size, 2).transpose(0, 1))
-    return sample(planes.flatten(0, 1), grid).view(n, count, -1, *size)
-
-
-def _move_layer(
-    planes: Tensor, layer: dict[str, Tensor], size: tuple[int, int], with_cover: bool
-) -> tuple[Float[Tensor, "N K C H W"], Float[Tensor, "N 1 1 H W"] | None]:
-    """Put sprites on the canvas by the layer's one transform; also return how far their squares reach, if asked for."""
-    moving = [kind for kind in layer if kind != "colour"]
-    if not moving:
-        return (planes if planes.ndim == 5 else planes[None]), None
-    (kind,) = moving
-    values, (h, w) = layer[kind], (planes.shape[-2], planes.shape[-1])
-    if kind == "position":
-        scale = 1 + values[:, 0].exp()
-        rows = hat_weights(scale, values[:, 2], h, size[0])
-        columns = hat_weights(scale, values[:, 1], w, size[1])
-        cover = (rows.sum(2)[:, :, None] * columns.sum(2)[:, None, :])[:, None, None] if with_cover else None
-        return warp_separable(planes, rows, columns), cover
-    grid = grid_of(kind, values, size)  # N H W 2
-    n = len(grid)
-    stacked = planes.flatten(0, 1)[None] if planes.ndim == 4 else planes.flatten(1, 2)
-    if planes.ndim == 4:
-        out = sample(stacked, grid.view(1, n * size[0], size[1], 2))[0].view(-1, n, *size).transpose(0, 1)
-    else:
-        out = sample(stacked, grid)
-    cover = sample(torch.ones_like(out[:, :1, :1, :1]).expand(-1, -1, h, w), grid)[:, None] if with_cover else None
-    channels = planes.shape[-3]
-    return out.reshape(n, -1, channels, *size), cover
-
-
-def _at_rest(
-    kind: str, values: Float[Tensor, "N P"], source: tuple[int, int], target: tuple[int, int], aligned: bool
-) -> list[Transform]:
-    """Turn predicted parameters into transforms in pixels."""
-    if kind in MATRIX_KINDS:
-        matrices = pixel_matrix(_sampling(kind, values, target, aligned), source, target)
-        return [Transform("matrix", tuple(m), target) for m in matrices.flatten(1).tolist()]
-    return [Transform(kind, tuple(v), target) for v in values.tolist()]
-
-
-def _colours(parameters: list[Tensor], count: int) -> list[tuple[float, ...]]:
-    """Compose colour changes, first to last, into gains and offsets."""
-    if not parameters:
-        return [NEUTRAL] * count
-    gain, offset = colour_parts(parameters[0].detach())
-    for values in parameters[1:]:
-        more_gain, more_offset = colour_parts(values.detach())
-        gain, offset = gain * more_gain, offset * more_gain + more_offset
-    return [tuple(row) for row in torch.cat([gain, offset], 1).tolist()]

@@ -28,6 +28,7 @@ from delaminate.matching.dictionary import (
 from delaminate.matching.pursuit import Picks, pursue
 from delaminate.matching.regions import find_shapes, seen_scales, whole_regions
 from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, SearchPlayer
+from delaminate.nets.blocks import HeadStack
 from delaminate.objectives.reconstruction import image_error
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class Distiller(NetworkPlayer):
         }
 
     def _peak_terms(self, images: Tensor, centre: Tensor, colour: Tensor, used: Tensor) -> dict[str, Tensor]:
-        readout = self.model.heads["peaks"]
+        readout = self.model.peaks
         maps = readout(self.model.encode(images))
         anchors = (centre - 0.5) / readout.stride
         limit = anchors.new_tensor(maps.shape[2:]) - 1
@@ -321,8 +322,8 @@ def _reassign(model: "DTISprites", rng: Generator) -> int:
         noise = torch.randn(model.sprites_rgb[best].shape, generator=rng) * 1e-4
         model.sprites_rgb[k] = model.sprites_rgb[best] + noise.to(model.sprites_rgb)
         model.sprites_alpha[k] = model.sprites_alpha[best]
-        for name, head in model.heads.items():
-            if name.startswith("sprite_"):
+        for head in (model.heads[f"sprite_{kind}"] for kind in c.sprite_transforms):
+            if isinstance(head, HeadStack):
                 for each in range(c.num_layers):
                     head.copy_head(each * c.num_sprites + best, each * c.num_sprites + k)
     if weak:
