@@ -408,8 +408,7 @@ class DTISprites(Method):
         position = {int(k): i for i, k in enumerate(self.entries)}
         steps, colours = self._placement_parts(prediction, entry)
         background = self._background_parts(prediction, len(images))
-        layers = range(c.num_layers)
-        rows = [list(layers)] * len(images) if order is None else order.tolist()
+        rows = [list(range(c.num_layers))] * len(images) if order is None else order.tolist()
         found = []
         for i, (row, chosen) in enumerate(zip(rows, entry.tolist(), strict=True)):
             objects = [
