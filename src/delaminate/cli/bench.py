@@ -185,8 +185,8 @@ def bench(
 
     from delaminate.cli.train import pick_device
     from delaminate.config import suggest
-    from delaminate.engine.checkpoint import write_atomically
     from delaminate.errors import ConfigError
+    from delaminate.scene.document import write_atomic
 
     console = Console()
     if not names and not table:
@@ -203,11 +203,11 @@ def bench(
                 continue
             there = (out / "runs" / f"{name}-{seed}" / "checkpoint.pt").exists()
             record = run_seed(name, seed, out, pick_device(device), minutes, resume and there)
-            write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
+            write_atomic(path, (json.dumps(record, indent=1) + "\n").encode())
             for by, figures in record["figures"].items():
                 shown = {k: round(v, 4) for k, v in figures.items() if isinstance(v, float)}
                 console.print(f"{name} seed {seed}, by {by}: {shown}", highlight=False)
-    write_atomically(out / "README.md", results_table(out).encode())
+    write_atomic(out / "README.md", results_table(out).encode())
 
 
 SHOWN = (

@@ -1,48 +1,24 @@
 """Save and resume a run: written aside, then moved into place, so that a kill or a full disk leaves the last good one."""
 
-import os
+import io
 import pickle
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from delaminate.errors import FormatError, OutputError
+from delaminate.errors import FormatError
+from delaminate.scene.document import write_atomic
 
 FORMAT = 1
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file in one step.
-
-    Raises:
-        OutputError: The folder is unwritable or the disk is full; the old file stays.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror}). What was there is kept.") from None
-
-
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a run's whole state."""
-    import io
-
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
-    write_atomically(path, buffer.getvalue())
+    write_atomic(path, buffer.getvalue(), durable=True)
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from delaminate.errors import DataError, FormatError, TrainingError
 from delaminate.methods.base import Carry, GradientPlayer, Method, Player, SearchPlayer, Stage
 from delaminate.methods.folder import save_model
 from delaminate.rng import stream
+from delaminate.scene.document import write_atomic
 
 
 @dataclass(frozen=True)
@@ -404,7 +405,7 @@ def train(
     if resume:
         run.restore()
     elif run.out is not None and run.first:
-        checkpoint.write_atomically(run.out / "config.yaml", to_yaml(method.config).encode())
+        write_atomic(run.out / "config.yaml", to_yaml(method.config).encode())
         if run.record is not None:
             run.record.cut(0)
 

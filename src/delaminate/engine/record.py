@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from delaminate.engine.checkpoint import write_atomically
 from delaminate.errors import MissingExtra, OutputError
+from delaminate.scene.document import write_atomic
 
 
 class Listener(Protocol):
@@ -101,7 +101,7 @@ class Record:
                     kept.append(line)
             except (json.JSONDecodeError, KeyError, TypeError):
                 continue  # a line that a kill cut short
-        write_atomically(self.path, "".join(f"{line}\n" for line in kept).encode())
+        write_atomic(self.path, "".join(f"{line}\n" for line in kept).encode())
 
     def log(self, total_step: int, stage: str, step: int, figures: dict[str, float]) -> None:
         line = {"total_step": total_step, "stage": stage, "step": step, "time": round(time.time(), 2), **figures}
@@ -123,7 +123,7 @@ class Record:
         buffer = io.BytesIO()
         scale = max(1, 1200 // max(picture.width, 1))
         picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(buffer, "PNG")
-        write_atomically(self.folder / "previews" / f"{total_step:08d}.png", buffer.getvalue())
+        write_atomic(self.folder / "previews" / f"{total_step:08d}.png", buffer.getvalue())
 
     def close(self) -> None:
         if self.writer is not None:

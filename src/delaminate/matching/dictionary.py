@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from delaminate.matching.correlate import Sprites, correlate
-from delaminate.matching.pursuit import Canvas, Picks, Search, pursue
+from delaminate.matching.pursuit import Picks, Search, pursue, replay
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,7 @@ def gather(
     Returns:
         The evidence, and what is left unexplained of each image.
     """
-    margin = max(sprites.size) // 2 if search.reach is None else search.reach
-    canvas = Canvas.of(images, background, margin)
-    throughs = []
-    for slot in range(picks.entry.shape[1]):
-        throughs.append(canvas.through.clone())
-        canvas.place(sprites, picks, slot)
+    canvas, throughs = replay(images, sprites, picks, search, background)
     evidence = Evidence.zeros(sprites)
     for slot, through_map in enumerate(throughs):
         used = picks.used[:, slot]
@@ -106,6 +101,7 @@ def gather(
         }
         for name, value in sums.items():
             getattr(evidence, name).index_add_(0, entry, value)
+    margin = canvas.margin
     inner = slice(margin, margin + images.shape[2]), slice(margin, margin + images.shape[3])
     return evidence, canvas.residual[:, :, inner[0], inner[1]]
 
@@ -124,12 +120,7 @@ def without_misfits(
     A sprite that stands in for one that is still missing explains a part of it and is wrong in the rest; without it the
     whole of what is missing can be seen.
     """
-    margin = max(sprites.size) // 2 if search.reach is None else search.reach
-    canvas = Canvas.of(images, background, margin)
-    throughs = []
-    for slot in range(picks.entry.shape[1]):
-        throughs.append(canvas.through.clone())
-        canvas.place(sprites, picks, slot)
+    canvas, throughs = replay(images, sprites, picks, search, background)
     entry = picks.entry.clone()
     for slot, through_map in enumerate(throughs):
         i, y, x = canvas.windows(picks, slot, sprites.size)

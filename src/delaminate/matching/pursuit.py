@@ -121,6 +121,10 @@ class Search:
     chunk: int = 64
     beam: int = 0
 
+    def margin(self, size: tuple[int, int]) -> int:
+        """How far sprites of `size` may hang over the border, in pixels."""
+        return max(size) // 2 if self.reach is None else self.reach
+
 
 def _choose(canvas: Canvas, sprites: Sprites, picks: Picks, slot: int, rows: Tensor, search: Search) -> None:
     """Fill one slot of the given images with the best placement, or leave it empty."""
@@ -140,6 +144,22 @@ def _choose(canvas: Canvas, sprites: Sprites, picks: Picks, slot: int, rows: Ten
     picks.top[rows, slot] = torch.where(good, top - margin, 0)
     picks.left[rows, slot] = torch.where(good, left - margin, 0)
     picks.gain[rows, slot] = torch.where(good[:, None], gain, 0.0)
+
+
+def replay(
+    images: Float[Tensor, "B 3 H W"],
+    sprites: Sprites,
+    picks: Picks,
+    search: Search,
+    background: Float[Tensor, "#B 3 H W"] | None = None,
+) -> tuple[Canvas, list[Float[Tensor, "B 1 H2 W2"]]]:
+    """Place all picks again; return the canvas, and the transmittance that each slot met."""
+    canvas = Canvas.of(images, background, search.margin(sprites.size))
+    met = []
+    for slot in range(picks.entry.shape[1]):
+        met.append(canvas.through.clone())
+        canvas.place(sprites, picks, slot)
+    return canvas, met
 
 
 def _rebuild(images: Tensor, background: Tensor | None, sprites: Sprites, picks: Picks, margin: int) -> Canvas:
@@ -252,7 +272,7 @@ def _try_others(
 def _pursue_chunk(
     images: Tensor, background: Tensor | None, sprites: Sprites, search: Search, start: Picks | None
 ) -> Picks:
-    margin = max(sprites.size) // 2 if search.reach is None else search.reach
+    margin = search.margin(sprites.size)
     picks, filled = Picks.empty(len(images), search.slots, images), 0
     if start is not None:
         picks, filled = start.rows(slice(None)), search.slots

@@ -5,8 +5,6 @@ Names, shapes and types are checked against the configuration before anything is
 
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from delaminate.config import build, suggest, to_dict
-from delaminate.errors import ConfigError, FormatError, MissingExtra, OutputError
+from delaminate.errors import ConfigError, FormatError, MissingExtra
+from delaminate.scene.document import write_atomic
 
 if TYPE_CHECKING:
     from delaminate.methods.base import Method
@@ -52,16 +51,8 @@ def save_model(method: "Method", folder: Path, card: str | None = None, half: bo
         "config.json": (json.dumps(config, indent=2) + "\n").encode(),
         "README.md": (card or _card(method)).encode(),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(folder / name)
-    except OSError as error:
-        raise OutputError(f"{folder}: the model cannot be written ({error.strerror}).") from None
+    for name, data in files.items():
+        write_atomic(folder / name, data, durable=True)
 
 
 def _card(method: "Method") -> str:

@@ -15,6 +15,7 @@ are read with bounds on every size and number, and no name leads out of the fold
 import dataclasses
 import io
 import json
+import os
 import secrets
 import struct
 import warnings
@@ -63,11 +64,16 @@ def png_bytes(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all.
+def write_atomic(path: Path, data: bytes, durable: bool = False) -> None:
+    """Write a file whole or not at all; what was there stays until then.
+
+    Args:
+        path: Its folder is made if it is missing.
+        data: The whole content.
+        durable: Wait until the disk holds it, for what must outlast a power cut.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written: a full disk, an unwritable folder.
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
@@ -75,6 +81,9 @@ def write_atomic(path: Path, data: bytes) -> None:
         try:
             with temporary.open("xb") as file:
                 file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
