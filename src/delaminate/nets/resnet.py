@@ -11,7 +11,11 @@ from delaminate.nets.blocks import BatchNorm
 
 
 def _convolution(fan_in: int, fan_out: int, size: int, stride: int, rng: Generator) -> nn.Conv2d:
-    layer = nn.Conv2d(fan_in, fan_out, size, stride, padding=size // 2, bias=False)
+    # torch's own constructor would draw weights from the global stream.
+    layer = nn.utils.skip_init(
+        nn.Conv2d, fan_in, fan_out, size, stride, padding=size // 2, bias=False, device=torch.get_default_device()
+    )
+    assert isinstance(layer, nn.Conv2d)
     # Kaiming normal, fan out.
     nn.init.normal_(layer.weight, std=math.sqrt(2 / (fan_out * size * size)), generator=rng)
     return layer
