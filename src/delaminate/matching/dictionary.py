@@ -153,7 +153,7 @@ def reestimate(sprites: Sprites, evidence: Evidence, hard: bool = False, share: 
     # Eliminate q: what the background says about alpha.
     weight = (e.bb - (e.gb.square() / gg).sum(1, keepdim=True)).clamp_min(0)
     push = (e.gb * q_black).sum(1, keepdim=True) - e.by
-    known = weight / (weight + 0.02 * e.seen + 1e-8)
+    known = weight / (weight + 0.002 * e.seen + 1e-8)
     alpha = (known * (push / weight.clamp_min(1e-8)).clamp(0, 1) + (1 - known) * belief).clamp(0, 1)
     if hard:
         alpha = (alpha > 0.5).to(alpha.dtype)
