@@ -128,8 +128,10 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Turn a configuration into plain values (tuples become lists)."""
-    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    """Turn a configuration into plain values: tuples become lists, and whole numbers floats where floats are meant."""
+    hints = typing.get_type_hints(type(config))
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    return {name: float(value) if hints[name] is float else _plain(value) for name, value in values.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -124,6 +124,7 @@ class _Run:
     ) -> None:  # fmt: skip
         self.method, self.pixels, self.out, self.seed = method, pixels, out, seed
         self.budget, self.pace, self.listener, self.device = budget, pace, listener, device
+        self.dtype = next(method.parameters()).dtype
         self.first = parallel.world()[0] == 0
         self.record = Record(out, tensorboard) if out is not None and self.first else None
         self.total_step, self.stage_index, self.step, self.attempt = 0, 0, 0, 0
@@ -140,7 +141,7 @@ class _Run:
         self.optimisers: dict[str, _Optimiser] = {}
 
     def _floats(self, index: Tensor) -> Float[Tensor, "B 3 H W"]:
-        return self.pixels[index.to(self.pixels.device)].to(self.device, torch.float32) / 255
+        return self.pixels[index.to(self.pixels.device)].to(self.device, self.dtype) / 255
 
     # --- state --------------------------------------------------------------------------------------------------------
 
@@ -172,8 +173,8 @@ class _Run:
         state = checkpoint.load(path, self.device)
         if state.get("config") != to_yaml(self.method.config):
             raise FormatError(f"{path}: was trained with another configuration. Resume with the run's own config.yaml.")
-        if state["seed"] != self.seed:
-            raise FormatError(f"{path}: was trained with seed {state['seed']}, not {self.seed}.")
+        if state.get("seed") != self.seed:
+            raise FormatError(f"{path}: was trained with seed {state.get('seed')}, not {self.seed}.")
         try:
             self.method.load_state_dict(state["weights"])
             self.stage_index, self.step, self.attempt = state["stage"], state["step"], state["attempt"]
@@ -209,7 +210,7 @@ class _Run:
             stage.name, self.step, stage.steps, share, stage.batch, {}, parallel.all_reduce, parallel.all_gather
         )
         terms: dict[str, Tensor] = {}
-        for player in stage.players:
+        for player in self.players.values():
             rng = stream(self.seed, stage.name, self.step, player.name, self.attempt)
             gradient = nullcontext() if isinstance(player, GradientPlayer) else torch.no_grad()
             with gradient:
@@ -236,13 +237,14 @@ class _Run:
             )
 
     def _check(self, stage: Stage, last: bool) -> float:
-        """Measure the label-free error, and keep the best model."""
+        """Measure the label-free error, and keep the best model; or keep the last one, which changes no state."""
         with self.average.applied(self.method) if self.average else nullcontext():
             error = float(self.method.error(self.check_images, stage.name).mean())
             if not math.isfinite(error):
                 raise TrainingError(f"{stage.name}, step {self.step}: the check error is {error}; training stops.")
             if error <= self.best_error or last:
-                self.best_error = min(error, self.best_error)
+                if not last:
+                    self.best_error = error
                 if self.out is not None and self.first:
                     save_model(self.method, self.out / ("model" if last else "best"))
         return error
@@ -268,7 +270,7 @@ class _Run:
 
     def _write(self, terms: dict[str, Tensor], stage: Stage, speed: float, check: float | None) -> None:
         figures = {name: float(value) for name, value in terms.items()}
-        if stage.players and isinstance(stage.players[0], GradientPlayer):
+        if isinstance(next(iter(self.players.values()), None), GradientPlayer):
             figures["loss"] = sum(float(terms[n]) for n in terms if n not in ("reassigned",))
         else:
             figures["loss"] = figures.get("error", 0.0)
@@ -290,9 +292,6 @@ class _Run:
 
     def stage(self, stage: Stage, last: bool) -> str | None:
         """Go through one stage from `self.step`; return why it stopped early, or None."""
-        if self.step == 0:
-            self.best_error = math.inf
-            self.method.begin(stage.name)
         if not self.players:
             self._enter(stage)
         self.listener.stage(stage.name, self.step, stage.steps)
@@ -303,6 +302,10 @@ class _Run:
             reason = self._why_stop()
             if reason:
                 return reason
+            if self.step == 0:
+                # Not before: a run that stops here has not begun this stage.
+                self.best_error = math.inf
+                self.method.begin(stage.name)
             terms = self._play(stage, cache)
             done += stage.batch
             ends = self.step == stage.steps - 1
@@ -332,11 +335,13 @@ class _Run:
             reason = self.stage(stages[self.stage_index], self.stage_index == len(stages) - 1)
         # Leave a usable model wherever training ends.
         self.method.eval()
+        best = self.best_error
         if self.total_step:
-            self._check(stages[min(self.stage_index, len(stages) - 1)], last=True)
+            worked = self.stage_index - (self.step == 0)  # a stage that has not begun has taught nothing yet
+            best = min(best, self._check(stages[worked], last=True))
         if reason is not None:
             self.save()
-        return Outcome(reason is None, reason or "finished", self.total_step, self.best_error)
+        return Outcome(reason is None, reason or "finished", self.total_step, best)
 
 
 @contextmanager

@@ -1,0 +1,88 @@
+import json
+
+import pytest
+
+TINY = ("--set", "search_steps=2", "--set", "search_batch=8", "--set", "num_sprites=4", "--set", "distil_steps=2")
+TINY += ("--set", "distil_batch=4", "--set", "steps=2", "--set", "batch=4", "--set", "frozen_steps=0")
+
+
+def test_training_leaves_a_run_folder_that_decomposes(command, pieces, tmp_path):
+    run = tmp_path / "run"
+    code, out, _ = command("train", "dti-sprites", pieces / "images", "--preset", "tetrominoes", *TINY, "--out", run)
+    assert code == 0, out
+    assert {"config.yaml", "metrics.jsonl", "checkpoint.pt", "model", "previews"} <= {p.name for p in run.iterdir()}
+    stages = [json.loads(line)["stage"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert list(dict.fromkeys(stages)) == ["search", "distil", "refine"]
+    for by in ("search", "network", "refined"):
+        code, out, err = command("decompose", run, pieces / "images", "--out", tmp_path / by, "--by", by)
+        assert code == 0, err
+
+
+def test_a_stopped_training_goes_on_to_the_same_end(command, pieces, tmp_path):
+    words = ("train", "dti-sprites", pieces / "images", "--preset", "tetrominoes", *TINY, "--quiet")
+    assert command(*words, "--out", tmp_path / "straight")[0] == 0
+    code, out, _ = command(*words, "--out", tmp_path / "halves", "--steps", 3)
+    assert code == 0
+    assert "--resume" in out
+    assert command(*words, "--out", tmp_path / "halves", "--resume")[0] == 0
+    one, other = ((tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("straight", "halves"))
+    assert one == other
+
+
+def test_the_configuration_is_printed_and_nothing_else_happens(command, tmp_path):
+    code, out, _ = command(
+        "train", "dti-sprites", "tetrominoes", "--print-config", "--set", "num_layers=5", "--out", tmp_path / "run"
+    )
+    assert code == 0
+    assert "num_layers: 5" in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_of_settings_comes_before_the_command_line(command, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("num_layers: 4\nnum_sprites: 7\n")
+    _, out, _ = command(
+        "train", "dti-sprites", "tetrominoes", "--print-config", "--config", path, "--set", "num_sprites=9"
+    )
+    assert "num_layers: 4" in out
+    assert "num_sprites: 9" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("dti-sprites", "tetrominoes", "--set", "num_sprite=3"), "Did you mean 'num_sprites'?"),
+        (("dti-sprites", "tetrominoes", "--set", "steps=many"), "expected int"),
+        (("dti-sprites", "tetrominoes", "--preset", "tetromino"), "Did you mean 'tetrominoes'?"),
+        (("dti-sprite", "tetrominoes"), "Did you mean 'dti-sprites'?"),
+        (("dti-sprites", "tetrominoes", "--set", "sprite_size=[0, 3]"), "between 1 and 4096"),
+    ],
+)
+def test_wrong_words_are_refused_with_the_right_ones(command, words, says):
+    code, _, err = command("train", *words)
+    assert code == 2
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_resuming_nothing_is_refused(command, pieces, tmp_path):
+    code, _, err = command(
+        "train", "dti-sprites", pieces / "images", "--preset", "tetrominoes", "--resume", "--out", tmp_path / "no"
+    )
+    assert code == 2
+    assert "no checkpoint to resume" in err
+
+
+def test_benchmarks_are_listed_and_their_table_is_made(command, tmp_path):
+    code, out, _ = command("bench")
+    assert code == 0
+    assert "tetrominoes-search" in out
+    record = {
+        "bench": "tetrominoes", "seed": 3, "about": "a trial", "train_seconds": 60.0, "finished": True,
+        "machine": {"cores": 2}, "published": {"ari_fg": 0.9}, "figures": {"search": {"ari_fg": 0.5}},
+    }  # fmt: skip
+    (tmp_path / "tetrominoes-3.json").write_text(json.dumps(record))
+    assert command("bench", "--table", "--out", tmp_path)[0] == 0
+    table = (tmp_path / "README.md").read_text()
+    assert "| search | `ari_fg` | 0.5 | 0.5 to 0.5 | 0.9 |" in table
+    assert "replica" in table

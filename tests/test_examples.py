@@ -1,0 +1,20 @@
+"""The examples run."""
+
+import importlib.util
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def load(name):
+    specification = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_train_and_edit(tmp_path):
+    error = load("train_and_edit").main(tmp_path, images=60, steps=2)
+    assert 0 <= error < 0.2
+    assert (tmp_path / "scenes" / "summary.json").exists()
+    assert list((tmp_path / "layers").rglob("*.png"))
