@@ -1,0 +1,59 @@
+"""The smallest training that goes through search, distillation and refinement."""
+
+from dataclasses import replace
+
+import torch
+
+from delaminate.engine.loop import Pace
+from delaminate.methods.dti_sprites import Config, DTISprites
+from delaminate.rng import stream
+
+CONFIG = Config(
+    image_size=(16, 16), sprite_size=(8, 8), num_sprites=3, num_layers=2, background=False, alpha_sigma=2,
+    search_steps=4, search_batch=6, search_price=0.5, distil_steps=3, distil_batch=4,
+    steps=6, batch=4, reassign_every=2, reassign_below=2.9, frozen_steps=2, algorithm="adamw", cosine=True, clip=1.0, ema=0.9,
+)  # fmt: skip
+"""Sprites are begun again all the time, so that the random streams of that are tested too."""
+
+PEAKS = replace(CONFIG, readout="peaks", reassign_every=0, ema=0.0)
+PAPER = replace(
+    CONFIG, search_steps=0, distil_steps=0, background=True, soft_occlusion=True, empty_sprite=True, passes=2,
+    sprite_transforms=("similarity",), unlock_steps=(3,), algorithm="adam", cosine=False, milestones=(4,), clip=None,
+    encoder_visits=2,
+)  # fmt: skip
+CONFIGS = {"matched": CONFIG, "peaks": PEAKS, "paper": PAPER}
+EVERY_STEP = Pace(log=1, check=2, preview=100, checkpoint_seconds=0.0)
+SELDOM = Pace(log=1, check=2, preview=100)
+
+
+def pixels(count=11, seed=0):
+    """Squares and bars of random colour on black."""
+    rng = stream("tiny", seed)
+    images = torch.zeros(count, 3, 16, 16)
+    for image in images:
+        for height, width in ((4, 4), (2, 6)):
+            top, left = (int(torch.randint(11, (1,), generator=rng)) for _ in range(2))
+            image[:, top : top + height, left : left + width] = 0.3 + 0.7 * torch.rand(3, 1, 1, generator=rng)
+    return (images * 255).round().to(torch.uint8)
+
+
+def model(config=CONFIG, seed=0):
+    return DTISprites(config, seed)
+
+
+def total_steps(config):
+    return config.search_steps + config.distil_steps + config.steps
+
+
+def differences(a, b):
+    """Names of what is not equal to the bit, anywhere in two nested states."""
+    if isinstance(a, torch.Tensor):
+        return [] if torch.equal(a, b) else ["tensor"]
+    if isinstance(a, dict):
+        if a.keys() != b.keys():
+            return [f"keys {sorted(map(str, a.keys() ^ b.keys()))}"]
+        return [f"{key}.{found}" for key in a for found in differences(a[key], b[key])]
+    if isinstance(a, list | tuple):
+        found = [] if len(a) == len(b) else ["length"]
+        return found + [f"{i}.{d}" for i, (x, y) in enumerate(zip(a, b, strict=False)) for d in differences(x, y)]
+    return [] if a == b else [f"{a!r} != {b!r}"]
