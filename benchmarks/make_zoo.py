@@ -22,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bench", choices=sorted(BENCHES))
     parser.add_argument("name", help="METHOD/NAME in the box")
+    parser.add_argument("--title", default="A trained model", help="what it knows, in a few words")
     options = parser.parse_args()
     records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{options.bench}-[0-9]*.json"))]
     here = [r for r in records if (RESULTS / "runs" / f"{options.bench}-{r['seed']}" / "model").is_dir()]
@@ -34,7 +35,9 @@ def main() -> None:
     figures = evaluate_model(stored, BENCHES[options.bench], best["seed"])
     ways = stored.decomposers
     lines = [
-        f"# {options.name}: {BENCHES[options.bench].about}",
+        f"# {options.title}",
+        "",
+        f"{BENCHES[options.bench].about.capitalize()}.",
         "",
         f"Made by `{best['command']}`, then `python benchmarks/make_zoo.py {options.bench} {options.name}`.",
         f"Seed {best['seed']}, the one of lowest label-free error among {len(here)}. Images of "

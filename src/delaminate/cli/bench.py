@@ -250,5 +250,20 @@ def results_table(out: Path) -> str:
                     lines.append(
                         f"| {by} | `{key}` | {statistics.mean(values):.4g} | {min(values):.4g} to {max(values):.4g} | {paper} |"
                     )
+        curve = first.get("check_curve", [])
+        points = ", ".join(
+            f"{stage} {step + 1} ({seconds:.0f} s): {error:.2g}" for stage, step, seconds, error in _thin(curve)
+        )
+        if points:
+            lines += [
+                "",
+                f"Label-free error (MSE of 100 fixed images) of seed {first['seed']} after stage and step: {points}.",
+            ]
         lines.append("")
     return "\n".join(lines)
+
+
+def _thin(curve: list[Any], most: int = 12) -> list[Any]:
+    """Keep about `most` points, the last among them."""
+    stride = max(1, -(-len(curve) // most))
+    return curve[::-1][::stride][::-1]
