@@ -211,7 +211,7 @@ def bench(
 
 
 SHOWN = (
-    "ari_fg", "ari_fg_helped", "class_miou", "clustering_accuracy", "accuracy", "iou", "accuracy_split", "iou_split",
+    "ari", "ari_fg", "ari_fg_helped", "class_miou", "clustering_accuracy", "accuracy", "iou", "accuracy_split", "iou_split",
     "psnr", "images_per_second",
 )  # fmt: skip
 

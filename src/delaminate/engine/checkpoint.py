@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
         FormatError: The file is missing, damaged, of another version, or tries to be something else.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of foreign pickles, which are refused below
+            state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise FormatError(f"{path}: there is no checkpoint to resume. Start without --resume.") from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:

@@ -183,9 +183,12 @@ class _Run:
                 self.average.restore(state["average"])
             if self.stage_index < len(self.method.stages()):
                 self._enter(self.method.stages()[self.stage_index])
+                if self.step and {*state["players"], *state["optimisers"]} != set(self.players):
+                    raise KeyError(f"expected the states of {', '.join(self.players)}")
                 for name, values in state["players"].items():
                     player = self.players[name]
-                    assert isinstance(player, SearchPlayer)
+                    if not isinstance(player, SearchPlayer):
+                        raise TypeError(f"{name} does not search")
                     player.restore(values)
                 for name, groups in state["optimisers"].items():
                     for group, values in groups.items():
@@ -395,9 +398,10 @@ def train(
         TrainingError: The loss is no number; the last good checkpoint stays.
     """
     device = torch.device(device)
-    if pixels.ndim != 4 or tuple(pixels.shape[2:]) != method.image_size or len(pixels) == 0:
+    wanted = (3, *method.image_size)
+    if tuple(pixels.shape[1:]) != wanted or len(pixels) == 0 or pixels.dtype != torch.uint8:
         raise DataError(
-            f"train: images are {tuple(pixels.shape)}; expected (N, 3, {method.image_size[0]}, {method.image_size[1]}), "
+            f"train: images are {pixels.dtype} {tuple(pixels.shape)}; expected torch.uint8 (N, 3, {wanted[1]}, {wanted[2]}), "
             "N at least 1."
         )
     joined = parallel.join(device)

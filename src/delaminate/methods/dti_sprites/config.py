@@ -144,6 +144,10 @@ class Config:
             refuse("layer_transforms", "expected `position` or `similarity` among them, or an empty list.")
         if not self.layer_transforms and self.sprite_size != self.image_size:
             refuse("sprite_size", f"without layer_transforms sprites fill the image: expected {self.image_size}.")
+        if self.search_steps and self.search == "correlation" and (self.background or self.sprite_transforms):
+            refuse(
+                "search", "correlation needs background=false and no sprite_transforms. Use regions, or search_steps=0."
+            )
         if self.distil_steps and self.search == "regions":
             refuse("distil_steps", "placements found by regions cannot be distilled yet; set it to 0.")
         if self.distil_steps and not self.search_steps:
