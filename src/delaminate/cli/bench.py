@@ -221,6 +221,8 @@ def results_table(out: Path) -> str:
     import statistics
 
     records: dict[str, list[dict[str, Any]]] = {}
+    trivial = out / "baselines.json"
+    baselines = json.loads(trivial.read_text())["baselines"] if trivial.exists() else {}
     for path in sorted(out.glob("*.json")):
         record = json.loads(path.read_text())
         if "bench" in record:
@@ -250,6 +252,8 @@ def results_table(out: Path) -> str:
                     lines.append(
                         f"| {by} | `{key}` | {statistics.mean(values):.4g} | {min(values):.4g} to {max(values):.4g} | {paper} |"
                     )
+        for kind, figures in baselines.get(name.removesuffix("-search").removesuffix("-paper"), {}).items():
+            lines += [f"| *baseline: {kind}* | `{key}` | {figures[key]:.4g} | | |" for key in SHOWN if key in figures]
         curve = first.get("check_curve", [])
         points = ", ".join(
             f"{stage} {step + 1} ({seconds:.0f} s): {error:.2g}" for stage, step, seconds, error in _thin(curve)

@@ -276,7 +276,8 @@ def _pursue_chunk(
     picks, filled = Picks.empty(len(images), search.slots, images), 0
     if start is not None:
         picks, filled = start.rows(slice(None)), search.slots
-        picks = Picks(picks.entry.clone(), picks.top.clone(), picks.left.clone(), picks.gain.clone())
+        gain = picks.gain.to(images.dtype, copy=True)
+        picks = Picks(picks.entry.clone(), picks.top.clone(), picks.left.clone(), gain)
     error = _complete(images, background, sprites, search, picks, filled, margin)
     _try_others(images, background, sprites, search, picks, error, margin)
     return picks

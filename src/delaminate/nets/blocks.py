@@ -4,10 +4,25 @@ import math
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as dist_functional
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over all processes; so is the gradient."""
+
+    @staticmethod
+    def forward(_ctx: object, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -22,7 +37,7 @@ class BatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         count = x.numel() // x.shape[1] * dist.get_world_size()
         moments = torch.stack([x.sum((0, 2, 3)), x.square().sum((0, 2, 3))])  # 2 C
-        mean, square = dist_functional.all_reduce(moments) / count
+        mean, square = _Sum.apply(moments) / count
         variance = (square - mean.square()).clamp_min(0)
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None

@@ -157,7 +157,7 @@ class Distiller(NetworkPlayer):
     def __init__(self, model: "DTISprites") -> None:
         super().__init__(model)
         self.algorithm = "adamw"
-        # Search is a function of the image and of sprites that stand still: remember its answers.
+        # Search is a function of the image and of the sprites: remember its answers while sprites stand still.
         self.answers: dict[bytes, tuple[Tensor, ...]] = {}
 
     def groups(self) -> tuple[ParameterGroup, ...]:
@@ -179,16 +179,21 @@ class Distiller(NetworkPlayer):
         return Picks(*(torch.stack(column).to(images.device) for column in columns))
 
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
-        return self.terms(images)
+        return self.terms(images, carry)
 
-    def terms(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
+    @staticmethod
+    def _average_over(used: Float[Tensor, "B L"], carry: Carry) -> Float[Tensor, ""]:
+        """Divisor that makes sums over this process's placements average to the mean over those of all processes."""
+        return carry.all_reduce(used.sum()).clamp_min(1) * (len(used) / carry.batch)
+
+    def terms(self, images: Float[Tensor, "B 3 H W"], carry: Carry) -> dict[str, Tensor]:
         """How far predictions are from what search found: error of position in pixels, of colour, of presence."""
         model, c = self.model, self.model.config
         picks = self.placements(images)
         centre = torch.stack([picks.top + c.sprite_size[0] / 2, picks.left + c.sprite_size[1] / 2], -1)  # B L 2, pixels
         colour = torch.cat([picks.gain - 1, torch.zeros_like(picks.gain)], -1)  # B L 6
         if c.readout == "peaks":
-            return self._peak_terms(images, centre, colour, picks.used)
+            return self._peak_terms(images, centre, colour, picks.used, carry)
         prediction = model.predict(images)
         position = prediction.layer["position"]  # B L 3
         scale = 1 + position[..., :1].exp()
@@ -202,7 +207,7 @@ class Distiller(NetworkPlayer):
         target = torch.stack([torch.as_tensor(columns) for _, columns in pairs]).to(images.device)
         rows = torch.arange(len(images), device=images.device)[:, None]
         used = picks.used[rows, target].to(found.dtype)
-        total = used.sum().clamp_min(1)
+        total = self._average_over(used, carry)
         native = position[..., 0] - model.native_log_scale()
         return {
             "position": ((found - centre[rows, target]).abs().sum(-1) * used).sum() / total,
@@ -210,7 +215,9 @@ class Distiller(NetworkPlayer):
             "scale": (native.abs() * used).sum() / total,
         }
 
-    def _peak_terms(self, images: Tensor, centre: Tensor, colour: Tensor, used: Tensor) -> dict[str, Tensor]:
+    def _peak_terms(
+        self, images: Tensor, centre: Tensor, colour: Tensor, used: Tensor, carry: Carry
+    ) -> dict[str, Tensor]:
         readout = self.model.peaks
         maps = readout(self.model.encode(images))
         anchors = (centre - 0.5) / readout.stride
@@ -223,7 +230,7 @@ class Distiller(NetworkPlayer):
         presence = F.binary_cross_entropy_with_logits(logit, wanted, pos_weight=maps.new_tensor(5.0))
         found = readout.at(maps, rows, columns)
         weight = used.to(maps.dtype)
-        total = weight.sum().clamp_min(1)
+        total = self._average_over(weight, carry)
         offset = (found[..., 1:3] - (anchors - cell)).abs().sum(-1)
         return {
             "presence": 3 * presence,
@@ -276,7 +283,9 @@ class Refiner(NetworkPlayer):
         if self.distiller is None:
             return {"error": error}
         # The choice of anchors has no gradient of its own: keep teaching it while positions and colours are refined.
-        return {"error": 50 * error, **self.distiller.terms(images)}
+        if not model.frozen:
+            self.distiller.answers.clear()
+        return {"error": 50 * error, **self.distiller.terms(images, carry)}
 
 
 def half_cosine(step: int, steps: int, warm: int = 200) -> float:
