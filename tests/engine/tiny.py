@@ -15,7 +15,7 @@ CONFIG = Config(
 )  # fmt: skip
 """Sprites are begun again all the time, so that the random streams of that are tested too."""
 
-PEAKS = replace(CONFIG, readout="peaks", reassign_every=0, ema=0.0)
+PEAKS = replace(CONFIG, readout="peaks", reassign_every=0, ema=0.0, sprite_rate=0.1)
 PAPER = replace(
     CONFIG, search_steps=0, distil_steps=0, background=True, soft_occlusion=True, empty_sprite=True, passes=2,
     sprite_transforms=("similarity",), unlock_steps=(3,), algorithm="adam", cosine=False, milestones=(4,), clip=None,
@@ -27,11 +27,11 @@ SELDOM = Pace(log=1, check=2, preview=100)
 
 
 def pixels(count=11, seed=0):
-    """Squares and bars of random colour on black."""
+    """A square of random colour on black, and in two of three images a bar."""
     rng = stream("tiny", seed)
     images = torch.zeros(count, 3, 16, 16)
-    for image in images:
-        for height, width in ((4, 4), (2, 6)):
+    for index, image in enumerate(images):
+        for height, width in ((4, 4), (2, 6))[: 1 + (index % 3 > 0)]:
             top, left = (int(torch.randint(11, (1,), generator=rng)) for _ in range(2))
             image[:, top : top + height, left : left + width] = 0.3 + 0.7 * torch.rand(3, 1, 1, generator=rng)
     return (images * 255).round().to(torch.uint8)

@@ -1,0 +1,74 @@
+"""Several processes do what one does."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from delaminate.engine import parallel, train
+from delaminate.engine.record import read_log
+
+from .tiny import CONFIGS, SELDOM, model, pixels, total_steps
+
+SCRIPT = Path(__file__).with_name("train_together.py")
+
+
+def train_together(name, out, size=2):
+    """Run as `torchrun` would."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ, "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), name, str(out)],
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank in range(size)
+    ]  # fmt: skip
+    try:
+        for process in processes:
+            said, _ = process.communicate(timeout=120)
+            assert process.returncode == 0, said
+    finally:
+        for process in processes:
+            process.kill()
+    return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(size)]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_two_processes_end_where_one_ends(name, tmp_path):
+    alone = model(CONFIGS[name]).double()
+    train(alone, pixels(12), seed=3, pace=SELDOM)
+    first, second = train_together(name, tmp_path)
+    for key, value in alone.state_dict().items():
+        assert value.is_floating_point() is False or value.dtype == torch.float64
+        assert torch.equal(first[key], second[key]), key
+        assert_close(first[key], value, rtol=0, atol=1e-9, msg=lambda text, key=key: f"{key}: {text}")
+    # One of them keeps the record.
+    assert len(read_log(tmp_path / "run")) == total_steps(CONFIGS[name])
+
+
+def test_one_process_is_its_own_world():
+    assert parallel.world() == (0, 1)
+    assert parallel.share_of(7) == slice(0, 7)
+    tensor = torch.ones(3)
+    assert parallel.all_reduce(tensor) is tensor
+    assert parallel.all_gather(tensor) is tensor
+    assert parallel.from_first(True, torch.device("cpu"))
+    assert not parallel.join(torch.device("cpu"))
+
+
+def test_a_batch_that_does_not_divide_is_refused(monkeypatch):
+    monkeypatch.setattr(parallel, "world", lambda: (0, 2))
+    assert parallel.share_of(8) == slice(0, 4)
+    with pytest.raises(parallel.ConfigError, match="batch is 7; 2 processes need a multiple of 2"):
+        parallel.share_of(7)
