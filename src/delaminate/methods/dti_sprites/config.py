@@ -55,6 +55,9 @@ class Config:
     """Width of the Gaussian that alphas start as, in pixels."""
     sprite_colour: float = 0.9
     """Grey level that sprites start as."""
+    sprite_start: Literal["constant", "kmeans"] = "constant"
+    """Start sprites all alike (the paper), or as the means of k-means clusters of the first batch, whose images are compared
+    without brightness and contrast, the centre counting most."""
     background_start: Literal["constant", "mean"] = "constant"
     """Start the background grey 0.5, or as the mean of 100 images."""
     noise: float = 0.4
@@ -230,10 +233,12 @@ _RECOMMENDED = {
         unlock_steps=(15_000,), frozen_steps=4_000, steps=50_000,
     ),
     "gtsrb8": replace(
-        _GTSRB8, algorithm="adamw", cosine=True, milestones=(), clip=1.0, unlock_steps=(500, 1_500), steps=3_000,
+        _GTSRB8, sprite_start="kmeans", algorithm="adamw", cosine=True, milestones=(), clip=1.0,
+        unlock_steps=(500, 1_500), steps=3_000,
     ),
     "svhn": replace(
-        _SVHN, algorithm="adamw", cosine=True, milestones=(), clip=1.0, unlock_steps=(4_000, 14_000), steps=22_000,
+        _SVHN, sprite_start="kmeans", algorithm="adamw", cosine=True, milestones=(), clip=1.0,
+        unlock_steps=(4_000, 14_000), steps=22_000,
     ),
     "weizmann-horse": replace(
         _WEIZMANN_HORSE, algorithm="adamw", cosine=True, milestones=(), clip=1.0, unlock_steps=(300, 900), steps=1_500,

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
 from torch import Generator, Tensor
 
 from delaminate.errors import TrainingError
@@ -268,9 +269,8 @@ class Refiner(NetworkPlayer):
 
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
         model, c = self.model, self.model.config
-        if c.background and c.background_start == "mean" and int(model.progress) == 0:
-            with torch.no_grad():
-                model.background_rgb.copy_(carry.all_gather(images).mean(0))
+        if int(model.progress) == 0:
+            start_pixels(model, carry.all_gather(images), rng)
         noise = None
         if c.noise:
             # Drawn once per step and sprite, shared by all images and layers, as wide as the canvas.
@@ -292,6 +292,27 @@ def half_cosine(step: int, steps: int, warm: int = 200) -> float:
     """Rise over the first steps, then fall to 0 along half a cosine."""
     rise = min(1.0, (step + 1) / max(min(warm, steps // 10), 1))
     return rise * 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
+
+
+@torch.no_grad()
+def start_pixels(model: "DTISprites", images: Float[Tensor, "B 3 H W"], rng: Generator) -> None:
+    """Start background and sprites from the first global batch, where the settings ask for it."""
+    c = model.config
+    if c.background and c.background_start == "mean":
+        model.background_rgb.copy_(images.mean(0))
+    if c.sprite_start == "kmeans" and len(images) >= c.num_sprites:
+        seen = F.interpolate(images, c.sprite_size, mode="bilinear", antialias=True, align_corners=False)
+        centred = seen - seen.mean((2, 3), keepdim=True)
+        plain = centred / (centred.std((1, 2, 3), keepdim=True) + 0.02)
+        distance = sum(
+            torch.linspace(-1, 1, n, device=images.device).square().view(shape)
+            for n, shape in zip(c.sprite_size, ((-1, 1), (1, -1)), strict=True)
+        )
+        features = (plain * torch.exp(-1.5 * torch.as_tensor(distance))).flatten(1).cpu().numpy()
+        seed_ = int(torch.randint(2**31 - 1, (1,), generator=rng))
+        found = torch.as_tensor(KMeans(c.num_sprites, n_init=10, random_state=seed_).fit_predict(features))
+        for k in range(c.num_sprites):
+            model.sprites_rgb[k] = (0.5 + 0.2 * plain[found.to(images.device) == k].mean(0)).clamp(0, 1)
 
 
 @torch.no_grad()
