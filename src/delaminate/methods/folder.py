@@ -4,7 +4,6 @@ Names, shapes and types are checked against the configuration before anything is
 """
 
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 LARGEST_CONFIG = 100_000
+LARGEST_MODEL = 2**28
 
 
 def save_model(method: "Method", folder: Path, card: str | None = None, half: bool = False) -> None:
@@ -36,9 +36,10 @@ def save_model(method: "Method", folder: Path, card: str | None = None, half: bo
     Raises:
         OutputError: The folder cannot be written.
     """
-    parts = method.parts()
+    parts = {name: part.cpu() for name, part in method.parts().items()}
     if half:
-        parts = {name: part.half() if part.is_floating_point() else part for name, part in parts.items()}
+        # Single numbers, such as counts of steps, are kept whole.
+        parts = {n: part.half() if part.is_floating_point() and part.ndim else part for n, part in parts.items()}
     config = {
         "format": FORMAT,
         "method": method.name,
@@ -116,6 +117,19 @@ def _check(path: Path, expected: dict[str, Tensor], optional: tuple[str, ...]) -
     return parts
 
 
+def _expected(method_class: type["Method"], config: Any, path: Path) -> dict[str, Tensor]:
+    """List shapes and types of a configured model's tensors, without memory for any of them."""
+    try:
+        with torch.device("meta"):
+            expected = method_class(config).parts(everything=True)
+        count = sum(part.numel() for part in expected.values())
+    except RuntimeError:  # sizes beyond counting
+        count = LARGEST_MODEL + 1
+    if count > LARGEST_MODEL:
+        raise FormatError(f"{path}: asks for more than {LARGEST_MODEL} numbers; that is no model of this library.")
+    return expected
+
+
 def load_folder_model(folder: Path, device: str | torch.device = "cpu") -> "Method":
     """Load a model folder.
 
@@ -132,12 +146,9 @@ def load_folder_model(folder: Path, device: str | torch.device = "cpu") -> "Meth
         config = build(next(iter(presets.values())), values, str(folder / "config.json"))
     except ConfigError as error:
         raise FormatError(str(error)) from None
-    pixels = math.prod(config.sprite_size) * config.num_sprites if hasattr(config, "num_sprites") else 0
-    if pixels > 2**28:
-        raise FormatError(f"{folder / 'config.json'}: {pixels} sprite pixels; that is no model of this library.")
+    expected = _expected(method_class, config, folder / "config.json")
+    parts = _check(folder / "model.safetensors", expected, method_class.optional_parts)
     method = method_class(config)
-    expected = method.parts(everything=True)
-    parts = _check(folder / "model.safetensors", expected, method.optional_parts)
     method.load_parts(parts)
     method.eval()
     return method.to(device)

@@ -5,6 +5,7 @@ Published numbers: authors' code c98a37c, configs/*.yml. Epochs are given there;
 of the whole set), because schedules that depend on steps resume exactly.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -143,8 +144,26 @@ class Config:
         for key in ("steps", "search_steps", "distil_steps", "frozen_steps", "reassign_every"):
             if getattr(self, key) < 0:
                 refuse(key, "expected 0 or more.")
-        if self.layer_transforms and not {"position", "similarity"} & set(self.layer_transforms):
-            refuse("layer_transforms", "expected `position` or `similarity` among them, or an empty list.")
+        for key in ("rate", "sprite_rate", "distil_rate", "weight_decay", "noise", "empty_price", "reassign_below"):
+            if not 0 <= getattr(self, key) < math.inf:
+                refuse(key, "expected a number, 0 or more.")
+        if not 0 < self.alpha_sigma < math.inf:
+            refuse("alpha_sigma", "expected a number above 0.")
+        if not 0 <= self.ema < 1:
+            refuse("ema", "expected a number in [0, 1).")
+        if self.clip is not None and not self.clip > 0:
+            refuse("clip", "expected a number above 0, or null.")
+        moving = [kind for kind in self.layer_transforms if kind != "colour"]
+        if self.layer_transforms and moving not in (["position"], ["similarity"]):
+            refuse("layer_transforms", "expected one of `position` and `similarity` among them, or an empty list.")
+        if self.readout == "peaks" and (
+            sorted(self.layer_transforms) != ["colour", "position"] or self.encoder_scale > 1
+        ):
+            refuse(
+                "readout", "peaks predict colour and position at full size: expected these layer_transforms, scale 1."
+            )
+        if self.distil_steps and moving != ["position"]:
+            refuse("distil_steps", "expected `position` among layer_transforms, which is what is distilled.")
         if not self.layer_transforms and self.sprite_size != self.image_size:
             refuse("sprite_size", f"without layer_transforms sprites fill the image: expected {self.image_size}.")
         if self.search_steps and self.search == "correlation" and (self.background or self.sprite_transforms):

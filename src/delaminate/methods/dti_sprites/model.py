@@ -469,7 +469,7 @@ class DTISprites(Method):
         if everything or self.learned[1]:
             networks = {**self.encoder.state_dict(prefix="encoder."), **self.heads.state_dict(prefix="heads.")}
             found |= {name: value for name, value in networks.items() if not name.endswith("num_batches_tracked")}
-        return {name: value.detach().cpu().contiguous() for name, value in found.items()}
+        return {name: value.detach() for name, value in found.items()}
 
     @torch.no_grad()
     def load_parts(self, parts: Mapping[str, Tensor]) -> None:
@@ -481,11 +481,12 @@ class DTISprites(Method):
             getattr(self, name).copy_(parts[name])
         if not bool(self.alive.any()):
             raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
-        networks = {name: value for name, value in parts.items() if name.startswith(("encoder.", "heads."))}
-        if networks:
-            state = self.state_dict()
-            for name, value in networks.items():
-                state[name].copy_(value)
+        state, wanted = self.state_dict(), self.parts(everything=True) if self.learned[1] else parts
+        for name in wanted:
+            if name.startswith(self.optional_parts):
+                if name not in parts:
+                    raise FormatError(f"model folder: {name!r} is missing, though the network is said to be trained.")
+                state[name].copy_(parts[name])
 
     def begin(self, stage: str) -> None:
         players.begin(self, stage)
