@@ -1,11 +1,5 @@
 """Several processes do what one does."""
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch.testing import assert_close
@@ -13,35 +7,8 @@ from torch.testing import assert_close
 from delaminate.engine import parallel, train
 from delaminate.engine.record import read_log
 
+from .processes import train_together
 from .tiny import CONFIGS, SELDOM, model, pixels, total_steps
-
-SCRIPT = Path(__file__).with_name("train_together.py")
-
-
-def train_together(name, out, size=2):
-    """Run as `torchrun` would."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ, "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), name, str(out)],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(size)
-    ]  # fmt: skip
-    try:
-        for process in processes:
-            said, _ = process.communicate(timeout=120)
-            assert process.returncode == 0, said
-    finally:
-        for process in processes:
-            process.kill()
-    return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(size)]
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -17,7 +17,7 @@ def images_for(config):
     """A few images of the preset's size: drawn scenes where search needs recurring things, else noise."""
     if config.search_steps:
         name = "tetrominoes" if config.search == "correlation" else "multi-dsprites"
-        return draw(name, 30 if config.search == "regions" else 6, split="train").images.pixels
+        return draw(name, 15 if config.search == "regions" else 6, split="train").images.pixels
     return torch.randint(256, (4, 3, *config.image_size), generator=stream("images"), dtype=torch.uint8)
 
 
@@ -27,7 +27,7 @@ def test_every_preset_builds_and_takes_two_steps_with_every_player(name, late):
     preset = PRESETS[name]
     config = replace(
         preset, batch=2, steps=2, search_steps=min(preset.search_steps, 2),
-        search_batch=4 if preset.search == "correlation" else 30,
+        search_batch=4 if preset.search == "correlation" else 15,
         distil_steps=min(preset.distil_steps, 2), distil_batch=2, reassign_every=min(preset.reassign_every, 1),
     )  # fmt: skip
     model = DTISprites(config)

@@ -4,7 +4,7 @@ import io
 import json
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,7 @@ from delaminate.errors import MissingExtra, OutputError
 from delaminate.scene.document import write_atomic
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Hears of a training as it goes."""
 

@@ -132,6 +132,6 @@ def score(
     return Scores(drop, gain)
 
 
-def _stack(squares: Float[Tensor, "K 3 h w"]) -> Float[Tensor, "3K 1 h w"]:
+def _stack(squares: Float[Tensor, "K 3 h w"]) -> Float[Tensor, "3*K 1 h w"]:
     """Line up the channels of all sprites, so that one map meets them all: channel first."""
     return squares.transpose(0, 1).reshape(-1, 1, *squares.shape[-2:])

@@ -81,6 +81,6 @@ class ResNet(nn.Module):
         return self.blocks(self.stem(images))
 
 
-def pooled(features: Float[Tensor, "B F h w"], side: int) -> Float[Tensor, "B F*side*side"]:
+def pooled(features: Float[Tensor, "B F h w"], side: int) -> Float[Tensor, "B F*{side}*{side}"]:
     """Average features on a side x side grid and flatten."""
     return torch.flatten(F.adaptive_avg_pool2d(features, side), 1)

@@ -1,0 +1,60 @@
+"""Trainings in processes of their own, forked from a server that has imported everything already."""
+
+import multiprocessing
+import os
+import socket
+
+import torch
+
+from delaminate.engine import train
+
+from .tiny import CONFIG, CONFIGS, EVERY_STEP, SELDOM, model, pixels
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["delaminate.engine", "delaminate.methods"])
+
+
+def _alone(out, resume):
+    torch.set_num_threads(1)
+    outcome = train(model(CONFIG), pixels(), out, seed=3, pace=EVERY_STEP, resume=resume)
+    (out / "outcome.txt").write_text(f"{outcome.reason} {outcome.total_step}")
+
+
+def start(out, resume=False):
+    """Start a training that writes a checkpoint after every step."""
+    process = CONTEXT.Process(target=_alone, args=(out, resume))
+    process.start()
+    return process
+
+
+def finish(process):
+    """Wait for its end; return its exit code."""
+    process.join(120)
+    assert process.exitcode is not None, "the training hangs"
+    return process.exitcode
+
+
+def _together(rank, size, port, name, out):
+    torch.set_num_threads(1)
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    some = model(CONFIGS[name]).double()
+    assert train(some, pixels(12), out / "run", seed=3, pace=SELDOM).finished
+    torch.save(some.state_dict(), out / f"rank{rank}.pt")
+
+
+def train_together(name, out, size=2):
+    """Train in several processes as `torchrun` would, in float64; return the weights of each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [CONTEXT.Process(target=_together, args=(rank, size, port, name, out)) for rank in range(size)]
+    try:
+        for process in processes:
+            process.start()
+        assert [finish(process) for process in processes] == [0] * size
+    finally:
+        for process in processes:
+            process.kill()
+    return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(size)]
