@@ -14,16 +14,19 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["delaminate.engine", "delaminate.methods"])
 
 
-def _alone(out, resume):
+def _alone(out, resume, ready):
     torch.set_num_threads(1)
+    ready.set()
     outcome = train(model(CONFIG), pixels(), out, seed=3, pace=EVERY_STEP, resume=resume)
     (out / "outcome.txt").write_text(f"{outcome.reason} {outcome.total_step}")
 
 
 def start(out, resume=False):
-    """Start a training that writes a checkpoint after every step."""
-    process = CONTEXT.Process(target=_alone, args=(out, resume))
+    """Start a training that writes a checkpoint after every step, and wait until it is about to begin."""
+    ready = CONTEXT.Event()
+    process = CONTEXT.Process(target=_alone, args=(out, resume, ready))
     process.start()
+    assert ready.wait(60)
     return process
 
 
