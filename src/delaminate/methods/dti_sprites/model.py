@@ -482,11 +482,10 @@ class DTISprites(Method):
         if not bool(self.alive.any()):
             raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
         state, wanted = self.state_dict(), self.parts(everything=True) if self.learned[1] else parts
-        for name in wanted:
-            if name.startswith(self.optional_parts):
-                if name not in parts:
-                    raise FormatError(f"model folder: {name!r} is missing, though the network is said to be trained.")
-                state[name].copy_(parts[name])
+        for name in (name for name in wanted if name.startswith(self.optional_parts)):
+            if name not in parts:
+                raise FormatError(f"model folder: {name!r} is missing, though the network is said to be trained.")
+            state[name].copy_(parts[name])
 
     def begin(self, stage: str) -> None:
         players.begin(self, stage)
