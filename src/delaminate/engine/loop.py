@@ -163,6 +163,9 @@ class _Run:
         }
 
     def save(self) -> None:
+        """Write the checkpoint; weights that are no numbers never replace good ones."""
+        if not all(bool(torch.isfinite(weight).all()) for weight in self.method.parameters()):
+            raise TrainingError(f"step {self.total_step}: weights are not finite; the last good checkpoint is kept.")
         if self.out is not None and self.first:
             checkpoint.save(self.out / "checkpoint.pt", self.state())
         self.last_save = time.monotonic()
