@@ -87,6 +87,9 @@ def main() -> None:
 
     DELAMINATE_TRACEBACK=1 shows where an error was raised.
     """
+    # Threads that wait for each other must not spin: beside one other busy program that makes training many times
+    # slower. OpenMP reads this once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         build_app()()
     except DelaminateError as error:
