@@ -54,10 +54,14 @@ def steps() -> dict[str, Callable[[], None]]:
     adam = torch.optim.Adam(model.parameters(), lr=1e-6, foreach=True)
     rgb, alpha = (x.detach() for x in plain.transformed(model, images, noise))
 
-    # The candidates in the order that our step makes them: (B, K, ...) per layer.
+    # The candidates as our step makes them: (B, K, ...) per layer, a few images at a time.
+    few = [slice(start, start + 11) for start in range(0, BATCH, 11)]
     made = [
-        (some.transpose(0, 1).contiguous(), more.transpose(0, 1).contiguous())
-        for some, more in zip(rgb, alpha, strict=True)
+        [
+            (a[:, some].transpose(0, 1).contiguous(), m[:, some].transpose(0, 1).contiguous())
+            for a, m in zip(rgb, alpha, strict=True)
+        ]
+        for some in few
     ]
 
     def clear() -> None:
@@ -79,7 +83,8 @@ def steps() -> dict[str, Callable[[], None]]:
         model.encode(images).sum().backward()
 
     def our_selection() -> None:
-        select_greedy(images, made.__getitem__, 3)
+        for some, candidates in zip(few, made, strict=True):
+            select_greedy(images[some], candidates.__getitem__, 3)
 
     def plain_selection() -> None:
         plain.select(images, rgb, alpha)
@@ -134,11 +139,16 @@ def peak_of(what: str) -> float:
 
 
 def memory(what: str) -> None:
-    actions = steps() if what != "nothing" else {}
-    if what == "nothing":
-        steps()
+    """Do three steps, or none, and print this process's peak in MiB."""
+    model, images, noise = build()
+    refiner, carry = Refiner(model), Carry("refine", 10_000, 393_750, slice(0, BATCH), BATCH)
     for _ in range(3 if what != "nothing" else 0):
-        actions[what]()
+        for parameter in model.parameters():
+            parameter.grad = None
+        loss = (
+            refiner.turn(images, stream(1), carry)["error"] if what == "ours" else plain.loss(model, images, noise)[0]
+        )
+        loss.backward()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
@@ -167,9 +177,10 @@ def main() -> None:
     if options.memory:
         memory(options.memory)
         return
+    # Memory first: a child's peak starts from its parent's size.
+    peaks = {what: peak_of(what) for what in ("nothing", "ours", "plain")}
     times = alternate(steps(), options.rounds)
     median = {name: statistics.median(values) for name, values in times.items()}
-    peaks = {what: peak_of(what) for what in ("nothing", "ours", "plain")}
     record = {
         "command": "python benchmarks/speed.py",
         "date": time.strftime("%Y-%m-%d"),

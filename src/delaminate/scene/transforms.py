@@ -47,7 +47,7 @@ def soft_clamp(x: Tensor, slope: float = 0.01) -> Tensor:
 
     clip(x, 0, 1) + slope * (min(x, 0) + max(x - 1, 0)), computed as a mix of x and its clip.
     """
-    return torch.lerp(x.clamp(0, 1), x, slope)
+    return x.clamp(0, 1).lerp_(x, slope)
 
 
 def colour_parts(parameters: Float[Tensor, "... 6"]) -> tuple[Tensor, Tensor]:

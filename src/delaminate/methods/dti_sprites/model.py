@@ -18,6 +18,7 @@ from delaminate.methods.base import Method, Stage
 from delaminate.methods.dti_sprites import players
 from delaminate.methods.dti_sprites.config import Config
 from delaminate.nets.blocks import HeadStack
+from delaminate.nets.peaks import PeakReadout
 from delaminate.nets.resnet import ResNet, pooled
 from delaminate.objectives.reconstruction import image_error, select_exhaustive, select_greedy, stack
 from delaminate.rng import stream
@@ -44,44 +45,12 @@ class Prediction:
     background: dict[str, Tensor]
     occlusion: Tensor | None
 
-
-class PeakReadout(nn.Module):
-    """Predict at every anchor of a feature map whether an object's centre lies in it, where exactly, and its colour.
-
-    Departs: the paper's regressors see globally pooled features, from which positions are learned slowly; here each of
-    the L strongest anchors becomes a layer. Outputs per anchor: logit, offset (2) in anchors, log scale, colour (6).
-    """
-
-    outputs = 10
-
-    def __init__(self, features: int, stride: int, rng: Generator, hidden: int = 128) -> None:
-        super().__init__()
-        self.stride = stride
-        self.hidden = nn.Conv2d(features, hidden, 1)
-        self.out = nn.Conv2d(hidden, self.outputs, 1)
-        for layer in (self.hidden, self.out):
-            bound = 1 / math.sqrt(layer.in_channels)
-            nn.init.uniform_(layer.weight, -bound, bound, generator=rng)
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, features: Float[Tensor, "B F h w"]) -> Float[Tensor, "B 10 h w"]:
-        return self.out(F.relu(self.hidden(features)))
-
-    def at(
-        self, maps: Float[Tensor, "B 10 h w"], rows: Int[Tensor, "B L"], columns: Int[Tensor, "B L"]
-    ) -> Float[Tensor, "B L 10"]:
-        index = (rows * maps.shape[3] + columns)[:, None].expand(-1, self.outputs, -1)
-        return maps.flatten(2).gather(2, index).transpose(1, 2)
-
-    def strongest(self, maps: Float[Tensor, "B 10 h w"], count: int) -> tuple[Tensor, Tensor]:
-        """Find the `count` strongest anchors that are no weaker than their neighbours first: rows and columns (B, L)."""
-        logit = maps[:, :1].detach()
-        peak = F.max_pool2d(logit, 3, stride=1, padding=1) == logit
-        # Anchors beside a stronger one come after all peaks.
-        flat = torch.where(peak, logit, logit - 50).flatten(1)
-        index = flat.topk(count, 1).indices
-        return index // maps.shape[3], index % maps.shape[3]
+    def rows(self, some: slice) -> "Prediction":
+        """The part about some of the images."""
+        parts = (
+            {kind: values[some] for kind, values in each.items()} for each in (self.sprite, self.layer, self.background)
+        )
+        return Prediction(*parts, None if self.occlusion is None else self.occlusion[some])
 
 
 class DTISprites(Method):
@@ -290,25 +259,34 @@ class DTISprites(Method):
         prediction: Prediction,
         noise: Float[Tensor, "K 1 H W"] | None,
     ) -> Int[Tensor, "B L"]:
-        """Choose every layer's sprite by least error, without gradient. Indices; K is the empty sprite."""
+        """Choose every layer's sprite by least error, without gradient. Indices; K is the empty sprite.
+
+        A CPU takes a few images at a time, so that their candidates stay in its cache.
+        """
+        height, width = self.image_size
+        few = (
+            max(1, 2**18 // (self.config.num_sprites * height * width)) if images.device.type == "cpu" else len(images)
+        )
+        parts = [slice(start, start + few) for start in range(0, len(images), few)]
+        return torch.cat([self._choose(images[some], prediction.rows(some), noise) for some in parts])
+
+    @torch.no_grad()
+    def _choose(self, images: Tensor, prediction: Prediction, noise: Tensor | None) -> Int[Tensor, "B L"]:
         c, entries = self.config, self.entries
-        with torch.no_grad():
-            planes = self.planes(clamp_alpha=noise is None)[entries]
-            some_noise = None if noise is None else noise[entries]
+        planes = self.planes(clamp_alpha=noise is None)[entries]
+        some_noise = None if noise is None else noise[entries]
 
-            def candidates(layer: int) -> tuple[Tensor, Tensor]:
-                sprite = {kind: values[:, layer, entries] for kind, values in prediction.sprite.items()}
-                whole = {kind: values[:, layer] for kind, values in prediction.layer.items()}
-                return self.draw(planes, sprite, whole, some_noise, len(images))
+        def candidates(layer: int) -> tuple[Tensor, Tensor]:
+            sprite = {kind: values[:, layer, entries] for kind, values in prediction.sprite.items()}
+            whole = {kind: values[:, layer] for kind, values in prediction.layer.items()}
+            return self.draw(planes, sprite, whole, some_noise, len(images))
 
-            background = self.draw_background(prediction.background, len(images))
-            price = c.empty_price if c.empty_sprite and not self.frozen else None
-            if c.selection == "exhaustive":
-                found = select_exhaustive(images, candidates, c.num_layers, background, prediction.occlusion, price)
-            else:
-                found = select_greedy(
-                    images, candidates, c.num_layers, background, prediction.occlusion, c.passes, price
-                )
+        background = self.draw_background(prediction.background, len(images))
+        price = c.empty_price if c.empty_sprite and not self.frozen else None
+        if c.selection == "exhaustive":
+            found = select_exhaustive(images, candidates, c.num_layers, background, prediction.occlusion, price)
+        else:
+            found = select_greedy(images, candidates, c.num_layers, background, prediction.occlusion, c.passes, price)
         names = torch.cat([entries, entries.new_tensor([c.num_sprites])])
         return names[found]
 
