@@ -47,10 +47,12 @@ class Prediction:
 
     def rows(self, some: slice) -> "Prediction":
         """The part about some of the images."""
-        parts = (
-            {kind: values[some] for kind, values in each.items()} for each in (self.sprite, self.layer, self.background)
-        )
-        return Prediction(*parts, None if self.occlusion is None else self.occlusion[some])
+
+        def part(each: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {kind: values[some] for kind, values in each.items()}
+
+        occlusion = None if self.occlusion is None else self.occlusion[some]
+        return Prediction(part(self.sprite), part(self.layer), part(self.background), occlusion)
 
 
 class DTISprites(Method):
