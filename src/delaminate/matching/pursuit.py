@@ -45,6 +45,12 @@ class Picks:
     def slots(self, order: list[int]) -> "Picks":
         return Picks(self.entry[:, order], self.top[:, order], self.left[:, order], self.gain[:, order])
 
+    def take(self, rows: Tensor, other: "Picks", better: Bool[Tensor, " n"]) -> None:
+        """Put the other's placements into those of the given rows that are better, in place."""
+        for name in ("entry", "top", "left", "gain"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            mine[rows] = torch.where(better.view((-1,) + (1,) * (theirs.ndim - 1)), theirs, mine[rows])
+
     @classmethod
     def empty(cls, batch: int, slots: int, like: Tensor) -> "Picks":
         index = torch.full((batch, slots), -1, device=like.device)
@@ -163,6 +169,7 @@ def replay(
 
 
 def _rebuild(images: Tensor, background: Tensor | None, sprites: Sprites, picks: Picks, margin: int) -> Canvas:
+    """`replay` without remembering: the canvas after all picks."""
     canvas = Canvas.of(images, background, margin)
     for slot in range(picks.entry.shape[1]):
         canvas.place(sprites, picks, slot)
@@ -202,10 +209,8 @@ def _choose_again(
     canvas.place(sprites, trial, search.slots - 1)
     new = _error(canvas)
     better = new + 1e-6 < error[rows]
-    for name in ("entry", "top", "left", "gain"):
-        mine, kept, before = getattr(trial, name), getattr(turned, name), getattr(old, name)
-        shape = (-1,) + (1,) * (before.ndim - 1)
-        getattr(picks, name)[rows] = torch.where(better.view(shape), mine, torch.where(same.view(shape), kept, before))
+    picks.take(rows, turned, same)
+    picks.take(rows, trial, better)
     error[rows] = torch.where(better, new, error[rows])
     return True
 
@@ -263,9 +268,7 @@ def _try_others(
         trial.gain[:, 0] = scores.gain[everyone, :, entry].flatten(2)[everyone, :, index]
         new = _complete(some, ground, sprites, search, trial, 1, margin)
         better = new + 1e-6 < error[rows]
-        for name in ("entry", "top", "left", "gain"):
-            mine, old = getattr(trial, name), getattr(picks, name)[rows]
-            getattr(picks, name)[rows] = torch.where(better.view((-1,) + (1,) * (old.ndim - 1)), mine, old)
+        picks.take(rows, trial, better)
         error[rows] = torch.where(better, new, error[rows])
 
 
