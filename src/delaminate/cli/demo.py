@@ -3,9 +3,13 @@
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from delaminate.data import ImageSet
+    from delaminate.methods import Method
 
 NEXT = (
     "Your own pictures: `delaminate train dti-sprites FOLDER --preset instagram --out runs/mine`, then "
@@ -33,11 +37,10 @@ def demo(
     from delaminate.config import build
     from delaminate.data import draw, draw_images
     from delaminate.engine import train
-    from delaminate.engine.record import Terminal, read_log
-    from delaminate.export.report import write_report
+    from delaminate.engine.record import Terminal
     from delaminate.methods import METHODS
     from delaminate.metrics.report import evaluate
-    from delaminate.scene.document import save_scenes, write_atomic
+    from delaminate.scene.document import write_atomic
 
     console = Console()
     started = time.monotonic()
@@ -59,28 +62,39 @@ def demo(
         evaluate(model.decompose, unseen.images, unseen.labels, protocol="320 unseen drawn scenes, by search")
     )
     write_atomic(out / "metrics.json", (json.dumps(figures, indent=2) + "\n").encode())
-    some = unseen.images.batch(range(24))
-    scenes = model.decompose(some).scenes(list(unseen.images.names[:24]))
-    save_scenes(scenes, out / "scenes")
-    curve = [(line["step"] + 1, line["error"], line["stage"]) for line in read_log(out) if "error" in line]
     found = len(model.dictionary())
-    write_report(
-        out / "report.html",
-        title="Falling blocks, taken apart",
-        scenes=scenes,
-        images=some,
-        curve=curve,
-        figures={key: value for key, value in figures.items() if isinstance(value, int | float)},
-        next_steps=NEXT,
-        facts={
-            "method": "DTI-Sprites, trained by search",
-            "sprites": f"{found} found, {config.num_sprites} offered",
-            "training": f"{len(images)} drawn scenes without labels, {trained:.0f} seconds",
-            "seed": str(seed),
-        },
-    )
+    facts = {
+        "method": "DTI-Sprites, trained by search",
+        "sprites": f"{found} found, {config.num_sprites} offered",
+        "training": f"{len(images)} drawn scenes without labels, {trained:.0f} seconds",
+        "seed": str(seed),
+    }
+    _write_page(out, model, unseen.images, figures, facts)
     console.print(
         f"\nFound [bold]{found}[/bold] sprites in {trained:.0f} s. Agreement with the true objects (ARI-FG): "
         f"[bold]{figures['ari_fg']:.3f}[/bold], of 1."
     )
     console.print(f"Open [bold]{out / 'report.html'}[/bold] in a browser; the figures are in {out / 'metrics.json'}.")
+
+
+def _write_page(
+    out: Path, model: "Method", images: "ImageSet", figures: dict[str, Any], facts: dict[str, str], shown: int = 24
+) -> None:
+    """Save the first scenes, and the page that shows them."""
+    from delaminate.engine.record import read_log
+    from delaminate.export.report import write_report
+    from delaminate.scene.document import save_scenes
+
+    some = images.batch(range(shown))
+    scenes = model.decompose(some).scenes(list(images.names[:shown]))
+    save_scenes(scenes, out / "scenes")
+    write_report(
+        out / "report.html",
+        title="Falling blocks, taken apart",
+        scenes=scenes,
+        images=some,
+        curve=[(line["step"] + 1, line["error"], line["stage"]) for line in read_log(out) if "error" in line],
+        figures={key: value for key, value in figures.items() if isinstance(value, int | float)},
+        next_steps=NEXT,
+        facts=facts,
+    )
