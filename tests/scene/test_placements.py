@@ -75,6 +75,23 @@ def test_a_whole_pixel_shift_is_a_copy(seed, left, top):
 
 
 @laws
+@given(seeds, st.integers(-9, 9), st.integers(-9, 9))
+def test_a_mirrored_placement_is_the_shift_of_the_flipped_sprite(seed, left, top):
+    sprite, canvas = random(seed, 4, 4, 6), (8, 7)
+    mirrored = paint(Dictionary((sprite,)), Placement(0, (Transform.mirror(left, top, 6, canvas),)))
+    plain = paint(Dictionary((sprite.flip(2),)), Placement(0, (Transform.shift(left, top, canvas),)))
+    assert mirrored.slices == plain.slices
+    assert torch.equal(mirrored.rgb, plain.rgb) and torch.equal(mirrored.alpha, plain.alpha)
+
+
+def test_a_background_larger_than_the_canvas_is_cut_out_exactly():
+    wide = torch.cat([random(3, 3, 9, 20), torch.ones(1, 9, 20, dtype=torch.float64)])
+    window = paint(Dictionary((wide,), (0,)), Placement(0, (Transform.shift(-7, -2, (6, 8)),)))
+    assert window.slices == (slice(0, 6), slice(0, 8))
+    assert torch.equal(window.rgb, wide[:3, 2:8, 7:15])
+
+
+@laws
 @given(decompositions(framed=True))
 def test_the_original_size_is_mapped_exactly(found):
     for single, placements, frame in zip(found.at_original(), found.images, found.frames, strict=True):

@@ -34,6 +34,7 @@ class ImageSet:
         names: One per image, unique: the relative POSIX path without suffix where that is unique.
         frames: Where each canvas lies in its original image.
         skipped: Name and reason of every file that could not be used.
+        rate: Frames per second, where the images are the frames of a clip in their order; None: they are no clip.
 
     Raises:
         DataError: The fields do not belong together.
@@ -43,6 +44,7 @@ class ImageSet:
     names: tuple[str, ...]
     frames: tuple[Frame, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] != 3:

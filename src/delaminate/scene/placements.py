@@ -58,6 +58,11 @@ class Transform:
         return cls("matrix", (1.0, 0.0, float(left), 0.0, 1.0, float(top), 0.0, 0.0, 1.0), size)
 
     @classmethod
+    def mirror(cls, left: float, top: float, width: int, size: tuple[int, int]) -> "Transform":
+        """Put a raster of `width` pixels, flipped left to right, with its corner at (left, top)."""
+        return cls("matrix", (-1.0, 0.0, float(left + width), 0.0, 1.0, float(top), 0.0, 0.0, 1.0), size)
+
+    @classmethod
     def of_matrix(cls, matrix: np.ndarray | Tensor, size: tuple[int, int]) -> "Transform":
         return cls("matrix", tuple(float(x) for x in np.asarray(matrix, dtype=np.float64).ravel()), size)
 
@@ -173,10 +178,14 @@ def _apply_matrix(raster: Tensor, transform: Transform, padding: Padding) -> tup
     """Move a raster (C, h, w); return the touched window and its corner (top, left)."""
     matrix, size = transform.matrix, transform.size
     source = (raster.shape[1], raster.shape[2])
-    left, top = matrix[0, 2], matrix[1, 2]
-    plain = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]])
-    if padding == "zeros" and (matrix == plain).all() and left == round(left) and top == round(top):
-        # A whole-pixel shift is a copy, exact to the bit.
+    flipped = matrix[0, 0] < 0
+    left, top = matrix[0, 2] - (source[1] if flipped else 0), matrix[1, 2]
+    plain = np.array([[-1 if flipped else 1, 0, matrix[0, 2]], [0, 1, top], [0, 0, 1]])
+    covers = left <= 0 and top <= 0 and left + source[1] >= size[1] and top + source[0] >= size[0]
+    whole = bool((matrix == plain).all()) and left == round(left) and top == round(top)
+    if whole and (padding == "zeros" or covers):
+        # A shift by whole pixels, flipped or not, is a copy, exact to the bit.
+        raster = raster.flip(2) if flipped else raster
         column, row = int(left), int(top)
         first, last = max(row, 0), max(min(row + source[0], size[0]), max(row, 0))
         begin, end = max(column, 0), max(min(column + source[1], size[1]), max(column, 0))
