@@ -40,11 +40,14 @@ def list_sets() -> None:
 
     from delaminate.data import names
     from delaminate.data.benchmarks import BENCHMARKS, DATA_VARIABLE
+    from delaminate.data.synthetic import DRAWINGS
 
     root = os.environ.get(DATA_VARIABLE)
+    folders = {name: drawing.folder for name, drawing in DRAWINGS.items()}
+    folders |= {name: benchmark.folder for name, benchmark in BENCHMARKS.items()}
     table = Table("name", "what it is", "what it needs", box=None)
     for name, description, needs in names():
-        here = root is not None and name in BENCHMARKS and (Path(root) / BENCHMARKS[name].folder).is_dir()
+        here = root is not None and bool(folders[name]) and (Path(root) / folders[name]).is_dir()
         table.add_row(name, description, "here" if here else needs or "nothing: drawn")
     Console().print(table)
 

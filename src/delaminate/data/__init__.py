@@ -4,7 +4,7 @@ from delaminate.data.benchmarks import load_benchmark, names, open_data
 from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder
 from delaminate.data.labelled import load_labelled_folder, write_folder
 from delaminate.data.reading import fit_image, read_image
-from delaminate.data.synthetic import draw, draw_images
+from delaminate.data.synthetic import draw, draw_images, true_sprites
 
 __all__ = [
     "ImageSet",
@@ -19,5 +19,6 @@ __all__ = [
     "names",
     "open_data",
     "read_image",
+    "true_sprites",
     "write_folder",
 ]

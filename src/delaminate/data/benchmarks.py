@@ -1,7 +1,6 @@
 """Data by name: drawn sets, and real ones found in the folder that DELAMINATE_DATA names."""
 
 import difflib
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -9,13 +8,14 @@ from typing import Literal
 import numpy as np
 import torch
 
+from delaminate.data.drawing import Drawing
 from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder, numbered
 from delaminate.data.labelled import load_labelled_folder
 from delaminate.data.reading import Fit
+from delaminate.data.root import DATA_VARIABLE, data_folder
 from delaminate.data.synthetic import DRAWINGS, Split, draw, draw_images
 from delaminate.errors import DataError
 
-DATA_VARIABLE = "DELAMINATE_DATA"
 DEFAULT_COUNT = 1000
 
 
@@ -56,11 +56,9 @@ BENCHMARKS = {
 
 def names() -> list[tuple[str, str, str]]:
     """Every built-in name, what it is, and what it needs (empty: nothing)."""
-    drawn = [(name, drawing.description, "") for name, drawing in DRAWINGS.items()]
-    return drawn + [
-        (name, benchmark.description, f"{DATA_VARIABLE} with {benchmark.folder}/")
-        for name, benchmark in BENCHMARKS.items()
-    ]
+    sets: list[tuple[str, Drawing | Benchmark]] = [*DRAWINGS.items(), *BENCHMARKS.items()]
+    needs = {each: f"{DATA_VARIABLE} with {each}/" if each else "" for each in {known.folder for _, known in sets}}
+    return [(name, known.description, needs[known.folder]) for name, known in sets]
 
 
 def open_data(
@@ -129,29 +127,13 @@ def load_benchmark(
     if name not in BENCHMARKS:
         raise DataError(f"benchmarks: unknown name '{name}'; expected one of {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[name]
-    folder = data_root(root) / benchmark.folder
-    if not folder.is_dir():
-        raise DataError(f"{name}: found no folder '{folder}'; put the data there or set {DATA_VARIABLE}")
+    folder = data_folder(benchmark.folder, name, root)
     if benchmark.masks == "none":
         found = _load_archive(folder / f"{benchmark.folder}.npz", size)
     else:
         found = _with_objects(load_labelled_folder(folder, size, fit, benchmark.ignore), benchmark)
     found = replace(found, name=name)
     return found.subset(range(min(benchmark.num_dev, len(found)))) if split == "dev" else found
-
-
-def data_root(root: str | Path | None = None) -> Path:
-    """The folder of real data sets: `root`, or the one that DELAMINATE_DATA names.
-
-    Raises:
-        DataError: Neither is given, or it is no folder.
-    """
-    chosen = root or os.environ.get(DATA_VARIABLE)
-    if not chosen:
-        raise DataError(f"real data: {DATA_VARIABLE} is not set; point it at the folder that holds the sets")
-    if not Path(chosen).is_dir():
-        raise DataError(f"real data: '{chosen}' is no folder; point {DATA_VARIABLE} at the one with the sets")
-    return Path(chosen)
 
 
 def _with_objects(labelled: LabelledSet, benchmark: Benchmark) -> LabelledSet:

@@ -1,93 +1,100 @@
 """Scenes drawn with known layers: our replicas of published sets that cannot be had offline.
 
 Image `i` of a (name, split, seed) is the same everywhere, however many are drawn: each has a random
-stream of its own. The streams of the three splits are disjoint.
+stream of its own; in a clip, all frames of a seed show one world. The streams of the three splits are disjoint.
 """
 
 import colorsys
 import difflib
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
 
+from delaminate.data.drawing import Drawing, Map, Raster
 from delaminate.data.images import ImageSet, LabelledSet, Labels, numbered
+from delaminate.data.platforms import GAMES
 from delaminate.errors import DataError
 from delaminate.rng import numpy_stream
 
 Split = Literal["train", "dev", "test"]
 SPLITS = ("train", "dev", "test")
 
-Raster = UInt8[np.ndarray, "3 H W"]
-Map = UInt8[np.ndarray, "H W"]
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """How the scenes of one name are drawn.
-
-    Attributes:
-        size: Height and width of the canvas in pixels.
-        description: One line for a list of names.
-        paint: Draws one scene into black pixels, instances and classes.
-    """
-
-    size: tuple[int, int]
-    description: str
-    paint: Callable[[np.random.Generator, Raster, Map, Map], None]
-
 
 def draw(name: str, count: int, seed: int = 0, split: Split = "train", start: int = 0) -> LabelledSet:
     """Draw `count` scenes with their labels; all are replicas.
 
     Args:
-        name: `tetrominoes`, `multi-dsprites` or `multi-dsprites-colour`.
-        count: How many scenes.
-        seed: Which series.
+        name: A key of `DRAWINGS`.
+        count: How many scenes, or frames of a clip.
+        seed: Which series, or which clip.
         split: Training, development or test; only the benchmark opens the test scenes.
         start: The number of the first scene in its series.
 
     Returns:
-        Scenes with exact visible masks in `instances` (1, 2, ... from back to front) and `classes`.
+        Scenes with exact visible masks in `instances` (1, 2, ... from back to front; in a clip, numbers that
+        an object keeps) and `classes`.
 
     Raises:
-        DataError: The name or split is unknown, or a number is negative.
+        DataError: The name or split is unknown, a number is negative, or sprites are to be read that are absent.
     """
-    pixels, instances, classes = _paint(name, count, seed, split, start)
-    labels = Labels(torch.from_numpy(instances).long(), torch.from_numpy(classes).long())
-    return LabelledSet(_image_set(pixels, start), labels, name, replica=True)
+    images, labels = _paint(name, count, seed, split, start, labels=True)
+    assert labels is not None
+    return LabelledSet(images, labels, name, replica=True)
 
 
 def draw_images(name: str, count: int, seed: int = 0, split: Split = "train", start: int = 0) -> ImageSet:
     """Draw the scenes of `draw` without keeping labels: all a training needs, in a tenth of the memory."""
-    return _image_set(_paint(name, count, seed, split, start)[0], start)
+    return _paint(name, count, seed, split, start, labels=False)[0]
 
 
-def _image_set(pixels: np.ndarray, start: int) -> ImageSet:
-    return ImageSet.from_arrays(pixels, numbered(len(pixels), start))
+def true_sprites(name: str) -> tuple[Float[Tensor, "4 _h _w"], ...]:
+    """The sprites that a set is drawn from, RGBA in [0, 1]: to measure dictionaries with, and for nothing else.
+
+    Raises:
+        DataError: The name is unknown, its sprites are not fixed, or they are to be read and absent.
+    """
+    drawing = _drawing(name)
+    if drawing.sprites is None:
+        having = ", ".join(each for each, drawing in DRAWINGS.items() if drawing.sprites is not None)
+        raise DataError(f"synthetic: '{name}' is not drawn from fixed sprites; these are: {having}")
+    stacked = (np.concatenate([stamp.rgb, stamp.alpha[None]]) for stamp in drawing.sprites())
+    return tuple(torch.from_numpy(rgba).float() / 255 for rgba in stacked)
 
 
-def _paint(name: str, count: int, seed: int, split: Split, start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _drawing(name: str) -> Drawing:
     if name not in DRAWINGS:
         close = difflib.get_close_matches(name, DRAWINGS, 1)
         hint = f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(DRAWINGS)}."
         raise DataError(f"synthetic: unknown name '{name}'.{hint}")
+    return DRAWINGS[name]
+
+
+def _paint(name: str, count: int, seed: int, split: Split, start: int, labels: bool) -> tuple[ImageSet, Labels | None]:
+    drawing = _drawing(name)
     if split not in SPLITS:
         raise DataError(f"synthetic: split is '{split}'; expected one of {', '.join(SPLITS)}")
     if count < 0 or start < 0:
         raise DataError(f"synthetic: count is {count} and start {start}; neither can be negative")
-    drawing = DRAWINGS[name]
     pixels = np.zeros((count, 3, *drawing.size), dtype=np.uint8)
-    instances = np.zeros((count, *drawing.size), dtype=np.uint8)
+    # Without labels, one pair of maps serves all scenes.
+    instances = np.zeros((count if labels else 1, *drawing.size), dtype=np.int64)
     classes = np.zeros_like(instances)
+    film = None if drawing.film is None else drawing.film(numpy_stream(name, split, seed))
     for index in range(count):
-        rng = numpy_stream(name, split, seed, start + index)
-        drawing.paint(rng, pixels[index], instances[index], classes[index])
-    return pixels, instances, classes
+        maps = instances[index if labels else 0], classes[index if labels else 0]
+        if film is not None:
+            film(start + index, pixels[index], *maps)
+        else:
+            assert drawing.paint is not None
+            drawing.paint(numpy_stream(name, split, seed, start + index), pixels[index], *maps)
+    images = replace(ImageSet.from_arrays(pixels, numbered(count, start)), rate=drawing.rate)
+    return images, Labels(torch.from_numpy(instances), torch.from_numpy(classes)) if labels else None
 
 
 # Tetrominoes ------------------------------------------------------------------------------------------
@@ -159,8 +166,8 @@ def _paint_tetrominoes(rng: np.random.Generator, pixels: Raster, instances: Map,
     windows = _free_places(rng, [masks[entry] for entry in entries], instances.shape)
     for number, (entry, colour, window) in enumerate(zip(entries, colours, windows, strict=True), start=1):
         pixels[:, *window] += _tetromino_sprites()[entry][colour]
-        instances[window] += masks[entry] * np.uint8(number)
-        classes[window] += masks[entry] * np.uint8(entry + 1)
+        instances[window] += masks[entry].astype(np.int64) * number
+        classes[window] += masks[entry].astype(np.int64) * (entry + 1)
 
 
 def _free_places(
@@ -249,7 +256,7 @@ def _vivid(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(np.rint(255 * np.array(colour)))
 
 
-DRAWINGS = {
+DRAWINGS: dict[str, Drawing] = {
     "tetrominoes": Drawing((35, 35), "three bevelled pieces on black, 35 x 35 (replica)", _paint_tetrominoes),
     "multi-dsprites": Drawing(
         (64, 64),
@@ -261,4 +268,5 @@ DRAWINGS = {
         "1 to 4 overlapping shapes on colour, 64 x 64 (replica)",
         functools.partial(_paint_dsprites, counts=(1, 4), colourful=True),
     ),
+    **GAMES,
 }
