@@ -19,6 +19,7 @@ from torch import Tensor
 from delaminate.data.drawing import Drawing, Map, Raster
 from delaminate.data.images import ImageSet, LabelledSet, Labels, numbered
 from delaminate.data.platforms import GAMES
+from delaminate.data.scroller import CLIPS
 from delaminate.errors import DataError
 from delaminate.rng import numpy_stream
 
@@ -269,4 +270,5 @@ DRAWINGS: dict[str, Drawing] = {
         functools.partial(_paint_dsprites, counts=(1, 4), colourful=True),
     ),
     **GAMES,
+    **CLIPS,
 }
