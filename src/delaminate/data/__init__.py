@@ -1,6 +1,7 @@
 """Images in: folders, drawn scenes, benchmarks. Labels stay here and in `metrics`."""
 
 from delaminate.data.benchmarks import load_benchmark, names, open_data
+from delaminate.data.clips import detect_upscaling, is_clip, read_clip, reduced
 from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder
 from delaminate.data.labelled import load_labelled_folder, write_folder
 from delaminate.data.reading import fit_image, read_image
@@ -10,15 +11,19 @@ __all__ = [
     "ImageSet",
     "LabelledSet",
     "Labels",
+    "detect_upscaling",
     "draw",
     "draw_images",
     "fit_image",
+    "is_clip",
     "load_benchmark",
     "load_folder",
     "load_labelled_folder",
     "names",
     "open_data",
+    "read_clip",
     "read_image",
+    "reduced",
     "true_sprites",
     "write_folder",
 ]

@@ -74,8 +74,8 @@ def open_data(
     """Open data by path or built-in name; an existing path comes first.
 
     Args:
-        name_or_path: A folder with `images/` and `masks/`, any folder of images, one image, or a name
-            from `names()`.
+        name_or_path: A folder with `images/` and `masks/`, any folder of images, one image, one clip, or a
+            name from `names()`.
         count: How many images: drawn (1000 unless given) or, of a folder, the first ones.
         seed: Which series of a drawn set.
         split: Which part; a folder has only one. Real benchmarks are trained and scored on all their

@@ -180,7 +180,7 @@ def load_folder(
     suffix and hidden files are passed over; an image file that cannot be read is named in `skipped`.
 
     Args:
-        folder: Searched with its subfolders; or one image file.
+        folder: Searched with its subfolders; or one image file; or one clip, of which `read_clip` says more.
         size: Height and width of the canvas in pixels; None: all images must share one size.
         fit: How an image of another shape gets onto the canvas: `squash`, `crop` or `pad`.
         limit: Read at most so many images.
@@ -188,6 +188,11 @@ def load_folder(
     Raises:
         DataError: No image could be read, or `size` is None and the sizes differ.
     """
+    if Path(folder).is_file():
+        from delaminate.data.clips import is_clip, read_clip  # clips are image sets, so they come second
+
+        if is_clip(folder):
+            return read_clip(folder, size, limit, fit)
     root, paths = _image_paths(Path(folder))
     names = _names(root, paths)
     arrays: list[np.ndarray] = []

@@ -48,12 +48,12 @@ def read_image(
     """
     # Pillow raises errors of any kind on a broken file, hence the wide net: each of them says one thing.
     try:
-        with _open(Path(path), formats, max_pixels) as image:
+        with open_picture(Path(path), formats, max_pixels) as image:
             return _to_rgb(image)
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{path}: {_reason(Path(path), error)}") from error
+        raise DataError(f"{path}: {reason_of(Path(path), error)}") from error
 
 
 def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> Int64[np.ndarray, "H W"]:
@@ -63,7 +63,7 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> Int64[np.ndarra
         DataError: The file cannot be read, has several channels, or is in a format that loses values.
     """
     try:
-        with _open(Path(path), MASK_FORMATS, max_pixels) as image:
+        with open_picture(Path(path), MASK_FORMATS, max_pixels) as image:
             if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
                 raise DataError(
                     f"{path}: a mask has one channel of integers, this one is {image.mode}; "
@@ -73,7 +73,7 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> Int64[np.ndarra
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{path}: {_reason(Path(path), error)}") from error
+        raise DataError(f"{path}: {reason_of(Path(path), error)}") from error
 
 
 def fit_image(
@@ -145,8 +145,12 @@ def _place(height: int, width: int, size: tuple[int, int], fit: Fit) -> tuple[Fr
     raise DataError(f"fit is {fit!r}; expected 'squash', 'crop' or 'pad'")
 
 
-def _open(path: Path, formats: Sequence[str], max_pixels: int) -> Image.Image:
-    """Open a file and check its size; nothing is decoded yet."""
+def open_picture(path: Path, formats: Sequence[str], max_pixels: int) -> Image.Image:
+    """Open a file and check its size; nothing is decoded yet.
+
+    Raises:
+        DataError: The image is too large; whatever Pillow raises on a broken file.
+    """
     with _WARNING_LOCK, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         image = Image.open(path, formats=tuple(formats))
@@ -171,7 +175,7 @@ def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
     return np.array(image.convert("RGB"))
 
 
-def _reason(path: Path, error: Exception) -> str:
+def reason_of(path: Path, error: Exception) -> str:
     """What is wrong with a file, in one line."""
     if not path.is_file():
         return "there is no such file"

@@ -1,0 +1,275 @@
+"""Clips in: video files, animated GIF, PNG and WebP, frame by frame; and pixel art that was blown up, made small again.
+
+Files come from strangers. What a file is follows from its first bytes, never from its name alone; only local files are
+opened, and only by the one reader that fits, so that no playlist can make us fetch anything.
+"""
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from delaminate.data.images import ImageSet
+from delaminate.data.reading import MAX_PIXELS, Fit, fit_image, open_picture, reason_of
+from delaminate.errors import DataError, MissingExtra
+from delaminate.scene.frame import Frame
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi"})
+ANIMATION_SUFFIXES = frozenset({".gif", ".png", ".apng", ".webp"})
+ANIMATION_FORMATS = ("GIF", "PNG", "WEBP")
+
+MAX_CLIP_FRAMES = 20_000
+MAX_CLIP_BYTES = 4 * 2**30
+DEFAULT_RATE = 10.0  # what browsers make of a GIF without durations
+DEFAULT_VIDEO_RATE = 25.0
+
+
+def is_clip(path: str | Path) -> bool:
+    """Whether a path is a file with several frames: any video, or a GIF, PNG or WebP that moves.
+
+    A file that cannot be read is none; whoever reads it then says why.
+    """
+    file = Path(path)
+    if not file.is_file():
+        return False
+    if file.suffix.lower() in VIDEO_SUFFIXES:
+        return True
+    if file.suffix.lower() not in ANIMATION_SUFFIXES:
+        return False
+    try:
+        with open_picture(file, ANIMATION_FORMATS, MAX_PIXELS) as image:
+            return bool(getattr(image, "is_animated", False))
+    except Exception:
+        return False
+
+
+def read_clip(
+    path: str | Path, size: tuple[int, int] | None = None, limit: int | None = None, fit: Fit = "squash"
+) -> ImageSet:
+    """Read the frames of a clip, in order.
+
+    MP4, MOV, WebM, MKV and AVI need the extra `video`; GIF, APNG and WebP do not. Frames are what a player shows:
+    what a frame leaves transparent shows the frames before it, as far as the file's disposal rules keep them, and
+    then black, the colour of an empty canvas. A video's rotation is applied. A clip that breaks off gives the frames
+    before the break, and says so in `skipped`.
+
+    Args:
+        path: A file on this machine; addresses of other places are refused.
+        size: Height and width of the canvas in pixels; None: as in the clip.
+        limit: Read at most so many frames.
+        fit: How a frame of another shape gets onto the canvas: `squash`, `crop` or `pad`.
+
+    Returns:
+        Frames with the names `frame-000000`, ... and their mean rate: 10 frames per second where an animation states
+        none, 25 where a video does not.
+
+    Raises:
+        DataError: There is no such file, no frame can be read, or the clip is larger than we hold.
+        MissingExtra: The file is a video and PyAV is not installed.
+    """
+    file = Path(path)
+    if "://" in str(path) or ":/" in str(path)[2:]:
+        raise DataError(f"{path}: is an address; only files on this machine are read. Download it first")
+    if not file.is_file():
+        raise DataError(f"{path}: there is no such file")
+    if limit is not None and limit < 1:
+        raise DataError(f"{path}: limit is {limit}; expected at least 1 frame")
+    container = _container(file)
+    source = _Animation(file) if container is None else _Video(file, container=container)
+    return _collect(source, size, limit, fit)
+
+
+def _container(file: Path) -> str | None:
+    """FFmpeg's name of the reader for a video, by its first bytes; None for animations.
+
+    Raises:
+        DataError: The bytes begin no clip that we read.
+    """
+    with file.open("rb") as stream:
+        head = stream.read(12)
+    if head[:4] in (b"GIF8", b"\x89PNG") or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return None
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        return "matroska"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "avi"
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        return "mov"
+    empty = "the file is empty" if not head else "not a clip that we read (mp4, mov, webm, mkv, avi, gif, apng, webp)"
+    raise DataError(f"{file}: {empty}")
+
+
+@dataclass
+class _Source:
+    """Frames one by one; `rate` and `problem` are final when all were taken."""
+
+    file: Path
+    rate: float = DEFAULT_RATE
+    problem: str = ""
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        raise NotImplementedError
+
+
+@dataclass
+class _Animation(_Source):
+    durations: list[float] = field(default_factory=list)
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        # Pillow raises errors of any kind on a broken file, hence the wide net.
+        try:
+            with open_picture(self.file, ANIMATION_FORMATS, MAX_PIXELS) as image:
+                while True:
+                    shown = over_black(image)
+                    self.durations.append(float(image.info.get("duration", 0) or 0))
+                    yield shown
+                    try:
+                        image.seek(image.tell() + 1)
+                    except EOFError:
+                        break
+        except (DataError, GeneratorExit):
+            raise
+        except Exception as error:
+            self.problem = reason_of(self.file, error)
+        total = sum(self.durations)
+        self.rate = 1000 * len(self.durations) / total if total > 0 else DEFAULT_RATE
+
+
+@dataclass
+class _Video(_Source):
+    container: str = ""
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        try:
+            av: Any = importlib.import_module("av")
+        except ImportError as error:
+            raise MissingExtra("reading video", "video") from error
+        with self.file.open("rb") as stream:
+            try:
+                # A stream instead of a name, and a fixed reader: FFmpeg gets nothing that it could follow elsewhere.
+                opened = av.open(stream, format=self.container)
+            except av.FFmpegError as error:
+                self.problem = f"cannot be opened as a video; is it whole? ({error.strerror or error})"
+                return
+            with opened:
+                yield from self._decode(av, opened)
+
+    def _decode(self, av: Any, opened: Any) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        if not opened.streams.video:
+            self.problem = "the file holds no pictures"
+            return
+        video = opened.streams.video[0]
+        if video.width * video.height > MAX_PIXELS:
+            raise DataError(
+                f"{self.file}: frames of {video.width} x {video.height} pixels are more than the {MAX_PIXELS:,} we "
+                "decode; make the clip smaller"
+            )
+        self.rate = float(video.average_rate or video.guessed_rate or DEFAULT_VIDEO_RATE)
+        given = broken = 0
+        try:
+            for packet in opened.demux(video):
+                try:
+                    decoded = packet.decode()
+                except av.FFmpegError:
+                    broken += 1
+                    continue
+                for frame in decoded:
+                    given += 1
+                    yield _video_pixels(frame)
+        except av.FFmpegError as error:
+            self.problem = f"breaks off after {given} frames: {error.strerror or error}"
+            return
+        stated = video.frames or 0
+        if not stated and video.average_rate and opened.duration:
+            stated = int(opened.duration / av.time_base * float(video.average_rate) * 0.9)
+        if broken or given < stated:
+            lost = f"{broken} pieces could not be decoded" if broken else f"about {max(stated, given)} are stated"
+            self.problem = f"only {given} frames could be read; {lost}"
+
+
+def over_black(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+    """The frame that an opened picture shows, composited over black."""
+    rgba = image.convert("RGBA")
+    return np.array(Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB"))
+
+
+def _video_pixels(frame: Any) -> UInt8[np.ndarray, "H W 3"]:
+    if any(component.is_alpha for component in frame.format.components):
+        pixels = over_black(Image.fromarray(frame.to_ndarray(format="rgba")))
+    else:
+        pixels = frame.to_ndarray(format="rgb24")
+    quarters = round(getattr(frame, "rotation", 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, quarters))
+
+
+def _collect(source: _Source, size: tuple[int, int] | None, limit: int | None, fit: Fit) -> ImageSet:
+    arrays: list[UInt8[np.ndarray, "h w 3"]] = []
+    places: list[Frame] = []
+    num_bytes = 0
+    for pixels in source.frames():
+        if limit is not None and len(arrays) >= limit:
+            source.problem = ""
+            break
+        if len(arrays) >= MAX_CLIP_FRAMES:
+            raise DataError(
+                f"{source.file}: more than {MAX_CLIP_FRAMES:,} frames; give a limit, for example -n 1000, or cut the clip"
+            )
+        shown, place = fit_image(pixels, size or (pixels.shape[0], pixels.shape[1]), fit)
+        if arrays and shown.shape != arrays[0].shape:
+            raise DataError(
+                f"{source.file}: frame 0 is {arrays[0].shape[:2]} and frame {len(arrays)} {shown.shape[:2]} "
+                "(height, width); give one size for all, for example --size 128"
+            )
+        num_bytes += shown.nbytes
+        if num_bytes > MAX_CLIP_BYTES:
+            raise DataError(
+                f"{source.file}: more than {MAX_CLIP_BYTES / 2**30:.3g} GiB of pixels; give a smaller size or a limit"
+            )
+        arrays.append(shown)
+        places.append(place)
+    if not arrays:
+        raise DataError(f"{source.file}: no frame can be read: {source.problem or 'the clip is empty'}")
+    stacked = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
+    names = tuple(f"frame-{index:06d}" for index in range(len(arrays)))
+    skipped = ((source.file.name, source.problem),) if source.problem else ()
+    return ImageSet(stacked, names, tuple(places), skipped, source.rate)
+
+
+def detect_upscaling(pixels: UInt8[Tensor, "N 3 H W"]) -> int:
+    """By how much all images were blown up, each pixel an n x n block of one colour: the largest such n.
+
+    It is the greatest common divisor of all places where a row or column differs from the one before, and of height
+    and width. Images without any edge tell nothing.
+
+    Returns:
+        n >= 2, or 1 where they were not.
+    """
+    rows = (pixels[:, :, 1:] != pixels[:, :, :-1]).any(3).any(1).any(0)  # H - 1
+    columns = (pixels[..., 1:] != pixels[..., :-1]).any(2).any(1).any(0)  # W - 1
+    edges = [*(rows.nonzero()[:, 0] + 1).tolist(), *(columns.nonzero()[:, 0] + 1).tolist()]
+    return int(np.gcd.reduce([*edges, pixels.shape[2], pixels.shape[3]])) if edges else 1
+
+
+def reduced(images: ImageSet, factor: int) -> ImageSet:
+    """Undo an exact enlargement: one pixel for each block. Frames keep the original size.
+
+    Args:
+        images: A set of which `detect_upscaling` says a multiple of `factor`.
+        factor: 1 changes nothing.
+
+    Raises:
+        DataError: The images are not made of such blocks.
+    """
+    found = detect_upscaling(images.pixels)
+    if factor < 1 or found % factor:
+        raise DataError(f"reduced: the images were enlarged {found}-fold; asked to undo {factor}-fold. Use a divisor")
+    size = images.size[0] // factor, images.size[1] // factor
+    pixels = images.pixels[:, :, ::factor, ::factor].contiguous()
+    return replace(images, pixels=pixels, frames=tuple(replace(frame, canvas=size) for frame in images.frames))
