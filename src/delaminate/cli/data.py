@@ -47,7 +47,7 @@ def list_sets() -> None:
     folders |= {name: benchmark.folder for name, benchmark in BENCHMARKS.items()}
     table = Table("name", "what it is", "what it needs", box=None)
     for name, description, needs in names():
-        here = root is not None and bool(folders[name]) and (Path(root) / folders[name]).is_dir()
+        here = root is not None and bool(folders.get(name)) and (Path(root) / folders[name]).is_dir()
         table.add_row(name, description, "here" if here else needs or "nothing: drawn")
     Console().print(table)
 

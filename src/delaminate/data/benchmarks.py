@@ -1,4 +1,4 @@
-"""Data by name: drawn sets, and real ones found in the folder that DELAMINATE_DATA names."""
+"""Data by name: drawn and recorded sets, and real ones found in the folder that DELAMINATE_DATA names."""
 
 import difflib
 from dataclasses import dataclass, replace
@@ -8,10 +8,12 @@ from typing import Literal
 import numpy as np
 import torch
 
+from delaminate.data.boxed import BOXED
 from delaminate.data.drawing import Drawing
 from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder, numbered
 from delaminate.data.labelled import load_labelled_folder
 from delaminate.data.reading import Fit
+from delaminate.data.recorded import RECORDINGS, record
 from delaminate.data.root import DATA_VARIABLE, data_folder
 from delaminate.data.synthetic import DRAWINGS, Split, draw, draw_images
 from delaminate.errors import DataError
@@ -27,7 +29,8 @@ class Benchmark:
         folder: Its name below DELAMINATE_DATA.
         description: One line for a list of names.
         masks: `instances`: each value is an object; `foreground`: every value above 0 is the one object;
-            `classes`: the same, and the values are classes; `none`: an .npz archive with image classes.
+            `classes`: the same, and the values are classes; `none`: an .npz archive with image classes;
+            `invaders` and `text`: boxes, as `data.boxed` reads them.
         foreground: Mask values that are foreground, where not simply those above 0.
         ignore: Mask values left out of every figure.
         num_dev: So many images, the first ones, are the development part.
@@ -35,7 +38,7 @@ class Benchmark:
 
     folder: str
     description: str
-    masks: Literal["instances", "foreground", "classes", "none"] = "foreground"
+    masks: Literal["instances", "foreground", "classes", "none", "invaders", "text"] = "foreground"
     foreground: tuple[int, ...] = ()
     ignore: tuple[int, ...] = ()
     num_dev: int = 100
@@ -51,6 +54,12 @@ BENCHMARKS = {
     "butterflies": Benchmark("butterfly_nature", "butterflies, 128 x 128"),
     "pennfudan": Benchmark("pennfudan", "pedestrians, 128 x 128", "instances"),
     "nuclei": Benchmark("dsb2018_nuclei", "cell nuclei, 128 x 128", "instances"),
+    "space-invaders-sample": Benchmark(
+        "space_invaders_sample", "200 frames of the arcade game with boxes, 210 x 160", "invaders", num_dev=50
+    ),
+    "text-goethe1809": Benchmark(
+        "text_goethe1809", "pages of a book of 1809 with a box per glyph, 1782 x 1156", "text", num_dev=10
+    ),
 }
 
 
@@ -58,7 +67,8 @@ def names() -> list[tuple[str, str, str]]:
     """Every built-in name, what it is, and what it needs (empty: nothing)."""
     sets: list[tuple[str, Drawing | Benchmark]] = [*DRAWINGS.items(), *BENCHMARKS.items()]
     needs = {each: f"{DATA_VARIABLE} with {each}/" if each else "" for each in {known.folder for _, known in sets}}
-    return [(name, known.description, needs[known.folder]) for name, known in sets]
+    recorded = [(name, recording.description, "the extra 'games'") for name, recording in RECORDINGS.items()]
+    return [(name, known.description, needs[known.folder]) for name, known in sets] + recorded
 
 
 def open_data(
@@ -76,8 +86,8 @@ def open_data(
     Args:
         name_or_path: A folder with `images/` and `masks/`, any folder of images, one image, one clip, or a
             name from `names()`.
-        count: How many images: drawn (1000 unless given) or, of a folder, the first ones.
-        seed: Which series of a drawn set.
+        count: How many images: drawn or recorded (1000 unless given) or, of a folder, the first ones.
+        seed: Which series of a drawn set, or which player.
         split: Which part; a folder has only one. Real benchmarks are trained and scored on all their
             images, so only `dev` is a part of them.
         size: Height and width of the canvas in pixels, for folders; None: as they are.
@@ -96,11 +106,14 @@ def open_data(
     if name in DRAWINGS:
         paint = draw if labels else draw_images
         return paint(name, DEFAULT_COUNT if count is None else count, seed, split)
+    if name in RECORDINGS:
+        frames = record(name, DEFAULT_COUNT if count is None else count, seed, split)
+        return LabelledSet(frames, Labels(), name) if labels else frames
     if name in BENCHMARKS:
         found = load_benchmark(name, split=split, size=size, fit=fit)
         found = found if count is None else found.subset(range(min(count, len(found))))
         return found if labels else found.images
-    known = [*DRAWINGS, *BENCHMARKS]
+    known = [*DRAWINGS, *RECORDINGS, *BENCHMARKS]
     close = difflib.get_close_matches(name, known, 1)
     hint = f"Did you mean '{close[0]}'?" if close else f"Built-in names: {', '.join(known)}."
     raise DataError(f"data: there is no folder and no built-in data set '{name}'. {hint}")
@@ -128,7 +141,9 @@ def load_benchmark(
         raise DataError(f"benchmarks: unknown name '{name}'; expected one of {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[name]
     folder = data_folder(benchmark.folder, name, root)
-    if benchmark.masks == "none":
+    if benchmark.masks in BOXED:
+        found = BOXED[benchmark.masks](folder, size, fit, benchmark.num_dev if split == "dev" else None)
+    elif benchmark.masks == "none":
         found = _load_archive(folder / f"{benchmark.folder}.npz", size)
     else:
         found = _with_objects(load_labelled_folder(folder, size, fit, benchmark.ignore), benchmark)

@@ -23,6 +23,7 @@ from delaminate.scene.frame import Frame
 MAX_CACHE_BYTES = 16 * 2**30
 
 Indices = Tensor | np.ndarray | Sequence[int] | range
+Box = tuple[str, float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,17 +117,33 @@ class Labels:
         instances: The object each pixel belongs to; 0 background, -1 to be ignored.
         classes: The class of each pixel; 0 background, -1 to be ignored.
         image_classes: The class of each image, from 0.
+        boxes: Per image the objects' boxes: category, left, top, width and height in pixels of the canvas.
+        ignored_boxes: Per image areas in which predictions count neither for nor against a method.
+        ink: The images are pages of dark ink: pixels of a mean colour below this, in [0, 1], are ink.
     """
 
     instances: Int64[Tensor, "N H W"] | None = None
     classes: Int64[Tensor, "N H W"] | None = None
     image_classes: Int64[Tensor, " N"] | None = None
+    boxes: tuple[tuple[Box, ...], ...] | None = None
+    ignored_boxes: tuple[tuple[Box, ...], ...] | None = None
+    ink: float | None = None
 
     def subset(self, indices: Indices) -> "Labels":
         def pick(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[as_indices(indices, len(values))]
 
-        return Labels(pick(self.instances), pick(self.classes), pick(self.image_classes))
+        def rows(values: tuple[tuple[Box, ...], ...] | None) -> tuple[tuple[Box, ...], ...] | None:
+            return None if values is None else tuple(values[i] for i in as_indices(indices, len(values)).tolist())
+
+        return Labels(
+            pick(self.instances),
+            pick(self.classes),
+            pick(self.image_classes),
+            rows(self.boxes),
+            rows(self.ignored_boxes),
+            self.ink,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +175,11 @@ class LabelledSet:
                 )
         if self.labels.image_classes is not None and len(self.labels.image_classes) != len(self.images):
             raise DataError(f"{self.name}: image_classes has not one entry per image")
+        for kind, boxes in (("boxes", self.labels.boxes), ("ignored_boxes", self.labels.ignored_boxes)):
+            if boxes is not None and len(boxes) != len(self.images):
+                raise DataError(
+                    f"{self.name}: {kind} has {len(boxes)} entries; expected one per image, {len(self.images)}"
+                )
 
     def __len__(self) -> int:
         return len(self.images)
