@@ -1,0 +1,475 @@
+"""MarioNette: the model, soft in training and hard at test."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from delaminate.errors import FormatError, ShapeError
+from delaminate.methods.base import Method, Stage
+from delaminate.methods.marionette import players
+from delaminate.methods.marionette.config import Config
+from delaminate.nets.anchors import (
+    apply_bands,
+    band_crop,
+    fixed_order,
+    lattice_side,
+    lattices,
+    shift_bands,
+    slide_bands,
+    windows_of,
+)
+from delaminate.nets.partial import CodeGenerator, PartialEncoder, RowMLP, uniform
+from delaminate.objectives.reconstruction import image_error
+from delaminate.rng import stream
+from delaminate.scene.placements import OWN_RASTER, Decomposition, Dictionary, Placement, Transform
+
+# Images that inference takes at a time.
+FEW = 8
+
+
+@dataclass
+class Soft:
+    """A training forward, N = B L R S anchors.
+
+    Attributes:
+        image: The reconstruction.
+        scores: Of every sprite at every anchor, s_ij; they sum to one.
+        switch: Probability that an anchor holds a sprite.
+        offsets: Probabilities of the shifts along x and y; none when shifts are continuous.
+    """
+
+    image: Float[Tensor, "B 3 H W"]
+    scores: Float[Tensor, "N m"]
+    switch: Float[Tensor, "B L R S"]
+    offsets: tuple[Float[Tensor, "N o"], ...]
+
+
+@dataclass
+class Hard:
+    """What a test forward decides about the A anchors that hold a sprite.
+
+    Attributes:
+        anchor: Image, layer, row and column.
+        entry: The sprite.
+        shift: Down and to the right, in pixels from the anchor's window.
+        sprites: RGBA (A, 4, k, k), not premultiplied.
+        background: What is behind everything, (B, 3, H, W).
+        corner: Row and column of the crop of a learned background, (B, 2).
+    """
+
+    anchor: Int[Tensor, "A 4"]
+    entry: Int[Tensor, " A"]
+    shift: Float[Tensor, "A 2"]
+    sprites: Float[Tensor, "A 4 k k"]
+    background: Float[Tensor, "B 3 H W"]
+    corner: Int[Tensor, "B 2"]
+
+
+class MarioNette(Method):
+    """Frames are sprites of a dictionary of codes, one per anchor and layer. (Smirnov et al., NeurIPS 2021)"""
+
+    name = "marionette"
+
+    def __init__(self, config: Config, seed: int = 0) -> None:
+        super().__init__(config, seed)
+        c, rng = config, stream(seed, "weights")
+        d, k, s = c.code_width, c.sprite_size, c.step_size
+        self.codes = nn.Parameter(torch.empty(c.num_sprites, d).normal_(generator=rng))
+        self.generator = CodeGenerator(d, (4, k, k), rng)
+        self.encoder = PartialEncoder(3, d, s.bit_length() - 1, c.num_layers, rng)
+        self.switch = RowMLP(d, 1, rng)
+        self.key = nn.ParameterDict({"weight": uniform((d, d), d, rng), "bias": uniform((d,), d, rng)})
+        self.shift_encoder = PartialEncoder(7, d, (k - 1).bit_length(), 1, rng)
+        outputs = (s + 1, s + 1) if c.offsets == "discrete" else (2,)
+        self.shift_heads = nn.ModuleList(RowMLP(d, count, rng) for count in outputs)
+        if c.background == "learned":
+            size = (c.background_size[0] * c.image_size[0], c.background_size[1] * c.image_size[1])
+            self.backdrop_code = nn.Parameter(torch.empty(1, c.background_width).normal_(generator=rng))
+            self.backdrop = CodeGenerator(c.background_width, (3, *size), rng)
+            if self.scrolls:
+                places = [big - small + 1 for big, small in zip(size, c.image_size, strict=True)]
+                longest = max(side * s for side in c.grid)
+                self.backdrop_encoder = PartialEncoder(3, d, (longest - 1).bit_length(), 1, rng)
+                self.backdrop_heads = nn.ModuleList(RowMLP(d, count, rng) for count in places if count > 1)
+        self.register_buffer("colour", torch.zeros(3))  # of a solid background
+        self.register_buffer("alive", torch.ones(c.num_sprites))
+        self.register_buffer("learned", torch.zeros(2))  # by search, by the network
+        self.register_buffer("stored", torch.zeros(()))  # 1: sprites are `pixels`, not what the generator decodes
+        self.register_buffer("pixels", torch.zeros(c.num_sprites, 4, k, k))
+        self.colour: Tensor
+        self.alive: Tensor
+        self.learned: Tensor
+        self.stored: Tensor
+        self.pixels: Tensor
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.config.image_size
+
+    @property
+    def decomposers(self) -> tuple[str, ...]:
+        return ("network",)
+
+    @property
+    def entries(self) -> Int[Tensor, " K"]:
+        """Indices of the sprites in use."""
+        return self.alive.nonzero()[:, 0]
+
+    def stages(self) -> tuple[Stage, ...]:
+        c = self.config
+        found = []
+        if c.background == "solid":
+            found.append(Stage("background", 1, c.background_images, (players.Backdrop(self),)))
+        if c.steps:
+            found.append(Stage("refine", c.steps, c.batch, (players.Refiner(self),)))
+        return tuple(found)
+
+    # --- the dictionary -----------------------------------------------------------------------------------------------
+
+    def normal(self, x: Float[Tensor, "*N d"]) -> Float[Tensor, "*N d"]:
+        """Layer normalisation without an affine transformation, unless it is switched off."""
+        return F.layer_norm(x, x.shape[-1:]) if self.config.layer_norm else x
+
+    def sprites(self) -> Float[Tensor, "m 4 k k"]:
+        """All sprites as RGBA in [0, 1], not premultiplied."""
+        return self.pixels if bool(self.stored) else self.generator(self.normal(self.codes))
+
+    @torch.no_grad()
+    def set_sprites(self, rgba: Float[Tensor, "m 4 k k"]) -> None:
+        """Replace the sprites by pixels, edited or found otherwise; from now on the generator is not asked.
+
+        Raises:
+            ShapeError: There is not one sprite of the model's size for each entry.
+        """
+        if rgba.shape != self.pixels.shape:
+            raise ShapeError(
+                f"marionette: sprites are {tuple(rgba.shape)}; expected {tuple(self.pixels.shape)}, RGBA for each entry."
+            )
+        self.pixels.copy_(rgba.clamp(0, 1))
+        self.stored.fill_(1)
+
+    @property
+    def faded(self) -> bool:
+        """Colours are multiplied by alpha before they are averaged."""
+        return self.config.premultiplied and self.config.offsets == "discrete"
+
+    def planes(self, sprites: Float[Tensor, "m 4 k k"]) -> Float[Tensor, "m 4 k k"]:
+        """What is averaged over sprites and shifts: RGBA, premultiplied or not."""
+        if not self.faded:
+            return sprites
+        return torch.cat([sprites[:, :3] * sprites[:, 3:], sprites[:, 3:]], 1)
+
+    # --- what networks say --------------------------------------------------------------------------------------------
+
+    def encode(self, encoder: PartialEncoder, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B heads h w d"]:
+        """Run an encoder, in bfloat16 where asked for; features come back normalised, in the images' type."""
+        features = encoder(x.bfloat16()).to(x.dtype) if self.config.bf16 else encoder(x)
+        return self.normal(features)
+
+    def whole_cells(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 _ _"]:
+        """Continue images by their right and lower edges to whole cells."""
+        (height, width), s = self.image_size, self.config.step_size
+        rows, columns = (side * s for side in self.config.grid)
+        if (rows, columns) == (height, width):
+            return images
+        return F.pad(images, (0, columns - width, 0, rows - height), mode="replicate")
+
+    def look(self, cells: Float[Tensor, "B 3 _ _"]) -> tuple[Float[Tensor, "N m"], Float[Tensor, "B L R S"]]:
+        """Logits of sprites (Eq. 1) and of switches at all anchors (section 3.2)."""
+        features = self.encode(self.encoder, cells)  # B L R S d
+        flat = features.flatten(0, 3)
+        keys = self.normal(F.linear(flat, self.key["weight"], self.key["bias"]))
+        logits = keys @ self.normal(self.codes).T / math.sqrt(self.config.code_width)
+        logits = logits.masked_fill(self.alive == 0, -torch.inf)
+        return logits, self.switch(flat).view(features.shape[:4])
+
+    def shift_logits(self, crops: Float[Tensor, "N 3 k k"], sprites: Float[Tensor, "N 4 k k"]) -> tuple[Tensor, ...]:
+        """Logits of the shifts along x and y, (N, s + 1) each; or the two shifts in pixels, (N, 1) each (section 3.4)."""
+        features = self.encode(self.shift_encoder, torch.cat([crops, sprites], 1)).flatten(0, 3)
+        found = tuple(head(features) for head in self.shift_heads)
+        if self.config.offsets == "discrete":
+            return found
+        return torch.tanh(found[0]).mul(-self.config.step_size / 2).split(1, 1)
+
+    def crops(self, cells: Float[Tensor, "B 3 _ _"]) -> Float[Tensor, "B R S 3 k k"]:
+        return windows_of(cells, self.config.sprite_size, self.config.step_size)
+
+    # --- drawing ------------------------------------------------------------------------------------------------------
+
+    def draw(
+        self, sprites: Float[Tensor, "N 4 k k"], offsets: tuple[Tensor, ...], switch: Float[Tensor, " N"]
+    ) -> Float[Tensor, "N 4 w w"]:
+        """Shift sprites and fade them by their switches.
+
+        Args:
+            sprites: As `planes` gives them, mixed or not.
+            offsets: Probabilities of shifts along x and y, or the shifts in pixels.
+            switch: Probability that the sprite is there.
+
+        Returns:
+            Colour and alpha as `compose` wants them: premultiplied, or both multiplied by the switch (parity).
+        """
+        c = self.config
+        k, s, clip = c.sprite_size, c.step_size, c.clip_window
+        if c.offsets == "discrete":
+            columns, rows = (shift_bands(chances, k, clip) for chances in offsets)
+            moved = apply_bands(sprites, rows, columns)
+        else:
+            # Colours are continued beyond the sprite's border, alpha ends there (authors' code).
+            parts = []
+            for part, border in ((sprites[:, :3], True), (sprites[:, 3:], False)):
+                columns, rows = (slide_bands(shift[:, 0], k, s, clip, border) for shift in offsets)
+                parts.append(apply_bands(part, rows, columns))
+            if c.premultiplied:
+                parts[0] = parts[0] * parts[1]
+            moved = torch.cat(parts, 1)
+        return moved * switch[:, None, None, None]
+
+    def compose(
+        self, windows: Float[Tensor, "N 4 w w"], background: Float[Tensor, "B 3 H W"], order: list[tuple[int, int]]
+    ) -> Float[Tensor, "B 3 H W"]:
+        """Paint all sub-lattices of all layers over the background, in the given order (section 3.5)."""
+        c = self.config
+        size = (*c.grid, 4, *windows.shape[2:])
+        canvases = lattices(windows.view(len(background), c.num_layers, *size), c.step_size, self.image_size)
+        image = background
+        for layer, lattice in order:
+            colour, alpha = canvases[layer][lattice].split([3, 1], 1)
+            if c.premultiplied:
+                image = torch.addcmul(image + colour, alpha, image, value=-1)
+            else:
+                image = torch.lerp(image, colour, alpha)
+        return image
+
+    @property
+    def lattice_side(self) -> int:
+        """Sub-lattices along an axis."""
+        c = self.config
+        return lattice_side(c.sprite_size + (0 if c.clip_window else c.step_size), c.step_size)
+
+    def fixed_order(self) -> list[tuple[int, int]]:
+        return fixed_order(self.config.num_layers, self.lattice_side)
+
+    @property
+    def scrolls(self) -> bool:
+        """The background is larger than a frame."""
+        return self.config.background == "learned" and max(self.config.background_size) > 1
+
+    def crop_chances(self, cells: Float[Tensor, "B 3 _ _"]) -> tuple[Tensor | None, Tensor | None]:
+        """Probabilities of the row and the column where the background is cropped; None where there is one only."""
+        if not self.scrolls:
+            return None, None
+        features = self.encode(self.backdrop_encoder, cells)[:, 0].mean((1, 2))  # a 1 x 1 map
+        found = [F.softmax(head(features), 1) for head in self.backdrop_heads]
+        high, wide = (factor > 1 for factor in self.config.background_size)
+        return (found[0] if high else None), (found[-1] if wide else None)
+
+    def backdrop_image(self) -> Float[Tensor, "3 _ _"]:
+        """The learned background, whole."""
+        return self.backdrop(self.normal(self.backdrop_code))[0]
+
+    def soft_backdrop(self, cells: Float[Tensor, "B 3 _ _"]) -> Float[Tensor, "B 3 H W"]:
+        """What is behind the layers: a colour, or the expected crop of the learned background."""
+        batch, size = len(cells), self.image_size
+        if self.config.background != "learned":
+            colour = self.colour if self.config.background == "solid" else torch.zeros_like(self.colour)
+            return colour.view(1, 3, 1, 1).expand(batch, 3, *size)
+        image = self.backdrop_image()
+        rows, columns = self.crop_chances(cells)
+        found = image.expand(batch, -1, -1, -1)
+        if columns is not None:
+            found = image.flatten(0, 1) @ band_crop(columns, size[1]).transpose(1, 2)  # B 3 bH, W
+            found = found.view(batch, 3, -1, size[1])
+        if rows is not None:
+            found = band_crop(rows, size[0])[:, None] @ found
+        return found
+
+    # --- soft and hard ------------------------------------------------------------------------------------------------
+
+    def soft(self, images: Float[Tensor, "B 3 H W"], order: list[tuple[int, int]]) -> Soft:
+        """Go forward as in training: mixes of sprites, shifts and switches (Eq. 2)."""
+        c, cells = self.config, self.whole_cells(images)
+        logits, switch = self.look(cells)
+        scores, switch = F.softmax(logits, 1), torch.sigmoid(switch)
+        k = c.sprite_size
+        # One product instead of N m sprites.
+        mixed = (scores @ self.planes(self.sprites()).flatten(1)).view(-1, 4, k, k)
+        crops = self.crops(cells)[:, None].expand(-1, c.num_layers, *[-1] * 5).reshape(-1, 3, k, k)
+        found = self.shift_logits(crops, mixed)
+        offsets = tuple(F.softmax(each, 1) for each in found) if c.offsets == "discrete" else found
+        shown = switch
+        if c.straight_through:
+            shown = switch + (switch.round() - switch).detach()
+        windows = self.draw(mixed, offsets, shown.flatten())
+        image = self.compose(windows, self.soft_backdrop(cells), order)
+        return Soft(image, scores, switch, offsets if c.offsets == "discrete" else ())
+
+    @torch.no_grad()
+    def hard(self, images: Float[Tensor, "B 3 H W"]) -> Hard:
+        """Decide as at test: one sprite and one shift for each anchor whose switch is above 1/2.
+
+        The shift is still predicted from the mix of sprites, as in training; anchors without a sprite are not looked at.
+        """
+        c, cells = self.config, self.whole_cells(images)
+        k, s = c.sprite_size, c.step_size
+        logits, switch = self.look(cells)
+        on = torch.sigmoid(switch) > 0.5
+        anchor = on.nonzero()
+        logits = logits[on.flatten()]
+        sprites = self.sprites()
+        mixed = (F.softmax(logits, 1) @ self.planes(sprites).flatten(1)).view(-1, 4, k, k)
+        entry = logits.argmax(1)
+        shift = mixed.new_zeros(len(anchor), 2)
+        if len(anchor):
+            image, _, row, column = anchor.unbind(1)
+            across, down = self.shift_logits(self.crops(cells)[image, row, column], mixed)
+            if c.offsets == "discrete":
+                shift = s / 2 - torch.stack([down.argmax(1), across.argmax(1)], 1).to(shift.dtype)
+            else:
+                shift = torch.cat([down, across], 1)
+        shown = sprites[entry]
+        if c.mix_sprites:
+            shown = mixed
+            if self.faded:
+                tiny = torch.finfo(mixed.dtype).tiny
+                shown = torch.cat([mixed[:, :3] / mixed[:, 3:].clamp_min(tiny), mixed[:, 3:]], 1)
+        return Hard(anchor, entry, shift, shown, *self._hard_backdrop(cells))
+
+    def _hard_backdrop(self, cells: Float[Tensor, "B 3 _ _"]) -> tuple[Float[Tensor, "B 3 H W"], Int[Tensor, "B 2"]]:
+        corner = torch.zeros(len(cells), 2, dtype=torch.int64, device=cells.device)
+        if self.config.background != "learned" or self.config.soft_background:
+            return self.soft_backdrop(cells), corner
+        for axis, chances in enumerate(self.crop_chances(cells)):
+            if chances is not None:
+                corner[:, axis] = chances.argmax(1)
+        image, (height, width) = self.backdrop_image(), self.image_size
+        return torch.stack([image[:, y : y + height, x : x + width] for y, x in corner.tolist()]), corner
+
+    @torch.no_grad()
+    def reconstruct(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """The hard reconstruction, drawn as in training: what `decompose(...).composite()` paints sprite by sprite."""
+        c, found = self.config, self.hard(images)
+        if c.offsets == "discrete":
+            outcomes = (c.step_size / 2 - found.shift).long()
+            offsets = tuple(F.one_hot(outcomes[:, axis], c.step_size + 1).to(found.shift.dtype) for axis in (1, 0))
+        else:
+            offsets = (found.shift[:, 1:], found.shift[:, :1])
+        drawn = self.draw(self.planes(found.sprites), offsets, found.shift.new_ones(len(found.entry)))
+        windows = drawn.new_zeros(len(images), c.num_layers, *c.grid, *drawn.shape[1:])
+        windows[found.anchor.unbind(1)] = drawn
+        return self.compose(windows.flatten(0, 3), found.background, self.fixed_order())
+
+    @torch.no_grad()
+    def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
+        training = self.training
+        self.eval()
+        found = torch.cat([image_error(some, self.reconstruct(some)) for some in images.split(FEW)])
+        self.train(training)
+        return found
+
+    # --- decomposition ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def dictionary(self) -> Dictionary:
+        rgba = self.sprites()[self.entries].cpu()
+        if self.config.offsets == "continuous":
+            rgba = _ringed(rgba)
+        sprites = [*rgba.unbind(0)]
+        if self.config.background == "black":
+            return Dictionary(tuple(sprites))
+        if self.config.background == "solid":
+            ground = self.colour.cpu().view(3, 1, 1).expand(3, *self.image_size)
+        else:
+            ground = self.backdrop_image().cpu()
+        sprites.append(torch.cat([ground, torch.ones_like(ground[:1])]))
+        return Dictionary(tuple(sprites), (len(sprites) - 1,))
+
+    def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
+        dictionary = self.dictionary()
+        found: list[tuple[Placement, ...]] = []
+        for some in images.split(FEW):
+            found += self._placements(self.hard(some), dictionary)
+        return Decomposition(dictionary, tuple(found), self.image_size, self.config.background != "black")
+
+    def _placements(self, found: Hard, dictionary: Dictionary) -> list[tuple[Placement, ...]]:
+        """List what was decided about a few images, back to front."""
+        c = self.config
+        position = {int(entry): index for index, entry in enumerate(self.entries)}
+        rank = {place: index for index, place in enumerate(self.fixed_order())}
+        side = self.lattice_side
+        behind: list[tuple[Placement, ...]] = [()] * len(found.background)
+        if c.background == "learned" and c.soft_background:
+            still = (Transform.shift(0, 0, self.image_size),)
+            grounds = torch.cat([found.background, torch.ones_like(found.background[:, :1])], 1).cpu()
+            behind = [(Placement(OWN_RASTER, still, raster=ground),) for ground in grounds]
+        elif c.background != "black":
+            last = dictionary.backgrounds[0]
+            behind = [(Placement(last, (Transform.shift(-x, -y, self.image_size),)),) for y, x in found.corner.tolist()]
+        placed: list[list[tuple[tuple[int, ...], Placement]]] = [[] for _ in behind]
+        shown = found.sprites.cpu() if c.offsets == "discrete" else _ringed(found.sprites.cpu())
+        rows = zip(found.anchor.tolist(), found.entry.tolist(), found.shift.tolist(), shown, strict=True)
+        for (image, layer, row, column), entry, shift, sprite in rows:
+            transforms = self._transforms(row, column, *shift)
+            if c.mix_sprites:
+                placement = Placement(OWN_RASTER, transforms, raster=sprite)
+            else:
+                placement = Placement(position[entry], transforms)
+            place = rank[layer, row % side * side + column % side]
+            placed[image].append(((place, row, column), placement))
+        return [
+            (*ground, *(placement for _, placement in sorted(each, key=lambda pair: pair[0])))
+            for ground, each in zip(behind, placed, strict=True)
+        ]
+
+    def _transforms(self, row: int, column: int, down: float, across: float) -> tuple[Transform, ...]:
+        """Where the sprite of an anchor goes, shifted: straight to the canvas, or through the window that cuts it."""
+        c = self.config
+        k, s = c.sprite_size, c.step_size
+        left, top = (place * s - (k - s) // 2 for place in (column, row))
+        ring = 0 if c.offsets == "discrete" else 1
+        if c.clip_window and (down, across) != (0, 0):
+            inside = Transform.shift(across - ring, down - ring, (k, k))
+            return inside, Transform.shift(left, top, self.image_size)
+        return (Transform.shift(left + across - ring, top + down - ring, self.image_size),)
+
+    # --- model folders ------------------------------------------------------------------------------------------------
+
+    optional_parts = ("generator.",)
+
+    def parts(self, everything: bool = False) -> dict[str, Tensor]:
+        """List the tensors of a model folder. The generator is left out once its sprites have been replaced."""
+        found = {"dictionary.rgba": self.pixels if everything else self.sprites()}
+        found["dictionary.sizes"] = torch.tensor([[self.config.sprite_size] * 2] * self.config.num_sprites)
+        if self.config.background == "learned":
+            size = (side * frames for side, frames in zip(self.image_size, self.config.background_size, strict=True))
+            found["background.rgb"] = self.codes.new_empty(3, *size) if everything else self.backdrop_image()
+        left_out = ("pixels", "stored", *(() if everything or not bool(self.stored) else self.optional_parts))
+        found |= {name: value for name, value in self.state_dict().items() if not name.startswith(left_out)}
+        return {name: value.detach() for name, value in found.items()}
+
+    @torch.no_grad()
+    def load_parts(self, parts: Mapping[str, Tensor]) -> None:
+        state = self.state_dict()
+        for name, value in parts.items():
+            if name in state:
+                state[name].copy_(value)
+        if not bool(self.alive.any()):
+            raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
+        self.stored.zero_()
+        if not any(name.startswith(self.optional_parts) for name in parts):
+            self.set_sprites(parts["dictionary.rgba"])
+
+    def begin(self, stage: str) -> None:
+        if stage == "refine":
+            self.learned[1] = 1
+
+
+def _ringed(rgba: Float[Tensor, "n 4 k k"]) -> Float[Tensor, "n 4 _ _"]:
+    """Add a transparent pixel all around: bilinear shifts continue colours there, while alpha ends."""
+    colours = F.pad(rgba[:, :3], (1, 1, 1, 1), mode="replicate")
+    return torch.cat([colours, F.pad(rgba[:, 3:], (1, 1, 1, 1))], 1)

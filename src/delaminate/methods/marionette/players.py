@@ -1,0 +1,129 @@
+"""MarioNette: who learns. The commonest colour becomes the background; gradients teach everything else."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.cluster import KMeans
+from torch import Generator, Tensor
+
+from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, SearchPlayer
+from delaminate.objectives.reconstruction import image_error
+
+if TYPE_CHECKING:
+    from delaminate.methods.marionette.model import MarioNette, Soft
+
+# Probabilities are kept this far from 0 and 1 before their densities are taken (authors' code).
+EDGE = 1e-5
+
+
+class Backdrop(SearchPlayer):
+    """Find the colour of a solid background in one turn: the centre of the largest cluster of pixels (section 3.5)."""
+
+    name = "backdrop"
+
+    def __init__(self, model: "MarioNette") -> None:
+        self.model = model
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        pass
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model = self.model
+        colour = common_colour(carry.all_gather(images), model.config.background_clusters, rng)
+        model.colour.copy_(colour)
+        ground = model.colour.view(1, 3, 1, 1).expand_as(images)
+        return {"error": image_error(images, ground).mean()}
+
+
+def common_colour(images: Float[Tensor, "B 3 H W"], clusters: int, rng: Generator) -> Float[Tensor, " 3"]:
+    """Cluster the colours of all pixels by k-means; return the centre of the largest cluster.
+
+    Args:
+        images: In [0, 1], of 8 bits: equal colours are counted, not repeated.
+        clusters: At most so many; fewer if there are fewer colours.
+        rng: Draws the starts.
+    """
+    levels = (images.detach().float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).reshape(-1, 3).cpu().numpy()
+    colours, counts = np.unique(levels, axis=0, return_counts=True)
+    seed = int(torch.randint(2**31 - 1, (1,), generator=rng))
+    means = KMeans(min(clusters, len(colours)), n_init=3, random_state=seed)
+    labels = means.fit_predict(colours.astype(np.float64), sample_weight=counts.astype(np.float64))
+    largest = int(np.bincount(labels, weights=counts).argmax())
+    inside = labels == largest
+    centre = np.average(colours[inside], axis=0, weights=counts[inside]) / 255
+    return torch.as_tensor(centre, dtype=images.dtype, device=images.device)
+
+
+class Refiner(GradientPlayer):
+    """The paper's training: go forward softly, compare with the images, and push choices towards 0 and 1 (section 3.6)."""
+
+    name = "refiner"
+    algorithm = "adamw"
+
+    def __init__(self, model: "MarioNette") -> None:
+        self.model = model
+        self.clip = model.config.clip
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        model, c = self.model, self.model.config
+        behind = {name for name, _ in model.named_parameters() if name.startswith(("backdrop.", "backdrop_code"))}
+        parts = {True: [], False: []}  # type: dict[bool, list[torch.nn.Parameter]]
+        for name, parameter in model.named_parameters():
+            parts[name in behind].append(parameter)
+        network = ParameterGroup("network", tuple(parts[False]), c.rate, c.weight_decay)
+        if not behind:
+            return (network,)
+        return network, ParameterGroup("background", tuple(parts[True]), c.background_rate, c.weight_decay)
+
+    def rate(self, group: str, carry: Carry) -> float:
+        return half_cosine(carry.step, carry.steps) if self.model.config.cosine else 1.0
+
+    def order(self, rng: Generator) -> list[tuple[int, int]]:
+        """Draw the order of sub-lattices: one for all images, and for all layers or across them."""
+        c, count = self.model.config, self.model.lattice_side**2
+        if c.shuffle_layers:
+            drawn = torch.randperm(count * c.num_layers, generator=rng).tolist()
+            return [divmod(place, count) for place in drawn]
+        drawn = torch.randperm(count, generator=rng).tolist()
+        return [(layer, lattice) for layer in range(c.num_layers) for lattice in drawn]
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        found = self.model.soft(images, self.order(rng))
+        return {"error": image_error(images, found.image).mean(), **self.prices(found)}
+
+    def prices(self, found: "Soft") -> dict[str, Tensor]:
+        """What undecided choices cost, and switches that are on."""
+        c = self.model.config
+        if c.regularizer == "paper":
+            # Summed over an image, averaged over images.
+            chosen = (found.scores, found.switch, *found.offsets)
+            total = torch.stack([log_density(each).sum() for each in chosen]).sum() / len(found.switch)
+            return {"choices": -c.choice_weight * total}
+        choices = (density(found.scores).mean() + density(found.switch).mean()) / 2
+        prices = found.switch.new_tensor(c.sparsity_weights).view(1, -1, 1, 1)
+        return {"choices": c.choice_weight * choices, "sparsity": (prices * found.switch).mean()}
+
+
+def density(x: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+    """Beta(2, 2): 6 x (1 - x), highest for x = 1/2. (Authors' code 2169016)"""
+    x = x.clamp(EDGE, 1 - EDGE)
+    return 6 * x * (1 - x)
+
+
+def log_density(x: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+    """Log of Beta(0.5, 0.5): -log(pi) - log(x) / 2 - log(1 - x) / 2, highest at 0 and 1 (section 3.6)."""
+    x = x.clamp(EDGE, 1 - EDGE)
+    return -math.log(math.pi) - 0.5 * (x.log() + (1 - x).log())
+
+
+def half_cosine(step: int, steps: int, warm: int = 200) -> float:
+    """Rise over the first steps, then fall to 0 along half a cosine."""
+    rise = min(1.0, (step + 1) / max(min(warm, steps // 10), 1))
+    return rise * 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
