@@ -4,7 +4,7 @@ import scipy.linalg
 import torch
 
 from delaminate.errors import ShapeError
-from delaminate.metrics.images import frechet_distance, psnr
+from delaminate.metrics.images import frechet_distance, ink_explained, psnr
 
 
 def test_psnr_is_in_decibels():
@@ -38,3 +38,16 @@ def test_features_that_do_not_fit_are_refused():
         frechet_distance(np.zeros((5, 2)), np.zeros((5, 3)))
     with pytest.raises(ShapeError, match="two rows"):
         frechet_distance(np.zeros((1, 2)), np.zeros((5, 2)))
+
+
+def test_ink_is_explained_within_a_quarter():
+    pages = torch.ones(1, 3, 1, 5)
+    pages[..., :3] = torch.tensor([0.0, 0.2, 0.4])
+    shown = torch.tensor([0.2, 0.5, 0.4, 0.0, 1.0]).expand(1, 3, 1, 5)
+    assert ink_explained(pages, shown, 0.5) == (2, 3)  # 0.2 and 0.5 are 0.3 apart; paper does not count
+    assert ink_explained(pages, shown, 0.1) == (1, 1)
+
+
+def test_ink_of_two_shapes_is_refused():
+    with pytest.raises(ShapeError, match="expected the same shape"):
+        ink_explained(torch.zeros(1, 3, 1, 5), torch.zeros(1, 3, 1, 4), 0.5)

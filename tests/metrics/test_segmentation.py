@@ -120,14 +120,14 @@ def test_confusions_add_up():
 def instance_figures(true, predicted):
     matches = InstanceMatches()
     matches.update(np.array(true)[None], np.array(predicted)[None])
-    return matches.figures()
+    return {name: matches.figures()[name] for name in ("precision", "recall", "f1")}
 
 
 @given(maps(0))
 def test_perfect_instances_score_one(true):
     matches = InstanceMatches()
     matches.update(true, true * 7)
-    assert matches.figures() == {"precision": 1, "recall": 1, "f1": 1}
+    assert matches.figures() == dict.fromkeys(("precision", "recall", "f1", "f1_25", "f1_75", "f1_mean"), 1)
 
 
 def test_instances_are_found_from_half_on():
@@ -149,3 +149,21 @@ def test_ignored_pixels_do_not_count_against_instances():
     true = np.zeros((4, 8), dtype=int)
     true[:, :4], true[:, 4:] = 1, -1
     assert instance_figures(true, np.ones_like(true))["f1"] == 1
+
+
+def test_stricter_and_looser_thresholds_are_counted_with_one_matching():
+    matches = InstanceMatches()
+    matches.count(np.array([[0.6, 0.3], [0.0, 0.74], [0.2, 0.2]]))
+    figures = matches.figures()
+    assert (figures["precision"], figures["recall"], figures["f1"]) == (1, 2 / 3, pytest.approx(0.8))
+    assert figures["f1_25"] == pytest.approx(0.8)
+    assert figures["f1_75"] == 0
+    # Two finds at 0.5, 0.55 and 0.6, one at 0.65 and 0.7, none above.
+    assert figures["f1_mean"] == pytest.approx((3 * 0.8 + 2 * 0.4) / 10)
+
+
+def test_pairs_are_matched_by_their_sum_of_ious_and_judged_afterwards():
+    matches = InstanceMatches()
+    matches.count(np.array([[0.9, 0.3], [0.3, 0.0]]))
+    assert matches.figures()["f1"] == pytest.approx(0.5)
+    assert matches.figures()["f1_25"] == pytest.approx(0.5)  # two pairs of 0.3 would count more, but sum up to less

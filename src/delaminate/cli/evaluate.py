@@ -12,8 +12,21 @@ if TYPE_CHECKING:
     from delaminate.metrics.report import Figures
 
 MEANINGS = {
-    "nmi": "What groups and true classes tell about each other, of what there is to know; 1 is perfect, 0 nothing."
+    "nmi": "What groups and true classes tell about each other, of what there is to know; 1 is perfect, 0 nothing.",
+    "f1_25": "Precision and recall in one number when a quarter of overlap is enough.",
+    "f1_75": "Precision and recall in one number when three quarters of overlap are asked for.",
+    "f1_mean": "Precision and recall in one number, averaged from half to nearly full overlap.",
+    "tracks_unbroken": "Share of the true objects that keep one track while they are in view.",
+    "box_precision": "Share of the found objects whose box overlaps a true box at least by half.",
+    "box_recall": "Share of the true boxes that were found: a found object's box overlaps them at least by half.",
+    "box_f1": "Precision and recall of boxes in one number, which is high only when both are.",
+    "ink_explained": "Share of the ink on the pages that the rebuilt pages show.",
+    "sprites_found": "How many of the sprites that the images were drawn from are in the dictionary.",
+    "sprites_true": "How many sprites the images were drawn from.",
+    "dead_sprites": "How many entries of the dictionary are used by no image.",
 }
+# Pages of text are large: so many pixels are measured at a time.
+PIXELS_AT_A_TIME = 2**24
 
 
 def evaluate(
@@ -40,8 +53,9 @@ def evaluate(
     """Measure a model on labelled images. Labels are used here and nowhere else.
 
     Which figures come depends on the labels: several objects in a mask give ARI and instance figures, a single one
-    gives accuracy and IoU, classes give class figures, image classes give clustering figures. Images without labels
-    still give PSNR and speed. The test scenes of drawn sets are closed: only `delaminate bench` opens them.
+    gives accuracy and IoU, classes give class figures, image classes give clustering figures, boxes give box figures.
+    Drawn games also tell how many of their sprites the dictionary holds. Images without labels still give PSNR and
+    speed. The test scenes of drawn sets are closed: only `delaminate bench` opens them.
 
         delaminate evaluate dti-sprites/tetrominoes tetrominoes --json figures.json
 
@@ -70,12 +84,13 @@ def open_labelled(
 ) -> "tuple[LabelledSet, str]":
     """Open data for measuring, and say which part it is; images without labels get empty ones."""
     from delaminate.data import LabelledSet, Labels, open_data
+    from delaminate.data.recorded import RECORDINGS
     from delaminate.data.synthetic import DRAWINGS
     from delaminate.errors import ConfigError
 
     if fit not in ("squash", "crop", "pad"):
         raise ConfigError(f"--fit {fit}: expected squash, crop or pad.")
-    drawn = data in DRAWINGS and not Path(data).exists()
+    drawn = (data in DRAWINGS or data in RECORDINGS) and not Path(data).exists()
     chosen = split or ("dev" if drawn else "train")
     found = open_data(data, count or (320 if drawn else None), seed, chosen, size, fit, ignore=ignore)  # type: ignore[arg-type]
     if not isinstance(found, LabelledSet):
@@ -102,10 +117,14 @@ def measure(
     """Evaluate with a bar; the swap of `_split` is chosen on a built-in set's development images."""
     from rich.progress import Progress
 
-    from delaminate.data import load_benchmark
+    from delaminate.data import load_benchmark, true_sprites
     from delaminate.data.benchmarks import BENCHMARKS
+    from delaminate.data.synthetic import DRAWINGS
     from delaminate.metrics import evaluate as measure_all
 
+    height, width = labelled.images.size
+    drawing = DRAWINGS.get(data) if not Path(data).exists() else None
+    known = drawing is not None and drawing.sprites is not None
     validation = None
     if data in BENCHMARKS and not Path(data).exists() and whole:
         dev = load_benchmark(data, split="dev", size=method.image_size)
@@ -117,7 +136,9 @@ def measure(
             labelled.images,
             labelled.labels,
             validation=validation,
-            batch=batch,
+            sprites=true_sprites(data) if known else None,
+            sprite_iou=drawing.sprite_iou if drawing is not None else 0.9,
+            batch=max(1, min(batch, PIXELS_AT_A_TIME // (height * width))),
             protocol=sentence,
             progress=lambda done: progress.update(task, completed=done),
         )

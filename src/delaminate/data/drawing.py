@@ -96,6 +96,7 @@ class Drawing:
         film: Makes the painter of a clip's frames by number from the clip's random stream. A set of pictures has none.
         rate: Frames per second of a clip.
         sprites: The sprites that are drawn, where they are fixed; kept for measuring dictionaries.
+        sprite_iou: The alpha-IoU from which one of them counts as found.
         folder: What must lie below DELAMINATE_DATA, or empty.
     """
 
@@ -105,6 +106,7 @@ class Drawing:
     film: Callable[[np.random.Generator], FramePainter] | None = None
     rate: float | None = None
     sprites: Callable[[], Sequence[Stamp]] | None = None
+    sprite_iou: float = 0.9
     folder: str = ""
 
 

@@ -260,6 +260,7 @@ GAMES = {
         "5 to 15 overlapping game sprites on white, 128 x 128 (replica)",
         _paint_floating,
         sprites=floating_sprites,
+        sprite_iou=0.95,
     ),
     "platform-game": Drawing(
         (230, 230),

@@ -6,8 +6,10 @@ from delaminate.metrics.assignment import (
     majority,
     normalized_mutual_information,
 )
-from delaminate.metrics.foreground import foreground_figures
-from delaminate.metrics.images import frechet_distance, psnr
+from delaminate.metrics.boxes import BoxMatches
+from delaminate.metrics.dictionaries import dictionary_figures, match_sprites
+from delaminate.metrics.foreground import covered, foreground_figures
+from delaminate.metrics.images import frechet_distance, ink_explained, psnr
 from delaminate.metrics.report import evaluate
 from delaminate.metrics.segmentation import (
     ClassConfusion,
@@ -17,20 +19,27 @@ from delaminate.metrics.segmentation import (
     ari_fg,
     ari_fg_helped,
 )
+from delaminate.metrics.tracks import TrackMatches
 
 __all__ = [
+    "BoxMatches",
     "ClassConfusion",
     "InstanceMatches",
+    "TrackMatches",
     "adjusted_rand_index",
     "ari",
     "ari_fg",
     "ari_fg_helped",
     "clustering_accuracy",
+    "covered",
+    "dictionary_figures",
     "evaluate",
     "foreground_figures",
     "frechet_distance",
     "hungarian",
+    "ink_explained",
     "majority",
+    "match_sprites",
     "normalized_mutual_information",
     "psnr",
 ]

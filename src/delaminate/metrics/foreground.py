@@ -7,10 +7,13 @@ published numbers only (accuracy can never fall below one half).
 """
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float64
+from torch import Tensor
 
 from delaminate.errors import ShapeError
 from delaminate.metrics.assignment import LabelArray, label_pair
+from delaminate.scene.placements import Decomposition, paint
 
 FIGURES = ("accuracy", "iou", "miou")
 
@@ -62,6 +65,21 @@ def foreground_per_image(
     pixels = known.sum(axis=(1, 2))
     accuracy = np.where(pixels == 0, 1.0, agreed.sum(axis=(1, 2)) / np.maximum(pixels, 1))
     return {"accuracy": accuracy, "iou": iou, "miou": (iou + background) / 2}
+
+
+def covered(found: Decomposition) -> Bool[Tensor, "B H W"]:
+    """Where the objects of each image together are opaque by more than half: 1 - prod(1 - alpha) > 0.5.
+
+    The first placement of a decomposition with a background is no object, and neither are entries that are
+    backgrounds.
+    """
+    through = torch.ones(len(found), *found.size)
+    for image, placements in zip(through, found.images, strict=True):
+        for placement in placements[1 if found.background else 0 :]:
+            if placement.entry not in found.dictionary.backgrounds:
+                window = paint(found.dictionary, placement)
+                image[window.slices] *= 1 - window.alpha[0].to(image)
+    return through < 0.5
 
 
 def _iou(

@@ -1,4 +1,4 @@
-"""How close images are: PSNR for pairs, the Fréchet distance for two crowds."""
+"""How close images are: PSNR and explained ink for pairs, the Fréchet distance for two crowds."""
 
 import numpy as np
 import torch
@@ -26,6 +26,33 @@ def psnr(images: Float[Tensor, "B 3 H W"], reconstructions: Float[Tensor, "B 3 H
         )
     error = (images.double() - reconstructions.double()).square().flatten(1).mean(1)
     return (-10 * torch.log10(error.clamp_min(10 ** (-MAX_PSNR / 10)))).float()
+
+
+def ink_explained(
+    pages: Float[Tensor, "B 3 H W"], reconstructions: Float[Tensor, "B 3 H W"], ink: float, tolerance: float = 0.25
+) -> tuple[int, int]:
+    """Count the pixels of ink that a reconstruction shows.
+
+    Args:
+        pages, reconstructions: In [0, 1].
+        ink: A pixel of the page is ink where its mean colour is below this.
+        tolerance: It is explained where the mean colour of the reconstruction is no further from the page's.
+
+    Returns:
+        Explained pixels of ink, and all of them.
+
+    Raises:
+        ShapeError: The shapes differ.
+    """
+    if pages.shape != reconstructions.shape:
+        raise ShapeError(
+            f"ink_explained: pages are {tuple(pages.shape)}, reconstructions {tuple(reconstructions.shape)}; "
+            "expected the same shape"
+        )
+    grey = pages.mean(1)
+    dark = grey < ink
+    close = (reconstructions.mean(1) - grey).abs() <= tolerance
+    return int((dark & close).sum()), int(dark.sum())
 
 
 def frechet_distance(first: Float[Tensor, "N D"] | np.ndarray, second: Float[Tensor, "M D"] | np.ndarray) -> float:

@@ -15,14 +15,19 @@ from torch import Tensor
 
 from delaminate.errors import ShapeError
 from delaminate.metrics.assignment import clustering_accuracy, normalized_mutual_information
-from delaminate.metrics.foreground import foreground_figures
-from delaminate.metrics.images import psnr
+from delaminate.metrics.boxes import Box, BoxMatches
+from delaminate.metrics.dictionaries import ALPHA_IOU, COLOUR_ERROR, dictionary_figures
+from delaminate.metrics.foreground import covered, foreground_figures, foreground_per_image
+from delaminate.metrics.images import ink_explained, psnr
 from delaminate.metrics.segmentation import ClassConfusion, InstanceMatches, ari, ari_fg, ari_fg_helped
+from delaminate.metrics.tracks import TrackMatches
 from delaminate.scene.placements import Decomposition
 
 BATCH = 64
 # Colour of a layer that an image does not have: further from every image than any real layer.
 NOWHERE = 1e3
+# The helped figure needs every object layer as a whole canvas: too much memory for a hundred sprites.
+MOST_HELPED = 16
 
 Decompose = Callable[[Float[Tensor, "B 3 H W"]], Decomposition]
 Figures = dict[str, float | int | str]
@@ -50,6 +55,15 @@ class Truth(Protocol):
     @property
     def image_classes(self) -> Int64[Tensor, " N"] | None: ...
 
+    @property
+    def boxes(self) -> tuple[tuple[Box, ...], ...] | None: ...
+
+    @property
+    def ignored_boxes(self) -> tuple[tuple[Box, ...], ...] | None: ...
+
+    @property
+    def ink(self) -> float | None: ...
+
 
 def evaluate(
     decompose: Decompose,
@@ -58,16 +72,21 @@ def evaluate(
     *,
     validation: tuple[Images, Truth] | None = None,
     num_classes: int | None = None,
+    sprites: Sequence[Float[Tensor, "4 _h _w"]] | None = None,
+    sprite_iou: float = ALPHA_IOU,
     batch: int = BATCH,
     protocol: str = "",
     progress: Callable[[int], None] | None = None,
 ) -> Figures:
     """Take labelled images apart and measure the result.
 
-    Instance maps with several objects give `ari`, `ari_fg`, `ari_fg_helped`, `precision`, `recall` and `f1`; those with
-    one object give `accuracy`, `iou`, `miou` and their variants; class maps with several classes give `class_accuracy`
-    and `class_miou`; image classes give `clustering_accuracy` and `nmi`, each image being in the cluster of the
-    dictionary entry of its front-most object. `psnr`, `images_per_second`, `count` and `protocol` always come.
+    Instance maps with several objects give `ari`, `ari_fg`, `precision`, `recall`, `f1` and its variants and `iou`, with
+    up to 16 predicted objects an image `ari_fg_helped` too, and where predictions carry tracks, `tracks_unbroken`;
+    those with one object give `accuracy`, `iou`, `miou` and their variants; class maps with several classes give
+    `class_accuracy` and `class_miou`; image classes give `clustering_accuracy` and `nmi`, each image being in the
+    cluster of the dictionary entry of its front-most object; boxes give `box_precision`, `box_recall` and `box_f1`, pages
+    of ink `ink_explained`, true sprites `sprites_found`, `sprites_true` and `dead_sprites`. `psnr`,
+    `images_per_second`, `count` and `protocol` always come.
 
     Args:
         decompose: The model; deterministic.
@@ -75,6 +94,8 @@ def evaluate(
         labels: What it does not see.
         validation: Other labelled images, which choose the swap of the `_split` figures; without them there are none.
         num_classes: True classes with the background; None: those up to the largest in `labels`.
+        sprites: What the images were drawn from, RGBA in [0, 1], where it is known.
+        sprite_iou: The alpha-IoU from which a sprite counts as found.
         batch: Images at a time.
         protocol: A sentence about the data and the decomposer, put before the one about the figures.
         progress: Called with the number of images done.
@@ -84,7 +105,7 @@ def evaluate(
     """
     if len(images) == 0:
         raise ShapeError("evaluate: there is no image; expected at least one.")
-    tally = _Tally(labels, num_classes)
+    tally = _Tally(labels, num_classes, sprites, sprite_iou)
     for first in range(0, len(images), batch):
         rows = range(first, min(first + batch, len(images)))
         pixels = images.batch(rows).cpu()
@@ -119,6 +140,8 @@ class _Tally:
 
     labels: Truth
     num_classes: int | None
+    sprites: Sequence[Tensor] | None = None
+    sprite_iou: float = ALPHA_IOU
     seconds: list[tuple[int, float]] = field(default_factory=list)
     means: dict[str, list[np.ndarray]] = field(default_factory=dict)
     objects: InstanceMatches = field(default_factory=InstanceMatches)
@@ -126,6 +149,14 @@ class _Tally:
     maps: list[np.ndarray] = field(default_factory=list)
     clusters: list[int] = field(default_factory=list)
     num_clusters: int = 0
+    helped: bool = True
+    tracks: TrackMatches = field(default_factory=TrackMatches)
+    tracked: bool = False
+    boxes: BoxMatches = field(default_factory=BoxMatches)
+    ink: list[int] = field(default_factory=lambda: [0, 0])
+    shares: dict[str, int] = field(default_factory=dict)
+    used: set[int] = field(default_factory=set)
+    entries: set[int] = field(default_factory=set)
 
     @property
     def foreground(self) -> bool:
@@ -139,25 +170,54 @@ class _Tally:
     def update(self, rows: range, pixels: Float[Tensor, "B 3 H W"], found: Decomposition) -> None:
         """Measure one batch."""
         part = slice(rows.start, rows.stop)
-        self._mean("psnr", psnr(pixels, found.composite().to(pixels)).numpy())
+        reconstructions = found.composite().to(pixels)
+        self._mean("psnr", psnr(pixels, reconstructions).numpy())
         if self.labels.image_classes is not None:
             self._cluster(found)
-        if self.labels.instances is None and self.labels.classes is None:
+        if self.labels.ink is not None:
+            explained = ink_explained(pixels, reconstructions, self.labels.ink)
+            self.ink = [self.ink[0] + explained[0], self.ink[1] + explained[1]]
+        if self.sprites is not None:
+            self._dictionary(found)
+        if self.labels.instances is None and self.labels.classes is None and self.labels.boxes is None:
             return
         instances, classes = found.labels()
         if self.labels.instances is not None and self.foreground:
             self.maps.append(instances.numpy())
         elif self.labels.instances is not None:
-            true = self.labels.instances[part].cpu()
-            self._mean("ari", ari(true, instances))
-            self._mean("ari_fg", ari_fg(true, instances))
-            self._mean("ari_fg_helped", ari_fg_helped(true, instances, pixels, _object_colours(found).to(pixels)))
-            self.objects.update(true, instances)
+            self._objects(self.labels.instances[part].cpu(), instances, pixels, found)
+        if self.labels.boxes is not None:
+            ignored = self.labels.ignored_boxes or ((),) * len(self.labels.boxes)
+            for row, image in zip(rows, instances.numpy(), strict=True):
+                self.boxes.update(self.labels.boxes[row], ignored[row], image)
         if self.labels.classes is not None and self._has_classes:
             if self.confusion is None:
                 number = self.num_classes or int(self.labels.classes.max()) + 1
                 self.confusion = ClassConfusion(number, len(found.dictionary) + 1)
             self.confusion.update(self.labels.classes[part].cpu(), classes)
+
+    def _objects(self, true: Tensor, predicted: Tensor, pixels: Tensor, found: Decomposition) -> None:
+        """Measure a batch in which images have several objects."""
+        self._mean("ari", ari(true, predicted))
+        self._mean("ari_fg", ari_fg(true, predicted))
+        first = 1 if found.background else 0
+        self.helped &= max(len(placements) for placements in found.images) - first <= MOST_HELPED
+        if self.helped:
+            self._mean("ari_fg_helped", ari_fg_helped(true, predicted, pixels, _object_colours(found).to(pixels)))
+        self.objects.update(true, predicted)
+        self._mean("iou", foreground_per_image(true, covered(found).long())["iou"])
+        for one, other, placements in zip(true.numpy(), predicted.numpy(), found.images, strict=True):
+            tracks = [placement.track for placement in placements[first:]]
+            self.tracked |= any(track is not None for track in tracks)
+            self.tracks.update(one, other, tracks)
+
+    def _dictionary(self, found: Decomposition) -> None:
+        """Compare the dictionary, once, and note which entries are used."""
+        if not self.entries:
+            self.entries = set(range(len(found.dictionary))) - set(found.dictionary.backgrounds)
+            own = [found.dictionary.sprites[entry] for entry in sorted(self.entries)]
+            self.shares = dictionary_figures(self.sprites or (), own, self.sprite_iou)
+        self.used |= {placement.entry for placements in found.images for placement in placements}
 
     def _mean(self, name: str, values: np.ndarray) -> None:
         self.means.setdefault(name, []).append(values)
@@ -171,10 +231,20 @@ class _Tally:
 
     def figures(self, validation: tuple[np.ndarray, np.ndarray] | None) -> dict[str, float]:
         """Work out every figure that the labels allow, in the order of the vocabulary."""
-        figures: dict[str, float] = {}
+        figures: dict[str, float] = {}  # counts are whole numbers
         averages = {name: float(np.concatenate(values).mean()) for name, values in self.means.items()}
         if "ari" in averages:
-            figures |= {name: averages[name] for name in ("ari", "ari_fg", "ari_fg_helped")} | self.objects.figures()
+            helped = ("ari_fg_helped",) if self.helped else ()
+            figures |= {name: averages[name] for name in ("ari", "ari_fg", *helped)} | self.objects.figures()
+            figures["iou"] = averages["iou"]
+        if self.tracked:
+            figures |= self.tracks.figures()
+        if self.labels.boxes is not None:
+            figures |= self.boxes.figures()
+        if self.labels.ink is not None:
+            figures["ink_explained"] = self.ink[0] / self.ink[1] if self.ink[1] else 1.0
+        if self.sprites is not None:
+            figures |= {**self.shares, "dead_sprites": len(self.entries - self.used)}
         if self.confusion is not None:
             found = self.confusion.figures()
             figures |= {name: found[name] for name in ("class_accuracy", "class_miou")}
@@ -193,7 +263,13 @@ class _Tally:
         """Say how the figures were made."""
         words = ["Labels as predicted at the model's size"]
         if "ari" in self.means:
-            words.append("ari, ari_fg and ari_fg_helped are means over images, instances match at IoU 0.5")
+            words.append("ari, ari_fg, ari_fg_helped and iou are means over images, instances match at IoU 0.5")
+        if self.labels.boxes is not None:
+            words.append("boxes match at IoU 0.5, predictions in ignored areas are left out")
+        if self.sprites is not None:
+            words.append(f"a sprite is found at alpha-IoU {self.sprite_iou:g} and colour error {COLOUR_ERROR:g}")
+        if self.tracked:
+            words.append("an object is tracked while one track follows it, lost for at most 2 frames in a row")
         if self.confusion is not None:
             words.append("classes are matched once for the whole set (Hungarian)")
         if self.labels.image_classes is not None:

@@ -133,42 +133,72 @@ class ClassConfusion:
         }
 
 
+# IoU thresholds: 0.25, and 0.5 to 0.95 in steps of 0.05.
+THRESHOLDS = (0.25, *(round(0.5 + step / 20, 2) for step in range(10)))
+
+
 @dataclass
 class InstanceMatches:
     """Objects found, missed and invented over a whole data set.
 
-    An object counts from 4 pixels on. True and predicted objects of an image are matched one to one;
-    a pair is a find when its IoU is at least `threshold`.
+    An object counts from 4 pixels on. True and predicted objects of an image are matched one to one, such that
+    their IoUs sum up to the most (Hungarian); a pair is a find when its IoU is at least a threshold.
     """
 
-    threshold: float = 0.5
-    num_matched: int = 0
+    num_matched: Int64[np.ndarray, " thresholds"] = field(default_factory=lambda: np.zeros(len(THRESHOLDS), np.int64))
     num_true: int = 0
     num_predicted: int = 0
 
     def update(self, true: LabelArray, predicted: LabelArray) -> None:
         """Match the objects of some images (B, H, W)."""
         for true_map, predicted_map in zip(*_maps(true, predicted), strict=True):
-            known = true_map >= 0
-            overlap, true_sizes, predicted_sizes = _overlaps(true_map[known], predicted_map[known])
-            iou = overlap / np.maximum(true_sizes[:, None] + predicted_sizes[None] - overlap, 1)
-            found = iou >= self.threshold
-            rows, columns = linear_sum_assignment(found, maximize=True)
-            self.num_matched += int(found[rows, columns].sum())
-            self.num_true += len(true_sizes)
-            self.num_predicted += len(predicted_sizes)
+            iou, true_names, predicted_names = instance_iou(true_map, predicted_map)
+            self.count(iou)
+            assert iou.shape == (len(true_names), len(predicted_names))
+
+    def count(self, iou: Float64[np.ndarray, "t p"]) -> None:
+        """Match the objects of one image, given all their IoUs."""
+        rows, columns = linear_sum_assignment(iou, maximize=True)
+        self.num_matched += (iou[rows, columns][None] >= np.array(THRESHOLDS)[:, None]).sum(1)
+        self.num_true += iou.shape[0]
+        self.num_predicted += iou.shape[1]
 
     def figures(self) -> dict[str, float]:
-        """Precision, recall and F1; a share of nothing is 1 when both sides are empty, else 0."""
+        """Precision, recall and F1 at IoU 0.5; F1 at 0.25 and 0.75, and its mean over 0.5, 0.55, ..., 0.95.
+
+        A share of nothing is 1 when both sides are empty, else 0.
+        """
         empty = float(self.num_true == self.num_predicted == 0)
-        precision = self.num_matched / self.num_predicted if self.num_predicted else empty
-        recall = self.num_matched / self.num_true if self.num_true else empty
+        matched = int(self.num_matched[THRESHOLDS.index(0.5)])
         total = self.num_true + self.num_predicted
+        f1 = 2 * self.num_matched / total if total else np.full(len(THRESHOLDS), empty)
         return {
-            "precision": precision,
-            "recall": recall,
-            "f1": 2 * self.num_matched / total if total else empty,
+            "precision": matched / self.num_predicted if self.num_predicted else empty,
+            "recall": matched / self.num_true if self.num_true else empty,
+            "f1": float(f1[THRESHOLDS.index(0.5)]),
+            "f1_25": float(f1[THRESHOLDS.index(0.25)]),
+            "f1_75": float(f1[THRESHOLDS.index(0.75)]),
+            "f1_mean": float(f1[1:].mean()),
         }
+
+
+def instance_iou(
+    true: Int64[np.ndarray, "H W"], predicted: Int64[np.ndarray, "H W"]
+) -> tuple[Float64[np.ndarray, "t p"], Int64[np.ndarray, " t"], Int64[np.ndarray, " p"]]:
+    """IoU of every true with every predicted object of an image, from 4 pixels on.
+
+    Returns:
+        The IoUs, and the labels of their rows and columns.
+    """
+    known = true >= 0
+    true_names, true_dense, true_sizes = np.unique(true[known], return_inverse=True, return_counts=True)
+    names, dense, sizes = np.unique(predicted[known], return_inverse=True, return_counts=True)
+    overlap = confusion_matrix(true_dense, dense, len(true_names), len(names))
+    rows = (true_names != 0) & (true_sizes >= MIN_INSTANCE_PIXELS)
+    columns = (names != 0) & (sizes >= MIN_INSTANCE_PIXELS)
+    shared = overlap[rows][:, columns]
+    either = true_sizes[rows][:, None] + sizes[columns][None] - shared
+    return shared / np.maximum(either, 1), true_names[rows], names[columns]
 
 
 def _maps(true: LabelArray, predicted: LabelArray) -> tuple[np.ndarray, np.ndarray]:
@@ -207,13 +237,3 @@ def _pairs_of(first: np.ndarray, second: np.ndarray) -> Int64[np.ndarray, " n"]:
     # Few pairs: no sort is needed, a table of their numbers will do.
     table = np.bincount(numbered) > 0
     return np.asarray((np.cumsum(table) - 1)[numbered])
-
-
-def _overlaps(true: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Overlap in pixels of all true and predicted objects that count, and their sizes."""
-    true_names, true_dense, true_sizes = np.unique(true, return_inverse=True, return_counts=True)
-    names, dense, sizes = np.unique(predicted, return_inverse=True, return_counts=True)
-    overlap = confusion_matrix(true_dense, dense, len(true_names), len(names))
-    rows = (true_names != 0) & (true_sizes >= MIN_INSTANCE_PIXELS)
-    columns = (names != 0) & (sizes >= MIN_INSTANCE_PIXELS)
-    return overlap[rows][:, columns], true_sizes[rows], sizes[columns]
