@@ -10,6 +10,7 @@ def test_figures_are_printed_with_their_meaning_and_written(command, model, tmp_
     assert "1 is perfect, 0 is chance" in out
     figures = json.loads(path.read_text())
     expected = {"ari", "ari_fg", "ari_fg_helped", "class_accuracy", "class_miou", "precision", "recall", "f1"}
+    expected |= {"f1_25", "f1_75", "f1_mean", "iou"}
     assert set(figures) == expected | {"psnr", "images_per_second", "count", "protocol"}
     assert figures["count"] == 6
     assert figures["protocol"].startswith(
