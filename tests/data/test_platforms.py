@@ -169,7 +169,7 @@ def test_the_packaged_sprites_come_with_their_licence():
 
     folder = Path(delaminate.data.__file__).parent / "sprites/kenney"
     assert "CC0" in (folder / "LICENSE.txt").read_text()
-    assert len(list(folder.glob("*.png"))) == 17
+    assert len(list(folder.glob("*.png"))) == 16
 
 
 @pytest.mark.parametrize(("name", "least"), [("floating-sprites", 100), ("platform-game", 30)])

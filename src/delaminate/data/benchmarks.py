@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from delaminate.data.boxed import BOXED
 from delaminate.data.drawing import Drawing
 from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder, numbered
 from delaminate.data.labelled import load_labelled_folder
 from delaminate.data.reading import Fit
 from delaminate.data.recorded import RECORDINGS, record
 from delaminate.data.root import DATA_VARIABLE, data_folder
+from delaminate.data.samples import SAMPLES
 from delaminate.data.synthetic import DRAWINGS, Split, draw, draw_images
 from delaminate.errors import DataError
 
@@ -30,7 +30,7 @@ class Benchmark:
         description: One line for a list of names.
         masks: `instances`: each value is an object; `foreground`: every value above 0 is the one object;
             `classes`: the same, and the values are classes; `none`: an .npz archive with image classes;
-            `invaders` and `text`: boxes, as `data.boxed` reads them.
+            `invaders`, `dubey` and `text`: as `data.samples` reads them.
         foreground: Mask values that are foreground, where not simply those above 0.
         ignore: Mask values left out of every figure.
         num_dev: So many images, the first ones, are the development part.
@@ -38,7 +38,7 @@ class Benchmark:
 
     folder: str
     description: str
-    masks: Literal["instances", "foreground", "classes", "none", "invaders", "text"] = "foreground"
+    masks: Literal["instances", "foreground", "classes", "none", "invaders", "dubey", "text"] = "foreground"
     foreground: tuple[int, ...] = ()
     ignore: tuple[int, ...] = ()
     num_dev: int = 100
@@ -56,6 +56,9 @@ BENCHMARKS = {
     "nuclei": Benchmark("dsb2018_nuclei", "cell nuclei, 128 x 128", "instances"),
     "space-invaders-sample": Benchmark(
         "space_invaders_sample", "200 frames of the arcade game with boxes, 210 x 160", "invaders", num_dev=50
+    ),
+    "dubey-game-sample": Benchmark(
+        "dubey_sample", "200 frames of the platform game of Dubey et al., 230 x 230", "dubey", num_dev=50
     ),
     "text-goethe1809": Benchmark(
         "text_goethe1809", "pages of a book of 1809 with a box per glyph, 1782 x 1156", "text", num_dev=10
@@ -141,8 +144,8 @@ def load_benchmark(
         raise DataError(f"benchmarks: unknown name '{name}'; expected one of {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[name]
     folder = data_folder(benchmark.folder, name, root)
-    if benchmark.masks in BOXED:
-        found = BOXED[benchmark.masks](folder, size, fit, benchmark.num_dev if split == "dev" else None)
+    if benchmark.masks in SAMPLES:
+        found = SAMPLES[benchmark.masks](folder, size, fit, benchmark.num_dev if split == "dev" else None)
     elif benchmark.masks == "none":
         found = _load_archive(folder / f"{benchmark.folder}.npz", size)
     else:

@@ -263,7 +263,8 @@ class _Tally:
         """Say how the figures were made."""
         words = ["Labels as predicted at the model's size"]
         if "ari" in self.means:
-            words.append("ari, ari_fg, ari_fg_helped and iou are means over images, instances match at IoU 0.5")
+            helped = "ari_fg, ari_fg_helped" if self.helped else "ari_fg"
+            words.append(f"ari, {helped} and iou are means over images, instances match at IoU 0.5")
         if self.labels.boxes is not None:
             words.append("boxes match at IoU 0.5, predictions in ignored areas are left out")
         if self.sprites is not None:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from delaminate.data import LabelledSet, Labels, open_data
-from delaminate.data.boxed import GROUND, load_space_invaders_sample, load_text_pages
+from delaminate.data import LabelledSet, Labels, open_data, true_sprites
 from delaminate.data.images import ImageSet
+from delaminate.data.samples import GROUND, load_dubey_sample, load_space_invaders_sample, load_text_pages
 from delaminate.errors import DataError
 
 
@@ -75,12 +75,56 @@ def test_boxes_that_do_not_fit_are_refused(tmp_path):
         LabelledSet(images, Labels(boxes=((),)), "x")
 
 
+def game(folder):
+    ids = np.zeros((4, 6), np.uint8)
+    ids[0], ids[1, :2], ids[2, 2:4] = 1, 2, 3
+    for index in (2, 10):
+        Image.new("RGB", (6, 4), (40, 20, 0)).save(folder / f"{index}.png")
+        Image.fromarray(ids).save(folder / f"{index}_ids.png")
+    objects = [{"id": 1, "class": 4}, {"id": 2, "class": 9}, {"id": 3, "class": 5}, {"id": 9, "class": 0}]
+    (folder / "objects.json").write_text(json.dumps({f"{index}.png": {"objects": objects} for index in (2, 10)}))
+    Image.new("RGBA", (15, 15)).save(folder / "class_0.png")
+
+
+def test_the_border_of_the_game_is_left_out_and_all_poses_are_one_kind(tmp_path):
+    game(tmp_path)
+    found = load_dubey_sample(tmp_path)
+    assert found.images.names == ("2", "10")
+    assert found.labels.instances[0].tolist() == [[-1] * 6, [2, 2, 0, 0, 0, 0], [0, 0, 3, 3, 0, 0], [0] * 6]
+    assert found.labels.classes[0].tolist() == [[-1] * 6, [2, 2, 0, 0, 0, 0], [0, 0, 5, 5, 0, 0], [0] * 6]
+    assert load_dubey_sample(tmp_path, (2, 3), limit=1).labels.instances.shape == (1, 2, 3)
+
+
+def test_frames_without_objects_are_refused(tmp_path):
+    with pytest.raises(DataError, match="found no frames"):
+        load_dubey_sample(tmp_path)
+    game(tmp_path)
+    (tmp_path / "objects.json").write_text("{}")
+    with pytest.raises(DataError, match=r"no objects of frame '2\.png'"):
+        load_dubey_sample(tmp_path)
+
+
+def kind(labelled, number):
+    """The class of an object of the first image."""
+    return int(labelled.labels.classes[0][labelled.labels.instances[0] == number][0])
+
+
 @pytest.mark.skipif("DELAMINATE_DATA" not in os.environ, reason="DELAMINATE_DATA is not set")
 def test_the_real_boxes_load():
     invaders = open_data("space-invaders-sample", split="dev")
     assert invaders.images.size == (210, 160)
     assert len(invaders) == 50
     assert {box[0] for boxes in invaders.labels.boxes for box in boxes} == {"Alien", "Shield", "Player"}
+    game = open_data("dubey-game-sample", split="dev")
+    assert game.images.size == (230, 230)
+    assert set(game.labels.classes.unique().tolist()) == set(range(-1, 7))
+    # The sprites of the drawn set are those of the frames: a wall's pixels reappear.
+    wall = (true_sprites("platform-game-dubey")[-2] * 255).round()
+    number = max(game.labels.instances[0].unique().tolist(), key=lambda n: n if kind(game, n) == 5 else -1)
+    rows, columns = np.nonzero((game.labels.instances[0] == number).numpy())
+    seen = game.images.pixels[0, :, rows.min() : rows.min() + 15, columns.min() : columns.min() + 15].float()
+    solid = wall[3] == 255
+    assert (seen - wall[:3]).abs()[:, solid].max() <= 2
     text = open_data("text-goethe1809", split="dev")
     assert len(text) == 10
     assert text.images.size == (1782, 1156)

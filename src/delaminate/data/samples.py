@@ -1,14 +1,16 @@
-"""Real sets whose labels are boxes: frames of a console game, and printed pages with a box per glyph."""
+"""Real samples with labels of their own kinds: frames of two games, and printed pages with a box per glyph."""
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from delaminate.data.images import Box, LabelledSet, Labels, load_folder
-from delaminate.data.reading import Fit
+from delaminate.data.images import Box, ImageSet, LabelledSet, Labels, load_folder
+from delaminate.data.reading import Fit, fit_image, fit_mask, read_image, read_mask
 from delaminate.errors import DataError
 from delaminate.scene.frame import Frame
 
@@ -16,6 +18,8 @@ from delaminate.scene.frame import Frame
 UNJUDGED = ("Bullet", "P1Score", "P2Score", "Lives", "Satellite")
 GROUND = ("Ground", 0.0, 195.0, 160.0, 15.0)
 INK = 0.5
+# Sprites of the game by file number, to the classes of the drawn set; -1 is the border, 1 and 7 to 11 are the player.
+DUBEY_KINDS = {0: 1, 1: 2, 2: 3, 3: 4, 4: -1, 5: 5, 6: 6, **dict.fromkeys(range(7, 12), 2)}
 PAGE = (1782, 1156)  # the size of most pages; the others were scanned a third finer
 
 
@@ -84,9 +88,52 @@ def load_text_pages(
     return LabelledSet(images, Labels(boxes=tuple(boxes), ink=INK), root.name)
 
 
-BOXED: dict[str, Callable[[str | Path, tuple[int, int] | None, Fit, int | None], LabelledSet]] = {
+def load_dubey_sample(
+    folder: str | Path, size: tuple[int, int] | None = None, fit: Fit = "squash", limit: int | None = None
+) -> LabelledSet:
+    """Read frames of the platform game of Dubey et al. with the number of the object at each pixel.
+
+    Kinds are those of the drawn set `platform-game-dubey`. The black border tiles, which it does not draw, are left
+    out of every figure.
+
+    Args:
+        folder: Holds `0.png`, `0_ids.png` and so on, and `objects.json` with the sprite of each number.
+        size, fit, limit: As in `load_folder`.
+
+    Raises:
+        DataError: A file is absent or not in this layout.
+    """
+    root = Path(folder)
+    paths = sorted((path for path in root.glob("*.png") if path.stem.isdigit()), key=lambda path: int(path.stem))
+    if not paths:
+        raise DataError(f"{root}: found no frames; expected 0.png, 1.png, ...")
+    document = _read_json(root / "objects.json")
+    pixels, frames, maps = [], [], []
+    for path in paths[:limit]:
+        raw = read_image(path)
+        shown, frame = fit_image(raw, size or (raw.shape[0], raw.shape[1]), fit)
+        ids = read_mask(path.with_name(f"{path.stem}_ids.png"))
+        kinds = np.zeros(int(ids.max()) + 1, dtype=np.int64)
+        try:
+            for row in document[path.name]["objects"]:
+                if row["id"] < len(kinds):
+                    kinds[row["id"]] = DUBEY_KINDS[row["class"]]
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{root / 'objects.json'}: no objects of frame '{path.name}': {error!r}") from error
+        classes = kinds[ids]
+        both = np.stack([np.where(classes == -1, -1, ids), classes])
+        maps.append(np.stack([fit_mask(each, frame) for each in both]))
+        pixels.append(shown)
+        frames.append(frame)
+    images = ImageSet.from_arrays(np.stack(pixels), [path.stem for path in paths[:limit]])
+    labels = torch.from_numpy(np.stack(maps, axis=1))
+    return LabelledSet(replace(images, frames=tuple(frames)), Labels(labels[0], labels[1]), root.name)
+
+
+SAMPLES: dict[str, Callable[[str | Path, tuple[int, int] | None, Fit, int | None], LabelledSet]] = {
     "invaders": load_space_invaders_sample,
     "text": load_text_pages,
+    "dubey": load_dubey_sample,
 }
 
 
