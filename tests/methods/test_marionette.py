@@ -34,6 +34,7 @@ SHAPES = {
     "mixed sprites": replace(SMALL, mix_sprites=True),
     "mixed, not premultiplied": replace(SMALL, mix_sprites=True, premultiplied=False, clip_window=True),
     "raw codes": replace(SMALL, layer_norm=False),
+    "bfloat16": replace(SMALL, bf16=True),
 }
 CONTINUOUS = {
     "continuous": replace(SMALL, offsets="continuous"),

@@ -190,6 +190,8 @@ class MarioNette(Method):
 
     def shift_logits(self, crops: Float[Tensor, "N 3 k k"], sprites: Float[Tensor, "N 4 k k"]) -> tuple[Tensor, ...]:
         """Logits of the shifts along x and y, (N, s + 1) each; or the two shifts in pixels, (N, 1) each (section 3.4)."""
+        # The frame's half of the first convolution is the same for all layers, but on its own it costs as much as the whole:
+        # kernels work on eight channels at a time.
         features = self.encode(self.shift_encoder, torch.cat([crops, sprites], 1)).flatten(0, 3)
         found = tuple(head(features) for head in self.shift_heads)
         if self.config.offsets == "discrete":
