@@ -98,6 +98,7 @@ class Drawing:
         sprites: The sprites that are drawn, where they are fixed; kept for measuring dictionaries.
         sprite_iou: The alpha-IoU from which one of them counts as found.
         folder: What must lie below DELAMINATE_DATA, or empty.
+        replica: Drawn after a published description.
     """
 
     size: tuple[int, int]
@@ -108,6 +109,7 @@ class Drawing:
     sprites: Callable[[], Sequence[Stamp]] | None = None
     sprite_iou: float = 0.9
     folder: str = ""
+    replica: bool = True
 
 
 @functools.cache

@@ -250,5 +250,6 @@ CLIPS = {
         film=_film,
         rate=RATE,
         sprites=_sprites,
+        replica=False,
     ),
 }

@@ -1,4 +1,4 @@
-"""Scenes drawn with known layers: our replicas of published sets that cannot be had offline.
+"""Scenes drawn with known layers: our replicas of published sets that cannot be had offline, and a clip of our own.
 
 Image `i` of a (name, split, seed) is the same everywhere, however many are drawn: each has a random
 stream of its own; in a clip, all frames of a seed show one world. The streams of the three splits are disjoint.
@@ -28,7 +28,7 @@ SPLITS = ("train", "dev", "test")
 
 
 def draw(name: str, count: int, seed: int = 0, split: Split = "train", start: int = 0) -> LabelledSet:
-    """Draw `count` scenes with their labels; all are replicas.
+    """Draw `count` scenes with their labels.
 
     Args:
         name: A key of `DRAWINGS`.
@@ -46,7 +46,7 @@ def draw(name: str, count: int, seed: int = 0, split: Split = "train", start: in
     """
     images, labels = _paint(name, count, seed, split, start, labels=True)
     assert labels is not None
-    return LabelledSet(images, labels, name, replica=True)
+    return LabelledSet(images, labels, name, replica=DRAWINGS[name].replica)
 
 
 def draw_images(name: str, count: int, seed: int = 0, split: Split = "train", start: int = 0) -> ImageSet:
