@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.cluster import KMeans
 from torch import Generator, Tensor
 
 from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, SearchPlayer
@@ -50,6 +49,8 @@ def common_colour(images: Float[Tensor, "B 3 H W"], clusters: int, rng: Generato
         clusters: At most so many; fewer if there are fewer colours.
         rng: Draws the starts.
     """
+    from sklearn.cluster import KMeans  # takes half a second and 50 MB, which no other turn needs
+
     levels = (images.detach().float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).reshape(-1, 3).cpu().numpy()
     colours, counts = np.unique(levels, axis=0, return_counts=True)
     seed = int(torch.randint(2**31 - 1, (1,), generator=rng))
