@@ -74,14 +74,13 @@ class Refiner(GradientPlayer):
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         model, c = self.model, self.model.config
-        behind = {name for name, _ in model.named_parameters() if name.startswith(("backdrop.", "backdrop_code"))}
-        parts = {True: [], False: []}  # type: dict[bool, list[torch.nn.Parameter]]
+        behind, others = [], []
         for name, parameter in model.named_parameters():
-            parts[name in behind].append(parameter)
-        network = ParameterGroup("network", tuple(parts[False]), c.rate, c.weight_decay)
+            (behind if name.startswith(("backdrop.", "backdrop_code")) else others).append(parameter)
+        network = ParameterGroup("network", tuple(others), c.rate, c.weight_decay)
         if not behind:
             return (network,)
-        return network, ParameterGroup("background", tuple(parts[True]), c.background_rate, c.weight_decay)
+        return network, ParameterGroup("background", tuple(behind), c.background_rate, c.weight_decay)
 
     def rate(self, group: str, carry: Carry) -> float:
         return half_cosine(carry.step, carry.steps) if self.model.config.cosine else 1.0
