@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, SearchPlayer
 from delaminate.objectives.reconstruction import image_error
@@ -74,7 +74,8 @@ class Refiner(GradientPlayer):
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         model, c = self.model, self.model.config
-        behind, others = [], []
+        behind: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
         for name, parameter in model.named_parameters():
             (behind if name.startswith(("backdrop.", "backdrop_code")) else others).append(parameter)
         network = ParameterGroup("network", tuple(others), c.rate, c.weight_decay)
