@@ -1,5 +1,6 @@
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from delaminate.errors import OutputError, ShapeError
 from delaminate.export import FORMATS, write_report
 from delaminate.export.chart import draw_curve, ticks
 from delaminate.export.report import count_usage, segmentation_picture
-from delaminate.export.wording import EXPLANATIONS, explanation
+from delaminate.export.wording import EXPLANATIONS, SHARES, explanation
 
 VOID = {"meta", "img"}
 CURVE = [(step, 1 / (1 + step), stage) for stage in ("search", "refine <b>") for step in range(50)]
@@ -81,6 +82,15 @@ def test_figures_are_explained_in_plain_words(tmp_path):
     assert all(sentence.endswith(".") for sentence in EXPLANATIONS.values())
     assert "favour" in explanation("miou_best")
     assert explanation("unheard_of_best") == ""
+
+
+def test_every_figure_of_the_table_has_words():
+    table = (Path(__file__).parents[2] / "docs" / "conventions.md").read_text().partition("## Figures")[2]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    keys = {name for row in rows for name in re.findall("`([a-z0-9_]+)`", row)}
+    assert len(keys) > 25
+    assert keys - {"protocol"} <= set(EXPLANATIONS)
+    assert set(EXPLANATIONS) >= SHARES
 
 
 def test_the_same_arguments_give_the_same_page(tmp_path):

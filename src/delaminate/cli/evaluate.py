@@ -11,20 +11,6 @@ if TYPE_CHECKING:
     from delaminate.methods import Method
     from delaminate.metrics.report import Figures
 
-MEANINGS = {
-    "nmi": "What groups and true classes tell about each other, of what there is to know; 1 is perfect, 0 nothing.",
-    "f1_25": "Precision and recall in one number when a quarter of overlap is enough.",
-    "f1_75": "Precision and recall in one number when three quarters of overlap are asked for.",
-    "f1_mean": "Precision and recall in one number, averaged from half to nearly full overlap.",
-    "tracks_unbroken": "Share of the true objects that keep one track while they are in view.",
-    "box_precision": "Share of the found objects whose box overlaps a true box at least by half.",
-    "box_recall": "Share of the true boxes that were found: a found object's box overlaps them at least by half.",
-    "box_f1": "Precision and recall of boxes in one number, which is high only when both are.",
-    "ink_explained": "Share of the ink on the pages that the rebuilt pages show.",
-    "sprites_found": "How many of the sprites that the images were drawn from are in the dictionary.",
-    "sprites_true": "How many sprites the images were drawn from.",
-    "dead_sprites": "How many entries of the dictionary are used by no image.",
-}
 # Pages of text are large: so many pixels are measured at a time.
 PIXELS_AT_A_TIME = 2**24
 
@@ -154,7 +140,7 @@ def _print(figures: "Figures") -> None:
     table = Table("figure", "value", "what it means", box=None)
     for name, value in figures.items():
         if not isinstance(value, str):
-            table.add_row(name, format_figure(name, value), MEANINGS.get(name) or explanation(name))
+            table.add_row(name, format_figure(name, value), explanation(name))
     console = Console()
     console.print(table)
     console.print(str(figures["protocol"]), style="dim", highlight=False)

@@ -1,4 +1,4 @@
-"""What the figures of a report mean, each in one plain sentence."""
+"""What the figures of `evaluate` mean, each in one plain sentence: the one place for reports and the command line."""
 
 EXPLANATIONS = {
     "ari": "How well the found regions agree with the true ones, background included; 1 is perfect, 0 is chance.",
@@ -8,12 +8,24 @@ EXPLANATIONS = {
     "class_accuracy": "Share of pixels with the right kind of object, after the kinds have been matched up.",
     "class_miou": "Overlap of each kind of object with the truth, averaged over kinds.",
     "clustering_accuracy": "Share of images put into the right group, after the groups have been matched up.",
+    "nmi": "What groups and true classes tell about each other, of what there is to know; 1 is perfect, 0 nothing.",
     "accuracy": "Share of pixels on the right side of the line between object and background.",
-    "iou": "Overlap of the found objects with the true ones: shared pixels divided by all pixels of either.",
+    "iou": "Overlap of all found objects together with all true ones: shared pixels divided by all pixels of either.",
     "miou": "Overlap of the found regions with the true ones, averaged over all regions.",
     "precision": "Share of the found objects that are real ones: they overlap a true object at least by half.",
     "recall": "Share of the true objects that were found: they are overlapped at least by half.",
     "f1": "Precision and recall in one number, which is high only when both are.",
+    "f1_25": "Precision and recall in one number when a quarter of overlap is enough.",
+    "f1_75": "Precision and recall in one number when three quarters of overlap are asked for.",
+    "f1_mean": "Precision and recall in one number, averaged from half to nearly full overlap.",
+    "box_precision": "Share of the found objects whose box overlaps a true box at least by half.",
+    "box_recall": "Share of the true boxes that were found: a found object's box overlaps them at least by half.",
+    "box_f1": "Precision and recall of boxes in one number, which is high only when both are.",
+    "tracks_unbroken": "Share of the true objects that keep one track while they are in view.",
+    "ink_explained": "Share of the ink on the pages that the rebuilt pages show.",
+    "sprites_found": "How many of the sprites that the images were drawn from are in the dictionary.",
+    "sprites_true": "How many sprites the images were drawn from.",
+    "dead_sprites": "How many entries of the dictionary are used by no image.",
     "psnr": "How close the rebuilt images are to the originals, in decibels; 30 looks good, 40 looks the same.",
     "reconstruction_error": "Mean squared difference between rebuilt and original images; 0 is identical.",
     "rounding_error": "The largest change, of 1, that saving with 8 bits makes in any pixel of a rebuilt image.",
@@ -31,13 +43,15 @@ NEXT_STEPS = (
     "Draw one sprite anew in the scenes' `dictionary` folder; `delaminate recompose SCENES` then changes every image "
     "that uses it.",
     "Sprites that repeat each other or show two things at once: train with fewer or more of them.",
-    "Take the sprites into a game: `delaminate export SCENES --to atlas --out DIR` writes a sprite sheet.",
+    "Take the sprites into a game: `delaminate export SCENES --to atlas,aseprite,tiled --out DIR` writes sheets, "
+    "animations and maps.",
 )
 
 # Figures from 0 to 1, which get a small bar.
 SHARES = frozenset(
     {"ari", "ari_fg", "ari_fg_helped", "class_accuracy", "class_miou", "clustering_accuracy", "accuracy", "iou", "miou"}
-    | {"precision", "recall", "f1"}
+    | {"precision", "recall", "f1", "f1_25", "f1_75", "f1_mean", "box_precision", "box_recall", "box_f1", "nmi"}
+    | {"tracks_unbroken", "ink_explained"}
 )
 
 
