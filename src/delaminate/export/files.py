@@ -9,9 +9,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from delaminate.errors import ConfigError, ShapeError
 from delaminate.scene.document import to_pixels
 from delaminate.scene.placements import paint
 from delaminate.scene.scenes import Scene, SceneLayer
+
+DEFAULT_RATE = 10.0  # frames per second of a clip that does not say
 
 
 @dataclass(frozen=True)
@@ -111,3 +114,36 @@ def coverage(scene: Scene) -> Float[Tensor, "1 H W"]:
         rows, columns = window.slices
         through[:, rows, columns] *= 1 - window.alpha.double()
     return 1 - through
+
+
+def clip_size(what: str, scenes: Sequence[Scene]) -> tuple[int, int]:
+    """Find the size that all frames of a clip have.
+
+    Raises:
+        ConfigError: There are none.
+        ShapeError: They differ.
+    """
+    if not scenes:
+        raise ConfigError(f"{what}: no scenes; a clip needs at least one frame.")
+    for scene in scenes:
+        if scene.size != scenes[0].size:
+            raise ShapeError(
+                f"{what}: {scene.name!r} is {scene.size}, {scenes[0].name!r} {scenes[0].size} (height, width); the "
+                "frames of a clip need one size. Export images of different sizes to png, ora or svg."
+            )
+    return scenes[0].size
+
+
+def frame_milliseconds(rate: float | None) -> float:
+    """Turn frames per second into the milliseconds that a frame is seen; 10 frames per second where None.
+
+    >>> frame_milliseconds(25.0), frame_milliseconds(None)
+    (40.0, 100.0)
+
+    Raises:
+        ConfigError: The rate is not between 0.01 and 1000.
+    """
+    chosen = DEFAULT_RATE if rate is None else rate
+    if not 0.01 <= chosen <= 1000:
+        raise ConfigError(f"rate: {rate} frames per second; expected 0.01 to 1000.")
+    return 1000 / chosen
