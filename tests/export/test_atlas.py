@@ -46,8 +46,8 @@ def test_frames_of_the_sheet_are_the_sprites(tmp_path, margin, backgrounds):
     assert atlas["meta"]["image"] == "atlas.png"
     dictionary = shown[0].dictionary
     names = ["sprite-00", "sprite-01", "sprite-02"] + ["background-0"] * backgrounds
-    assert [frame["filename"] for frame in atlas["frames"]] == names
-    for entry, frame in enumerate(atlas["frames"]):
+    assert list(atlas["frames"]) == names
+    for entry, frame in enumerate(atlas["frames"].values()):
         expected = to_pixels(dictionary.sprites[entry])
         place, offset = frame["frame"], frame["spriteSourceSize"]
         part = sheet[place["y"] : place["y"] + place["h"], place["x"] : place["x"] + place["w"]]

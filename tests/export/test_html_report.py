@@ -99,7 +99,7 @@ def test_the_same_arguments_give_the_same_page(tmp_path):
 
 def test_a_page_needs_no_more_than_scenes(tmp_path):
     for number, shown in enumerate([[], scenes()[:1], scenes(background=False) * 9]):
-        result = FORMATS["html"](shown, tmp_path / str(number))
+        result = FORMATS["html"].write(shown, tmp_path / str(number))
         Page(result.files[0].read_text())
 
 
@@ -151,11 +151,11 @@ def test_curves_are_drawn_whatever_comes():
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_writes_what_it_says_and_the_same_bytes_twice(tmp_path, name):
-    first, second = (FORMATS[name](scenes(), tmp_path / place) for place in ("a", "b"))
+    first, second = (FORMATS[name].write(scenes(), tmp_path / place) for place in ("a", "b"))
     found = {path for path in (tmp_path / "a").rglob("*") if path.is_file()}
     assert set(first.files) == found
     assert [path.read_bytes() for path in first.files] == [path.read_bytes() for path in second.files]
     assert first.max_error is None or 0 <= first.max_error < 0.02
     (tmp_path / "c").write_text("")
     with pytest.raises(OutputError):
-        FORMATS[name](scenes(), tmp_path / "c")
+        FORMATS[name].write(scenes(), tmp_path / "c")

@@ -1,32 +1,49 @@
 """`delaminate export SCENES`: layers as files for other programs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+KNOWN = "png, masks, atlas, aseprite, ase, tiled, ora, svg, coco, html"
 
 
 def export(
     scenes: Annotated[Path, typer.Argument(help="A folder that `delaminate decompose` wrote.")],
     out: Annotated[Path, typer.Option(help="Each format gets a folder of its own in here.")],
-    to: Annotated[str, typer.Option(help="png, masks, atlas, ora, coco, html; several with commas.")] = "png",
+    to: Annotated[str, typer.Option(help=f"{KNOWN}; several with commas.")] = "png",
+    rate: Annotated[
+        float | None, typer.Option(help="Frames per second of animations; default: the clip's own, else 10.")
+    ] = None,
+    ground: Annotated[
+        bool | None,
+        typer.Option("--ground/--no-ground", help="Animations with the background; default: mp4 with, others without."),
+    ] = None,
 ) -> None:
     """Write layers in the formats of other programs, and say how closely each one composites back.
 
     - **png**: every layer as a transparent picture, and a manifest
     - **masks**: which layer, and which sprite, is seen at each pixel
-    - **atlas**: a sprite sheet with JSON, for game engines
+    - **atlas**: a sprite sheet with TexturePacker's JSON, for game engines
+    - **aseprite**: a sprite sheet with Aseprite's JSON: animations as tags
+    - **ase**: the clip as one Aseprite file: a layer for each track
+    - **tiled**: maps and a tileset for Tiled; the grid is found
     - **ora**: OpenRaster, layered files for Krita and GIMP
+    - **svg**: vector drawings that place each sprite by reference
     - **coco**: masks as annotations, for training detectors
     - **html**: one page to look at and to send to a colleague
 
     An example:
 
         delaminate export scenes --to ora,atlas --out layers
+
+        delaminate export scenes --to aseprite,tiled --rate 25 --out game
     """
     from delaminate.config import suggest
+    from delaminate.data.images import natural_key
     from delaminate.errors import ConfigError
     from delaminate.export import FORMATS
+    from delaminate.export.files import frame_milliseconds
     from delaminate.scene.document import load_scenes
 
     names = list(dict.fromkeys(name.strip() for name in to.split(",") if name.strip()))
@@ -35,8 +52,14 @@ def export(
             raise ConfigError(f"--to {name}: unknown format. {suggest(name, list(FORMATS))}")
     if not names:
         raise ConfigError(f"--to: no format. Known: {', '.join(FORMATS)}.")
-    loaded = load_scenes(scenes)
+    frame_milliseconds(rate)  # a rate that is none is refused before anything is written
+    loaded = sorted(load_scenes(scenes), key=lambda scene: natural_key(scene.name))
+    given: dict[str, Any] = {"rate": rate}
+    if ground is not None:
+        given["ground"] = ground
     for name in names:
-        result = FORMATS[name](loaded, out / name)
+        chosen = FORMATS[name]
+        options = {option: given[option] for option in chosen.options if option in given}
+        result = chosen.write(loaded, out / name, **options)
         error = "" if result.max_error is None else f"; composites back within {result.max_error:.4f} of 1"
         typer.echo(f"{name}: {len(result.files)} files in {out / name}{error}")

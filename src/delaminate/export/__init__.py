@@ -1,36 +1,61 @@
-"""Ways out: layer pictures, masks, sprite atlases, layered files, annotations and a report.
+"""Ways out: layer pictures, sheets, maps, layered files, drawings, animations, tables, annotations and a report.
 
 Every exporter is `write_X(scenes, out, ...) -> ExportResult`. It writes each file whole or not at all, gives the same
 bytes for the same scenes, and says how closely what it wrote composites back to the reconstruction.
 """
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from delaminate.export.aseprite import write_ase, write_aseprite
 from delaminate.export.atlas import write_atlas
 from delaminate.export.coco import write_coco
 from delaminate.export.files import ExportResult
 from delaminate.export.openraster import write_openraster
 from delaminate.export.pngs import write_masks, write_pngs
 from delaminate.export.report import write_html, write_report
-from delaminate.scene.scenes import Scene
+from delaminate.export.svg import write_svg
+from delaminate.export.tiled import write_tiled
 
-Writer = Callable[[Sequence[Scene], str | Path], ExportResult]
 
-# Names for the command line. Each writer fills the folder that it is given.
-FORMATS: dict[str, Writer] = {
-    "png": write_pngs,
-    "masks": write_masks,
-    "atlas": write_atlas,
-    "ora": write_openraster,
-    "coco": write_coco,
-    "html": write_html,
+@dataclass(frozen=True)
+class Format:
+    """One way out, as the command line offers it.
+
+    Attributes:
+        write: `write(scenes, out, **options)`; it fills the folder that it is given.
+        about: What it writes, in a few words.
+        options: What may be chosen besides: "rate" in frames per second, "ground" (with the background),
+            "residuals" (what was not explained).
+        extra: The extra that it needs, or None.
+    """
+
+    write: Callable[..., ExportResult]
+    about: str
+    options: tuple[str, ...] = ()
+    extra: str | None = None
+
+
+# By name, as on the command line.
+FORMATS = {
+    "png": Format(write_pngs, "every layer as a transparent picture, and a manifest"),
+    "masks": Format(write_masks, "which layer, and which sprite, is seen at each pixel"),
+    "atlas": Format(write_atlas, "a sprite sheet with TexturePacker's JSON, for game engines"),
+    "aseprite": Format(write_aseprite, "a sprite sheet with Aseprite's JSON: animations as tags", ("rate",)),
+    "ase": Format(write_ase, "the clip as one Aseprite file: a layer for each track", ("rate",)),
+    "tiled": Format(write_tiled, "maps and a tileset for Tiled; the grid is found"),
+    "ora": Format(write_openraster, "OpenRaster, layered files for Krita and GIMP"),
+    "svg": Format(write_svg, "vector drawings that place each sprite by reference"),
+    "coco": Format(write_coco, "masks as annotations, for training detectors"),
+    "html": Format(write_html, "one page to look at and to send to a colleague"),
 }
 
 __all__ = [
     "FORMATS",
     "ExportResult",
-    "Writer",
+    "Format",
+    "write_ase",
+    "write_aseprite",
     "write_atlas",
     "write_coco",
     "write_html",
@@ -38,4 +63,6 @@ __all__ = [
     "write_openraster",
     "write_pngs",
     "write_report",
+    "write_svg",
+    "write_tiled",
 ]

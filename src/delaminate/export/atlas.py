@@ -1,23 +1,27 @@
 """Sprite sheet and atlas: the dictionary for a game engine.
 
-    OUT/atlas.png     the sprites, trimmed and packed
-    OUT/atlas.json    frames in the "array" form that TexturePacker and Aseprite write
+    OUT/atlas.png     the sprites, trimmed and packed; never turned, because not every engine turns them back
+    OUT/atlas.json    frames by name, the "hash" form of TexturePacker
 
 The packer keeps a skyline: the height of what is already there over every column. Each rectangle, tallest first, goes
 where its top would be lowest (Jylänki, A Thousand Ways to Pack the Bin, 2010, bottom-left skyline).
 """
 
 import dataclasses
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from delaminate.errors import OutputError
 from delaminate.export.files import ExportResult, covered, difference
-from delaminate.scene.document import MAX_SIDE, from_pixels, json_bytes, png_bytes, to_pixels, write_atomic
+from delaminate.scene.document import MAX_SIDE, from_pixels, png_bytes, to_pixels, write_atomic
+from delaminate.scene.placements import Dictionary
 from delaminate.scene.scenes import Scene, shared_dictionary
 
 Size = tuple[int, int]  # width, height
@@ -52,10 +56,35 @@ def pack(sizes: Sequence[Size], padding: int = 0, width: int | None = None) -> t
     return corners, (width, height)
 
 
-def _frame(name: str, corner: tuple[int, int], rows: slice, columns: slice, source: tuple[int, int]) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """Packed sprites.
+
+    Attributes:
+        pixels: The sheet, RGBA.
+        entries: The dictionary entries on it.
+        frames: Where each lies: TexturePacker's `frame`, `rotated`, `trimmed`, `spriteSourceSize`, `sourceSize`.
+        restored: The dictionary as an engine gets it back from the sheet.
+    """
+
+    pixels: UInt8[np.ndarray, "H W 4"]
+    entries: tuple[int, ...]
+    frames: tuple[dict[str, Any], ...]
+    restored: Dictionary
+
+    def size(self) -> dict[str, int]:
+        """The sheet's width and height."""
+        return {"w": self.pixels.shape[1], "h": self.pixels.shape[0]}
+
+    def error(self, scenes: Sequence[Scene]) -> float:
+        """Measure how far scenes drawn with the restored sprites are from their composites at the worst pixel."""
+        errors = (difference(each, dataclasses.replace(each, dictionary=self.restored).composite()) for each in scenes)
+        return max(errors, default=0.0)
+
+
+def _frame(corner: tuple[int, int], rows: slice, columns: slice, source: tuple[int, int]) -> dict[str, Any]:
     width, height = columns.stop - columns.start, rows.stop - rows.start
     return {
-        "filename": name,
         "frame": {"x": corner[0], "y": corner[1], "w": width, "h": height},
         "rotated": False,
         "trimmed": (height, width) != source,
@@ -64,8 +93,43 @@ def _frame(name: str, corner: tuple[int, int], rows: slice, columns: slice, sour
     }
 
 
+def draw_sheet(dictionary: Dictionary, padding: int = 2, margin: int = 1, backgrounds: bool = False) -> Sheet:
+    """Trim and pack sprites.
+
+    Args:
+        dictionary: The sprites.
+        padding: Free pixels between sprites and at the border.
+        margin: Pixels of a sprite's own colour kept around what is not transparent.
+        backgrounds: Pack backgrounds too.
+
+    Raises:
+        OutputError: The sheet would be too large.
+    """
+    entries = [e for e in range(len(dictionary)) if backgrounds or e not in dictionary.backgrounds]
+    pictures = [to_pixels(dictionary.sprites[entry]) for entry in entries]
+    cuts = [covered(picture, margin) for picture in pictures]
+    sizes = [(columns.stop - columns.start, rows.stop - rows.start) for rows, columns in cuts]
+    corners, (width, height) = pack(sizes, padding)
+    if max(width, height) > MAX_SIDE:
+        raise OutputError(f"atlas: the sheet would be {width} x {height} pixels; expected sides up to {MAX_SIDE}.")
+    sheet = np.zeros((height, width, 4), np.uint8)
+    frames = []
+    restored = [from_pixels(to_pixels(sprite)) for sprite in dictionary.sprites]
+    for entry, picture, cut, corner in zip(entries, pictures, cuts, corners, strict=True):
+        rows, columns = cut
+        part = picture[rows, columns]
+        sheet[corner[1] : corner[1] + part.shape[0], corner[0] : corner[0] + part.shape[1]] = part
+        frames.append(_frame(corner, rows, columns, (picture.shape[0], picture.shape[1])))
+        # What an engine gets back from the sheet.
+        again = np.zeros_like(picture)
+        again[rows, columns] = part
+        restored[entry] = from_pixels(again)
+    packed = dataclasses.replace(dictionary, sprites=tuple(restored))
+    return Sheet(sheet, tuple(entries), tuple(frames), packed)
+
+
 def write_atlas(
-    scenes: Sequence[Scene], out: str | Path, *, padding: int = 1, margin: int = 1, backgrounds: bool = False
+    scenes: Sequence[Scene], out: str | Path, *, padding: int = 2, margin: int = 1, backgrounds: bool = False
 ) -> ExportResult:
     """Write the dictionary that the scenes share as a sprite sheet with an atlas.
 
@@ -83,29 +147,10 @@ def write_atlas(
     """
     out = Path(out)
     dictionary = shared_dictionary(scenes)
-    entries = [e for e in range(len(dictionary)) if backgrounds or e not in dictionary.backgrounds]
-    pictures = [to_pixels(dictionary.sprites[entry]) for entry in entries]
-    cuts = [covered(picture, margin) for picture in pictures]
-    sizes = [(columns.stop - columns.start, rows.stop - rows.start) for rows, columns in cuts]
-    corners, (width, height) = pack(sizes, padding)
-    if max(width, height) > MAX_SIDE:
-        raise OutputError(f"atlas: the sheet would be {width} x {height} pixels; expected sides up to {MAX_SIDE}.")
-    sheet = np.zeros((height, width, 4), np.uint8)
-    frames = []
-    restored = [from_pixels(to_pixels(sprite)) for sprite in dictionary.sprites]
-    for entry, picture, cut, corner in zip(entries, pictures, cuts, corners, strict=True):
-        rows, columns = cut
-        part = picture[rows, columns]
-        sheet[corner[1] : corner[1] + part.shape[0], corner[0] : corner[0] + part.shape[1]] = part
-        frames.append(_frame(dictionary.name(entry), corner, rows, columns, picture.shape[:2]))
-        # What an engine gets back from the sheet.
-        again = np.zeros_like(picture)
-        again[rows, columns] = part
-        restored[entry] = from_pixels(again)
-    size = {"w": width, "h": height}
-    meta = {"app": "delaminate", "image": "atlas.png", "format": "RGBA8888", "size": size, "scale": "1"}
-    packed = dataclasses.replace(dictionary, sprites=tuple(restored))
-    errors = [difference(scene, dataclasses.replace(scene, dictionary=packed).composite()) for scene in scenes]
-    write_atomic(out / "atlas.png", png_bytes(sheet))
-    write_atomic(out / "atlas.json", json_bytes({"frames": frames, "meta": meta}))
-    return ExportResult((out / "atlas.png", out / "atlas.json"), max(errors, default=0.0))
+    sheet = draw_sheet(dictionary, padding, margin, backgrounds)
+    frames = {dictionary.name(entry): frame for entry, frame in zip(sheet.entries, sheet.frames, strict=True)}
+    meta = {"app": "delaminate", "version": "1.0", "image": "atlas.png", "format": "RGBA8888", "size": sheet.size()}
+    document = {"frames": frames, "meta": {**meta, "scale": "1"}}
+    write_atomic(out / "atlas.png", png_bytes(sheet.pixels))
+    write_atomic(out / "atlas.json", (json.dumps(document, indent=1) + "\n").encode())
+    return ExportResult((out / "atlas.png", out / "atlas.json"), sheet.error(scenes))
