@@ -116,6 +116,22 @@ def coverage(scene: Scene) -> Float[Tensor, "1 H W"]:
     return 1 - through
 
 
+def premultiplied(scene: Scene) -> Float[Tensor, "4 H W"]:
+    """Flatten to colour times alpha, and alpha."""
+    return torch.cat([scene.composite().double(), coverage(scene)])
+
+
+def straight(flat: Float[Tensor, "4 H W"]) -> UInt8[np.ndarray, "H W 4"]:
+    """Round a flattened picture to RGBA pixels whose colour is not multiplied by alpha."""
+    colour = flat[:3] / flat[3:].clamp_min(1e-9)
+    return to_pixels(torch.cat([colour.clamp(0, 1), flat[3:]]))
+
+
+def merged(scene: Scene) -> UInt8[np.ndarray, "H W 4"]:
+    """Flatten a scene to RGBA pixels."""
+    return straight(premultiplied(scene))
+
+
 def clip_size(what: str, scenes: Sequence[Scene]) -> tuple[int, int]:
     """Find the size that all frames of a clip have.
 

@@ -12,11 +12,10 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
-import torch
 from PIL import Image
 
-from delaminate.export.files import ExportResult, Painted, coverage, difference, flatten, painted_layers
-from delaminate.scene.document import png_bytes, to_pixels, write_atomic
+from delaminate.export.files import ExportResult, Painted, difference, flatten, merged, painted_layers
+from delaminate.scene.document import png_bytes, write_atomic
 from delaminate.scene.scenes import Scene
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that ZIP knows
@@ -36,13 +35,6 @@ def _stack(scene: Scene, painted: Sequence[Painted]) -> str:
             f'visibility="{"visible" if layer.visible else "hidden"}" composite-op="svg:src-over"/>'
         )
     return "\n".join([*lines, " </stack>", "</image>", ""])
-
-
-def _merged(scene: Scene) -> np.ndarray:
-    """Flatten to RGBA; colour is not multiplied by alpha."""
-    alpha = coverage(scene)
-    colour = scene.composite().double() / alpha.clamp_min(1e-9)
-    return to_pixels(torch.cat([colour.clamp(0, 1), alpha]))
 
 
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:
@@ -73,10 +65,10 @@ def write_openraster(scenes: Sequence[Scene], out: str | Path) -> ExportResult:
     files, worst = [], 0.0
     for scene in scenes:
         painted = list(painted_layers(scene, opacity=False))
-        merged = _merged(scene)
+        flat = merged(scene)
         members = [("mimetype", b"image/openraster"), ("stack.xml", _stack(scene, painted).encode())]
         members += [(f"data/{picture.layer.id}.png", png_bytes(picture.pixels)) for picture in painted]
-        members += [("mergedimage.png", png_bytes(merged)), ("Thumbnails/thumbnail.png", png_bytes(_thumbnail(merged)))]
+        members += [("mergedimage.png", png_bytes(flat)), ("Thumbnails/thumbnail.png", png_bytes(_thumbnail(flat)))]
         path = Path(out) / f"{scene.name}.ora"
         write_atomic(path, _archive(members))
         files.append(path)
