@@ -1,0 +1,150 @@
+"""Animations: the clip drawn again from its scenes, as GIF, APNG or WebP.
+
+By default the objects alone, without their background, so that they can be laid over something else. APNG and WebP hold
+8 bits of alpha and lose nothing else; GIF knows transparent or not (alpha below a half is not drawn) and 256 colours a
+frame, which are exact where a clip, or else a frame, has no more. Equal neighbours may become one longer frame.
+"""
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from delaminate.export.files import ExportResult, clip_size, frame_milliseconds, premultiplied, straight
+from delaminate.scene.document import write_atomic
+from delaminate.scene.scenes import Scene
+
+MOST_COLOURS = 255  # of a GIF's frame, besides the transparent one
+CLEAR = 255  # the number of the transparent colour
+LEAST_GIF = 20  # milliseconds; browsers slow down animations that ask for less
+
+Pixels = UInt8[np.ndarray, "H W 4"]
+
+
+def without_ground(scene: Scene) -> Scene:
+    """Leave a scene's background out."""
+    if not scene.background or not scene.layers:
+        return scene
+    return dataclasses.replace(scene, layers=scene.layers[1:], background=False)
+
+
+def draw_frames(what: str, scenes: Sequence[Scene], ground: bool) -> tuple[list[Pixels], list[Float[Tensor, "4 H W"]]]:
+    """Draw the frames of a clip.
+
+    Returns:
+        RGBA pixels, colour not multiplied by alpha, 0 where alpha is 0; and colour times alpha with alpha, unrounded.
+
+    Raises:
+        ConfigError: There is no scene.
+        ShapeError: The scenes differ in size.
+    """
+    clip_size(what, scenes)
+    exact = [premultiplied(scene if ground else without_ground(scene)).float() for scene in scenes]
+    frames = [straight(flat) for flat in exact]
+    for pixels in frames:
+        pixels[pixels[..., 3] == 0] = 0
+    return frames, exact
+
+
+def _error(frames: Sequence[Pixels], exact: Sequence[Float[Tensor, "4 H W"]]) -> float:
+    """The largest difference of colour times alpha, or of alpha."""
+    worst = 0.0
+    for pixels, flat in zip(frames, exact, strict=True):
+        alpha = pixels[..., 3:] / 255
+        again = np.concatenate([alpha * (pixels[..., :3] / 255), alpha], 2)
+        worst = max(worst, float(np.abs(again - flat.permute(1, 2, 0).numpy()).max(initial=0)))
+    return worst
+
+
+def _save(path: Path, kind: str, frames: Sequence[Image.Image], **options: Any) -> None:
+    buffer = io.BytesIO()
+    frames[0].save(buffer, kind, save_all=True, append_images=list(frames[1:]), loop=0, **options)
+    write_atomic(path, buffer.getvalue())
+
+
+def _write(
+    kind: str, scenes: Sequence[Scene], out: str | Path, rate: float | None, ground: bool, **options: Any
+) -> ExportResult:
+    milliseconds = frame_milliseconds(rate)
+    frames, exact = draw_frames(kind.lower(), scenes, ground)
+    path = Path(out) / ("clip.png" if kind == "PNG" else f"clip.{kind.lower()}")
+    _save(path, kind, [Image.fromarray(pixels) for pixels in frames], duration=milliseconds, **options)
+    return ExportResult((path,), _error(frames, exact))
+
+
+def write_apng(
+    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, ground: bool = False
+) -> ExportResult:
+    """Write the clip as `OUT/clip.png`, an animated PNG.
+
+    Args:
+        scenes: Scenes in the clip's order.
+        out: The folder.
+        rate: Frames per second; 10 where it is not known.
+        ground: With the background.
+
+    Raises:
+        ConfigError: There is no scene, or the rate is no rate.
+        ShapeError: The scenes differ in size.
+        OutputError: The file cannot be written.
+    """
+    return _write("PNG", scenes, out, rate, ground, disposal=0, blend=0)
+
+
+def write_webp(
+    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, ground: bool = False
+) -> ExportResult:
+    """Write the clip as `OUT/clip.webp`, without loss; a frame lasts whole milliseconds. See `write_apng`."""
+    frame_milliseconds(rate)
+    return _write("WEBP", scenes, out, rate, ground, lossless=True, quality=60, method=4, exact=True)
+
+
+def _palettes(frames: Sequence[Pixels]) -> list[Image.Image]:
+    """Give frames numbered colours: one exact palette for all, else an exact one each, else the 255 that fit best."""
+    shown = [pixels[pixels[..., 3] >= 128][:, :3].astype(np.int64) @ (65536, 256, 1) for pixels in frames]
+    own = [np.unique(colours) for colours in shown]
+    common = np.unique(np.concatenate(own))
+    pictures = []
+    for pixels, colours, mine in zip(frames, shown, own, strict=True):
+        palette = common if len(common) <= MOST_COLOURS else mine
+        seen = pixels[..., 3] >= 128
+        numbers = np.full(seen.shape, CLEAR, np.uint8)
+        if len(palette) <= MOST_COLOURS:
+            numbers[seen] = np.searchsorted(palette, colours)
+            table = np.stack([palette >> 16, palette >> 8 & 255, palette & 255], 1).astype(np.uint8)
+        else:
+            # The colours that are shown, in one row: what is not shown takes no part.
+            row = Image.fromarray(pixels[seen][None, :, :3])
+            small = row.quantize(MOST_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+            numbers[seen] = np.asarray(small)[0]
+            table = np.array(small.getpalette(), np.uint8).reshape(-1, 3)[:MOST_COLOURS]
+        picture = Image.fromarray(numbers, "P")
+        whole = np.zeros((256, 3), np.uint8)
+        whole[: len(table)] = table
+        picture.putpalette(whole.tobytes())
+        pictures.append(picture)
+    return pictures
+
+
+def write_gif(
+    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, ground: bool = False
+) -> ExportResult:
+    """Write the clip as `OUT/clip.gif`; a frame lasts whole hundredths of a second, at least two. See `write_apng`."""
+    milliseconds = max(10 * round(frame_milliseconds(rate) / 10), LEAST_GIF)
+    frames, exact = draw_frames("gif", scenes, ground)
+    pictures = _palettes(frames)
+    path = Path(out) / "clip.gif"
+    # Each frame is cleared before the next, because what moved away must not stay.
+    _save(path, "GIF", pictures, duration=milliseconds, disposal=2, transparency=CLEAR, optimize=False)
+    again = []
+    for picture in pictures:
+        numbers = np.asarray(picture)
+        colours = np.array(picture.getpalette(), np.uint8).reshape(-1, 3)[numbers]
+        again.append(np.concatenate([colours, np.where(numbers == CLEAR, 0, 255).astype(np.uint8)[..., None]], 2))
+    return ExportResult((path,), _error(again, exact))
