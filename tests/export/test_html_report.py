@@ -13,6 +13,8 @@ from delaminate.export.chart import draw_curve, ticks
 from delaminate.export.report import count_usage, segmentation_picture
 from delaminate.export.wording import EXPLANATIONS, SHARES, explanation
 
+# Of 1: half of an alpha, and what a lossy video keeps.
+PRECISION = {"gif": 0.55, "mp4": 0.12}
 VOID = {"meta", "img"}
 CURVE = [(step, 1 / (1 + step), stage) for stage in ("search", "refine <b>") for step in range(50)]
 
@@ -155,7 +157,7 @@ def test_every_format_writes_what_it_says_and_the_same_bytes_twice(tmp_path, nam
     found = {path for path in (tmp_path / "a").rglob("*") if path.is_file()}
     assert set(first.files) == found
     assert [path.read_bytes() for path in first.files] == [path.read_bytes() for path in second.files]
-    assert first.max_error is None or 0 <= first.max_error < 0.02
+    assert first.max_error is None or 0 <= first.max_error < PRECISION.get(name, 0.02)
     (tmp_path / "c").write_text("")
     with pytest.raises(OutputError):
         FORMATS[name].write(scenes(), tmp_path / "c")

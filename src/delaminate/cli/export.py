@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-KNOWN = "png, masks, atlas, aseprite, ase, tiled, ora, svg, coco, html"
+KNOWN = "png, masks, atlas, aseprite, ase, tiled, ora, psd, svg, gif, apng, webp, mp4, coco, html"
 
 
 def export(
@@ -29,7 +29,12 @@ def export(
     - **ase**: the clip as one Aseprite file: a layer for each track
     - **tiled**: maps and a tileset for Tiled; the grid is found
     - **ora**: OpenRaster, layered files for Krita and GIMP
+    - **psd**: layered files for Photoshop and its relatives (extra: export)
     - **svg**: vector drawings that place each sprite by reference
+    - **gif**: the objects as an animation of 256 colours
+    - **apng**: the objects as an animated PNG, nothing lost
+    - **webp**: the objects as an animated WebP, nothing lost
+    - **mp4**: the clip as a video (extra: video)
     - **coco**: masks as annotations, for training detectors
     - **html**: one page to look at and to send to a colleague
 

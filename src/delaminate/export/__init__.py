@@ -7,15 +7,18 @@ bytes for the same scenes, and says how closely what it wrote composites back to
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from delaminate.export.animations import write_apng, write_gif, write_webp
 from delaminate.export.aseprite import write_ase, write_aseprite
 from delaminate.export.atlas import write_atlas
 from delaminate.export.coco import write_coco
 from delaminate.export.files import ExportResult
 from delaminate.export.openraster import write_openraster
+from delaminate.export.photoshop import write_psd
 from delaminate.export.pngs import write_masks, write_pngs
 from delaminate.export.report import write_html, write_report
 from delaminate.export.svg import write_svg
 from delaminate.export.tiled import write_tiled
+from delaminate.export.video import write_mp4
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,12 @@ FORMATS = {
     "ase": Format(write_ase, "the clip as one Aseprite file: a layer for each track", ("rate",)),
     "tiled": Format(write_tiled, "maps and a tileset for Tiled; the grid is found"),
     "ora": Format(write_openraster, "OpenRaster, layered files for Krita and GIMP"),
+    "psd": Format(write_psd, "layered files for Photoshop and its relatives", extra="export"),
     "svg": Format(write_svg, "vector drawings that place each sprite by reference"),
+    "gif": Format(write_gif, "the objects as an animation of 256 colours", ("rate", "ground")),
+    "apng": Format(write_apng, "the objects as an animated PNG, nothing lost", ("rate", "ground")),
+    "webp": Format(write_webp, "the objects as an animated WebP, nothing lost", ("rate", "ground")),
+    "mp4": Format(write_mp4, "the clip as a video", ("rate", "ground"), "video"),
     "coco": Format(write_coco, "masks as annotations, for training detectors"),
     "html": Format(write_html, "one page to look at and to send to a colleague"),
 }
@@ -54,15 +62,20 @@ __all__ = [
     "FORMATS",
     "ExportResult",
     "Format",
+    "write_apng",
     "write_ase",
     "write_aseprite",
     "write_atlas",
     "write_coco",
+    "write_gif",
     "write_html",
     "write_masks",
+    "write_mp4",
     "write_openraster",
     "write_pngs",
+    "write_psd",
     "write_report",
     "write_svg",
     "write_tiled",
+    "write_webp",
 ]
