@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-KNOWN = "png, masks, atlas, aseprite, ase, tiled, ora, psd, svg, gif, apng, webp, mp4, coco, html"
+KNOWN = "png, masks, atlas, aseprite, ase, tiled, ora, psd, svg, gif, apng, webp, mp4, placements, coco, html"
 
 
 def export(
@@ -35,6 +35,7 @@ def export(
     - **apng**: the objects as an animated PNG, nothing lost
     - **webp**: the objects as an animated WebP, nothing lost
     - **mp4**: the clip as a video (extra: video)
+    - **placements**: where every sprite is, as CSV and JSON
     - **coco**: masks as annotations, for training detectors
     - **html**: one page to look at and to send to a colleague
 

@@ -14,6 +14,7 @@ from delaminate.export.coco import write_coco
 from delaminate.export.files import ExportResult
 from delaminate.export.openraster import write_openraster
 from delaminate.export.photoshop import write_psd
+from delaminate.export.placements import write_placements
 from delaminate.export.pngs import write_masks, write_pngs
 from delaminate.export.report import write_html, write_report
 from delaminate.export.svg import write_svg
@@ -54,6 +55,7 @@ FORMATS = {
     "apng": Format(write_apng, "the objects as an animated PNG, nothing lost", ("rate", "ground")),
     "webp": Format(write_webp, "the objects as an animated WebP, nothing lost", ("rate", "ground")),
     "mp4": Format(write_mp4, "the clip as a video", ("rate", "ground"), "video"),
+    "placements": Format(write_placements, "where every sprite is, as CSV and JSON", ("rate",)),
     "coco": Format(write_coco, "masks as annotations, for training detectors"),
     "html": Format(write_html, "one page to look at and to send to a colleague"),
 }
@@ -72,6 +74,7 @@ __all__ = [
     "write_masks",
     "write_mp4",
     "write_openraster",
+    "write_placements",
     "write_pngs",
     "write_psd",
     "write_report",
