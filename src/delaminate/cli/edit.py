@@ -155,7 +155,7 @@ def _edit(
     """Load the scenes, change the layers chosen by scene, layer and entry, save all."""
     from delaminate.config import suggest
     from delaminate.errors import ConfigError
-    from delaminate.scene.document import load_scenes, save_scenes
+    from delaminate.scene.document import load_rate, load_scenes, save_scenes
 
     source: Path = context.obj
     target = out or source
@@ -177,6 +177,6 @@ def _edit(
     if not changed:
         where = f"scene {names[0]!r}" if names else "any scene"
         raise ConfigError(f"edit: no such layer in {where}. Ids stand in {source}/scenes/NAME/scene.json.")
-    save_scenes(edited, target)
+    save_scenes(edited, target, load_rate(source))
     touched = sum(new is not old for new, old in zip(edited, scenes, strict=True))
     typer.echo(f"{context.info_name}: {changed} layers in {touched} scenes of {target}")

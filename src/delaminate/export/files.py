@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from delaminate.errors import ConfigError, ShapeError
-from delaminate.scene.document import to_pixels
+from delaminate.scene.document import RATES, to_pixels
 from delaminate.scene.placements import paint
 from delaminate.scene.scenes import Scene, SceneLayer
 
@@ -160,6 +160,6 @@ def frame_milliseconds(rate: float | None) -> float:
         ConfigError: The rate is not between 0.01 and 1000.
     """
     chosen = DEFAULT_RATE if rate is None else rate
-    if not 0.01 <= chosen <= 1000:
-        raise ConfigError(f"rate: {rate} frames per second; expected 0.01 to 1000.")
+    if not RATES[0] <= chosen <= RATES[1]:
+        raise ConfigError(f"rate: {rate} frames per second; expected {RATES[0]:g} to {RATES[1]:g}.")
     return 1000 / chosen

@@ -3,7 +3,7 @@
 Saving rounds sprites and own rasters to 8 bits and records the largest error that this makes in the composite; loading
 and saving again gives the same bytes.
 
-    FOLDER/summary.json                  the dictionary's entries and the scenes' names
+    FOLDER/summary.json                  the dictionary's entries, the scenes' names, and a clip's rate
     FOLDER/dictionary/<entry>.png        one sprite each, shared by all scenes
     FOLDER/scenes/<name>/scene.json      layers back to front
     FOLDER/scenes/<name>/layers/*.png    rasters of layers that show no dictionary entry
@@ -41,6 +41,7 @@ MAX_PIXELS = 2**26  # of one picture
 MAX_TOTAL_PIXELS = 2**28  # of all pictures of a folder, 4 GiB in memory
 MAX_LAYERS, MAX_ENTRIES, MAX_SCENES, MAX_TRANSFORMS = 4096, 4096, 100_000, 16
 MAX_FILE_BYTES = 2**28
+RATES = (0.01, 1000.0)  # frames per second
 MAX_NUMBER = 1e9  # of a transform's parameters and their inverse
 
 
@@ -168,8 +169,13 @@ def _check_places(scenes: Sequence[Scene]) -> None:
                 raise ConfigError(f"save_scenes: {name!r} lies inside the scene {'/'.join(parts[:end])!r}.")
 
 
-def save_scenes(scenes: Sequence[Scene], folder: str | Path) -> float:
+def save_scenes(scenes: Sequence[Scene], folder: str | Path, rate: float | None = None) -> float:
     """Save scenes and the dictionary that they share. Files of older scenes with other names stay, unlisted.
+
+    Args:
+        scenes: Scenes of one decomposition.
+        folder: Where they go.
+        rate: Frames per second where the scenes are the frames of a clip.
 
     Returns:
         The largest error in any composite that rounding to 8 bits has made.
@@ -200,7 +206,10 @@ def save_scenes(scenes: Sequence[Scene], folder: str | Path) -> float:
         {"id": dictionary.name(index), "background": index in dictionary.backgrounds, "used": count}
         for index, count in enumerate(used)
     ]
-    summary = {"format": SUMMARY_FORMAT, "version": VERSION, "dictionary": entries, "scenes": rows}
+    summary: dict[str, Any] = {"format": SUMMARY_FORMAT, "version": VERSION}
+    if rate is not None:
+        summary["rate"] = float(rate)
+    summary |= {"dictionary": entries, "scenes": rows}
     write_atomic(folder / "summary.json", json_bytes(summary))
     return max((row["rounding_error"] for row in rows), default=0.0)
 
@@ -425,6 +434,22 @@ def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
         raise FormatError(f"{where}: {problem}") from problem
 
 
+def _read_summary(reader: _Folder) -> tuple[dict[str, Any], float | None]:
+    """Read the summary and its rate, which still images and older folders do not have."""
+    summary = reader.read_json("summary.json", SUMMARY_FORMAT)
+    rate = summary.pop("rate", None)
+    return summary, None if rate is None else _number(rate, f"{reader.root / 'summary.json'}: rate", *RATES)
+
+
+def load_rate(folder: str | Path) -> float | None:
+    """Load the frames per second that `folder/summary.json` states; None where the scenes are no clip.
+
+    Raises:
+        FormatError: The summary is missing or not what it claims to be.
+    """
+    return _read_summary(_Folder(Path(folder)))[1]
+
+
 def load_scenes(folder: str | Path) -> list[Scene]:
     """Load the scenes that `folder/summary.json` lists; they share one dictionary.
 
@@ -433,7 +458,8 @@ def load_scenes(folder: str | Path) -> list[Scene]:
     """
     reader = _Folder(Path(folder))
     where = str(reader.root / "summary.json")
-    rows, scenes = _fields(reader.read_json("summary.json", SUMMARY_FORMAT), where, "dictionary", "scenes")
+    summary, _ = _read_summary(reader)
+    rows, scenes = _fields(summary, where, "dictionary", "scenes")
     dictionary = _load_dictionary(reader, rows, f"{where}: dictionary")
     names = []
     for index, row in enumerate(_items(scenes, f"{where}: scenes", 0, MAX_SCENES)):
