@@ -1,17 +1,23 @@
+import dataclasses
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from samples import NAMES, scenes
+from samples import NAMES, clip, disc, scenes
 
-from delaminate.errors import OutputError, ShapeError
+from delaminate.errors import FormatError, OutputError, ShapeError
 from delaminate.export import FORMATS, write_report
 from delaminate.export.chart import draw_curve, ticks
-from delaminate.export.report import count_usage, segmentation_picture
+from delaminate.export.report import count_tracks, count_usage, segmentation_picture
+from delaminate.export.residuals import heat_picture, residual_path, residual_picture
+from delaminate.export.similarity import sprite_order
 from delaminate.export.wording import EXPLANATIONS, SHARES, explanation
+from delaminate.scene.document import png_bytes, write_atomic
+from delaminate.scene.placements import Dictionary
 
 # Of 1: half of an alpha, and what a lossy video keeps.
 PRECISION = {"gif": 0.55, "mp4": 0.12}
@@ -149,6 +155,62 @@ def test_curves_are_drawn_whatever_comes():
         Page(text)
     assert draw_curve(CURVE).count("<polyline") == 2
     assert ticks(1.0, 1.0) == [1.0]
+
+
+def test_what_was_not_explained_is_shown_as_heat(tmp_path):
+    shown = scenes()
+    originals = torch.stack([scene.composite() for scene in shown])
+    originals[:, :, 4:12, 6:20] = 1 - originals[:, :, 4:12, 6:20].round()
+    folder = tmp_path / "residuals"
+    for scene, original in zip(shown[:2], originals, strict=False):
+        picture = residual_picture(original, scene.composite())
+        assert (picture[4:12, 6:20] > 0).any()
+        assert not picture[:4].any()
+        write_atomic(residual_path(tmp_path, scene.name), png_bytes(picture))
+    assert "Not explained" not in written(tmp_path, images=None)
+    assert written(tmp_path, images=None, residuals=folder).count("Not explained (") == 2
+    assert written(tmp_path, images=originals).count("Not explained (") == 3
+    heat = heat_picture(np.array([[0, 64, 255]], np.uint8)).astype(int).sum(2)[0]
+    assert heat[0] < heat[1] < heat[2]
+    large = residual_picture(torch.zeros(3, 300, 500), torch.ones(3, 300, 500))
+    assert large.shape == (96, 160)
+    assert (large == 255).all()
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", png_bytes(np.zeros((2, 2, 3), np.uint8))])
+def test_residuals_that_are_none_are_refused(tmp_path, data):
+    write_atomic(residual_path(tmp_path, NAMES[0]), data)
+    with pytest.raises(FormatError, match="residuals"):
+        written(tmp_path, residuals=tmp_path / "residuals")
+
+
+def test_sprites_that_look_alike_stand_side_by_side_and_tracks_are_counted(tmp_path):
+    looks = [(0.9, 0.1, 0.1), (0.1, 0.1, 0.9), (0.1, 0.9, 0.1)]
+    sprites = [disc(8, looks[i % 3], i) for i in range(12)]
+    dictionary = Dictionary((*sprites, torch.ones(4, 9, 9)), (12,))
+    order, alike = sprite_order(dictionary, [1] * 13)
+    assert alike
+    assert order[-1] == 12
+    kinds = [entry % 3 for entry in order[:-1]]
+    assert sum(a != b for a, b in pairwise(kinds)) == 2
+    assert sprite_order(dictionary, [1] * 13) == (order, alike)
+    # Too few sprites, or all of them equal, stand by use.
+    assert sprite_order(Dictionary(tuple(sprites[:3])), [1, 5, 3]) == ([1, 2, 0], False)
+    assert sprite_order(Dictionary((sprites[0],) * 6), [1, 5, 3, 0, 0, 9])[0] == [5, 1, 2, 0, 3, 4]
+    text = written(tmp_path, scenes=clip(), images=None, figures=None)
+    assert count_tracks(clip()) == [1, 1, 1, 0, 0, 0]
+    assert "used 3 times in 1 track<" in text
+    assert "what looks alike side by side" in text
+
+
+def test_a_long_clip_shows_a_sample(tmp_path):
+    shown = clip(ground=False)
+    many = [dataclasses.replace(shown[i % 5], name=f"frame-{i}.png") for i in range(1000)]
+    text = written(tmp_path, scenes=many, images=None)
+    assert text.count("<article") == 24
+    assert "These are 24 of 1,000, spread evenly." in text
+    assert "frame-999.png" in text
+    assert len(text) < 3_000_000
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from delaminate.data import ImageSet
     from delaminate.methods import Method
     from delaminate.scene.placements import Decomposition
@@ -33,9 +35,10 @@ def decompose(
 ) -> None:
     """Take every image apart into layers that you can edit, export and measure.
 
-    OUT holds the sprites (dictionary/*.png), one scene for each image (scenes/NAME/scene.json) and errors.json, which
-    says how closely the layers rebuild each image, at the model's size and at the image's own, and which files were
-    skipped and why. Draw a sprite of the dictionary anew and every image that uses it changes.
+    OUT holds the sprites (dictionary/*.png), one scene for each image (scenes/NAME/scene.json), small pictures of what
+    the layers do not explain (residuals/NAME.png) and errors.json, which says how closely the layers rebuild each
+    image, at the model's size and at the image's own, and which files were skipped and why. Draw a sprite of the
+    dictionary anew and every image that uses it changes.
 
         delaminate decompose dti-sprites/tetrominoes pieces/images --out scenes
     """
@@ -54,7 +57,7 @@ def decompose(
     split: Split = "dev" if images in DRAWINGS else "train"  # of a real set, "train" is the whole
     found = open_data(images, limit, split=split, size=method.image_size, fit=fit, labels=False)  # type: ignore[arg-type]
     found = found if isinstance(found, ImageSet) else found.images
-    folder = _Output(out, model, by or method.decomposers[0], skipped=list(found.skipped))
+    folder = _Output(out, model, by or method.decomposers[0], found.rate, list(found.skipped))
     paths = _paths(Path(images))
     try:
         for rows in track(list(_batches(len(found), batch)), "Taking apart", transient=True):
@@ -89,13 +92,13 @@ def _paths(images: Path) -> dict[str, Path]:
 
 def _take_apart(
     method: "Method", images: "ImageSet", rows: range, by: str | None, device: str
-) -> "tuple[Decomposition, tuple[str, ...], list[float]]":
+) -> "tuple[Decomposition, tuple[str, ...], list[float], Tensor]":
     from delaminate.metrics import psnr
 
     part = images.subset(rows)
     pixels = part.batch(range(len(part)))
     found = method.decompose(pixels.to(device), by, part.frames)
-    return found, part.names, psnr(pixels, found.composite().to(pixels)).tolist()
+    return found, part.names, psnr(pixels, found.composite().to(pixels)).tolist(), pixels
 
 
 @dataclass
@@ -105,14 +108,24 @@ class _Output:
     folder: Path
     model: str
     by: str
+    rate: float | None
     skipped: list[tuple[str, str]]
     rows: list[dict[str, Any]] = field(default_factory=list)
     whole: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, found: "Decomposition", names: tuple[str, ...], errors: list[float], paths: dict[str, Path]) -> None:
-        """Write the scenes of a batch."""
+    def add(
+        self,
+        found: "Decomposition",
+        names: tuple[str, ...],
+        errors: list[float],
+        pixels: "Tensor",
+        paths: dict[str, Path],
+    ) -> None:
+        """Write the scenes of a batch, and what they do not explain."""
         from delaminate.errors import ConfigError
-        from delaminate.scene.document import save_scenes
+        from delaminate.export.residuals import residual_path, residual_picture
+        from delaminate.metrics import psnr
+        from delaminate.scene.document import png_bytes, save_scenes, write_atomic
         from delaminate.scene.scenes import check_name
 
         kept: list[Scene] = []
@@ -127,9 +140,16 @@ class _Output:
                 continue
             scene = found[index : index + 1].scenes([full])[0]
             kept.append(scene)
-            self.rows.append({"name": full, "psnr": error, "psnr_original": _original_error(scene, path, error)})
+            if path is None:
+                # An image without a file has only the model's size.
+                original, rebuilt = pixels[index], found[index : index + 1].composite()[0].to(pixels)
+            else:
+                original, rebuilt = _read(path), scene.composite().cpu()
+            at_original = error if path is None else float(psnr(original[None], rebuilt[None]))
+            self.rows.append({"name": full, "psnr": error, "psnr_original": at_original})
+            write_atomic(residual_path(self.folder, full), png_bytes(residual_picture(original, rebuilt)))
         if kept:
-            save_scenes(kept, self.folder)
+            save_scenes(kept, self.folder, self.rate)
             self._merge(json.loads((self.folder / "summary.json").read_text("utf-8")))
 
     def _merge(self, summary: dict[str, Any]) -> None:
@@ -165,14 +185,10 @@ class _Output:
         )
 
 
-def _original_error(scene: "Scene", path: Path | None, at_model_size: float) -> float:
-    """PSNR against the file itself; an image without a file has only the model's size."""
+def _read(path: Path) -> "Tensor":
+    """The image itself, (3, H, W) in [0, 1]."""
     import torch
 
     from delaminate.data import read_image
-    from delaminate.metrics import psnr
 
-    if path is None:
-        return at_model_size
-    original = torch.from_numpy(read_image(path)).permute(2, 0, 1)[None].float() / 255  # 1 3 H W
-    return float(psnr(original, scene.composite()[None].to(original)))
+    return torch.from_numpy(read_image(path)).permute(2, 0, 1).float() / 255

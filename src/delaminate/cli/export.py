@@ -50,7 +50,8 @@ def export(
     from delaminate.errors import ConfigError
     from delaminate.export import FORMATS
     from delaminate.export.files import frame_milliseconds
-    from delaminate.scene.document import load_scenes
+    from delaminate.export.residuals import RESIDUALS
+    from delaminate.scene.document import load_rate, load_scenes
 
     names = list(dict.fromkeys(name.strip() for name in to.split(",") if name.strip()))
     for name in names:
@@ -60,7 +61,9 @@ def export(
         raise ConfigError(f"--to: no format. Known: {', '.join(FORMATS)}.")
     frame_milliseconds(rate)  # a rate that is none is refused before anything is written
     loaded = sorted(load_scenes(scenes), key=lambda scene: natural_key(scene.name))
-    given: dict[str, Any] = {"rate": rate}
+    given: dict[str, Any] = {"rate": load_rate(scenes) if rate is None else rate}
+    if (scenes / RESIDUALS).is_dir():
+        given["residuals"] = scenes / RESIDUALS
     if ground is not None:
         given["ground"] = ground
     for name in names:

@@ -57,7 +57,7 @@ FORMATS = {
     "mp4": Format(write_mp4, "the clip as a video", ("rate", "ground"), "video"),
     "placements": Format(write_placements, "where every sprite is, as CSV and JSON", ("rate",)),
     "coco": Format(write_coco, "masks as annotations, for training detectors"),
-    "html": Format(write_html, "one page to look at and to send to a colleague"),
+    "html": Format(write_html, "one page to look at and to send to a colleague", ("residuals",)),
 }
 
 __all__ = [

@@ -20,8 +20,10 @@ from torch import Tensor
 from delaminate.errors import ShapeError
 from delaminate.export.chart import Point, draw_curve
 from delaminate.export.files import ExportResult, painted_layers
+from delaminate.export.residuals import heat_picture, read_residual, residual_picture
+from delaminate.export.similarity import sprite_order
 from delaminate.export.wording import NEXT_STEPS, SHARES, base_name, explanation
-from delaminate.scene.document import png_bytes, to_pixels, write_atomic
+from delaminate.scene.document import from_pixels, png_bytes, to_pixels, write_atomic
 from delaminate.scene.placements import OWN_RASTER, Dictionary
 from delaminate.scene.scenes import Scene, shared_dictionary
 
@@ -70,19 +72,33 @@ def _count(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
-def _originals(images: Images | None, scenes: Sequence[Scene]) -> list[UInt8[np.ndarray, "H W 3"] | None]:
+def _originals(images: Images | None, count: int, chosen: Sequence[int]) -> list[UInt8[np.ndarray, "H W 3"] | None]:
     if images is None:
-        return [None] * len(scenes)
-    if len(images) < len(scenes):
-        raise ShapeError(f"write_report: {len(images)} images for {len(scenes)} scenes; expected one each.")
-    pictures = [to_pixels(image) if isinstance(image, Tensor) else image for image in images[: len(scenes)]]
-    for picture in pictures:
+        return [None] * len(chosen)
+    if len(images) < count:
+        raise ShapeError(f"write_report: {len(images)} images for {count} scenes; expected one each.")
+    pictures: list[np.ndarray | None] = []
+    for index in chosen:
+        image = images[index]
+        picture = to_pixels(image) if isinstance(image, Tensor) else image
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise ShapeError(
                 f"write_report: an image is {picture.dtype} {picture.shape}; expected uint8 (H, W, 3), or a float "
                 "tensor (B, 3, H, W)."
             )
+        pictures.append(picture)
     return pictures
+
+
+def sample(count: int, most: int = MOST_IMAGES) -> list[int]:
+    """Choose positions that are spread evenly over a clip or a folder.
+
+    >>> sample(3), sample(9, 4)
+    ([0, 1, 2], [0, 3, 5, 8])
+    """
+    if count <= most:
+        return list(range(count))
+    return [round(place) for place in np.linspace(0, count - 1, most)]
 
 
 def count_usage(scenes: Sequence[Scene]) -> list[int]:
@@ -93,6 +109,17 @@ def count_usage(scenes: Sequence[Scene]) -> list[int]:
             if layer.visible and layer.placement.entry != OWN_RASTER:
                 used[layer.placement.entry] += 1
     return used
+
+
+def count_tracks(scenes: Sequence[Scene]) -> list[int]:
+    """Count how many tracks show each dictionary entry."""
+    tracks: list[set[int]] = [set() for _ in shared_dictionary(scenes).sprites]
+    for scene in scenes:
+        for layer in scene.layers:
+            placement = layer.placement
+            if layer.visible and placement.entry != OWN_RASTER and placement.track is not None:
+                tracks[placement.entry].add(placement.track)
+    return [len(found) for found in tracks]
 
 
 def segmentation_picture(scene: Scene) -> UInt8[np.ndarray, "H W 4"]:
@@ -140,25 +167,27 @@ def _header(title: str, summary: str, facts: Mapping[str, str], stack: str) -> s
     )
 
 
-def _sprites(dictionary: Dictionary, usage: Sequence[int]) -> str:
+def _sprites(dictionary: Dictionary, usage: Sequence[int], tracks: Sequence[int]) -> str:
     if not len(dictionary):
         return ""
-    order = sorted(range(len(dictionary)), key=lambda entry: (entry in dictionary.backgrounds, -usage[entry], entry))
     cards = []
+    order, alike = sprite_order(dictionary, usage)
     for entry in order:
         name = dictionary.name(entry)
         dot = ""
         if entry not in dictionary.backgrounds:
             dot = '<i class="dot" style="background:rgb({},{},{})"></i>'.format(*colour_of(entry))
         used = "not used" if usage[entry] == 0 else f"used {_count(usage[entry], 'time')}"
+        used += f" in {_count(tracks[entry], 'track')}" if tracks[entry] else ""
         picture = _picture(to_pixels(dictionary.sprites[entry]), name, LAYER_SIDE)
         cards.append(
             f'<li><figure class="card{"" if usage[entry] else " unused"}"><div class="check">{picture}</div>'
             f"<figcaption><b>{dot}{escape(name)}</b><span>{used}</span></figcaption></figure></li>"
         )
+    by = "what looks alike side by side" if alike else "most used first"
     return (
         '<section aria-labelledby="sprites"><h2 id="sprites">What it learned</h2><p class="note">The sprites that the '
-        "images share, most used first. Chequers show through where a sprite is transparent; the coloured square is "
+        f"images share, {by}. Chequers show through where a sprite is transparent; the coloured square is "
         f'its colour in the segmentations below.</p><ul class="sprites">{"".join(cards)}</ul></section>'
     )
 
@@ -167,12 +196,16 @@ def _figure(picture: str, caption: str, classes: str = "", backing: str = "check
     return f'<figure{classes}><div class="{backing}">{picture}</div><figcaption>{escape(caption)}</figcaption></figure>'
 
 
-def _image_card(scene: Scene, original: np.ndarray | None) -> str:
+def _image_card(scene: Scene, original: np.ndarray | None, residual: np.ndarray | None) -> str:
     views = [] if original is None else [_figure(_picture(original, f"{scene.name}: the original"), "Image")]
     rebuilt = to_pixels(scene.composite())
     views.append(_figure(_picture(rebuilt, f"{scene.name}: put together from its layers"), "Rebuilt from layers"))
     regions = _picture(segmentation_picture(scene), f"{scene.name}: what is where")
     views.append(_figure(regions, "Segmentation", backing="regions"))
+    if residual is not None:
+        share = float(residual.mean()) / 255
+        heat = _picture(heat_picture(residual), f"{scene.name}: what the layers do not explain")
+        views.append(_figure(heat, f"Not explained ({share:.1%})", backing="heat"))
     layers = []
     for picture in list(painted_layers(scene))[:MOST_LAYERS]:
         layer = picture.layer
@@ -187,16 +220,31 @@ def _image_card(scene: Scene, original: np.ndarray | None) -> str:
     )
 
 
-def _images(scenes: Sequence[Scene], originals: Sequence[np.ndarray | None]) -> str:
-    cards = [_image_card(*pair) for pair in zip(scenes[:MOST_IMAGES], originals, strict=False)]
+def _images(
+    scenes: Sequence[Scene],
+    count: int,
+    originals: Sequence[np.ndarray | None],
+    residuals: Sequence[np.ndarray | None],
+) -> str:
+    cards = [_image_card(*three) for three in zip(scenes, originals, residuals, strict=True)]
     if not cards:
         return ""
-    first = f" These are the first {MOST_IMAGES} of {len(scenes):,}." if len(scenes) > MOST_IMAGES else ""
+    some = f" These are {len(scenes)} of {count:,}, spread evenly." if count > len(scenes) else ""
+    if any(residual is not None for residual in residuals):
+        some = " Where something was not explained, its picture glows: by how much on average stands below." + some
     return (
         '<section aria-labelledby="images"><h2 id="images">How the images come apart</h2><p class="note">Each image '
         "beside its reconstruction, what was found where, and every layer by itself with its hidden parts."
-        f'{first}</p><div class="images">{"".join(cards)}</div></section>'
+        f'{some}</p><div class="images">{"".join(cards)}</div></section>'
     )
+
+
+def _residual(scene: Scene, original: np.ndarray | None, folder: str | Path | None) -> np.ndarray | None:
+    """What a scene does not explain, as it was measured or as it can be."""
+    found = None if folder is None else read_residual(Path(folder), scene.name)
+    if found is None and original is not None and original.shape[:2] == scene.size:
+        found = residual_picture(from_pixels(original), scene.composite().float())
+    return found
 
 
 def _training(curve: Sequence[Point]) -> str:
@@ -267,13 +315,14 @@ def write_report(
     usage: Sequence[int] | None = None,
     next_steps: Sequence[str] = NEXT_STEPS,
     facts: Mapping[str, str] | None = None,
+    residuals: str | Path | None = None,
 ) -> ExportResult:
     """Write the page.
 
     Args:
         path: The HTML file.
         title: What was taken apart.
-        scenes: Scenes of one decomposition; the first 24 are shown.
+        scenes: Scenes of one decomposition; 24 at most are shown, spread evenly.
         images: Their originals, uint8 (N, H, W, 3), a list of (H, W, 3), or float (B, 3, H, W) in [0, 1].
         curve: Step, value and stage in the order of training.
         figures: Measured figures by name.
@@ -281,22 +330,29 @@ def write_report(
         usage: How often each dictionary entry is used; counted in the scenes when None.
         next_steps: Advice; what stands in backticks is set as code.
         facts: Short facts for the head of the page, such as the method and the training time.
+        residuals: A folder of what was not explained, as `decompose` writes it; where it has no picture of a scene,
+            the original is compared if there is one.
 
     Raises:
         ConfigError: The scenes do not share a dictionary.
         ShapeError: Images, usage and scenes do not go together.
+        FormatError: A residual is no picture.
         OutputError: The file cannot be written.
     """
     dictionary = shared_dictionary(scenes)
     used = count_usage(scenes) if usage is None else list(usage)
     if len(used) != len(dictionary):
         raise ShapeError(f"write_report: usage of {len(used)} entries; expected {len(dictionary)}.")
+    chosen = sample(len(scenes))
+    shown = [scenes[index] for index in chosen]
+    pictures = _originals(images, len(scenes), chosen)
+    unexplained = [_residual(*pair, residuals) for pair in zip(shown, pictures, strict=True)]
     style = importlib.resources.files("delaminate.export").joinpath("report.css").read_text("utf-8")
     parts = [
         _header(title, _summary(scenes, dictionary, used), facts or {}, _stack(scenes[0]) if scenes else ""),
         "<main>",
-        _sprites(dictionary, used),
-        _images(scenes, _originals(images, scenes)),
+        _sprites(dictionary, used, count_tracks(scenes)),
+        _images(shown, len(scenes), pictures, unexplained),
         _training(curve),
         _figures(figures or {}, explanations or {}),
         _next(next_steps),
@@ -313,6 +369,6 @@ def write_report(
     return ExportResult((Path(path),), None)
 
 
-def write_html(scenes: Sequence[Scene], out: str | Path) -> ExportResult:
-    """Write `OUT/report.html` about scenes alone."""
-    return write_report(Path(out) / "report.html", title="Layers", scenes=scenes)
+def write_html(scenes: Sequence[Scene], out: str | Path, *, residuals: str | Path | None = None) -> ExportResult:
+    """Write `OUT/report.html` about scenes alone, with what was not explained where a folder has it."""
+    return write_report(Path(out) / "report.html", title="Layers", scenes=scenes, residuals=residuals)
