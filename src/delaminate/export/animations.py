@@ -34,32 +34,29 @@ def without_ground(scene: Scene) -> Scene:
     return dataclasses.replace(scene, layers=scene.layers[1:], background=False)
 
 
-def draw_frames(what: str, scenes: Sequence[Scene], ground: bool) -> tuple[list[Pixels], list[Float[Tensor, "4 H W"]]]:
-    """Draw the frames of a clip.
-
-    Returns:
-        RGBA pixels, colour not multiplied by alpha, 0 where alpha is 0; and colour times alpha with alpha, unrounded.
-
-    Raises:
-        ConfigError: There is no scene.
-        ShapeError: The scenes differ in size.
-    """
-    clip_size(what, scenes)
-    exact = [premultiplied(scene if ground else without_ground(scene)).float() for scene in scenes]
-    frames = [straight(flat) for flat in exact]
-    for pixels in frames:
-        pixels[pixels[..., 3] == 0] = 0
-    return frames, exact
+def _draw(scene: Scene, ground: bool) -> Float[Tensor, "4 H W"]:
+    """Colour times alpha, and alpha."""
+    return premultiplied(scene if ground else without_ground(scene))
 
 
-def _error(frames: Sequence[Pixels], exact: Sequence[Float[Tensor, "4 H W"]]) -> float:
+def _difference(pixels: Pixels, exact: Float[Tensor, "4 H W"]) -> float:
     """The largest difference of colour times alpha, or of alpha."""
-    worst = 0.0
-    for pixels, flat in zip(frames, exact, strict=True):
-        alpha = pixels[..., 3:] / 255
-        again = np.concatenate([alpha * (pixels[..., :3] / 255), alpha], 2)
-        worst = max(worst, float(np.abs(again - flat.permute(1, 2, 0).numpy()).max(initial=0)))
-    return worst
+    alpha = pixels[..., 3:] / 255
+    again = np.concatenate([alpha * (pixels[..., :3] / 255), alpha], 2)
+    return float(np.abs(again - exact.permute(1, 2, 0).numpy()).max(initial=0))
+
+
+def _draw_frames(what: str, scenes: Sequence[Scene], ground: bool) -> tuple[list[Pixels], float]:
+    """Draw the frames of a clip: RGBA pixels, 0 where alpha is 0, and the largest error that their 8 bits make."""
+    clip_size(what, scenes)
+    frames, worst = [], 0.0
+    for scene in scenes:
+        exact = _draw(scene, ground)
+        pixels = straight(exact)
+        pixels[pixels[..., 3] == 0] = 0
+        frames.append(pixels)
+        worst = max(worst, _difference(pixels, exact))
+    return frames, worst
 
 
 def _save(path: Path, kind: str, frames: Sequence[Image.Image], **options: Any) -> None:
@@ -72,10 +69,10 @@ def _write(
     kind: str, scenes: Sequence[Scene], out: str | Path, rate: float | None, ground: bool, **options: Any
 ) -> ExportResult:
     milliseconds = frame_milliseconds(rate)
-    frames, exact = draw_frames(kind.lower(), scenes, ground)
+    frames, worst = _draw_frames(kind.lower(), scenes, ground)
     path = Path(out) / ("clip.png" if kind == "PNG" else f"clip.{kind.lower()}")
     _save(path, kind, [Image.fromarray(pixels) for pixels in frames], duration=milliseconds, **options)
-    return ExportResult((path,), _error(frames, exact))
+    return ExportResult((path,), worst)
 
 
 def write_apng(
@@ -137,14 +134,15 @@ def write_gif(
 ) -> ExportResult:
     """Write the clip as `OUT/clip.gif`; a frame lasts whole hundredths of a second, at least two. See `write_apng`."""
     milliseconds = max(10 * round(frame_milliseconds(rate) / 10), LEAST_GIF)
-    frames, exact = draw_frames("gif", scenes, ground)
+    frames, _ = _draw_frames("gif", scenes, ground)
     pictures = _palettes(frames)
     path = Path(out) / "clip.gif"
     # Each frame is cleared before the next, because what moved away must not stay.
     _save(path, "GIF", pictures, duration=milliseconds, disposal=2, transparency=CLEAR, optimize=False)
-    again = []
-    for picture in pictures:
+    worst = 0.0
+    for picture, scene in zip(pictures, scenes, strict=True):
         numbers = np.asarray(picture)
         colours = np.array(picture.getpalette(), np.uint8).reshape(-1, 3)[numbers]
-        again.append(np.concatenate([colours, np.where(numbers == CLEAR, 0, 255).astype(np.uint8)[..., None]], 2))
-    return ExportResult((path,), _error(again, exact))
+        again = np.concatenate([colours, np.where(numbers == CLEAR, 0, 255).astype(np.uint8)[..., None]], 2)
+        worst = max(worst, _difference(again, _draw(scene, ground)))
+    return ExportResult((path,), worst)
