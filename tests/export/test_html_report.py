@@ -213,6 +213,12 @@ def test_a_long_clip_shows_a_sample(tmp_path):
     assert len(text) < 3_000_000
 
 
+def test_the_documents_list_every_format_with_its_extra():
+    table = (Path(__file__).parents[2] / "docs" / "exports.md").read_text()
+    rows = {row[0]: row[3] for row in re.findall(r"^\| `(\w+)` \|(.*)\|(.*)\| (?:`(\w+)`|–) \|$", table, re.MULTILINE)}
+    assert rows == {name: form.extra or "" for name, form in FORMATS.items()}
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_writes_what_it_says_and_the_same_bytes_twice(tmp_path, name):
     first, second = (FORMATS[name].write(scenes(), tmp_path / place) for place in ("a", "b"))

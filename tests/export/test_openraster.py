@@ -5,10 +5,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
-from samples import scenes
+from samples import clip, composite, scenes, solid
 from torch.testing import assert_close
 
 from delaminate.export.openraster import write_openraster
+from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
 
 
 def read_stack(archive):
@@ -72,3 +73,26 @@ def test_the_archive_is_what_the_format_asks_for(tmp_path):
 def test_the_same_scenes_give_the_same_bytes(tmp_path):
     first = [path.read_bytes() for path in write_openraster(scenes(), tmp_path / "a").files]
     assert [path.read_bytes() for path in write_openraster(scenes(), tmp_path / "b").files] == first
+
+
+def test_clips_with_a_scrolling_ground_mirrors_and_tracks_come_back(tmp_path):
+    shown = clip()
+    result = write_openraster(shown, tmp_path)
+    assert result.max_error < 0.01
+    for scene, path in zip(shown, result.files, strict=True):
+        assert np.abs(flatten_file(path) - composite(scene)).max() < 0.01
+
+
+def test_hundreds_of_placements_come_back(tmp_path):
+    size = (90, 120)
+    sprites = tuple(solid((9, 7), seed) for seed in range(5))
+    places = [((37 * i) % 130 - 8, (53 * i) % 100 - 8, i % 3) for i in range(400)]
+    placements = [
+        Placement(i % 5, (Transform.mirror(x, y, 7, size) if turned else Transform.shift(x, y, size),), track=i)
+        for i, (x, y, turned) in enumerate(places)
+    ]
+    (scene,) = Decomposition(Dictionary(sprites), (tuple(placements),), size).scenes()
+    (path,) = write_openraster([scene], tmp_path).files
+    with zipfile.ZipFile(path) as archive:
+        assert len(list(read_stack(archive).iter("layer"))) == 400
+    assert np.abs(flatten_file(path) - composite(scene)).max() < 0.01
