@@ -134,7 +134,7 @@ def test_animations_are_tags_over_frames_of_the_sheet(tmp_path):
     shown = clip()
     assert animations(shown) == {7: [(0, 1), (1, 1), (0, 1), (1, 1), (0, 1)]}
     result = write_aseprite(shown, tmp_path, rate=20.0)
-    assert result.max_error < 0.03
+    assert result.max_error < 0.02
     document = json.loads((tmp_path / "sheet.json").read_text())
     sheet = np.asarray(Image.open(tmp_path / document["meta"]["image"]))
     assert document["meta"]["size"] == {"w": sheet.shape[1], "h": sheet.shape[0]}

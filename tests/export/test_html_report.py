@@ -9,7 +9,7 @@ import pytest
 import torch
 from samples import NAMES, clip, disc, scenes
 
-from delaminate.errors import FormatError, OutputError, ShapeError
+from delaminate.errors import ConfigError, FormatError, OutputError, ShapeError
 from delaminate.export import FORMATS, write_report
 from delaminate.export.chart import draw_curve, ticks
 from delaminate.export.report import count_tracks, count_usage, segmentation_picture
@@ -229,3 +229,21 @@ def test_every_format_writes_what_it_says_and_the_same_bytes_twice(tmp_path, nam
     (tmp_path / "c").write_text("")
     with pytest.raises(OutputError):
         FORMATS[name].write(scenes(), tmp_path / "c")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_takes_one_frame_a_bare_ground_and_an_empty_scene(tmp_path, name):
+    shown = clip()
+    for number, part in enumerate([shown[:1], shown[-2:-1], shown[-1:], shown]):
+        result = FORMATS[name].write(part, tmp_path / str(number))
+        assert result.files
+        assert result.max_error is None or result.max_error < PRECISION.get(name, 0.02)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_list_without_scenes_is_written_or_refused_in_words(tmp_path, name):
+    if name in ("ase", "gif", "apng", "webp", "mp4"):
+        with pytest.raises(ConfigError, match="at least one frame"):
+            FORMATS[name].write([], tmp_path)
+    else:
+        assert not FORMATS[name].write([], tmp_path).max_error
