@@ -408,6 +408,7 @@ def train(
             "N at least 1."
         )
     joined = parallel.join(device)
+    method.prepare(pixels)
     method.to(device)
     listener = listener or Quiet()
     run = _Run(

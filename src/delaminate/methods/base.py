@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.config import build, suggest
@@ -161,6 +161,16 @@ class Method(nn.Module, ABC):
     optional_parts: ClassVar[tuple[str, ...]] = ()
     """Prefixes of tensors that may be absent together, because that part was never trained."""
 
+    free_parts: ClassVar[tuple[str, ...]] = ()
+    """Tensors of a model folder whose height and width (the last two numbers of the shape) may be any."""
+
+    def takes(self, size: tuple[int, int], by: str) -> bool:
+        """Whether images of this size can be decomposed as they are; others are resampled to `image_size`."""
+        return size == self.image_size
+
+    def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> None:
+        """Look at all training images once, before the first step and before a run is resumed; deterministic."""
+
     @classmethod
     def from_pretrained(cls: type[M], name: str | Path, device: str | torch.device = "cpu") -> M:
         """Load a model of this method by folder, zoo name or `hub:owner/name`.
@@ -240,7 +250,7 @@ class Method(nn.Module, ABC):
                 f"{self.name}: images are {images.dtype} {tuple(images.shape)}; expected floats (B, 3, H, W) in [0, 1]."
             )
         height, width = images.shape[-2:]
-        if (height, width) != self.image_size:
+        if not self.takes((height, width), by):
             box = (0.0, 0.0, float(width), float(height))
             frames = (Frame((height, width), box, self.image_size),) * len(images)
             images = F.interpolate(images, self.image_size, mode="bilinear", antialias=True, align_corners=False)

@@ -4,6 +4,7 @@ Names, shapes and types are checked against the configuration before anything is
 """
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +82,10 @@ def _read_config(folder: Path) -> tuple[str, dict[str, Any]]:
     return found["method"], found["config"]
 
 
-def _check(path: Path, expected: dict[str, Tensor], optional: tuple[str, ...]) -> dict[str, Tensor]:
-    """Read the tensors of a file whose names, shapes and types are as expected."""
+def _check(
+    path: Path, expected: dict[str, Tensor], optional: tuple[str, ...], free: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """Read the tensors of a file whose names, shapes and types are as expected; `free` ones have any height and width."""
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
@@ -96,9 +99,12 @@ def _check(path: Path, expected: dict[str, Tensor], optional: tuple[str, ...]) -
                         continue  # a part that was never trained
                     raise FormatError(f"{path}: tensor {name!r} is missing.")
                 view = file.get_slice(name)
-                if list(view.get_shape()) != list(wanted.shape):
+                shape = list(view.get_shape())
+                any_size = name in free and math.prod(shape) <= LARGEST_MODEL and 0 not in shape
+                fits = shape[:-2] == list(wanted.shape)[:-2] if any_size else shape == list(wanted.shape)
+                if not fits or len(shape) != wanted.ndim:
                     raise FormatError(
-                        f"{path}: {name} is {tuple(view.get_shape())}; expected {tuple(wanted.shape)} by config.json."
+                        f"{path}: {name} is {tuple(shape)}; expected {tuple(wanted.shape)} by config.json."
                     )
                 kinds = ("F32", "F16", "BF16") if wanted.is_floating_point() else ("I64",)
                 if view.get_dtype() not in kinds:
@@ -147,7 +153,7 @@ def load_folder_model(folder: Path, device: str | torch.device = "cpu") -> "Meth
     except ConfigError as error:
         raise FormatError(str(error)) from None
     expected = _expected(method_class, config, folder / "config.json")
-    parts = _check(folder / "model.safetensors", expected, method_class.optional_parts)
+    parts = _check(folder / "model.safetensors", expected, method_class.optional_parts, method_class.free_parts)
     method = method_class(config)
     method.load_parts(parts)
     method.eval()

@@ -144,3 +144,9 @@ def lattices(
             canvases.append(F.pad(canvas, (left, right, top, down)))
         found.append(canvases)
     return found
+
+
+def ringed(rgba: Float[Tensor, "n 4 k k"]) -> Float[Tensor, "n 4 _ _"]:
+    """Add a transparent pixel all around: bilinear shifts continue colours there, while alpha ends."""
+    colours = F.pad(rgba[:, :3], (1, 1, 1, 1), mode="replicate")
+    return torch.cat([colours, F.pad(rgba[:, 3:], (1, 1, 1, 1))], 1)

@@ -17,7 +17,7 @@ class Config:
     """All settings of a MarioNette model and its training."""
 
     image_size: tuple[int, int]
-    """Height and width of the canvas in pixels; any."""
+    """Height and width of the canvas in pixels; any. (0, 0): as the images are, which `train` fills in."""
     sprite_size: int = 32
     """Side of a sprite in pixels, k (section 3.1)."""
     stride: int = 0
@@ -31,8 +31,10 @@ class Config:
     layer_norm: bool = True
     """Normalise codes, features and anchors. False is the paper's ablation (section 4.2); the original crashes there."""
 
-    background: Literal["solid", "learned", "black"] = "solid"
-    """`solid`: the commonest colour, found before training. `learned`: a picture that frames are crops of."""
+    background: Literal["solid", "learned", "black", "still", "scroll", "auto"] = "solid"
+    """`solid`: the commonest colour, found before training. `learned`: a picture that frames are crops of, by gradients.
+    For search alone: `still`, the median of every pixel; `scroll`, the landscape that a camera passes over, put together
+    from the frames; `auto`, whichever of the three explains most."""
     background_size: tuple[int, int] = (1, 4)
     """Height and width of a learned background, in frames. Departs: the original's is one frame high, always."""
     background_width: int = 4
@@ -64,6 +66,29 @@ class Config:
     sparsity_weights: tuple[float, ...] = (0.005,)
     """Price of a switch that is on, for each layer or one for all; with `code` only."""
 
+    search_steps: int = 0
+    """Rounds of search (stage `search`); 0 leaves it out."""
+    search_batch: int = 60
+    """Frames searched in a round."""
+    search_price: float = 8.0
+    """Pixels that a placement must explain to be worth its place."""
+    search_share: float = 0.1
+    """The same as a share of the sprite; the higher of both counts."""
+    search_tolerance: float = 0.06
+    """Distance in RGB, in [0, 1] units, below which two colours count as one; above the noise of the source."""
+    search_match: float = 0.95
+    """Share of a small patch that must agree to be the same patch; 1 minus the noise of the source."""
+    search_seed: int = 7
+    """Side of such a patch in pixels."""
+    search_parts: Literal["patches", "components"] = "patches"
+    """What sprites grow from: `patches` cut out anywhere, or whole `components` that nothing touches, such as letters."""
+    max_sprite: int = 64
+    """Largest height and width of a sprite that search may find, in pixels."""
+    flips: bool = True
+    """Search finds sprites mirrored, too."""
+    recolours: bool = True
+    """Sprites that differ in colours only are one sprite, recoloured (by gain and offset of each channel)."""
+
     batch: int = 8
     steps: int = 200_000
     """Steps of gradient training (stage `refine`)."""
@@ -86,8 +111,8 @@ class Config:
         def refuse(key: str, why: str) -> None:
             raise ConfigError(f"marionette: {key} is {getattr(self, key)!r}; {why}")
 
-        if not all(1 <= n <= 4096 for n in self.image_size):
-            refuse("image_size", "expected two sizes between 1 and 4096 pixels.")
+        if self.image_size != (0, 0) and not all(1 <= n <= 4096 for n in self.image_size):
+            refuse("image_size", "expected two sizes between 1 and 4096 pixels, or (0, 0) for that of the images.")
         if not 2 <= self.sprite_size <= 256:
             refuse("sprite_size", "expected a number between 2 and 256.")
         if self.stride < 0 or self.stride == 1 or self.stride & (self.stride - 1):
@@ -105,14 +130,27 @@ class Config:
             "background_images",
             "background_clusters",
             "batch",
+            "search_batch",
         ):
             if not 1 <= getattr(self, key) <= 4096:
                 refuse(key, "expected a number between 1 and 4096.")
         if not all(1 <= n <= 16 for n in self.background_size):
             refuse("background_size", "expected two numbers of frames between 1 and 16.")
-        if self.steps < 0:
-            refuse("steps", "expected 0 or more.")
-        for key in ("choice_weight", "rate", "background_rate", "weight_decay"):
+        for key in ("steps", "search_steps"):
+            if getattr(self, key) < 0:
+                refuse(key, "expected 0 or more.")
+        if not 3 <= self.search_seed <= 31:
+            refuse("search_seed", "expected a number of pixels between 3 and 31.")
+        if not self.search_seed + 2 <= self.max_sprite <= 512:
+            refuse("max_sprite", f"expected a number of pixels between {self.search_seed + 2} and 512.")
+        for key in ("search_share", "search_match", "search_tolerance"):
+            if not 0 < getattr(self, key) <= 1:
+                refuse(key, "expected a number above 0, at most 1.")
+        if self.background in ("still", "scroll", "auto") and (self.steps or not self.search_steps):
+            refuse(
+                "background", "only search knows it: expected search_steps above 0 and steps=0, or solid or learned."
+            )
+        for key in ("search_price", "choice_weight", "rate", "background_rate", "weight_decay"):
             if not 0 <= getattr(self, key) < math.inf:
                 refuse(key, "expected a number, 0 or more.")
         if len(self.sparsity_weights) not in (1, self.num_layers) or not all(
@@ -146,19 +184,20 @@ _PAPER = {
     "text-pages": Config(image_size=(128, 128)),
 }
 
-# Recommendations: native resolution, averaged weights, and rates that fall; text needs more anchors than the paper gave it.
+# Recommendations: search, at the images' own resolution; within minutes it finds what gradients look for in days.
+_SEARCH = Config(image_size=(0, 0), background="auto", search_steps=3, steps=0)
+
 _RECOMMENDED = {
-    "floating-sprites": _PAPER["floating-sprites"],
-    "platform-game": replace(_PAPER["platform-game"], image_size=(230, 230), num_sprites=50),
-    "space-invaders": replace(_PAPER["space-invaders"], image_size=(210, 160), num_sprites=54),
-    "video": replace(_PAPER["video"], mix_sprites=False),
-    "photo": replace(_PAPER["photo"], mix_sprites=False),
-    "text-pages": replace(_PAPER["text-pages"], sprite_size=16),
-}
-_RECOMMENDED = {
-    name: replace(config, rate=2e-4, cosine=True, clip=1.0, ema=0.995, steps=50_000)
-    for name, config in _RECOMMENDED.items()
-}
+    "video": _SEARCH,
+    "floating-sprites": replace(_SEARCH, image_size=(128, 128), background="solid", flips=False),
+    "platform-game": replace(_SEARCH, image_size=(230, 230), background="solid", flips=False, search_batch=40),
+    "space-invaders": replace(_SEARCH, image_size=(210, 160), background="solid", flips=False, max_sprite=48),
+    "photo": replace(_PAPER["photo"], mix_sprites=False, rate=2e-4, cosine=True, clip=1.0, ema=0.995, steps=50_000),
+    "text-pages": replace(
+        _SEARCH, background="solid", search_parts="components", search_seed=11, search_match=0.84, search_tolerance=0.3,
+        max_sprite=96, flips=False, recolours=False, search_batch=4, num_sprites=400,
+    ),
+}  # fmt: skip
 
 PRESETS: dict[str, Config] = {
     **_RECOMMENDED,

@@ -2,23 +2,26 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from delaminate.errors import FormatError, ShapeError
+from delaminate.errors import ConfigError, FormatError, ShapeError
+from delaminate.matching.learning import Search
+from delaminate.matching.sheet import SheetStore
 from delaminate.methods.base import Method, Stage
 from delaminate.methods.marionette import players
 from delaminate.methods.marionette.config import Config
+from delaminate.methods.marionette.players import Hard, Soft
 from delaminate.nets.anchors import (
     apply_bands,
     band_crop,
     fixed_order,
     lattice_side,
     lattices,
+    ringed,
     shift_bands,
     slide_bands,
     windows_of,
@@ -32,44 +35,6 @@ from delaminate.scene.placements import OWN_RASTER, Decomposition, Dictionary, P
 FEW = 8
 
 
-@dataclass
-class Soft:
-    """A training forward, N = B L R S anchors.
-
-    Attributes:
-        image: The reconstruction.
-        scores: Of every sprite at every anchor, s_ij; they sum to one.
-        switch: Probability that an anchor holds a sprite.
-        offsets: Probabilities of the shifts along x and y; none when shifts are continuous.
-    """
-
-    image: Float[Tensor, "B 3 H W"]
-    scores: Float[Tensor, "N m"]
-    switch: Float[Tensor, "B L R S"]
-    offsets: tuple[Float[Tensor, "N o"], ...]
-
-
-@dataclass
-class Hard:
-    """What a test forward decides about the A anchors that hold a sprite.
-
-    Attributes:
-        anchor: Image, layer, row and column.
-        entry: The sprite.
-        shift: Down and to the right, in pixels from the anchor's window.
-        sprites: RGBA (A, 4, k, k), not premultiplied.
-        background: What is behind everything, (B, 3, H, W).
-        corner: Row and column of the crop of a learned background, (B, 2).
-    """
-
-    anchor: Int[Tensor, "A 4"]
-    entry: Int[Tensor, " A"]
-    shift: Float[Tensor, "A 2"]
-    sprites: Float[Tensor, "A 4 k k"]
-    background: Float[Tensor, "B 3 H W"]
-    corner: Int[Tensor, "B 2"]
-
-
 class MarioNette(Method):
     """Frames are sprites of a dictionary of codes, one per anchor and layer. (Smirnov et al., NeurIPS 2021)"""
 
@@ -77,6 +42,8 @@ class MarioNette(Method):
 
     def __init__(self, config: Config, seed: int = 0) -> None:
         super().__init__(config, seed)
+        if config.image_size == (0, 0):
+            raise ConfigError("marionette: image_size is (0, 0); expected that of the images: --set image_size=[H,W].")
         c, rng = config, stream(seed, "weights")
         d, k, s = c.code_width, c.sprite_size, c.step_size
         self.codes = nn.Parameter(torch.empty(c.num_sprites, d).normal_(generator=rng))
@@ -101,6 +68,7 @@ class MarioNette(Method):
         self.register_buffer("learned", torch.zeros(2))  # by search, by the network
         self.register_buffer("stored", torch.zeros(()))  # 1: sprites are `pixels`, not what the generator decodes
         self.register_buffer("pixels", torch.zeros(c.num_sprites, 4, k, k))
+        self.store = SheetStore(c.num_sprites, c.max_sprite)  # what search has found
         self.colour: Tensor
         self.alive: Tensor
         self.learned: Tensor
@@ -113,17 +81,35 @@ class MarioNette(Method):
 
     @property
     def decomposers(self) -> tuple[str, ...]:
-        return ("network",)
+        found = tuple(
+            name for name, learned in zip(("search", "network"), self.learned.tolist(), strict=True) if learned
+        )
+        return found or (("search",) if self.config.search_steps else ("network",))
+
+    def takes(self, size: tuple[int, int], by: str) -> bool:
+        """Search explains frames of any size, where the background is of one colour."""
+        return size == self.image_size or (by == "search" and self.store.ground.shape[1:] == (1, 1))
 
     @property
     def entries(self) -> Int[Tensor, " K"]:
         """Indices of the sprites in use."""
         return self.alive.nonzero()[:, 0]
 
+    def search(self) -> Search:
+        """How this model looks for sprites."""
+        return players.search_of(self.config)
+
+    def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> None:
+        """Estimate the background that search needs, from all images; the same each time."""
+        if self.config.search_steps and self.config.background != "learned":
+            self.store.behind(players.ground_of(pixels, self.config))
+
     def stages(self) -> tuple[Stage, ...]:
         c = self.config
         found = []
-        if c.background == "solid":
+        if c.search_steps:
+            found.append(Stage("search", c.search_steps, c.search_batch, (players.Matcher(self),)))
+        if c.background == "solid" and c.steps:
             found.append(Stage("background", 1, c.background_images, (players.Backdrop(self),)))
         if c.steps:
             found.append(Stage("refine", c.steps, c.batch, (players.Refiner(self),)))
@@ -370,6 +356,11 @@ class MarioNette(Method):
     def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
         training = self.training
         self.eval()
+        if stage == "search":
+            sheet = self.store.sheet()
+            return torch.cat(
+                [image_error(x, sheet.decompose(x, self.search()).composite().to(x)) for x in images.split(FEW)]
+            )
         found = torch.cat([image_error(some, self.reconstruct(some)) for some in images.split(FEW)])
         self.train(training)
         return found
@@ -378,9 +369,16 @@ class MarioNette(Method):
 
     @torch.no_grad()
     def dictionary(self) -> Dictionary:
+        if not bool(self.learned[1]) and self.config.search_steps:
+            return self.store.sheet().dictionary(self.image_size)
+        return self.network_dictionary()
+
+    @torch.no_grad()
+    def network_dictionary(self) -> Dictionary:
+        """Sprites as the network paints them."""
         rgba = self.sprites()[self.entries].cpu()
         if self.config.offsets == "continuous":
-            rgba = _ringed(rgba)
+            rgba = ringed(rgba)
         sprites = [*rgba.unbind(0)]
         if self.config.background == "black":
             return Dictionary(tuple(sprites))
@@ -392,7 +390,9 @@ class MarioNette(Method):
         return Dictionary(tuple(sprites), (len(sprites) - 1,))
 
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
-        dictionary = self.dictionary()
+        if by == "search":
+            return self.store.sheet().decompose(images, self.search())
+        dictionary = self.network_dictionary()
         found: list[tuple[Placement, ...]] = []
         for some in images.split(FEW):
             found += self._placements(self.hard(some), dictionary)
@@ -413,7 +413,7 @@ class MarioNette(Method):
             last = dictionary.backgrounds[0]
             behind = [(Placement(last, (Transform.shift(-x, -y, self.image_size),)),) for y, x in found.corner.tolist()]
         placed: list[list[tuple[tuple[int, ...], Placement]]] = [[] for _ in behind]
-        shown = found.sprites.cpu() if c.offsets == "discrete" else _ringed(found.sprites.cpu())
+        shown = found.sprites.cpu() if c.offsets == "discrete" else ringed(found.sprites.cpu())
         rows = zip(found.anchor.tolist(), found.entry.tolist(), found.shift.tolist(), shown, strict=True)
         for (image, layer, row, column), entry, shift, sprite in rows:
             transforms = self._transforms(row, column, *shift)
@@ -441,37 +441,58 @@ class MarioNette(Method):
 
     # --- model folders ------------------------------------------------------------------------------------------------
 
-    optional_parts = ("generator.",)
+    optional_parts = (
+        "pixels", "codes", "generator.", "encoder.", "switch.", "key.", "shift_encoder.", "shift_heads.", "backdrop",
+    )  # fmt: skip
+    free_parts = ("dictionary.rgba", "background.rgb")
 
     def parts(self, everything: bool = False) -> dict[str, Tensor]:
-        """List the tensors of a model folder. The generator is left out once its sprites have been replaced."""
-        found = {"dictionary.rgba": self.pixels if everything else self.sprites()}
-        found["dictionary.sizes"] = torch.tensor([[self.config.sprite_size] * 2] * self.config.num_sprites)
-        if self.config.background == "learned":
-            size = (side * frames for side, frames in zip(self.image_size, self.config.background_size, strict=True))
-            found["background.rgb"] = self.codes.new_empty(3, *size) if everything else self.backdrop_image()
-        left_out = ("pixels", "stored", *(() if everything or not bool(self.stored) else self.optional_parts))
-        found |= {name: value for name, value in self.state_dict().items() if not name.startswith(left_out)}
+        """List the tensors of a model folder: what search found, and the network if it has been trained.
+
+        The generator is left out once its sprites have been replaced.
+        """
+        searched = everything or bool(self.learned[0])
+        trained = everything or bool(self.learned[1]) or not self.config.search_steps
+        rgba, sizes, ground = self.store.rgba, self.store.sizes, self.store.ground
+        if trained and not searched:
+            rgba, sizes = self.sprites(), torch.full_like(sizes, self.config.sprite_size)
+            ground = self.backdrop_image() if self.config.background == "learned" else self.colour.view(3, 1, 1)
+        found = {"dictionary.rgba": rgba.clone(), "dictionary.sizes": sizes, "background.rgb": ground.clone()}
+        found["looks"] = self.store.looks
+        left_out = ["store.", *(() if trained else self.optional_parts)]
+        if not everything:
+            left_out.append("generator." if bool(self.stored) else "pixels")
+        found |= {name: value for name, value in self.state_dict().items() if not name.startswith(tuple(left_out))}
         return {name: value.detach() for name, value in found.items()}
 
     @torch.no_grad()
     def load_parts(self, parts: Mapping[str, Tensor]) -> None:
+        if bool(parts["learned"][1]) or not self.config.search_steps:
+            needed = [name for name in self.state_dict() if name.startswith(self.optional_parts)]
+            if bool(parts["stored"]):
+                needed = [name for name in needed if not name.startswith("generator.")]
+            else:
+                needed.remove("pixels")
+            missing = [name for name in needed if name not in parts]
+            if missing:
+                raise FormatError(f"model folder: {missing[0]} is missing, though the network has been trained.")
         state = self.state_dict()
         for name, value in parts.items():
-            if name in state:
+            if name in state and not name.startswith("store."):
                 state[name].copy_(value)
-        if not bool(self.alive.any()):
+        self.store.looks.copy_(parts["looks"])
+        if bool(self.learned[0]):
+            if parts["dictionary.rgba"].shape != self.store.rgba.shape:
+                raise FormatError(
+                    f"model folder: dictionary.rgba is not {tuple(self.store.rgba.shape)} as config.json says."
+                )
+            self.store.rgba.copy_(parts["dictionary.rgba"])
+            self.store.sizes.copy_(parts["dictionary.sizes"])
+            self.store.ground = parts["background.rgb"].to(self.store.rgba).clone()
+            self.store.check("model folder")
+        if (bool(self.learned[1]) or not self.config.search_steps) and not bool(self.alive.any()):
             raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
-        self.stored.zero_()
-        if not any(name.startswith(self.optional_parts) for name in parts):
-            self.set_sprites(parts["dictionary.rgba"])
 
     def begin(self, stage: str) -> None:
-        if stage == "refine":
-            self.learned[1] = 1
-
-
-def _ringed(rgba: Float[Tensor, "n 4 k k"]) -> Float[Tensor, "n 4 _ _"]:
-    """Add a transparent pixel all around: bilinear shifts continue colours there, while alpha ends."""
-    colours = F.pad(rgba[:, :3], (1, 1, 1, 1), mode="replicate")
-    return torch.cat([colours, F.pad(rgba[:, 3:], (1, 1, 1, 1))], 1)
+        if stage in ("search", "refine"):
+            self.learned[int(stage == "refine")] = 1

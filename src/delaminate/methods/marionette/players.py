@@ -2,21 +2,85 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, UInt8
 from torch import Generator, Tensor, nn
 
+from delaminate.matching.agreement import Codes, Pattern
+from delaminate.matching.ground import Ground, estimate
+from delaminate.matching.learning import Scenes, Search, explain_all, learn_round
+from delaminate.matching.occurrences import Price
+from delaminate.matching.patterns import Growth
+from delaminate.matching.sheet import SheetStore, fold
 from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, SearchPlayer
+from delaminate.methods.marionette.config import Config
 from delaminate.objectives.reconstruction import image_error
 
 if TYPE_CHECKING:
-    from delaminate.methods.marionette.model import MarioNette, Soft
+    from delaminate.methods.marionette.model import MarioNette
 
 # Probabilities are kept this far from 0 and 1 before their densities are taken (authors' code).
 EDGE = 1e-5
+
+
+@dataclass
+class Soft:
+    """A training forward, N = B L R S anchors.
+
+    Attributes:
+        image: The reconstruction.
+        scores: Of every sprite at every anchor, s_ij; they sum to one.
+        switch: Probability that an anchor holds a sprite.
+        offsets: Probabilities of the shifts along x and y; none when shifts are continuous.
+    """
+
+    image: Float[Tensor, "B 3 H W"]
+    scores: Float[Tensor, "N m"]
+    switch: Float[Tensor, "B L R S"]
+    offsets: tuple[Float[Tensor, "N o"], ...]
+
+
+@dataclass
+class Hard:
+    """What a test forward decides about the A anchors that hold a sprite.
+
+    Attributes:
+        anchor: Image, layer, row and column.
+        entry: The sprite.
+        shift: Down and to the right, in pixels from the anchor's window.
+        sprites: RGBA (A, 4, k, k), not premultiplied.
+        background: What is behind everything, (B, 3, H, W).
+        corner: Row and column of the crop of a learned background, (B, 2).
+    """
+
+    anchor: Int[Tensor, "A 4"]
+    entry: Int[Tensor, " A"]
+    shift: Float[Tensor, "A 2"]
+    sprites: Float[Tensor, "A 4 k k"]
+    background: Float[Tensor, "B 3 H W"]
+    corner: Int[Tensor, "B 2"]
+
+
+def search_of(c: Config) -> Search:
+    """How a model of these settings looks for sprites."""
+    reach = (c.max_sprite - c.search_seed) // 2
+    growth = Growth(c.search_seed, reach, c.search_match, misfit=min(1.1 - c.search_match, 0.5))
+    price = Price(c.search_price, c.search_share)
+    return Search(
+        c.search_tolerance, growth, price, c.num_sprites, flips=c.flips, components=c.search_parts == "components"
+    )
+
+
+def ground_of(pixels: UInt8[Tensor, "N 3 H W"], c: Config) -> Ground:
+    """What lies behind the images."""
+    if c.background == "black":
+        return Ground(np.zeros((1, 1, 3), np.float32))
+    assert c.background != "learned"
+    return estimate(pixels.permute(0, 2, 3, 1).cpu().numpy(), c.background, c.search_tolerance)
 
 
 class Backdrop(SearchPlayer):
@@ -62,6 +126,43 @@ def common_colour(images: Float[Tensor, "B 3 H W"], clusters: int, rng: Generato
     return torch.as_tensor(centre, dtype=images.dtype, device=images.device)
 
 
+class Matcher(SearchPlayer):
+    """Learn sprites by search, a round a turn, each on other frames. The frames of all processes are searched by each."""
+
+    name = "matcher"
+
+    def __init__(self, model: "MarioNette") -> None:
+        self.model = model
+        self.patterns: list[Pattern] = []
+
+    def state(self) -> dict[str, Tensor]:
+        store = SheetStore(max(len(self.patterns), 1), 2 * self.model.config.max_sprite)
+        store.put(tuple(self.patterns), ())
+        return {"rgba": store.rgba, "sizes": store.sizes}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        store = SheetStore(*state["rgba"].shape[::2])
+        store.rgba.copy_(state["rgba"])
+        store.sizes.copy_(state["sizes"])
+        self.patterns = list(store.sheet().sprites)
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, search = self.model, self.model.search()
+        images = carry.all_gather(images)
+        frames = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        # A frame that is there twice says no more than once.
+        _, first = np.unique(frames.reshape(len(frames), -1), axis=0, return_index=True)
+        scenes = Scenes.of(frames[np.sort(first)], model.store.background)
+        seed = int(torch.randint(2**31 - 1, (1,), generator=rng))
+        self.patterns = learn_round(scenes, self.patterns, search, np.random.default_rng(seed))
+        sprites, looks = fold(self.patterns, Codes(search.tolerance), model.config.flips, model.config.recolours)
+        model.store.put(sprites, looks)
+        model.alive.copy_((torch.arange(len(model.alive)) < len(sprites)).to(model.alive))
+        _, found = explain_all(scenes, self.patterns, search)
+        left = float(found.left.mean()) / (frames.shape[1] * frames.shape[2])
+        return {"unexplained": torch.tensor(left), "sprites": torch.tensor(float(len(sprites)))}
+
+
 class Refiner(GradientPlayer):
     """The paper's training: go forward softly, compare with the images, and push choices towards 0 and 1 (section 3.6)."""
 
@@ -99,7 +200,7 @@ class Refiner(GradientPlayer):
         found = self.model.soft(images, self.order(rng))
         return {"error": image_error(images, found.image).mean(), **self.prices(found)}
 
-    def prices(self, found: "Soft") -> dict[str, Tensor]:
+    def prices(self, found: Soft) -> dict[str, Tensor]:
         """What undecided choices cost, and switches that are on."""
         c = self.model.config
         if c.regularizer == "paper":

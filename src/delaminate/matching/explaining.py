@@ -1,0 +1,104 @@
+"""What a dictionary makes of frames, and what the frames say about the dictionary."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from delaminate.matching.agreement import CLOSED, OPEN, Frames, Pattern
+from delaminate.matching.occurrences import Bank, Place, find
+from delaminate.matching.patterns import Growth, agree, connected
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """What a dictionary makes of some frames.
+
+    Attributes:
+        places: Per frame, front to back.
+        left: Per frame, open pixels that nothing matches, plus pixels painted wrongly: the error in pixels.
+    """
+
+    places: list[list[Place]]
+    left: Int64[np.ndarray, " N"]
+
+    def cost(self, price: float) -> Float32[np.ndarray, " N"]:
+        """Description length of each frame, in pixels: what is wrong, and a price for each placement."""
+        return (self.left + price * np.array([len(some) for some in self.places])).astype(np.float32)
+
+    def usage(self, count: int) -> Int64[np.ndarray, " K"]:
+        entries = [place.entry for some in self.places for place in some]
+        return np.bincount(np.array(entries, dtype=np.int64), minlength=count)
+
+
+def explain(frames: Frames, bank: Bank, indices: list[int]) -> Explained:
+    """Find the dictionary's patterns in frames; closes what they match."""
+    places, left = [], []
+    for index in indices:
+        base = frames.kind[index].copy()
+        some = find(frames, index, bank)
+        wrong = np.zeros_like(base, dtype=bool)
+        painted = np.zeros_like(wrong)
+        for place in some:
+            pattern = bank.patterns[place.entry]
+            y, x = place.top + frames.margin, place.left + frames.margin
+            window = slice(y, y + pattern.size[0]), slice(x, x + pattern.size[1])
+            shown = pattern.alpha & ~painted[window]
+            wrong[window] |= shown & ~frames.codes.same(frames.colour[index][window], pattern.colour)
+            painted[window] |= pattern.alpha
+        places.append(some)
+        left.append(int((((base == OPEN) & ~painted) | (wrong & (base != CLOSED))).sum()))
+    return Explained(places, np.array(left, dtype=np.int64))
+
+
+def reestimate(frames: Frames, patterns: list[Pattern], found: Explained, growth: Growth) -> list[Pattern]:
+    """Estimate every pattern from the pixels that it alone explains; `frames` must be fresh, with nothing closed."""
+    owner = []
+    where: list[list[tuple[int, int, int, int]]] = [[] for _ in patterns]
+    for index, some in enumerate(found.places):
+        rank = np.full(frames.kind.shape[1:], len(some), np.int64)
+        for number, place in reversed(list(enumerate(some))):
+            pattern = patterns[place.entry]
+            y, x = place.top + frames.margin, place.left + frames.margin
+            window = slice(y, y + pattern.size[0]), slice(x, x + pattern.size[1])
+            match = pattern.alpha & frames.codes.same(frames.colour[index][window], pattern.colour)
+            rank[window][match] = number
+            where[place.entry].append((index, y, x, number))
+        owner.append(rank)
+    ranks = np.stack(owner)
+    return [
+        _reestimated(frames, p, np.array(spots, dtype=np.int64).reshape(-1, 4), ranks, found, growth)
+        for p, spots in zip(patterns, where, strict=True)
+    ]
+
+
+def _reestimated(
+    frames: Frames,
+    pattern: Pattern,
+    where: np.ndarray,
+    ranks: np.ndarray,
+    found: Explained,
+    growth: Growth,
+    rim: int = 2,
+) -> Pattern:
+    if len(where) < growth.least or pattern.area == 0:
+        return pattern
+    where = where[np.linspace(0, len(where) - 1, min(len(where), growth.sample)).astype(int)]
+    size = (pattern.size[0] + 2 * rim, pattern.size[1] + 2 * rim)
+    colour, kind = frames.windows(where[:, :3], -rim, -rim, size)
+    y = (where[:, 1, None] - rim + np.arange(size[0])).clip(0, ranks.shape[1] - 1)[:, :, None]
+    x = (where[:, 2, None] - rim + np.arange(size[1])).clip(0, ranks.shape[2] - 1)[:, None, :]
+    rank = ranks[where[:, 0, None, None], y, x]
+    own = np.pad(pattern.alpha, rim)
+    last = np.array([len(found.places[i]) for i in where[:, 0]])[:, None, None]
+    taken = np.where(own, rank < where[:, 3, None, None], (rank < last) & (rank != where[:, 3, None, None]))
+    typical, share, tells = agree(frames, colour, np.where(taken, CLOSED, kind))
+    enough = np.where(own, tells >= 3, tells >= 0.3 * len(where))
+    core = np.sort(share[own & enough])
+    if len(core) == 0:
+        return pattern
+    least = np.where(own, 0.6, growth.together) * core[len(core) // 2]
+    support = connected(np.where(enough, share >= least, own), own)
+    kept = np.pad(pattern.colour, ((rim, rim), (rim, rim), (0, 0)))
+    better, _, _ = Pattern.cut(np.where(enough[..., None], typical, kept), support)
+    return better if better.area >= growth.smallest else pattern

@@ -1,0 +1,243 @@
+"""What lies behind everything: one colour, a still picture, or a landscape that the camera scrolls over."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.fft
+from jaxtyping import Float32, UInt8
+
+from delaminate.errors import ConfigError
+
+Kind = Literal["solid", "still", "scroll", "auto"]
+MAX_LANDSCAPE = 2**25
+"""Pixels of a scrolled landscape, at most."""
+GAIN_OF_STILL = 0.7
+"""A still picture is taken for the ground if it leaves less than this share of what one colour leaves unexplained."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """The background.
+
+    Attributes:
+        rgb: In [0, 1], (h, w, 3): 1 x 1 for one colour, of the frames' size, or larger where the camera scrolls.
+    """
+
+    rgb: Float32[np.ndarray, "h w 3"]
+
+    def offset(self, frame: UInt8[np.ndarray, "H W 3"], near: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Where a frame lies on the landscape: its top and left in pixels; (0, 0) unless that is larger."""
+        height, width = frame.shape[:2]
+        if self.rgb.shape[0] <= height and self.rgb.shape[1] <= width:
+            return 0, 0
+        return locate(frame, self.rgb, near)
+
+    def behind(self, size: tuple[int, int], offset: tuple[int, int]) -> Float32[np.ndarray, "H W 3"]:
+        """The part of the background that a frame of `size` at `offset` shows."""
+        if self.rgb.shape[:2] == (1, 1):
+            return np.broadcast_to(self.rgb, (*size, 3))
+        rows = (offset[0] + np.arange(size[0])).clip(0, self.rgb.shape[0] - 1)
+        columns = (offset[1] + np.arange(size[1])).clip(0, self.rgb.shape[1] - 1)
+        return self.rgb[rows[:, None], columns[None]]
+
+
+def solid(frames: UInt8[np.ndarray, "N H W 3"]) -> Ground:
+    """The commonest colour: the median of the fullest of 32 x 32 x 32 bins."""
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 100)).astype(int)].reshape(-1, 3)
+    bins = (some >> 3).astype(np.int64) @ np.array([1024, 32, 1])
+    fullest = some[bins == np.bincount(bins).argmax()]
+    return Ground((np.median(fullest, 0) / 255).astype(np.float32)[None, None])
+
+
+def still(frames: UInt8[np.ndarray, "N H W 3"]) -> Ground:
+    """The median of every pixel over time."""
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 100)).astype(int)]
+    return Ground((np.median(some, 0) / 255).astype(np.float32))
+
+
+def landscape(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2) -> Ground:
+    """Put the frames of a clip together to the picture that the camera scrolls over.
+
+    Each frame is laid where most of its pixels agree with the one before; the median of all that fall on a pixel is the
+    landscape, onto which every frame is laid once more.
+
+    Raises:
+        ConfigError: The landscape would be too large.
+    """
+    height, width = frames.shape[1:3]
+    places = [(0, 0)]
+    for before, frame in itertools.pairwise(frames):
+        down, right = step(before, frame)
+        places.append((places[-1][0] + down, places[-1][1] + right))
+    ground = _stack(frames, np.array(places))
+    for _ in range(rounds):
+        low = np.array(places).min(0)
+        places = [
+            locate(frame, ground.rgb, tuple(place - low)) for frame, place in zip(frames, np.array(places), strict=True)
+        ]
+        ground = _stack(frames, np.array(places))
+    if ground.rgb.shape[:2] == (height, width):
+        return still(frames)
+    return ground
+
+
+def _stack(frames: np.ndarray, places: np.ndarray, most: int = 15) -> Ground:
+    """The median of frames laid at places; columns of the landscape see at most `most` frames, evenly chosen."""
+    places = places - places.min(0)
+    height, width = frames.shape[1:3]
+    rows, columns = places.max(0) + np.array([height, width])
+    if rows * columns > MAX_LANDSCAPE:
+        raise ConfigError(
+            f"background: the frames would make a landscape of {rows} x {columns} pixels. If the camera does not scroll, "
+            "use --set background=still; else train on a shorter clip."
+        )
+    rgb = np.zeros((rows, columns, 3), np.float32)
+    block = max(16, width // 8)
+    for left in range(0, columns, block):
+        right = min(left + block, columns)
+        shows = np.flatnonzero((places[:, 1] < right) & (places[:, 1] + width > left))
+        if len(shows) == 0:
+            continue
+        shows = shows[np.linspace(0, len(shows) - 1, min(len(shows), most)).astype(int)]
+        stack = np.full((len(shows), rows, right - left, 3), np.nan, np.float32)
+        for n, i in enumerate(shows):
+            top, start = places[i]
+            begin, end = max(left, start), min(right, start + width)
+            stack[n, top : top + height, begin - left : end - left] = frames[i, :, begin - start : end - start]
+        # Of an even number of values, the lower of the middle two: a colour that was seen.
+        seen = np.isfinite(stack[..., 0]).sum(0)
+        ranked = np.sort(stack, 0)  # values that are not numbers come last
+        middle = ((seen - 1) // 2).clip(0)[None, ..., None].repeat(3, -1)
+        rgb[:, left:right] = np.nan_to_num(np.take_along_axis(ranked, middle, 0)[0]) / 255
+    return Ground(rgb)
+
+
+def step(before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"]) -> tuple[int, int]:
+    """How far the camera moved down and right between two frames, by phase correlation; whole pixels."""
+    one, two = (_edges(frame) for frame in (before, after))
+    spectrum = scipy.fft.rfft2(one) * np.conj(scipy.fft.rfft2(two))
+    peaks = scipy.fft.irfft2(spectrum / (np.abs(spectrum) + 1e-3 * np.abs(spectrum).max() + 1e-9), one.shape)
+    height, width = one.shape
+    best, winner = -1.0, (0, 0)
+    for flat in [*np.argpartition(peaks.ravel(), -4)[-4:].tolist(), 0]:
+        down, right = flat // width, flat % width
+        for y in {down, down - height}:
+            for x in {right, right - width}:
+                if abs(y) <= height // 2 and abs(x) <= width // 2:
+                    share = _agreement(before, after, y, x)
+                    # Standing still wins where nothing tells.
+                    if share > best + (0.002 if (y, x) != (0, 0) else -0.002):
+                        best, winner = share, (y, x)
+    return winner
+
+
+def _edges(frame: np.ndarray) -> np.ndarray:
+    grey = frame.astype(np.float32).mean(2)
+    window = np.hanning(grey.shape[0] + 2)[1:-1, None] * np.hanning(grey.shape[1] + 2)[None, 1:-1]
+    return (grey - grey.mean()) * window.astype(np.float32)
+
+
+def _agreement(before: np.ndarray, after: np.ndarray, down: int, right: int) -> float:
+    """Share of the overlapping pixels that are alike when the camera moved by (down, right)."""
+    height, width = before.shape[:2]
+    a = before[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+    b = after[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+    return float((np.abs(a[::2, ::2].astype(np.int16) - b[::2, ::2]) <= 12).all(2).mean())
+
+
+def locate(
+    frame: UInt8[np.ndarray, "H W 3"],
+    rgb: Float32[np.ndarray, "h w 3"],
+    near: tuple[int, int] | None = None,
+    reach: int = 4,
+) -> tuple[int, int]:
+    """Find where a frame lies on a larger picture: near a guess, else anywhere by correlation."""
+    height, width = frame.shape[:2]
+    rows, columns = max(rgb.shape[0] - height, 0), max(rgb.shape[1] - width, 0)
+    picture = np.rint(rgb * 255).astype(np.int16)
+
+    def share(top: int, left: int, stride: int = 2) -> float:
+        seen = picture[top : top + height : stride, left : left + width : stride]
+        return float((np.abs(seen - frame[::stride, ::stride]) <= 12).all(2).mean())
+
+    tried: dict[tuple[int, int], float] = {}
+    if near is not None:
+        for y in range(max(near[0] - reach, 0), min(near[0] + reach, rows) + 1):
+            for x in range(max(near[1] - reach, 0), min(near[1] + reach, columns) + 1):
+                tried[y, x] = share(y, x)
+        best = max(tried, key=lambda place: (tried[place], -abs(place[0] - near[0]) - abs(place[1] - near[1])))
+        if tried[best] > 0.5:
+            return best
+    size = [scipy.fft.next_fast_len(n, real=True) for n in (rgb.shape[0], rgb.shape[1])]
+    total: np.ndarray | float = 0.0
+    for channel in range(3):
+        view = frame[..., channel].astype(np.float32) / 255
+        whole = rgb[..., channel]
+        middle = view.mean()
+        cross = scipy.fft.irfft2(
+            scipy.fft.rfft2(whole - middle, size) * np.conj(scipy.fft.rfft2(view - middle, size)), size
+        )
+        energy = scipy.fft.irfft2(
+            scipy.fft.rfft2((whole - middle) ** 2, size) * np.conj(scipy.fft.rfft2(np.ones_like(view), size)), size
+        )
+        total = total + energy - 2 * cross
+    error = np.asarray(total)[: rows + 1, : columns + 1]
+    for flat in np.argsort(error, axis=None)[:6].tolist():
+        y, x = flat // (columns + 1), flat % (columns + 1)
+        for dy in (-1, 0, 1):
+            for dx in (-1, 0, 1):
+                place = (min(max(y + dy, 0), rows), min(max(x + dx, 0), columns))
+                tried[place] = share(*place)
+    return max(tried, key=lambda place: tried[place])
+
+
+def is_scrolled(frames: UInt8[np.ndarray, "N H W 3"], sample: int = 12) -> bool:
+    """Whether images follow each other as a camera moves: neighbours agree once one is shifted onto the other."""
+    if len(frames) < 10:
+        return False
+    pairs = np.linspace(0, len(frames) - 2, min(len(frames) - 1, sample)).astype(int)
+    agreements = [_agreement(frames[i], frames[i + 1], *step(frames[i], frames[i + 1])) for i in pairs]
+    return float(np.median(agreements)) > 0.7
+
+
+def estimate(frames: UInt8[np.ndarray, "N H W 3"], kind: Kind, tolerance: float) -> Ground:
+    """Estimate the background.
+
+    Args:
+        frames: The images; of a clip in their order.
+        kind: What to look for. `auto` takes one colour unless a still picture, or a landscape that is scrolled over,
+            leaves much less unexplained.
+        tolerance: Distance in RGB below which colours count as one, in [0, 1] units.
+
+    Raises:
+        ConfigError: The landscape would be too large.
+    """
+    if kind == "solid":
+        return solid(frames)
+    if kind == "still":
+        return still(frames)
+    if kind == "scroll":
+        return landscape(frames)
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 30)).astype(int)]
+
+    def unexplained(ground: Ground) -> float:
+        left = []
+        for frame in some:
+            behind = ground.behind(frame.shape[:2], ground.offset(frame))
+            left.append((np.square(frame / 255 - behind).sum(2) > tolerance**2).mean())
+        return float(np.mean(left))
+
+    plain = solid(frames)
+    if len(frames) < 5:
+        return plain
+    best, least = plain, unexplained(plain)
+    choices = [still(frames)]
+    if unexplained(choices[0]) > 0.05 and is_scrolled(frames):
+        choices.append(landscape(frames))
+    for other in choices:
+        left = unexplained(other)
+        if left < GAIN_OF_STILL * least:
+            best, least = other, left
+    return best

@@ -1,0 +1,216 @@
+"""Learn a dictionary of patterns, round by round: explain frames, estimate anew, join, drop, and seek what is missing."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from delaminate.matching.agreement import Codes, Frames, Pattern
+from delaminate.matching.explaining import Explained, explain, reestimate
+from delaminate.matching.ground import Ground
+from delaminate.matching.occurrences import Bank, Place, Price, find
+from delaminate.matching.patterns import Growth, cut_seed, look_up, one_of_many, random_spots, settle
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to look for patterns.
+
+    Attributes:
+        tolerance: Distance in RGB below which two colours count as one, in [0, 1] units.
+        growth: How patterns grow.
+        price: What a placement must gain.
+        most: Patterns in the dictionary, at most.
+        patience: Vain attempts to find another pattern before a round ends.
+        flips: Also look for mirror images of what has been found.
+        components: Sprites are whole connected regions, not grown from patches.
+    """
+
+    tolerance: float = 0.06
+    growth: Growth = field(default_factory=Growth)
+    price: Price = field(default_factory=Price)
+    most: int = 150
+    patience: int = 8
+    flips: bool = False
+    components: bool = False
+
+    @property
+    def margin(self) -> int:
+        return self.growth.reach + self.growth.seed + 1
+
+
+@dataclass(frozen=True, eq=False)
+class Scenes:
+    """Frames with what lies behind each.
+
+    Attributes:
+        frames: RGB in 0..255.
+        behind: In [0, 1], one for each frame or one for all.
+        offsets: Top and left of each frame on the background, in pixels.
+    """
+
+    frames: UInt8[np.ndarray, "N H W 3"]
+    behind: Float32[np.ndarray, "G H2 W2 3"]
+    offsets: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, frames: UInt8[np.ndarray, "N H W 3"], ground: Ground) -> "Scenes":
+        size = (frames.shape[1], frames.shape[2])
+        if ground.rgb.shape[0] <= size[0] and ground.rgb.shape[1] <= size[1]:
+            return cls(frames, ground.rgb[None], ((0, 0),) * len(frames))
+        offsets = tuple(ground.offset(frame) for frame in frames)
+        return cls(frames, np.stack([ground.behind(size, offset) for offset in offsets]), offsets)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def fresh(self, search: Search, rows: list[int] | None = None) -> Frames:
+        """The frames with nothing explained yet."""
+        rows = list(range(len(self))) if rows is None else rows
+        behind = self.behind if len(self.behind) == 1 else self.behind[rows]
+        return Frames(self.frames[rows], behind, search.margin, Codes(search.tolerance))
+
+
+def explain_all(
+    scenes: Scenes, patterns: list[Pattern], search: Search, rows: list[int] | None = None
+) -> tuple[Frames, Explained]:
+    """Find the patterns in frames; return these with all that is explained closed."""
+    frames = scenes.fresh(search, rows)
+    if not any(p.area for p in patterns):
+        left = (frames.kind == 2).sum((1, 2))
+        return frames, Explained([[] for _ in range(len(frames))], left.astype(np.int64))
+    found = explain(frames, Bank(patterns, frames, search.price), list(range(len(frames))))
+    return frames, found
+
+
+def learn_round(scenes: Scenes, patterns: list[Pattern], search: Search, rng: np.random.Generator) -> list[Pattern]:
+    """One round of learning from some frames."""
+    frames, found = explain_all(scenes, patterns, search)
+    if patterns:
+        patterns = join(patterns, found, search)
+        patterns = reestimate(scenes.fresh(search), patterns, found, search.growth) if len(found.usage(1)) else patterns
+        frames, found = explain_all(scenes, patterns, search)
+    if search.flips:
+        patterns = patterns + _mirrored(frames, patterns, search)
+    patterns = patterns + seek(frames, search, rng, search.most - len(patterns))
+    _, found = explain_all(scenes, patterns, search)
+    patterns = reestimate(scenes.fresh(search), patterns, found, search.growth)
+    return prune(scenes, patterns, search)
+
+
+def seek(frames: Frames, search: Search, rng: np.random.Generator, most: int) -> list[Pattern]:
+    """Find patterns in what is open, those that explain most first; closes what they explain."""
+    growth, everything = search.growth, list(range(len(frames)))
+    few = everything[:: max(1, len(everything) // 12)]
+    strict = replace(search.price, misfit=growth.misfit)
+    fresh: list[Pattern] = []
+    vain = 0
+    while vain < search.patience and len(fresh) < most:
+        spots = random_spots(frames, growth, 12, rng)
+        if len(spots) == 0:
+            break
+        seeds = [cut_seed(frames, spot, growth.seed) for spot in spots]
+        counts = [len(found) for found in look_up(frames, few, seeds, growth.match)]
+        ranking = np.argsort(counts, kind="stable")[::-1][:3]
+        grown = [settle(frames, spots[n], growth, everything, few) for n in ranking if counts[n]]
+        good = [g for g in grown if g is not None and g.pattern.area >= growth.smallest]
+        vain += 1
+        if not good:
+            continue
+        best = max(good, key=lambda g: g.count * (g.pattern.area - search.price.of(g.pattern)))
+        pattern = one_of_many(frames, best.pattern, everything, strict)
+        bank = Bank([pattern], frames, strict)
+        if sum(len(find(frames, index, bank, rounds=1)) for index in everything) >= growth.least:
+            fresh.append(pattern)
+            vain = 0
+    return fresh
+
+
+def _mirrored(frames: Frames, patterns: list[Pattern], search: Search) -> list[Pattern]:
+    """Mirror images of patterns that explain something; what they explain is closed."""
+    strict, found = replace(search.price, misfit=search.growth.misfit), []
+    for pattern in patterns[: search.most - len(patterns)]:
+        other = pattern.flipped()
+        bank = Bank([other], frames, strict)
+        if sum(len(find(frames, index, bank, rounds=1)) for index in range(len(frames))) >= 2:
+            found.append(other)
+    return found
+
+
+def prune(scenes: Scenes, patterns: list[Pattern], search: Search, sample: int = 12) -> list[Pattern]:
+    """Keep the patterns that are worth their description: dropping one must cost more than its own pixels.
+
+    Description length, in pixels: those painted wrongly or not at all, a price for each placement, and every pixel of
+    every pattern.
+    """
+    _, found = explain_all(scenes, patterns, search)
+    usage, cost = found.usage(len(patterns)), found.cost(search.price.pixels)
+    keep = [k for k in range(len(patterns)) if usage[k]]
+    for k in sorted(keep, key=lambda k: int(usage[k]) * patterns[k].area):
+        users = [i for i, some in enumerate(found.places) if any(place.entry == k for place in some)]
+        own = patterns[k].area + search.price.pixels
+        if usage[k] * patterns[k].area > 40 * own or len(keep) == 1:
+            continue  # used so often that nothing can replace it for less
+        some = users[:: max(1, len(users) // sample)]
+        _, again = explain_all(scenes, [patterns[j] for j in keep if j != k], search, some)
+        rise = float((again.cost(search.price.pixels) - cost[some]).sum()) * len(users) / len(some)
+        if rise < own:
+            keep.remove(k)
+    ordered = sorted(keep, key=lambda k: -int(usage[k]))
+    return [patterns[k] for k in ordered]
+
+
+def join(patterns: list[Pattern], found: Explained, search: Search, always: float = 0.9) -> list[Pattern]:
+    """Join patterns that always occur together.
+
+    A pattern leans on another if that lies at one fixed offset beside it in nearly all its occurrences. If nearly every
+    occurrence of the other is leaned upon, the two are parts of one thing: each pair becomes one pattern. (A flame
+    always stands on a wall, but walls have no flame: they stay two.)
+    """
+    usage = found.usage(len(patterns))
+    pairs: dict[tuple[int, int, int, int], int] = {}
+    for some in found.places:
+        for a, b in _neighbours(patterns, some):
+            one, two = some[a], some[b]
+            key = (one.entry, two.entry, two.top - one.top, two.left - one.left)
+            pairs[key] = pairs.get(key, 0) + 1
+    leaning: dict[int, list[tuple[int, int, int, int]]] = {}
+    for (a, b, down, right), count in pairs.items():
+        if a != b and count >= max(search.growth.least, always * usage[a]):
+            leaning.setdefault(b, []).append((a, down, right, count))
+    gone: set[int] = set()
+    fresh = []
+    for b, those in leaning.items():
+        covered = sum(count for _, _, _, count in those)
+        if b in gone or covered < always * usage[b] or any(a in gone for a, *_ in those):
+            continue
+        joined = [_union(patterns[a], patterns[b], down, right) for a, down, right, _ in those]
+        if all(max(p.size) <= 2 * search.growth.reach for p in joined):
+            fresh += joined
+            gone |= {b, *(a for a, *_ in those)}
+    return [p for k, p in enumerate(patterns) if k not in gone] + fresh
+
+
+def _neighbours(patterns: list[Pattern], places: list[Place], gap: int = 1) -> list[tuple[int, int]]:
+    """Ordered pairs of placements whose boxes touch."""
+    if not places:
+        return []
+    box = np.array(
+        [[p.top, p.left, p.top + patterns[p.entry].size[0], p.left + patterns[p.entry].size[1]] for p in places]
+    )
+    near = (box[:, None, :2] <= box[None, :, 2:] + gap) & (box[None, :, :2] <= box[:, None, 2:] + gap)
+    touching = near.all(2) & ~np.eye(len(places), dtype=bool)
+    return [(int(a), int(b)) for a, b in np.argwhere(touching)]
+
+
+def _union(a: Pattern, b: Pattern, down: int, right: int) -> Pattern:
+    """Two patterns as one: b lies `down` and `right` of a, behind it."""
+    top, left = min(0, down), min(0, right)
+    height = max(a.size[0], down + b.size[0]) - top
+    width = max(a.size[1], right + b.size[1]) - left
+    colour, alpha = np.zeros((height, width, 3), np.float32), np.zeros((height, width), bool)
+    for pattern, y, x in ((b, down - top, right - left), (a, -top, -left)):
+        window = slice(y, y + pattern.size[0]), slice(x, x + pattern.size[1])
+        colour[window][pattern.alpha] = pattern.colour[pattern.alpha]
+        alpha[window] |= pattern.alpha
+    return Pattern(colour, alpha)

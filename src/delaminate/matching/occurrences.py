@@ -1,0 +1,214 @@
+"""Find where patterns occur in a frame, which of them hides which, and stop when nothing more pays for itself.
+
+Candidates are the local maxima of the estimated gain; they are taken best first, each valued again by the pixels that are
+still open (lazily: values only fall). What a pattern matches is closed, so what it hides costs nothing to those behind.
+Who is in front is read off the pixels where two placements disagree.
+"""
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from delaminate.matching.agreement import GROUND, MISFIT, OPEN, Correlator, Frames, Pattern, Spots, peaks, templates
+
+SNUG = 0.02
+"""Bonus for each pixel around a pattern that is not open: among equal places, the one that leaves no crumbs."""
+MOST = 5_000
+"""Candidates of a frame that are looked at closely, at most, for each group of patterns."""
+SLACK = 0.6
+"""Estimated gains above this share of the price are looked at closely; codes are not exact."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One occurrence: which pattern, and its corner on the unpadded frame in pixels."""
+
+    entry: int
+    top: int
+    left: int
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a placement must gain to be worth its description.
+
+    Attributes:
+        pixels: Matched pixels, at least.
+        share: Share of the pattern's area, at least; an occurrence cut by the border or hidden has less.
+        misfit: Share of the open pixels it covers that it may fail to match, at most.
+    """
+
+    pixels: float = 8.0
+    share: float = 0.1
+    misfit: float = 0.6
+
+    def of(self, pattern: Pattern) -> float:
+        return min(max(self.pixels, self.share * pattern.area), 0.6 * pattern.area)
+
+
+class Bank:
+    """Patterns made ready for search: templates by size, and the rings around them."""
+
+    def __init__(self, patterns: list[Pattern], frames: Frames, price: Price) -> None:
+        self.patterns, self.price = patterns, price
+        self.groups: list[tuple[list[int], Correlator]] = []
+        # Patterns of about one size share a correlation.
+        rest = sorted((k for k, p in enumerate(patterns) if p.area), key=lambda k: max(patterns[k].size))
+        while rest:
+            limit = max(max(patterns[rest[0]].size) * 1.3, 8)
+            group = [k for k in rest if max(patterns[k].size) <= limit][:64]
+            rest = [k for k in rest if k not in set(group)]
+            self.groups.append((group, Correlator(templates([patterns[k] for k in group], frames.codes), frames.size)))
+        self.rings = [ring_of(p.alpha) for p in patterns]
+        self.rims = [int(ring.sum()) for ring in self.rings]
+        self.prices = [price.of(p) for p in patterns]
+
+    def candidates(self, frames: Frames, index: int) -> list[tuple[float, Place]]:
+        """Places whose gain is worth its price as things stand, with that gain."""
+        maps = frames.maps(index)
+        found = []
+        for group, correlator in self.groups:
+            value = correlator(maps)
+            least = torch.tensor([SLACK * self.price.of(self.patterns[k]) for k in group])[:, None, None]
+            places = peaks(value, least, reach=1)
+            if len(places) > MOST:
+                ranking = np.argsort(-value.numpy()[tuple(places.T)], kind="stable")
+                places = places[ranking[:MOST]]
+            for n in np.unique(places[:, 0]):
+                pattern = self.patterns[group[n]]
+                spots = places[places[:, 0] == n]
+                spots[:, 0] = index
+                gain, misfit = fits(frames, spots, pattern)
+                good = (gain >= self.price.of(pattern)) & (misfit <= self.price.misfit)
+                for (_, y, x), each in zip(spots[good].tolist(), gain[good].tolist(), strict=True):
+                    found.append((each, Place(group[n], y - frames.margin, x - frames.margin)))
+        return found
+
+
+def ring_of(alpha: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h2 w2"]:
+    """Pixels beside a shape, in a box one pixel wider on each side."""
+    wide = np.pad(alpha, 1)
+    grown = wide.copy()
+    grown[1:] |= wide[:-1]
+    grown[:-1] |= wide[1:]
+    grown[:, 1:] |= wide[:, :-1]
+    grown[:, :-1] |= wide[:, 1:]
+    return grown & ~wide
+
+
+def fits(frames: Frames, spots: Spots, pattern: Pattern, chunk: int = 512) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a pattern at places of padded frames: its gains, and the shares of open pixels that it fails to match."""
+    gains, misfits = [np.zeros(0)], [np.zeros(0)]
+    for first in range(0, len(spots), chunk):
+        colour, kind = frames.windows(spots[first : first + chunk], 0, 0, pattern.size)
+        is_open = (kind == OPEN) & pattern.alpha
+        ground = (kind == GROUND) & pattern.alpha
+        match = frames.codes.same(colour, pattern.colour)
+        matched = (is_open & match).sum((1, 2))
+        opened = is_open.sum((1, 2))
+        gains.append(matched - MISFIT * (opened - matched) - (ground & ~match).sum((1, 2)))
+        misfits.append((opened - matched) / opened.clip(1))
+    return np.concatenate(gains), np.concatenate(misfits)
+
+
+def fit(
+    frames: Frames, index: int, pattern: Pattern, top: int, left: int
+) -> tuple[float, Bool[np.ndarray, "h w"], float]:
+    """Fit a pattern at one place: its gain, the open pixels that it matches, the share that it fails to match."""
+    h, w = pattern.size
+    window = slice(top, top + h), slice(left, left + w)
+    kind = frames.kind[index][window]
+    match = frames.codes.same(frames.colour[index][window], pattern.colour)
+    is_open = (kind == OPEN) & pattern.alpha
+    matched = is_open & match
+    opened, hits = int(np.count_nonzero(is_open)), int(np.count_nonzero(matched))
+    harm = int(np.count_nonzero((kind == GROUND) & pattern.alpha & ~match))
+    return hits - MISFIT * (opened - hits) - harm, matched, (opened - hits) / max(opened, 1)
+
+
+def find(frames: Frames, index: int, bank: Bank, rounds: int = 3) -> list[Place]:
+    """Find the occurrences of patterns in one frame; closes what they match.
+
+    Returns:
+        Places from front to back.
+    """
+    margin = frames.margin
+    taken: list[Place] = []
+    for _ in range(rounds):
+        # Snugness is at most a few pixels, so that the gain with all of it bounds the worth from above.
+        heap = []
+        for number, (gain, place) in enumerate(bank.candidates(frames, index)):
+            heap.append((-(gain + SNUG * bank.rims[place.entry]), number, place))
+        heapq.heapify(heap)
+        before = len(taken)
+        while heap:
+            value, number, place = heapq.heappop(heap)
+            pattern, price = bank.patterns[place.entry], bank.prices[place.entry]
+            h, w = pattern.size
+            y, x = place.top + margin, place.left + margin
+            gain, matched, misfit = fit(frames, index, pattern, y, x)
+            if gain < price or misfit > bank.price.misfit:
+                continue
+            around = frames.kind[index, max(y - 1, 0) : y + h + 1, max(x - 1, 0) : x + w + 1]
+            ring = bank.rings[place.entry]
+            snug = np.count_nonzero(ring & (around != OPEN)) if ring.shape == around.shape else 0
+            worth = gain + SNUG * snug
+            if heap and worth < -heap[0][0] - 1e-6 and worth < -value - 1e-6:
+                heapq.heappush(heap, (-worth, number, place))
+                continue
+            frames.close(index, (slice(y, y + h), slice(x, x + w)), matched)
+            taken.append(place)
+        if len(taken) == before:
+            break
+    return order(frames, index, bank.patterns, taken)
+
+
+def order(frames: Frames, index: int, patterns: list[Pattern], places: list[Place]) -> list[Place]:
+    """Sort places front to back: of two that overlap, the one that the pixels show where they differ is in front.
+
+    Where nothing tells, the one found earlier is in front. Cycles are cut where the evidence is weakest in sum.
+    """
+    votes: dict[tuple[int, int], int] = {}
+    boxes = np.array(
+        [[p.top, p.left, p.top + patterns[p.entry].size[0], p.left + patterns[p.entry].size[1]] for p in places]
+    )
+    matches = {}
+    margin = frames.margin
+    for i in range(len(places)):
+        first = np.maximum(boxes[i, :2], boxes[:i, :2])
+        last = np.minimum(boxes[i, 2:], boxes[:i, 2:])
+        for j in np.flatnonzero((first < last).all(1)).tolist():
+            cut = []
+            for a in (i, j):
+                if a not in matches:
+                    pattern = patterns[places[a].entry]
+                    window = (
+                        slice(boxes[a, 0] + margin, boxes[a, 2] + margin),
+                        slice(boxes[a, 1] + margin, boxes[a, 3] + margin),
+                    )
+                    matches[a] = frames.codes.same(frames.colour[index][window], pattern.colour) & pattern.alpha
+                rows = slice(first[j, 0] - boxes[a, 0], last[j, 0] - boxes[a, 0])
+                columns = slice(first[j, 1] - boxes[a, 1], last[j, 1] - boxes[a, 1])
+                cut.append((patterns[places[a].entry].alpha[rows, columns], matches[a][rows, columns]))
+            both = cut[0][0] & cut[1][0]
+            if both.any():
+                mine, theirs = int((both & cut[0][1] & ~cut[1][1]).sum()), int((both & cut[1][1] & ~cut[0][1]).sum())
+                if mine > theirs:
+                    votes[i, j] = mine - theirs
+                else:
+                    votes[j, i] = max(theirs - mine, 1)
+    hidden_by = dict.fromkeys(range(len(places)), 0)
+    for (_, back), weight in votes.items():
+        hidden_by[back] += weight
+    left, result = list(range(len(places))), []
+    while left:
+        front = min(left, key=lambda i: (hidden_by[i], i))
+        left.remove(front)
+        result.append(places[front])
+        for (one, back), weight in votes.items():
+            if one == front:
+                hidden_by[back] -= weight
+    return result
