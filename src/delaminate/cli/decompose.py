@@ -1,7 +1,7 @@
 """`delaminate decompose MODEL IMAGES`: take images apart into scenes."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +23,7 @@ def decompose(
     model: Annotated[
         str, typer.Argument(help="A model or run folder, a name of `delaminate models`, or hub:OWNER/NAME.")
     ],
-    images: Annotated[str, typer.Argument(help="A folder of images, one image, or a built-in data set.")],
+    images: Annotated[str, typer.Argument(help="A folder of images, one image, a clip, or a built-in data set.")],
     out: Annotated[Path, typer.Option(help="Where the scenes go.")],
     by: Annotated[
         str | None, typer.Option(help="How to decompose: search, network, refined ...; default: the best.")
@@ -44,6 +44,7 @@ def decompose(
     """
     from rich.progress import track
 
+    from delaminate.cli.opening import canvas, follower, undo_upscaling
     from delaminate.cli.train import pick_device, report_skipped
     from delaminate.data import ImageSet, open_data
     from delaminate.data.synthetic import DRAWINGS, Split
@@ -55,13 +56,16 @@ def decompose(
     where = pick_device(device)
     method = load_model(model, where)
     split: Split = "dev" if images in DRAWINGS else "train"  # of a real set, "train" is the whole
-    found = open_data(images, limit, split=split, size=method.image_size, fit=fit, labels=False)  # type: ignore[arg-type]
+    size = canvas(method, by)
+    found = open_data(images, limit, split=split, size=size, fit=fit, labels=False)  # type: ignore[arg-type]
     found = found if isinstance(found, ImageSet) else found.images
+    found = undo_upscaling(found) if size is None else found
+    follow = follower(found)
     folder = _Output(out, model, by or method.decomposers[0], found.rate, list(found.skipped))
     paths = _paths(Path(images))
     try:
         for rows in track(list(_batches(len(found), batch)), "Taking apart", transient=True):
-            folder.add(*_take_apart(method, found, rows, by, where), paths)
+            folder.add(*_take_apart(method, found, rows, by, where, follow), paths)
     finally:
         folder.close()
     from rich.console import Console
@@ -91,13 +95,18 @@ def _paths(images: Path) -> dict[str, Path]:
 
 
 def _take_apart(
-    method: "Method", images: "ImageSet", rows: range, by: str | None, device: str
+    method: "Method",
+    images: "ImageSet",
+    rows: range,
+    by: str | None,
+    device: str,
+    follow: "Callable[[Decomposition], Decomposition]",
 ) -> "tuple[Decomposition, tuple[str, ...], list[float], Tensor]":
     from delaminate.metrics import psnr
 
     part = images.subset(rows)
     pixels = part.batch(range(len(part)))
-    found = method.decompose(pixels.to(device), by, part.frames)
+    found = follow(method.decompose(pixels.to(device), by, part.frames))
     return found, part.names, psnr(pixels, found.composite().to(pixels)).tolist(), pixels
 
 

@@ -48,6 +48,7 @@ def evaluate(
         delaminate evaluate runs/photos photos/ --ignore 255
     """
     from delaminate.cli.data import refuse_test
+    from delaminate.cli.opening import canvas
     from delaminate.cli.train import pick_device
     from delaminate.methods import load_model
     from delaminate.scene.document import json_bytes, write_atomic
@@ -56,7 +57,7 @@ def evaluate(
         refuse_test(split)
     where = pick_device(device)
     method = load_model(model, where)
-    labelled, part = open_labelled(data, method.image_size, count, seed, split, fit, tuple(ignore or ()))
+    labelled, part = open_labelled(data, canvas(method, by), count, seed, split, fit, tuple(ignore or ()))
     replica = ", a replica drawn by this library" if labelled.replica else ""
     sentence = f"{labelled.name}{replica} ({part}); decomposed by {by or method.decomposers[0]}."
     figures = measure(method, labelled, data, by, where, batch, sentence, whole=split is None and count is None)
@@ -66,9 +67,15 @@ def evaluate(
 
 
 def open_labelled(
-    data: str, size: tuple[int, int], count: int | None, seed: int, split: str | None, fit: str, ignore: tuple[int, ...]
+    data: str,
+    size: tuple[int, int] | None,
+    count: int | None,
+    seed: int,
+    split: str | None,
+    fit: str,
+    ignore: tuple[int, ...],
 ) -> "tuple[LabelledSet, str]":
-    """Open data for measuring, and say which part it is; images without labels get empty ones."""
+    """Open data for measuring, of a size or as they are, and say which part; images without labels get empty ones."""
     from delaminate.data import LabelledSet, Labels, open_data
     from delaminate.data.recorded import RECORDINGS
     from delaminate.data.synthetic import DRAWINGS
@@ -81,7 +88,7 @@ def open_labelled(
     found = open_data(data, count or (320 if drawn else None), seed, chosen, size, fit, ignore=ignore)  # type: ignore[arg-type]
     if not isinstance(found, LabelledSet):
         found = LabelledSet(found, Labels(), Path(data).name)
-    if found.images.size != size:
+    if size is not None and found.images.size != size:
         raise ConfigError(
             f"evaluate: images of {data} are {found.images.size}, the model's {size} (height, width). Write them with "
             "`delaminate data write` and give that folder: folders are brought to the model's size."
@@ -103,6 +110,7 @@ def measure(
     """Evaluate with a bar; the swap of `_split` is chosen on a built-in set's development images."""
     from rich.progress import Progress
 
+    from delaminate.cli.opening import follower
     from delaminate.data import load_benchmark, true_sprites
     from delaminate.data.benchmarks import BENCHMARKS
     from delaminate.data.synthetic import DRAWINGS
@@ -115,10 +123,11 @@ def measure(
     if data in BENCHMARKS and not Path(data).exists() and whole:
         dev = load_benchmark(data, split="dev", size=method.image_size)
         validation = (dev.images, dev.labels)
+    follow = follower(labelled.images)
     with Progress(transient=True) as progress:
         task = progress.add_task("Measuring", total=len(labelled))
         return measure_all(
-            lambda images: method.decompose(images.to(device), by),
+            lambda images: follow(method.decompose(images.to(device), by)),
             labelled.images,
             labelled.labels,
             validation=validation,

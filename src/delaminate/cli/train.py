@@ -7,6 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from delaminate.data import ImageSet
+    from delaminate.data.synthetic import Split
 
 TRAIN_COUNT = 20_000
 """Images drawn for training from a built-in set, unless -n says otherwise."""
@@ -44,8 +45,11 @@ def pick_device(name: str) -> str:
     return name
 
 
-def training_images(data: str, size: tuple[int, int], count: int | None, seed: int, fit: str) -> "ImageSet":
-    """Open a folder or a built-in set without its labels."""
+def training_images(
+    data: str, size: tuple[int, int], count: int | None, seed: int, fit: str, split: "Split" = "train"
+) -> "ImageSet":
+    """Open a folder, a clip or a built-in set without its labels; of size (0, 0): as they are, upscaling undone."""
+    from delaminate.cli.opening import AS_THEY_ARE, undo_upscaling
     from delaminate.data import ImageSet, draw_images, open_data
     from delaminate.data.synthetic import DRAWINGS
     from delaminate.errors import ConfigError
@@ -54,9 +58,11 @@ def training_images(data: str, size: tuple[int, int], count: int | None, seed: i
         raise ConfigError(f"--fit {fit}: expected squash, crop or pad.")
 
     if data in DRAWINGS and not Path(data).exists():
-        return draw_images(data, count or TRAIN_COUNT, seed=seed, split="train")
-    found = open_data(data, count=count, seed=seed, split="train", size=size, fit=fit, labels=False)  # type: ignore[arg-type]
-    return found if isinstance(found, ImageSet) else found.images
+        return draw_images(data, count or TRAIN_COUNT, seed=seed, split=split)
+    wanted = None if size == AS_THEY_ARE else size
+    found = open_data(data, count=count, seed=seed, split=split, size=wanted, fit=fit, labels=False)  # type: ignore[arg-type]
+    images = found if isinstance(found, ImageSet) else found.images
+    return undo_upscaling(images) if wanted is None else images
 
 
 def guess_preset(method: str, data: str) -> str:
@@ -70,7 +76,7 @@ def guess_preset(method: str, data: str) -> str:
 
 def train(
     method: Annotated[str, typer.Argument(help="The method, such as dti-sprites.")],
-    data: Annotated[str, typer.Argument(help="A folder of images, or a built-in set (see `delaminate data list`).")],
+    data: Annotated[str, typer.Argument(help="A folder, a clip, or a built-in set (see `delaminate data list`).")],
     preset: Annotated[str | None, typer.Option(help="A preset; default: the one named like the data.")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings, over the preset.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, over both; repeatable.")] = None,
@@ -93,9 +99,12 @@ def train(
         delaminate train dti-sprites tetrominoes --minutes 5
 
         delaminate train dti-sprites photos/ --preset instagram --set num_sprites=12 --out runs/photos
+
+        delaminate train marionette clip.mp4
     """
     from rich.console import Console
 
+    from delaminate.cli.opening import fill_size
     from delaminate.config import read_yaml, to_yaml
     from delaminate.engine import Budget
     from delaminate.engine import train as run_training
@@ -112,6 +121,7 @@ def train(
     if resume and stored.exists():
         read_yaml(stored)
     images = training_images(data, chosen.image_size, count, seed, fit)
+    chosen = fill_size(chosen, images)
     report_skipped(console, images.skipped)
     where = pick_device(device)
     if not quiet:
