@@ -104,6 +104,7 @@ class Frames:
     Attributes:
         colour: (N, H + 2 m, W + 2 m, 3) float32 in [0, 1].
         kind: (N, H + 2 m, W + 2 m), of CLOSED, GROUND and OPEN.
+        ground: The background where that is one colour, else None.
         margin: m, in pixels.
     """
 
@@ -112,6 +113,7 @@ class Frames:
     ) -> None:
         self.codes, self.margin = codes, margin
         pad = ((0, 0), (margin, margin), (margin, margin))
+        self.ground = ground[0, 0, 0] if ground.shape[:3] == (1, 1, 1) else None
         colour = frames.astype(np.float32) / 255
         is_ground = codes.same(colour, ground)
         self.colour = np.pad(colour, (*pad, (0, 0)))
@@ -164,8 +166,13 @@ class Frames:
         self._maps.pop(index, None)
 
 
-def templates(patterns: list[Pattern], codes: Codes) -> Float[Tensor, "K C h w"]:
-    """Templates whose correlation with `Frames.maps` is the gain, for patterns padded to one size."""
+def templates(
+    patterns: list[Pattern], codes: Codes, ground: Float32[np.ndarray, "3"] | None = None
+) -> Float[Tensor, "K C h w"]:
+    """Templates whose correlation with `Frames.maps` is the gain, for patterns padded to one size.
+
+    Pixels of the ground's own colour do no harm where the ground is seen.
+    """
     height, width = (max(p.size[axis] for p in patterns) for axis in (0, 1))
     colour = torch.zeros(len(patterns), height, width, 3)
     alpha = torch.zeros(len(patterns), 1, height, width)
@@ -173,7 +180,10 @@ def templates(patterns: list[Pattern], codes: Codes) -> Float[Tensor, "K C h w"]
         h, w = pattern.size
         colour[k, :h, :w] = torch.from_numpy(pattern.colour)
         alpha[k, 0, :h, :w] = torch.from_numpy(pattern.alpha)
-    return torch.cat([(1 + MISFIT) * codes(colour) * alpha, -MISFIT * alpha, -alpha], 1)
+    harm = alpha
+    if ground is not None:
+        harm = alpha * torch.from_numpy(~codes.same(colour.numpy(), ground))[:, None]
+    return torch.cat([(1 + MISFIT) * codes(colour) * alpha, -MISFIT * alpha, -harm], 1)
 
 
 class Correlator:

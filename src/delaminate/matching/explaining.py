@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from delaminate.matching.agreement import CLOSED, OPEN, Frames, Pattern
+from delaminate.matching.agreement import CLOSED, GROUND, OPEN, Frames, Pattern
 from delaminate.matching.occurrences import Bank, Place, find
 from delaminate.matching.patterns import Growth, agree, connected
 
@@ -66,10 +66,47 @@ def reestimate(frames: Frames, patterns: list[Pattern], found: Explained, growth
             where[place.entry].append((index, y, x, number))
         owner.append(rank)
     ranks = np.stack(owner)
+    patterns = _with_hidden_ground(frames, patterns, found, ranks)
     return [
         _reestimated(frames, p, np.array(spots, dtype=np.int64).reshape(-1, 4), ranks, found, growth)
         for p, spots in zip(patterns, where, strict=True)
     ]
+
+
+def _with_hidden_ground(
+    frames: Frames, patterns: list[Pattern], found: Explained, ranks: Int64[np.ndarray, "N H W"]
+) -> list[Pattern]:
+    """Add pixels of the ground's own colour, such as a white eye on a white page.
+
+    Alone on the ground nobody can tell such a pixel from a hole. But where a sprite lies on another one, a hole shows that
+    one, and a pixel of the ground's colour hides it.
+    """
+    hides = [np.zeros(p.alpha.shape, np.int64) for p in patterns]
+    shows = [np.zeros(p.alpha.shape, np.int64) for p in patterns]
+    tint = [np.zeros((*p.alpha.shape, 3), np.float32) for p in patterns]
+    for index, some in enumerate(found.places):
+        under = np.zeros_like(frames.colour[index])
+        covered = np.zeros(frames.size, bool)
+        for number, place in reversed(list(enumerate(some))):
+            pattern, k = patterns[place.entry], place.entry
+            y, x = place.top + frames.margin, place.left + frames.margin
+            window = slice(y, y + pattern.size[0]), slice(x, x + pattern.size[1])
+            colour, behind = frames.colour[index][window], covered[window] & ~pattern.alpha
+            if behind.any():
+                behind &= ranks[index][window] >= number  # nothing in front hides it
+                fits = frames.codes.same(colour, under[window])
+                ground = frames.kind[index][window] == GROUND
+                hides[k] += behind & ground & ~fits
+                shows[k] += behind & fits & ~ground
+                tint[k] += colour * (behind & ground & ~fits)[..., None]
+            under[window][pattern.alpha] = pattern.colour[pattern.alpha]
+            covered[window] |= pattern.alpha
+    result = []
+    for pattern, hidden, shown, total in zip(patterns, hides, shows, tint, strict=True):
+        opaque = (hidden >= 3) & (hidden >= 3 * shown)
+        colour = np.where(opaque[..., None], total / hidden.clip(1)[..., None], pattern.colour)
+        result.append(Pattern(colour.astype(np.float32), pattern.alpha | opaque))
+    return result
 
 
 def _reestimated(
@@ -92,6 +129,9 @@ def _reestimated(
     own = np.pad(pattern.alpha, rim)
     last = np.array([len(found.places[i]) for i in where[:, 0]])[:, None, None]
     taken = np.where(own, rank < where[:, 3, None, None], (rank < last) & (rank != where[:, 3, None, None]))
+    # A pixel that has the ground's colour agrees wherever that is seen.
+    kept = np.pad(pattern.colour, ((rim, rim), (rim, rim), (0, 0)))
+    kind = np.where(own & (kind == GROUND) & frames.codes.same(colour, kept), OPEN, kind)
     typical, share, tells = agree(frames, colour, np.where(taken, CLOSED, kind))
     enough = np.where(own, tells >= 3, tells >= 0.3 * len(where))
     core = np.sort(share[own & enough])
@@ -99,6 +139,5 @@ def _reestimated(
         return pattern
     least = np.where(own, 0.6, growth.together) * core[len(core) // 2]
     support = connected(np.where(enough, share >= least, own), own)
-    kept = np.pad(pattern.colour, ((rim, rim), (rim, rim), (0, 0)))
     better, _, _ = Pattern.cut(np.where(enough[..., None], typical, kept), support)
     return better if better.area >= growth.smallest else pattern

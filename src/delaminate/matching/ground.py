@@ -6,13 +6,16 @@ from typing import Literal
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
+from scipy import ndimage
 
 from delaminate.errors import ConfigError
 
 Kind = Literal["solid", "still", "scroll", "auto"]
 MAX_LANDSCAPE = 2**25
 """Pixels of a scrolled landscape, at most."""
+NEAR = 8
+"""Levels of 255 by which colours may differ and still count as the same place."""
 GAIN_OF_STILL = 0.7
 """A still picture is taken for the ground if it leaves less than this share of what one colour leaves unexplained."""
 
@@ -53,7 +56,7 @@ def solid(frames: UInt8[np.ndarray, "N H W 3"]) -> Ground:
 
 def still(frames: UInt8[np.ndarray, "N H W 3"]) -> Ground:
     """The median of every pixel over time."""
-    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 100)).astype(int)]
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 101)).astype(int)]
     return Ground((np.median(some, 0) / 255).astype(np.float32))
 
 
@@ -83,8 +86,8 @@ def landscape(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2) -> Ground:
     return ground
 
 
-def _stack(frames: np.ndarray, places: np.ndarray, most: int = 15) -> Ground:
-    """The median of frames laid at places; columns of the landscape see at most `most` frames, evenly chosen."""
+def _stack(frames: np.ndarray, places: np.ndarray, most: int = 31) -> Ground:
+    """The median of frames laid at places, of at most `most` frames for each column; what never settles is filled in."""
     places = places - places.min(0)
     height, width = frames.shape[1:3]
     rows, columns = places.max(0) + np.array([height, width])
@@ -94,6 +97,7 @@ def _stack(frames: np.ndarray, places: np.ndarray, most: int = 15) -> Ground:
             "use --set background=still; else train on a shorter clip."
         )
     rgb = np.zeros((rows, columns, 3), np.float32)
+    restless = np.zeros((rows, columns), bool)
     block = max(16, width // 8)
     for left in range(0, columns, block):
         right = min(left + block, columns)
@@ -106,12 +110,37 @@ def _stack(frames: np.ndarray, places: np.ndarray, most: int = 15) -> Ground:
             top, start = places[i]
             begin, end = max(left, start), min(right, start + width)
             stack[n, top : top + height, begin - left : end - left] = frames[i, :, begin - start : end - start]
-        # Of an even number of values, the lower of the middle two: a colour that was seen.
-        seen = np.isfinite(stack[..., 0]).sum(0)
-        ranked = np.sort(stack, 0)  # values that are not numbers come last
-        middle = ((seen - 1) // 2).clip(0)[None, ..., None].repeat(3, -1)
-        rgb[:, left:right] = np.nan_to_num(np.take_along_axis(ranked, middle, 0)[0]) / 255
-    return Ground(rgb)
+        rgb[:, left:right], restless[:, left:right] = _settled(stack)
+    return Ground(fill_in(rgb, restless) / 255)
+
+
+def _settled(stack: Float32[np.ndarray, "n h w 3"]) -> tuple[Float32[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
+    """The median over time, a colour that was seen; and where a quarter of the time something else is shown."""
+    there = np.isfinite(stack[..., 0])
+    seen = there.sum(0)
+    ranked = np.sort(stack, 0)  # values that are not numbers come last
+    middle = ((seen - 1) // 2).clip(0)[None, ..., None].repeat(3, -1)
+    median = np.nan_to_num(np.take_along_axis(ranked, middle, 0)[0])
+    same = ((np.abs(np.nan_to_num(stack) - median) <= NEAR).all(-1) & there).sum(0)
+    return median, (seen >= 5) & (same < 0.75 * seen)
+
+
+def fill_in(rgb: Float32[np.ndarray, "h w 3"], restless: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 3"]:
+    """Fill what never settles, such as a coin that spins in its place, with what is beside it, row by row.
+
+    Regions are closed first: the middle of the coin may stand still.
+    """
+    solid_ = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(restless, 4), np.ones((5, 5))))[4:-4, 4:-4]
+    labels, _ = ndimage.label(solid_)
+    sizes = np.bincount(labels.ravel())
+    solid_ = ndimage.binary_dilation(solid_ & (sizes[labels] >= 6), np.ones((5, 5)))
+    filled = rgb.copy()
+    columns = np.arange(rgb.shape[1])
+    for y in np.flatnonzero(solid_.any(1) & ~solid_.all(1)):
+        known = ~solid_[y]
+        for channel in range(3):
+            filled[y, ~known, channel] = np.interp(columns[~known], columns[known], rgb[y, known, channel])
+    return filled
 
 
 def step(before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"]) -> tuple[int, int]:
@@ -144,7 +173,7 @@ def _agreement(before: np.ndarray, after: np.ndarray, down: int, right: int) -> 
     height, width = before.shape[:2]
     a = before[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
     b = after[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
-    return float((np.abs(a[::2, ::2].astype(np.int16) - b[::2, ::2]) <= 12).all(2).mean())
+    return float((np.abs(a[::2, ::2].astype(np.int16) - b[::2, ::2]) <= NEAR).all(2).mean())
 
 
 def locate(
@@ -160,7 +189,7 @@ def locate(
 
     def share(top: int, left: int, stride: int = 2) -> float:
         seen = picture[top : top + height : stride, left : left + width : stride]
-        return float((np.abs(seen - frame[::stride, ::stride]) <= 12).all(2).mean())
+        return float((np.abs(seen - frame[::stride, ::stride]) <= NEAR).all(2).mean())
 
     tried: dict[tuple[int, int], float] = {}
     if near is not None:

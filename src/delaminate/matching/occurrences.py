@@ -12,7 +12,18 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from delaminate.matching.agreement import GROUND, MISFIT, OPEN, Correlator, Frames, Pattern, Spots, peaks, templates
+from delaminate.matching.agreement import (
+    CLOSED,
+    GROUND,
+    MISFIT,
+    OPEN,
+    Correlator,
+    Frames,
+    Pattern,
+    Spots,
+    peaks,
+    templates,
+)
 
 SNUG = 0.02
 """Bonus for each pixel around a pattern that is not open: among equal places, the one that leaves no crumbs."""
@@ -61,7 +72,9 @@ class Bank:
             limit = max(max(patterns[rest[0]].size) * 1.3, 8)
             group = [k for k in rest if max(patterns[k].size) <= limit][:64]
             rest = [k for k in rest if k not in set(group)]
-            self.groups.append((group, Correlator(templates([patterns[k] for k in group], frames.codes), frames.size)))
+            self.groups.append(
+                (group, Correlator(templates([patterns[k] for k in group], frames.codes, frames.ground), frames.size))
+            )
         self.rings = [ring_of(p.alpha) for p in patterns]
         self.rims = [int(ring.sum()) for ring in self.rings]
         self.prices = [price.of(p) for p in patterns]
@@ -117,7 +130,7 @@ def fits(frames: Frames, spots: Spots, pattern: Pattern, chunk: int = 512) -> tu
 def fit(
     frames: Frames, index: int, pattern: Pattern, top: int, left: int
 ) -> tuple[float, Bool[np.ndarray, "h w"], float]:
-    """Fit a pattern at one place: its gain, the open pixels that it matches, the share that it fails to match."""
+    """Fit a pattern at one place: its gain, the pixels it explains, the share of open ones that it fails to match."""
     h, w = pattern.size
     window = slice(top, top + h), slice(left, left + w)
     kind = frames.kind[index][window]
@@ -126,7 +139,9 @@ def fit(
     matched = is_open & match
     opened, hits = int(np.count_nonzero(is_open)), int(np.count_nonzero(matched))
     harm = int(np.count_nonzero((kind == GROUND) & pattern.alpha & ~match))
-    return hits - MISFIT * (opened - hits) - harm, matched, (opened - hits) / max(opened, 1)
+    # A pixel of the ground's colour explains why nothing behind it is seen.
+    explained = pattern.alpha & match & (kind != CLOSED)
+    return hits - MISFIT * (opened - hits) - harm, explained, (opened - hits) / max(opened, 1)
 
 
 def find(frames: Frames, index: int, bank: Bank, rounds: int = 3) -> list[Place]:
