@@ -109,7 +109,7 @@ class Frames:
     """
 
     def __init__(
-        self, frames: UInt8[np.ndarray, "N H W 3"], ground: Float32[np.ndarray, "G H W 3"], margin: int, codes: Codes
+        self, frames: UInt8[np.ndarray, "N H W 3"], ground: Float32[np.ndarray, "#N #H #W 3"], margin: int, codes: Codes
     ) -> None:
         self.codes, self.margin = codes, margin
         pad = ((0, 0), (margin, margin), (margin, margin))
