@@ -13,6 +13,8 @@ from delaminate.engine import train
 from delaminate.methods.marionette import MarioNette
 
 from .test_marionette import SMALL, floating
+from .test_marionette_distil import SMALL as DISTILLED
+from .test_marionette_distil import afloat
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["delaminate.engine", "delaminate.methods"])
@@ -21,11 +23,14 @@ CONFIGS = {
     "learned": replace(
         SMALL, image_size=(16, 14), steps=3, background="learned", background_size=(1, 2), regularizer="paper"
     ),
+    "distilled": replace(
+        DISTILLED, image_size=(24, 20), search_batch=8, distil_steps=3, distil_batch=4, steps=2, batch=2
+    ),
 }
 
 
-def pixels():
-    return floating(6)[:, :, :16, :14].contiguous()
+def pixels(name):
+    return afloat(8, size=(24, 20)) if name == "distilled" else floating(6)[:, :, :16, :14].contiguous()
 
 
 def together(rank, port, name, out):
@@ -34,14 +39,14 @@ def together(rank, port, name, out):
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
     )
     model = MarioNette(CONFIGS[name]).double()
-    assert train(model, pixels(), out / "run", seed=3).finished
+    assert train(model, pixels(name), out / "run", seed=3).finished
     torch.save(model.state_dict(), out / f"rank{rank}.pt")
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_two_processes_end_where_one_ends(name, tmp_path):
     alone = MarioNette(CONFIGS[name]).double()
-    train(alone, pixels(), seed=3)
+    train(alone, pixels(name), seed=3)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -277,7 +277,7 @@ class _Run:
     def _write(self, terms: dict[str, Tensor], stage: Stage, speed: float, check: float | None) -> None:
         figures = {name: float(value) for name, value in terms.items()}
         if isinstance(next(iter(self.players.values()), None), GradientPlayer):
-            figures["loss"] = sum(float(terms[n]) for n in terms if n not in ("reassigned",))
+            figures["loss"] = sum(float(terms[n]) for n in terms if n not in ("reassigned", "dropped"))
         else:
             figures["loss"] = figures.get("error", 0.0)
         figures["active"] = float(len(getattr(self.method, "entries", ())))

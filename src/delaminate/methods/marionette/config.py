@@ -89,6 +89,12 @@ class Config:
     recolours: bool = True
     """Sprites that differ in colours only are one sprite, recoloured (by gain and offset of each channel)."""
 
+    distil_steps: int = 0
+    """Steps in which the network learns what search has found (stage `distil`); 0 leaves it out."""
+    distil_batch: int = 16
+    distil_rate: float = 1e-3
+    """Learning rate while distilling."""
+
     batch: int = 8
     steps: int = 200_000
     """Steps of gradient training (stage `refine`)."""
@@ -131,14 +137,21 @@ class Config:
             "background_clusters",
             "batch",
             "search_batch",
+            "distil_batch",
         ):
             if not 1 <= getattr(self, key) <= 4096:
                 refuse(key, "expected a number between 1 and 4096.")
         if not all(1 <= n <= 16 for n in self.background_size):
             refuse("background_size", "expected two numbers of frames between 1 and 16.")
-        for key in ("steps", "search_steps"):
+        for key in ("steps", "search_steps", "distil_steps"):
             if getattr(self, key) < 0:
                 refuse(key, "expected 0 or more.")
+        if self.distil_steps and not self.search_steps:
+            refuse("distil_steps", "there is nothing to distil without search_steps.")
+        if self.distil_steps and self.background not in ("solid", "black"):
+            refuse("distil_steps", "expected background=solid or black: the network has no other that search finds.")
+        if self.distil_steps and self.offsets != "discrete":
+            refuse("distil_steps", "search places at whole pixels: expected offsets=discrete.")
         if not 3 <= self.search_seed <= 31:
             refuse("search_seed", "expected a number of pixels between 3 and 31.")
         if not self.search_seed + 2 <= self.max_sprite <= 512:
@@ -150,7 +163,7 @@ class Config:
             refuse(
                 "background", "only search knows it: expected search_steps above 0 and steps=0, or solid or learned."
             )
-        for key in ("search_price", "choice_weight", "rate", "background_rate", "weight_decay"):
+        for key in ("search_price", "choice_weight", "distil_rate", "rate", "background_rate", "weight_decay"):
             if not 0 <= getattr(self, key) < math.inf:
                 refuse(key, "expected a number, 0 or more.")
         if len(self.sparsity_weights) not in (1, self.num_layers) or not all(

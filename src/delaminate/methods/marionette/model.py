@@ -6,13 +6,13 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from delaminate.errors import ConfigError, FormatError, ShapeError
 from delaminate.matching.learning import Search
 from delaminate.matching.sheet import SheetStore
-from delaminate.methods.base import Method, Stage
-from delaminate.methods.marionette import players
+from delaminate.methods.base import Carry, Method, Stage
+from delaminate.methods.marionette import anchoring, players
 from delaminate.methods.marionette.config import Config
 from delaminate.methods.marionette.players import Hard, Soft
 from delaminate.nets.anchors import (
@@ -29,7 +29,7 @@ from delaminate.nets.anchors import (
 from delaminate.nets.partial import CodeGenerator, PartialEncoder, RowMLP, uniform
 from delaminate.objectives.reconstruction import image_error
 from delaminate.rng import stream
-from delaminate.scene.placements import OWN_RASTER, Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.placements import Decomposition, Dictionary, Placement
 
 # Images that inference takes at a time.
 FEW = 8
@@ -109,8 +109,11 @@ class MarioNette(Method):
         found = []
         if c.search_steps:
             found.append(Stage("search", c.search_steps, c.search_batch, (players.Matcher(self),)))
-        if c.background == "solid" and c.steps:
+        elif c.background == "solid" and c.steps:
+            # Search has found it otherwise.
             found.append(Stage("background", 1, c.background_images, (players.Backdrop(self),)))
+        if c.distil_steps:
+            found.append(Stage("distil", c.distil_steps, c.distil_batch, (players.Distiller(self),)))
         if c.steps:
             found.append(Stage("refine", c.steps, c.batch, (players.Refiner(self),)))
         return tuple(found)
@@ -354,13 +357,13 @@ class MarioNette(Method):
 
     @torch.no_grad()
     def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
-        training = self.training
-        self.eval()
         if stage == "search":
             sheet = self.store.sheet()
             return torch.cat(
                 [image_error(x, sheet.decompose(x, self.search()).composite().to(x)) for x in images.split(FEW)]
             )
+        training = self.training
+        self.eval()
         found = torch.cat([image_error(some, self.reconstruct(some)) for some in images.split(FEW)])
         self.train(training)
         return found
@@ -395,49 +398,8 @@ class MarioNette(Method):
         dictionary = self.network_dictionary()
         found: list[tuple[Placement, ...]] = []
         for some in images.split(FEW):
-            found += self._placements(self.hard(some), dictionary)
+            found += anchoring.placements_of(self, self.hard(some), dictionary)
         return Decomposition(dictionary, tuple(found), self.image_size, self.config.background != "black")
-
-    def _placements(self, found: Hard, dictionary: Dictionary) -> list[tuple[Placement, ...]]:
-        """List what was decided about a few images, back to front."""
-        c = self.config
-        position = {int(entry): index for index, entry in enumerate(self.entries)}
-        rank = {place: index for index, place in enumerate(self.fixed_order())}
-        side = self.lattice_side
-        behind: list[tuple[Placement, ...]] = [()] * len(found.background)
-        if c.background == "learned" and c.soft_background:
-            still = (Transform.shift(0, 0, self.image_size),)
-            grounds = torch.cat([found.background, torch.ones_like(found.background[:, :1])], 1).cpu()
-            behind = [(Placement(OWN_RASTER, still, raster=ground),) for ground in grounds]
-        elif c.background != "black":
-            last = dictionary.backgrounds[0]
-            behind = [(Placement(last, (Transform.shift(-x, -y, self.image_size),)),) for y, x in found.corner.tolist()]
-        placed: list[list[tuple[tuple[int, ...], Placement]]] = [[] for _ in behind]
-        shown = found.sprites.cpu() if c.offsets == "discrete" else ringed(found.sprites.cpu())
-        rows = zip(found.anchor.tolist(), found.entry.tolist(), found.shift.tolist(), shown, strict=True)
-        for (image, layer, row, column), entry, shift, sprite in rows:
-            transforms = self._transforms(row, column, *shift)
-            if c.mix_sprites:
-                placement = Placement(OWN_RASTER, transforms, raster=sprite)
-            else:
-                placement = Placement(position[entry], transforms)
-            place = rank[layer, row % side * side + column % side]
-            placed[image].append(((place, row, column), placement))
-        return [
-            (*ground, *(placement for _, placement in sorted(each, key=lambda pair: pair[0])))
-            for ground, each in zip(behind, placed, strict=True)
-        ]
-
-    def _transforms(self, row: int, column: int, down: float, across: float) -> tuple[Transform, ...]:
-        """Where the sprite of an anchor goes, shifted: straight to the canvas, or through the window that cuts it."""
-        c = self.config
-        k, s = c.sprite_size, c.step_size
-        left, top = (place * s - (k - s) // 2 for place in (column, row))
-        ring = 0 if c.offsets == "discrete" else 1
-        if c.clip_window and (down, across) != (0, 0):
-            inside = Transform.shift(across - ring, down - ring, (k, k))
-            return inside, Transform.shift(left, top, self.image_size)
-        return (Transform.shift(left + across - ring, top + down - ring, self.image_size),)
 
     # --- model folders ------------------------------------------------------------------------------------------------
 
@@ -494,5 +456,12 @@ class MarioNette(Method):
             raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
 
     def begin(self, stage: str) -> None:
-        if stage in ("search", "refine"):
-            self.learned[int(stage == "refine")] = 1
+        if stage == "search":
+            self.learned[0] = 1
+        elif stage in ("distil", "refine"):
+            self.learned[1] = 1
+            if self.config.search_steps:
+                players.take_over(self)
+
+    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
+        return {"dropped": carry.values["dropped"]} if carry.stage == "distil" else {}

@@ -1,5 +1,6 @@
-"""MarioNette: who learns. The commonest colour becomes the background; gradients teach everything else."""
+"""MarioNette: who learns. Search finds sprites, distillation teaches the network, gradients refine it."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Generator, Tensor, nn
 
+from delaminate.errors import TrainingError
 from delaminate.matching.agreement import Codes, Pattern
 from delaminate.matching.ground import Ground, estimate
 from delaminate.matching.learning import Scenes, Search, explain_all, learn_round
@@ -17,6 +20,7 @@ from delaminate.matching.occurrences import Price
 from delaminate.matching.patterns import Growth
 from delaminate.matching.sheet import SheetStore, fold
 from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, SearchPlayer
+from delaminate.methods.marionette.anchoring import Teacher
 from delaminate.methods.marionette.config import Config
 from delaminate.objectives.reconstruction import image_error
 
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 
 # Probabilities are kept this far from 0 and 1 before their densities are taken (authors' code).
 EDGE = 1e-5
+# Of the squared error of sprites while distilling; most of their pixels are transparent.
+SPRITE_WEIGHT = 10.0
 
 
 @dataclass
@@ -161,6 +167,100 @@ class Matcher(SearchPlayer):
         _, found = explain_all(scenes, self.patterns, search)
         left = float(found.left.mean()) / (frames.shape[1] * frames.shape[2])
         return {"unexplained": torch.tensor(left), "sprites": torch.tensor(float(len(sprites)))}
+
+
+@torch.no_grad()
+def take_over(model: "MarioNette") -> None:
+    """Give the network what search has found: as many entries as there are looks, and the colour of the background.
+
+    Raises:
+        TrainingError: Search has found no sprite.
+    """
+    sheet = model.store.sheet()
+    if not sheet.looks:
+        raise TrainingError(
+            "marionette: search has found no sprite that recurs, so there is nothing to go on with. Give more images, "
+            "lower search_price, or leave search out (search_steps=0)."
+        )
+    model.alive.copy_((torch.arange(len(model.alive)) < len(sheet.looks)).to(model.alive))
+    if model.config.background == "solid":
+        model.colour.copy_(model.store.ground.mean((1, 2)))
+
+
+class Distiller(GradientPlayer):
+    """Teach the network what search finds: sprites, and at every anchor whether there is one, which, and how far shifted.
+
+    Every look of a sprite is an entry; sprites larger than an entry's k pixels are cropped.
+    """
+
+    name = "distiller"
+    algorithm = "adamw"
+
+    def __init__(self, model: "MarioNette") -> None:
+        self.model = model
+        self.clip = model.config.clip
+        self.teacher: Teacher | None = None
+        # Search is a function of the image, and its sprites stand still: its answers are remembered.
+        self.answers: dict[bytes, tuple[Tensor, int]] = {}
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        c = self.model.config
+        return (ParameterGroup("network", tuple(self.model.parameters()), c.distil_rate, c.weight_decay),)
+
+    def rate(self, group: str, carry: Carry) -> float:
+        return half_cosine(carry.step, carry.steps)
+
+    def targets(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Int[Tensor, "n 7"], int]:
+        """What search finds: image, then as `Teacher.answer`; and how many placements no anchor can hold."""
+        if self.teacher is None:
+            self.teacher = Teacher(self.model, self.model.store.sheet())
+        rows, dropped = [], 0
+        for index, raw in enumerate((images * 255).round().to(torch.uint8).cpu().numpy()):
+            key = hashlib.blake2b(raw.tobytes(), digest_size=16).digest()
+            if key not in self.answers:
+                self.answers[key] = self.teacher.answer(images[index : index + 1])
+            found, lost = self.answers[key]
+            rows.append(F.pad(found, (1, 0), value=index))
+            dropped += lost
+        return torch.cat(rows).to(images.device), dropped
+
+    @staticmethod
+    def _average_over(count: int, images: Tensor, carry: Carry) -> Float[Tensor, ""]:
+        """Divisor that makes sums over this process's placements average to the mean over those of all processes."""
+        return carry.all_reduce(images.new_tensor(float(count))).clamp_min(1) * (len(images) / carry.batch)
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model = self.model
+        targets, dropped = self.targets(images)
+        carry.values["dropped"] = float(carry.all_reduce(images.new_tensor(float(dropped))))
+        image, layer, row, column, entry, down, across = targets.unbind(1)
+        total = self._average_over(len(targets), images, carry)
+
+        # Sprites are compared as they are painted: colour counts where there is alpha.
+        assert self.teacher is not None
+        wanted = self.teacher.rasters.to(images)
+        sprites = model.sprites()
+        shown = torch.cat([sprites[:, :3] * sprites[:, 3:], sprites[:, 3:]], 1)[: len(wanted)]
+        wanted = torch.cat([wanted[:, :3] * wanted[:, 3:], wanted[:, 3:]], 1)
+
+        cells = model.whole_cells(images)
+        logits, switch = model.look(cells)
+        there = torch.zeros_like(switch)
+        there[image, layer, row, column] = 1
+        terms = {
+            "sprites": SPRITE_WEIGHT * (shown - wanted).square().mean(),
+            "switch": F.binary_cross_entropy_with_logits(switch, there),
+        }
+        chosen = logits.view(*switch.shape, -1)[image, layer, row, column]
+        terms["choice"] = F.cross_entropy(chosen, entry, reduction="sum") / total
+        terms["shift"] = chosen.new_zeros(())
+        if len(targets):
+            # Shifts are read off the mix that is there at test; they have no say in what it shows.
+            mixed = (F.softmax(chosen, 1) @ model.planes(sprites).flatten(1)).detach().view(-1, *sprites.shape[1:])
+            found = model.shift_logits(model.crops(cells)[image, row, column], mixed)
+            errors = [F.cross_entropy(x, y, reduction="sum") for x, y in zip(found, (across, down), strict=True)]
+            terms["shift"] = (errors[0] + errors[1]) / (2 * total)
+        return terms
 
 
 class Refiner(GradientPlayer):
