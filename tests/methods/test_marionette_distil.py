@@ -74,6 +74,11 @@ def paint(boxes, patterns, size=(48, 48)):
     return torch.from_numpy(frame[32:-32, 32:-32].copy()).permute(2, 0, 1)[None]
 
 
+def where(placement):
+    """Which sprite, and where its corner is."""
+    return placement.entry, *placement.transforms[-1].matrix[:2, 2]
+
+
 def spoken(model, images):
     """What a network shows that says exactly what it was taught."""
     distiller = players.Distiller(model)
@@ -94,12 +99,13 @@ def spoken(model, images):
 
 
 @pytest.mark.parametrize("stride", [2, 4, 8])
-def test_what_is_taught_shows_what_search_found(stride):
+def test_what_is_taught_is_what_search_found(stride):
     model = with_sheet(replace(SMALL, stride=stride, num_layers=3), sprites())
     images = afloat(12, seed=5, each=5) / 255
-    found, dropped = spoken(model, images)
+    (found, dropped), search = spoken(model, images), model.decompose(images, by="search")
     assert dropped == 0
-    assert_close(found.composite(), model.decompose(images, by="search").composite(), rtol=0, atol=1e-6)
+    for one, other in zip(found.images, search.images, strict=True):
+        assert sorted(map(where, one[1:])) == sorted(map(where, other[1:]))
 
 
 def test_sprites_at_the_border_are_taught_while_their_centres_are_inside():
@@ -174,10 +180,10 @@ def test_the_network_learns_what_search_has_found(distilled):
     search, network = (distilled.decompose(images, by=by) for by in ("search", "network"))
     assert float(image_error(images, search.composite()).mean()) < 1e-9
     blank = image_error(images, distilled.colour.view(1, 3, 1, 1).expand_as(images)).mean()
-    # Measured: 15.6 dB above the blank, 78 of 79 placements.
-    assert float(10 * torch.log10(blank / image_error(images, network.composite()).mean())) > 10
+    # Measured: 17.2 dB above the blank; 79 of 80 placements.
+    assert float(10 * torch.log10(blank / image_error(images, network.composite()).mean())) > 12
     taught, said = (
-        [{(p.entry, p.transforms[-1].parameters) for p in placements[1:]} for placements in found.images]
+        [set(map(where, placements[1:])) for placements in found.images]
         for found in (spoken(copy.deepcopy(distilled), images)[0], network)
     )
     assert sum(len(a & b) for a, b in zip(taught, said, strict=True)) > 0.9 * sum(map(len, taught))

@@ -82,10 +82,6 @@ class _Box:
     bottom: int
     right: int
 
-    def meets(self, other: "_Box") -> bool:
-        down = self.top < other.bottom and other.top < self.bottom
-        return down and self.left < other.right and other.left < self.right
-
 
 class Teacher:
     """Says what the network should have said: every look of a sprite is an entry, every placement has an anchor.
@@ -105,7 +101,6 @@ class Teacher:
         patterns = [look.of(sheet.sprites[look.entry]) for look in looks]
         self.sizes = [pattern.size for pattern in patterns]
         self.rasters = torch.stack([centred(pattern, c.sprite_size) for pattern in patterns])
-        self.rank = {place: index for index, place in enumerate(model.fixed_order())}
 
     def answer(self, image: Float[Tensor, "1 3 H W"]) -> tuple[Int[Tensor, "n 6"], int]:
         """Search an image.
@@ -130,29 +125,22 @@ class Teacher:
     def lay(self, boxes: list[_Box], count: int) -> tuple[Int[Tensor, "n 6"], int]:
         """Give boxes, front to back, to anchors and layers; `count` placements there were in all.
 
-        The nearest anchor takes a placement. Of several at one anchor, those in front go to the upper layers and those for
-        which there is no layer are dropped. Others go to the lowest layer that is drawn after what they hide.
+        The nearest anchor takes a placement, in layer 0. Of several at one anchor, those in front go to the layers above,
+        and those for which no layer is left are dropped. (Layers that also told the order of neighbouring
+        anchors were measured: a network learns them less well, and shows less of the images in the end.)
         """
-        layers, side = self.model.config.num_layers, self.model.lattice_side
-        kept: list[tuple[_Box, tuple[int, int], tuple[int, int]]] = []
-        waiting: dict[tuple[int, int], int] = {}
+        layers = self.model.config.num_layers
+        kept: list[tuple[int, tuple[int, int], tuple[int, int]]] = []
+        held: dict[tuple[int, int], int] = {}
         for box in boxes:
             anchored = self._anchor(box)
-            if anchored is not None and waiting.get(anchored[0], 0) < layers:
-                waiting[anchored[0]] = waiting.get(anchored[0], 0) + 1
-                kept.append((box, *anchored))
-        lowest: dict[tuple[int, int], int] = {}
-        done: list[tuple[_Box, int]] = []
+            if anchored is not None and held.get(anchored[0], 0) < layers:
+                held[anchored[0]] = held.get(anchored[0], 0) + 1
+                kept.append((box.look, *anchored))
         rows = []
-        for box, cell, outcomes in reversed(kept):
-            waiting[cell] -= 1
-            lattice = cell[0] % side * side + cell[1] % side
-            hidden = max((rank for other, rank in done if box.meets(other)), default=-1)
-            free = range(lowest.get(cell, 0), layers - waiting[cell])
-            layer = next((layer for layer in free if self.rank[layer, lattice] > hidden), free[-1])
-            lowest[cell] = layer + 1
-            done.append((box, self.rank[layer, lattice]))
-            rows.append((layer, *cell, box.look, *outcomes))
+        for look, cell, outcomes in kept:
+            held[cell] -= 1
+            rows.append((held[cell], *cell, look, *outcomes))
         return torch.tensor(rows, dtype=torch.int64).view(-1, 6), count - len(rows)
 
     def _anchor(self, box: _Box) -> tuple[tuple[int, int], tuple[int, int]] | None:
