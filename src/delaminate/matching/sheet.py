@@ -191,9 +191,20 @@ class SheetStore(nn.Module):
         """Refuse tensors that are no sheet.
 
         Raises:
-            FormatError: A size is out of range, or sprites are missing in the middle.
+            FormatError: A size or a look is out of range, or some are missing in the middle.
         """
         side = self.rgba.shape[-1]
-        there = self.sizes[:, 0] > 0
-        if bool(((self.sizes < 0) | (self.sizes > side)).any()) or bool((there[1:] & ~there[:-1]).any()):
+        there = self.sizes > 0
+        whole = bool((there[:, 0] == there[:, 1]).all()) and not bool((there[1:] & ~there[:-1]).any())
+        if bool(((self.sizes < 0) | (self.sizes > side)).any()) or not whole:
             raise FormatError(f"{where}: sizes of sprites are out of range; expected 1 to {side} pixels, none missing.")
+        entry, flip = self.looks[:, 0], self.looks[:, 1]
+        shown = entry != -1
+        wrong = shown & ((entry < 0) | (entry >= self.count) | (entry != entry.round()) | ((flip != 0) & (flip != 1)))
+        wrong[1:] |= shown[1:] & ~shown[:-1]
+        if bool(wrong.any()):
+            row = int(wrong.nonzero()[0, 0])
+            raise FormatError(
+                f"{where}: look {row} is of sprite {float(entry[row]):g}, flip {float(flip[row]):g}; expected one of the "
+                f"{self.count} sprites, flip 0 or 1, none missing."
+            )
