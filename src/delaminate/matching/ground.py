@@ -173,7 +173,16 @@ def _agreement(before: np.ndarray, after: np.ndarray, down: int, right: int) -> 
     height, width = before.shape[:2]
     a = before[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
     b = after[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
-    return float((np.abs(a[::2, ::2].astype(np.int16) - b[::2, ::2]) <= NEAR).all(2).mean())
+    return _alike(a.astype(np.int16), b)
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of pixels that are alike, of every other one as on a chequerboard.
+
+    Not of every other row and column: where pixels are doubled, those cannot tell a shift by one.
+    """
+    near = [(np.abs(one[n::2, n::2] - other[n::2, n::2]) <= NEAR).all(2).ravel() for n in (0, 1)]
+    return float(np.concatenate(near).mean())
 
 
 def locate(
@@ -187,9 +196,8 @@ def locate(
     rows, columns = max(rgb.shape[0] - height, 0), max(rgb.shape[1] - width, 0)
     picture = np.rint(rgb * 255).astype(np.int16)
 
-    def share(top: int, left: int, stride: int = 2) -> float:
-        seen = picture[top : top + height : stride, left : left + width : stride]
-        return float((np.abs(seen - frame[::stride, ::stride]) <= NEAR).all(2).mean())
+    def share(top: int, left: int) -> float:
+        return _alike(picture[top : top + height, left : left + width], frame)
 
     tried: dict[tuple[int, int], float] = {}
     if near is not None:
