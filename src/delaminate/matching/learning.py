@@ -8,7 +8,7 @@ from jaxtyping import Float32, UInt8
 from delaminate.matching.agreement import Codes, Frames, Pattern
 from delaminate.matching.explaining import Explained, explain, reestimate
 from delaminate.matching.ground import Ground
-from delaminate.matching.occurrences import Bank, Place, Price, find
+from delaminate.matching.occurrences import Bank, ComponentBank, Place, Price, find, regions
 from delaminate.matching.patterns import Growth, cut_seed, look_up, one_of_many, random_spots, settle
 
 
@@ -33,6 +33,11 @@ class Search:
     patience: int = 8
     flips: bool = False
     components: bool = False
+
+    def bank(self, patterns: list[Pattern], frames: Frames, strict: bool = False) -> Bank:
+        """Make patterns ready for search; `strict` while the dictionary is not complete."""
+        price = replace(self.price, misfit=self.growth.misfit) if strict else self.price
+        return (ComponentBank if self.components else Bank)(patterns, frames, price)
 
     @property
     def margin(self) -> int:
@@ -79,7 +84,7 @@ def explain_all(
     if not any(p.area for p in patterns):
         left = (frames.kind == 2).sum((1, 2))
         return frames, Explained([[] for _ in range(len(frames))], left.astype(np.int64))
-    found = explain(frames, Bank(patterns, frames, search.price), list(range(len(frames))))
+    found = explain(frames, search.bank(patterns, frames), list(range(len(frames))))
     return frames, found
 
 
@@ -100,6 +105,8 @@ def learn_round(scenes: Scenes, patterns: list[Pattern], search: Search, rng: np
 
 def seek(frames: Frames, search: Search, rng: np.random.Generator, most: int) -> list[Pattern]:
     """Find patterns in what is open, those that explain most first; closes what they explain."""
+    if search.components:
+        return seek_components(frames, search, rng, most)
     growth, everything = search.growth, list(range(len(frames)))
     few = everything[:: max(1, len(everything) // 12)]
     strict = replace(search.price, misfit=growth.misfit)
@@ -126,6 +133,84 @@ def seek(frames: Frames, search: Search, rng: np.random.Generator, most: int) ->
     return fresh
 
 
+def seek_components(frames: Frames, search: Search, rng: np.random.Generator, most: int) -> list[Pattern]:
+    """Find patterns that are whole connected regions; closes what they explain."""
+    everything, vain = list(range(len(frames))), 0
+    fresh: list[Pattern] = []
+    side = 2 * search.growth.reach
+    while vain < search.patience and len(fresh) < most:
+        found = []
+        for index in everything:
+            some = [
+                r for r in regions(frames, index) if max(r[2].shape) <= side and r[2].sum() >= search.growth.smallest
+            ]
+            found += [(index, *some[n]) for n in rng.permutation(len(some))[:16]]
+        trial = []
+        for index, y, x, alpha in found:
+            colour = frames.colour[index, y : y + alpha.shape[0], x : x + alpha.shape[1]]
+            trial.append(Pattern((colour * alpha[..., None]).astype(np.float32), alpha))
+        bank = search.bank(trial, frames, strict=True)
+        counts = np.zeros(len(trial), np.int64)
+        for index in everything:
+            seen = {(place.entry, place.top // 4, place.left // 4) for _, place in bank.candidates(frames, index)}
+            np.add.at(counts, [entry for entry, _, _ in seen], 1)
+        vain += 1
+        for k in sorted(range(len(trial)), key=lambda k: -int(counts[k]) * trial[k].area):
+            if counts[k] < search.growth.least or len(fresh) >= most:
+                continue
+            alone = search.bank([trial[k]], frames, strict=True)
+            places = [(index, place) for index in everything for place in find(frames, index, alone, rounds=1)]
+            if len(places) >= search.growth.least:
+                fresh.append(trial[k])
+                vain = 0
+    return fresh
+
+
+def into_ground(
+    scenes: Scenes, patterns: list[Pattern], found: Explained, ground: Ground, always: float = 0.8
+) -> tuple[list[Pattern], Ground]:
+    """Give back to the ground what belongs to it: patterns that stand at one place, and stand there always.
+
+    A sprite occurs in different places, or comes and goes.
+
+    Args:
+        scenes: The frames.
+        patterns: What was found in them.
+        found: Where.
+        ground: A still picture or a landscape; of a plain colour nothing is changed.
+        always: Share of its occurrences at that place, and of the frames that show the place whole.
+    """
+    if ground.rgb.shape[:2] == (1, 1):
+        return patterns, ground
+    height, width = scenes.frames.shape[1:3]
+    offsets, rgb, kept = np.array(scenes.offsets), ground.rgb.copy(), []
+    for k, pattern in enumerate(patterns):
+        corners = np.array(
+            [
+                [place.top + y, place.left + x]
+                for some, (y, x) in zip(found.places, scenes.offsets, strict=True)
+                for place in some
+                if place.entry == k
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 2)
+        if len(corners) == 0:
+            kept.append(pattern)
+            continue
+        places, counts = np.unique(corners, axis=0, return_counts=True)
+        (top, left), count = places[counts.argmax()], counts.max()
+        h, w = pattern.size
+        first, last = np.array([top, left]), np.array([top + h - height, left + w - width])
+        whole = ((offsets <= first) & (offsets >= last)).all(1)
+        if count < always * len(corners) or count < always * max(int(whole.sum()), 1):
+            kept.append(pattern)
+            continue
+        inside = (top >= 0) and (left >= 0) and top + h <= rgb.shape[0] and left + w <= rgb.shape[1]
+        if inside:
+            rgb[top : top + h, left : left + w][pattern.alpha] = pattern.colour[pattern.alpha]
+    return kept, Ground(rgb)
+
+
 def _mirrored(frames: Frames, patterns: list[Pattern], search: Search) -> list[Pattern]:
     """Mirror images of patterns that explain something; what they explain is closed."""
     strict, found = replace(search.price, misfit=search.growth.misfit), []
@@ -149,6 +234,8 @@ def prune(scenes: Scenes, patterns: list[Pattern], search: Search, sample: int =
     for k in sorted(keep, key=lambda k: int(usage[k]) * patterns[k].area):
         users = [i for i, some in enumerate(found.places) if any(place.entry == k for place in some)]
         own = patterns[k].area + search.price.pixels
+        if search.components and usage[k] >= search.growth.least:
+            continue  # letters do not explain each other
         if usage[k] * patterns[k].area > 40 * own or len(keep) == 1:
             continue  # used so often that nothing can replace it for less
         some = users[:: max(1, len(users) // sample)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool
+from scipy import ndimage
 
 from delaminate.matching.agreement import (
     CLOSED,
@@ -75,9 +76,19 @@ class Bank:
             self.groups.append(
                 (group, Correlator(templates([patterns[k] for k in group], frames.codes, frames.ground), frames.size))
             )
-        self.rings = [ring_of(p.alpha) for p in patterns]
+        self._measure()
+
+    def _measure(self) -> None:
+        self.rings = [ring_of(p.alpha) for p in self.patterns]
         self.rims = [int(ring.sum()) for ring in self.rings]
-        self.prices = [price.of(p) for p in patterns]
+        self.prices = [self.price.of(p) for p in self.patterns]
+
+    def worth(self, frames: Frames, k: int, spots: Spots) -> list[tuple[float, Place]]:
+        """Those of some places of a pattern, on padded frames, whose gain is worth its price; with that gain."""
+        gain, misfit = fits(frames, spots, self.patterns[k])
+        good = (gain >= self.prices[k]) & (misfit <= self.price.misfit)
+        corners = spots[good, 1:] - frames.margin
+        return [(each, Place(k, y, x)) for each, (y, x) in zip(gain[good].tolist(), corners.tolist(), strict=True)]
 
     def candidates(self, frames: Frames, index: int) -> list[tuple[float, Place]]:
         """Places whose gain is worth its price as things stand, with that gain."""
@@ -91,14 +102,48 @@ class Bank:
                 ranking = np.argsort(-value.numpy()[tuple(places.T)], kind="stable")
                 places = places[ranking[:MOST]]
             for n in np.unique(places[:, 0]):
-                pattern = self.patterns[group[n]]
                 spots = places[places[:, 0] == n]
                 spots[:, 0] = index
-                gain, misfit = fits(frames, spots, pattern)
-                good = (gain >= self.price.of(pattern)) & (misfit <= self.price.misfit)
-                for (_, y, x), each in zip(spots[good].tolist(), gain[good].tolist(), strict=True):
-                    found.append((each, Place(group[n], y - frames.margin, x - frames.margin)))
+                found += self.worth(frames, group[n], spots)
         return found
+
+
+class ComponentBank(Bank):
+    """Patterns that are looked for only where a connected region of about their size is: letters on a page.
+
+    Far less work than looking everywhere, and blind to letters that touch.
+    """
+
+    def __init__(self, patterns: list[Pattern], frames: Frames, price: Price, slack: int = 3) -> None:
+        self.patterns, self.price, self.slack = patterns, price, slack
+        self._measure()
+
+    def candidates(self, frames: Frames, index: int) -> list[tuple[float, Place]]:
+        boxes = np.array([[*box[:2], *box[2].shape] for box in regions(frames, index)], dtype=np.int64).reshape(-1, 4)
+        found = []
+        nudges = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)])
+        for k, pattern in enumerate(self.patterns):
+            differs = boxes[:, 2:] - pattern.size
+            alike = boxes[(np.abs(differs) <= self.slack).all(1)]
+            if len(alike) == 0 or not pattern.area:
+                continue
+            # Middle on middle, and a pixel around.
+            corners = alike[:, :2] + (alike[:, 2:] - pattern.size) // 2
+            spots = (corners[:, None] + nudges).reshape(-1, 2)
+            found += self.worth(frames, k, np.pad(spots, ((0, 0), (1, 0)), constant_values=index))
+        return found
+
+
+def regions(frames: Frames, index: int) -> list[tuple[int, int, Bool[np.ndarray, "h w"]]]:
+    """Connected regions of open pixels, across gaps of a pixel: corner on the padded frame, and shape."""
+    is_open = frames.kind[index] == OPEN
+    labels, _ = ndimage.label(ndimage.binary_dilation(is_open, np.ones((3, 3))), np.ones((3, 3)))
+    labels = labels * is_open
+    found = []
+    for number, window in enumerate(ndimage.find_objects(labels), start=1):
+        if window is not None:
+            found.append((window[0].start, window[1].start, labels[window] == number))
+    return found
 
 
 def ring_of(alpha: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h2 w2"]:

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from delaminate.errors import TrainingError
 from delaminate.matching.agreement import Codes, Pattern
 from delaminate.matching.ground import Ground, estimate
-from delaminate.matching.learning import Scenes, Search, explain_all, learn_round
+from delaminate.matching.learning import Scenes, Search, explain_all, into_ground, learn_round
 from delaminate.matching.occurrences import Price
 from delaminate.matching.patterns import Growth
 from delaminate.matching.sheet import SheetStore, fold
@@ -161,10 +161,12 @@ class Matcher(SearchPlayer):
         scenes = Scenes.of(frames[np.sort(first)], model.store.background)
         seed = int(torch.randint(2**31 - 1, (1,), generator=rng))
         self.patterns = learn_round(scenes, self.patterns, search, np.random.default_rng(seed))
+        _, found = explain_all(scenes, self.patterns, search)
+        self.patterns, ground = into_ground(scenes, self.patterns, found, model.store.background)
+        model.store.behind(ground)
         sprites, looks = fold(self.patterns, Codes(search.tolerance), model.config.flips, model.config.recolours)
         model.store.put(sprites, looks)
         model.alive.copy_((torch.arange(len(model.alive)) < len(sprites)).to(model.alive))
-        _, found = explain_all(scenes, self.patterns, search)
         left = float(found.left.mean()) / (frames.shape[1] * frames.shape[2])
         return {"unexplained": torch.tensor(left), "sprites": torch.tensor(float(len(sprites)))}
 
