@@ -76,10 +76,8 @@ def landscape(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2) -> Ground:
         places.append((places[-1][0] + down, places[-1][1] + right))
     ground = _stack(frames, np.array(places))
     for _ in range(rounds):
-        low = np.array(places).min(0)
-        places = [
-            locate(frame, ground.rgb, tuple(place - low)) for frame, place in zip(frames, np.array(places), strict=True)
-        ]
+        top, left = (min(place[axis] for place in places) for axis in (0, 1))
+        places = [locate(frame, ground.rgb, (y - top, x - left)) for frame, (y, x) in zip(frames, places, strict=True)]
         ground = _stack(frames, np.array(places))
     if ground.rgb.shape[:2] == (height, width):
         return still(frames)
