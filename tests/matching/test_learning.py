@@ -6,7 +6,7 @@ import pytest
 from delaminate.matching.agreement import Pattern
 from delaminate.matching.explaining import Explained
 from delaminate.matching.ground import Ground
-from delaminate.matching.learning import Scenes, explain_all, join, learn_round, prune
+from delaminate.matching.learning import Scenes, explain_all, into_ground, join, learn_round, prune
 from delaminate.matching.occurrences import Place
 
 from .scenes import GROUND, alike, disc, frame_of, paste, pattern, placed, scattered, search
@@ -178,3 +178,19 @@ def test_patterns_that_are_not_worth_their_pixels_are_dropped():
     scenes = Scenes.of(frames, SOLID)
     part = Pattern(those[0].colour[:5], those[0].alpha[:5])
     assert matched(prune(scenes, [part, those[1], those[0]], search()), those[:1])
+
+
+def test_what_stands_still_goes_back_to_the_ground():
+    picture = np.random.default_rng(5).integers(0, 256, (40, 70, 3)).astype(np.float32) / 255
+    lamp, walker, flag = pattern((6, 7), 1), pattern((8, 8), 2), pattern((5, 5), 3)
+    offsets = tuple((0, 2 * n) for n in range(10))
+    scenes = Scenes(np.zeros((10, 40, 50, 3), np.uint8), np.zeros((1, 40, 50, 3), np.float32), offsets)
+    images = [[(0, 4, 30 - 2 * n), (1, 20, 20)] + [(2, 30, 45 - 2 * n)] * (n % 3 == 0) for n in range(10)]
+    kept, ground = into_ground(scenes, [lamp, walker, flag], occurrences(*images), Ground(picture))
+    # The walker keeps up with the camera, the flag comes and goes.
+    assert [p.size for p in kept] == [(8, 8), (5, 5)]
+    assert np.array_equal(ground.rgb[4:10, 30:37], lamp.colour)
+    picture[4:10, 30:37] = lamp.colour
+    assert np.array_equal(ground.rgb, picture)
+    same, solid = into_ground(scenes, [lamp], occurrences(*images), SOLID)
+    assert (len(same), solid) == (1, SOLID)
