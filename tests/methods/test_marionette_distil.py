@@ -16,7 +16,7 @@ from delaminate.matching.ground import Ground
 from delaminate.matching.sheet import Look
 from delaminate.methods import load_model
 from delaminate.methods.base import Carry
-from delaminate.methods.marionette import Config, MarioNette, anchoring, players
+from delaminate.methods.marionette import PRESETS, Config, MarioNette, anchoring, players
 from delaminate.objectives.reconstruction import image_error
 from delaminate.rng import stream
 
@@ -208,6 +208,20 @@ def test_stages_follow_each_other_and_search_finds_the_background():
     assert train(model, afloat(8), pace=OFTEN).total_step == 6
     assert model.learned.tolist() == [1, 1]
     assert_close(model.colour, torch.tensor(GROUND) / 255)
+
+
+@pytest.mark.parametrize("name", ["floating-sprites", "platform-game", "space-invaders"])
+def test_recommendations_can_be_distilled(name):
+    """They leave it out; benchmarks switch it on."""
+    assert PRESETS[name].distil_steps == 0
+    config = replace(
+        PRESETS[name], image_size=(48, 41), code_width=16, num_sprites=7, search_steps=1, distil_steps=2, distil_batch=2
+    )
+    model = MarioNette(config)
+    assert train(model, afloat(12, size=(48, 41)), pace=OFTEN).finished
+    assert len(model.entries) == 3
+    found = model.decompose(afloat(2, size=(48, 41), seed=1) / 255, by="network")
+    assert_close(found.composite(), model.reconstruct(afloat(2, size=(48, 41), seed=1) / 255), rtol=0, atol=1e-6)
 
 
 def test_refining_begins_with_what_search_has_found():
