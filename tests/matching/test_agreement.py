@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from delaminate.matching import agreement
 from delaminate.matching.agreement import CLOSED, GROUND, MISFIT, OPEN, Codes, Correlator, Pattern, peaks, templates
 
 from .scenes import GROUND as COLOUR
@@ -143,3 +144,20 @@ def test_the_ground_that_scrolls_is_known_for_each_frame():
     swapped = opened(bytes_[::-1].copy(), margin=2, ground=picture)
     assert (swapped.kind[:, 2:-2, 2:-2] == OPEN).mean() > 0.95
     assert_close(opened(bytes_, margin=2).ground, COLOUR[0, 0].astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_peaks_found_strip_by_strip_are_those_of_the_whole(count, monkeypatch):
+    patterns = [pattern((6, 5), seed) for seed in range(count)]
+    frames = opened(frame_of((61, 40), [(n % count, 5 * n, 3 + n) for n in range(11)], patterns))
+    bank = templates(patterns, frames.codes)
+    whole = Correlator(bank, frames.size)
+    value = whole(frames.maps(0)).numpy()
+    expected = peaks(torch.from_numpy(value), 4.0, reach=1)
+    monkeypatch.setattr(agreement, "MAX_STRIP_PIXELS", 64 * 14)
+    strips = Correlator(bank, frames.size)
+    places, values = strips.peaks(frames.maps(0), 4.0, reach=1)
+    assert strips.strip == 14
+    assert {(5 * n + 12, 3 + n + 12) for n in range(11)} <= {(y, x) for _, y, x in places.tolist()}
+    assert np.array_equal(places, expected)
+    assert_close(values, value[tuple(expected.T)], atol=1e-3, rtol=1e-4)

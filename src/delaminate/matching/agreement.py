@@ -28,6 +28,8 @@ CLOSED, GROUND, OPEN = 0, 1, 2
 CODE_WIDTH = 8
 MAX_DIRECT_VALUES = 2**25
 """Correlations are taken in bands of rows that give no more values than this at a time."""
+MAX_STRIP_PIXELS = 2**20
+"""Peaks of a larger frame are looked for in strips of about so many pixels, so that memory does not grow with it."""
 MAX_KEPT_BYTES = 2**30
 """Codes of frames are kept while they take no more memory than this."""
 
@@ -200,7 +202,8 @@ class Correlator:
     def __init__(self, bank: Float[Tensor, "K C h w"], size: tuple[int, int]) -> None:
         self.bank = bank
         count, _, h, w = bank.shape
-        self.fft_size = [scipy.fft.next_fast_len(n, real=True) for n in size]
+        self.strip = max(MAX_STRIP_PIXELS // size[1], 2 * h)
+        self.fft_size = [scipy.fft.next_fast_len(n, real=True) for n in (min(size[0], self.strip + h + 7), size[1])]
         direct = count * h * w / 2000 + 2  # milliseconds of the measurement above; only their ratio counts
         self.by_fft = 3 * count + 2 < direct * 16 / min(count, 16)
         if self.by_fft:
@@ -223,6 +226,25 @@ class Correlator:
             for first in range(0, rows, band)
         ]
         return torch.cat(parts, 1)
+
+    def peaks(
+        self, maps: Float[Tensor, "1 C H W"], least: Float[Tensor, "K 1 1"] | float, reach: int
+    ) -> tuple[Int64[np.ndarray, "n 3"], Float32[np.ndarray, " n"]]:
+        """What `peaks` finds in the correlation, and its value there; strip by strip. `reach` is at most 3."""
+        h = self.bank.shape[2]
+        rows = maps.shape[2] - h + 1
+        found, values = [np.zeros((0, 3), np.int64)], [np.zeros(0, np.float32)]
+        for first in range(0, rows, self.strip):
+            last = min(first + self.strip, rows)
+            top, bottom = max(first - reach, 0), min(last + reach, rows)
+            value = self(maps[:, :, top : bottom + h - 1])
+            places = peaks(value, least, reach)
+            places = places[(places[:, 1] >= first - top) & (places[:, 1] < last - top)]
+            values.append(value.numpy()[tuple(places.T)])
+            found.append(places + (0, top, 0))
+        places = np.concatenate(found)
+        ranking = np.lexsort(places.T[::-1])
+        return places[ranking], np.concatenate(values)[ranking]
 
 
 def peaks(value: Float[Tensor, "K Y X"], least: Float[Tensor, "K 1 1"] | float, reach: int) -> Int64[np.ndarray, "n 3"]:

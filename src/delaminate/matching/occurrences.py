@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from scipy import ndimage
+from torch import Tensor
 
 from delaminate.matching.agreement import (
     CLOSED,
@@ -22,10 +23,11 @@ from delaminate.matching.agreement import (
     Frames,
     Pattern,
     Spots,
-    peaks,
     templates,
 )
 
+LEAST_CUT = 4.0
+"""Pixels that a pattern must explain where the border cuts it, at least."""
 SNUG = 0.02
 """Bonus for each pixel around a pattern that is not open: among equal places, the one that leaves no crumbs."""
 MOST = 5_000
@@ -51,11 +53,13 @@ class Price:
         pixels: Matched pixels, at least.
         share: Share of the pattern's area, at least; an occurrence cut by the border or hidden has less.
         misfit: Share of the open pixels it covers that it may fail to match, at most.
+        cut: Where the frame's border cuts a pattern, this share of what is left of it will do, but 4 pixels at least.
     """
 
     pixels: float = 8.0
     share: float = 0.1
     misfit: float = 0.6
+    cut: float = 0.6
 
     def of(self, pattern: Pattern) -> float:
         return min(max(self.pixels, self.share * pattern.area), 0.6 * pattern.area)
@@ -82,11 +86,23 @@ class Bank:
         self.rings = [ring_of(p.alpha) for p in self.patterns]
         self.rims = [int(ring.sum()) for ring in self.rings]
         self.prices = [self.price.of(p) for p in self.patterns]
+        # Sums of alpha from the corner, to count what a border leaves.
+        self.sums = [np.pad(p.alpha.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0))) for p in self.patterns]
+
+    def prices_at(self, frames: Frames, k: int, spots: Spots) -> np.ndarray:
+        """What a pattern must gain at each of some places on padded frames: less where the border cuts it."""
+        (h, w), margin, (high, wide) = self.patterns[k].size, frames.margin, frames.size
+        top, left = (margin - spots[:, 1]).clip(0, h), (margin - spots[:, 2]).clip(0, w)
+        bottom, right = (high - margin - spots[:, 1]).clip(0, h), (wide - margin - spots[:, 2]).clip(0, w)
+        total = self.sums[k]
+        visible = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
+        cut = np.maximum(LEAST_CUT, self.price.cut * visible)
+        return np.where(visible < self.patterns[k].area, np.minimum(cut, self.prices[k]), self.prices[k])
 
     def worth(self, frames: Frames, k: int, spots: Spots) -> list[tuple[float, Place]]:
         """Those of some places of a pattern, on padded frames, whose gain is worth its price; with that gain."""
         gain, misfit = fits(frames, spots, self.patterns[k])
-        good = (gain >= self.prices[k]) & (misfit <= self.price.misfit)
+        good = (gain >= self.prices_at(frames, k, spots)) & (misfit <= self.price.misfit)
         corners = spots[good, 1:] - frames.margin
         return [(each, Place(k, y, x)) for each, (y, x) in zip(gain[good].tolist(), corners.tolist(), strict=True)]
 
@@ -95,17 +111,25 @@ class Bank:
         maps = frames.maps(index)
         found = []
         for group, correlator in self.groups:
-            value = correlator(maps)
-            least = torch.tensor([SLACK * self.price.of(self.patterns[k]) for k in group])[:, None, None]
-            places = peaks(value, least, reach=1)
+            least = self._least(group, value, frames)
+            places, value = correlator.peaks(maps, least, reach=1)
             if len(places) > MOST:
-                ranking = np.argsort(-value.numpy()[tuple(places.T)], kind="stable")
-                places = places[ranking[:MOST]]
+                places = places[np.argsort(-value, kind="stable")[:MOST]]
             for n in np.unique(places[:, 0]):
                 spots = places[places[:, 0] == n]
                 spots[:, 0] = index
                 found += self.worth(frames, group[n], spots)
         return found
+
+    def _least(self, group: list[int], value: Float[Tensor, "K Y X"], frames: Frames) -> Float[Tensor, "K Y X"]:
+        """From which estimate on places are looked at: lower where the border cuts a pattern."""
+        margin, (high, wide) = frames.margin, frames.size
+        sizes = torch.tensor([self.patterns[k].size for k in group])[..., None]  # K 2 1
+        y, x = torch.arange(value.shape[1]), torch.arange(value.shape[2])
+        rows = (y < margin) | (y + sizes[:, 0] > high - margin)  # K Y
+        columns = (x < margin) | (x + sizes[:, 1] > wide - margin)  # K X
+        least = torch.tensor([SLACK * self.prices[k] for k in group])[:, None, None]
+        return torch.where(rows[:, :, None] | columns[:, None], least.clamp_max(SLACK * LEAST_CUT), least)
 
 
 class ComponentBank(Bank):
@@ -206,9 +230,10 @@ def find(frames: Frames, index: int, bank: Bank, rounds: int = 3) -> list[Place]
         before = len(taken)
         while heap:
             value, number, place = heapq.heappop(heap)
-            pattern, price = bank.patterns[place.entry], bank.prices[place.entry]
+            pattern = bank.patterns[place.entry]
             h, w = pattern.size
             y, x = place.top + margin, place.left + margin
+            price = bank.prices_at(frames, place.entry, np.array([[index, y, x]]))[0]
             gain, matched, misfit = fit(frames, index, pattern, y, x)
             if gain < price or misfit > bank.price.misfit:
                 continue
