@@ -156,7 +156,8 @@ def test_peaks_found_strip_by_strip_are_those_of_the_whole(count, monkeypatch):
     expected = peaks(torch.from_numpy(value), 4.0, reach=1)
     monkeypatch.setattr(agreement, "MAX_STRIP_PIXELS", 64 * 14)
     strips = Correlator(bank, frames.size)
-    places, values = strips.peaks(frames.maps(0), 4.0, reach=1)
+    least = torch.full((count, value.shape[1], 1), 4.0), torch.full((count, 1, value.shape[2]), 5.0)
+    places, values = strips.peaks(frames.maps(0), *least, reach=1)
     assert strips.strip == 14
     assert {(5 * n + 12, 3 + n + 12) for n in range(11)} <= {(y, x) for _, y, x in places.tolist()}
     assert np.array_equal(places, expected)

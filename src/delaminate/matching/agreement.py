@@ -228,9 +228,15 @@ class Correlator:
         return torch.cat(parts, 1)
 
     def peaks(
-        self, maps: Float[Tensor, "1 C H W"], least: Float[Tensor, "K 1 1"] | float, reach: int
+        self, maps: Float[Tensor, "1 C H W"], rows_least: Tensor, columns_least: Tensor, reach: int
     ) -> tuple[Int64[np.ndarray, "n 3"], Float32[np.ndarray, " n"]]:
-        """What `peaks` finds in the correlation, and its value there; strip by strip. `reach` is at most 3."""
+        """Find `peaks` of the correlation and their values, strip by strip.
+
+        Args:
+            maps: From `Frames.maps`.
+            rows_least, columns_least: (K, Y, 1) and (K, 1, X): the lower of the two is the least that a peak must have.
+            reach: As in `peaks`; at most 3.
+        """
         h = self.bank.shape[2]
         rows = maps.shape[2] - h + 1
         found, values = [np.zeros((0, 3), np.int64)], [np.zeros(0, np.float32)]
@@ -238,16 +244,16 @@ class Correlator:
             last = min(first + self.strip, rows)
             top, bottom = max(first - reach, 0), min(last + reach, rows)
             value = self(maps[:, :, top : bottom + h - 1])
-            places = peaks(value, least, reach)
+            places = peaks(value, torch.minimum(rows_least[:, top:bottom], columns_least), reach)
             places = places[(places[:, 1] >= first - top) & (places[:, 1] < last - top)]
             values.append(value.numpy()[tuple(places.T)])
-            found.append(places + (0, top, 0))
+            found.append(places + np.array([0, top, 0]))
         places = np.concatenate(found)
         ranking = np.lexsort(places.T[::-1])
         return places[ranking], np.concatenate(values)[ranking]
 
 
-def peaks(value: Float[Tensor, "K Y X"], least: Float[Tensor, "K 1 1"] | float, reach: int) -> Int64[np.ndarray, "n 3"]:
+def peaks(value: Float[Tensor, "K Y X"], least: Float[Tensor, "K Y X"] | float, reach: int) -> Int64[np.ndarray, "n 3"]:
     """Local maxima (k, y, x) of at least `least` among the pixels up to `reach` away; equal neighbours both count.
 
     Peaks are few, so neighbours are compared for candidates only, not for the whole map.

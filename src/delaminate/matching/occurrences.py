@@ -111,8 +111,7 @@ class Bank:
         maps = frames.maps(index)
         found = []
         for group, correlator in self.groups:
-            least = self._least(group, value, frames)
-            places, value = correlator.peaks(maps, least, reach=1)
+            places, value = correlator.peaks(maps, *self._least(group, frames), reach=1)
             if len(places) > MOST:
                 places = places[np.argsort(-value, kind="stable")[:MOST]]
             for n in np.unique(places[:, 0]):
@@ -121,15 +120,18 @@ class Bank:
                 found += self.worth(frames, group[n], spots)
         return found
 
-    def _least(self, group: list[int], value: Float[Tensor, "K Y X"], frames: Frames) -> Float[Tensor, "K Y X"]:
-        """From which estimate on places are looked at: lower where the border cuts a pattern."""
-        margin, (high, wide) = frames.margin, frames.size
-        sizes = torch.tensor([self.patterns[k].size for k in group])[..., None]  # K 2 1
-        y, x = torch.arange(value.shape[1]), torch.arange(value.shape[2])
-        rows = (y < margin) | (y + sizes[:, 0] > high - margin)  # K Y
-        columns = (x < margin) | (x + sizes[:, 1] > wide - margin)  # K X
-        least = torch.tensor([SLACK * self.prices[k] for k in group])[:, None, None]
-        return torch.where(rows[:, :, None] | columns[:, None], least.clamp_max(SLACK * LEAST_CUT), least)
+    def _least(self, group: list[int], frames: Frames) -> tuple[Float[Tensor, "K Y 1"], Float[Tensor, "K 1 X"]]:
+        """From which estimate on places are looked at, by row and by column: lower where the border cuts a pattern."""
+        margin = frames.margin
+        sizes = [self.patterns[k].size for k in group]
+        full = torch.tensor([SLACK * self.prices[k] for k in group])[:, None]
+        found = []
+        for axis in (0, 1):
+            length, side = frames.size[axis], torch.tensor([size[axis] for size in sizes])[:, None]
+            place = torch.arange(length - max(size[axis] for size in sizes) + 1)
+            cut = (place < margin) | (place + side > length - margin)
+            found.append(torch.where(cut, full.clamp_max(SLACK * LEAST_CUT), full))
+        return found[0][:, :, None], found[1][:, None]
 
 
 class ComponentBank(Bank):
