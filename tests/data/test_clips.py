@@ -1,5 +1,6 @@
 import builtins
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,8 +8,9 @@ import torch
 from PIL import Image
 
 from delaminate.data import ImageSet, clips, draw_images, load_folder, open_data
-from delaminate.data.clips import detect_upscaling, is_clip, read_clip, reduced
+from delaminate.data.clips import detect_upscaling, is_clip, is_enlarged, read_clip, reduced
 from delaminate.errors import DataError, MissingExtra
+from delaminate.scene.frame import Frame
 
 RED, BLUE, CLEAR = (255, 0, 0, 255), (0, 0, 255, 255), (0, 0, 0, 0)
 
@@ -243,3 +245,20 @@ def test_undoing_what_was_not_done_is_refused(frames):
     assert torch.equal(reduced(images, 1).pixels, images.pixels)
     with pytest.raises(DataError, match="enlarged 4-fold; asked to undo 3-fold"):
         reduced(images, 3)
+
+
+def test_images_of_one_colour_are_any_enlargement(frames):
+    flat = torch.full((2, 3, 8, 12), 7, dtype=torch.uint8)
+    assert is_enlarged(flat, 4)
+    assert not is_enlarged(flat, 3)
+    assert reduced(ImageSet.from_arrays(flat), 2).size == (4, 6)
+    assert is_enlarged(enlarged(frames[:1], 4), 2)
+    assert not is_enlarged(enlarged(frames[:1], 2), 4)
+    assert not is_enlarged(frames[:1], 0)
+
+
+def test_only_what_was_shown_whole_knows_its_zoom(frames):
+    images = ImageSet.from_arrays(enlarged(frames[:1], 2))
+    assert reduced(images, 2).frames[0].zoom == 2
+    squashed = replace(images, frames=(Frame((500, 700), (0.0, 0.0, 700.0, 500.0), images.size),))
+    assert reduced(squashed, 2).frames[0].zoom == 1

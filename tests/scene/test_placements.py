@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +122,46 @@ def test_a_whole_number_zoom_of_the_canvas_keeps_flat_regions():
     alpha = found.at_original()[0].layers().alpha[0, 0, 0]
     assert_close(alpha[3:9, 5:11], torch.ones(6, 6, dtype=torch.float64))
     assert_close(alpha.sum().item(), 64.0)
+
+
+@laws
+@given(decompositions(), st.integers(2, 3))
+def test_enlarged_pixel_art_is_enlarged_pixel_by_pixel(found, zoom):
+    whole = [p for some in found.images for p in some if all(step.kind == "matrix" for step in p.transforms)]
+    if len(whole) < sum(map(len, found.images)):
+        return  # splines are mapped as ever
+    size = (found.size[0] * zoom, found.size[1] * zoom)
+    frame = Frame(size, (0.0, 0.0, float(size[1]), float(size[0])), found.size, zoom)
+    singles = replace(found, frames=(frame,) * len(found)).at_original()
+    assert all(single.size == size and single.frames == (Frame.whole(*size),) for single in singles)
+    assert all(single.dictionary is singles[0].dictionary for single in singles)
+
+
+def test_sprites_at_whole_pixels_of_enlarged_pixel_art_are_exact():
+    rng = np.random.default_rng(0)
+    size = (11, 9)
+    ground = torch.cat([torch.from_numpy(rng.random((3, 15, 12))), torch.ones(1, 15, 12)])
+    sprite, own = torch.from_numpy(rng.random((2, 4, 4, 3)))
+    places = (
+        Placement(1, (Transform.shift(-2, -3, size),)),
+        Placement(0, (Transform.shift(7, -2, size),), colour=(0.5, 1, 1, 0.1, 0, 0)),
+        Placement(0, (Transform.mirror(3, 8, 3, size),), opacity=0.5),
+        Placement(-1, (Transform.shift(1, 4, size),), raster=own),
+    )
+    large = (33, 27)
+    frame = Frame(large, (0.0, 0.0, 27.0, 33.0), size, zoom=3)
+    found = Decomposition(Dictionary((sprite, ground), (1,)), (places, places[:2]), size, True, (frame, frame))
+    for index, single in enumerate(found.at_original()):
+        expected = found[index : index + 1].composite().repeat_interleave(3, 2).repeat_interleave(3, 3)
+        assert torch.equal(single.composite(), expected)
+    assert [scene.size for scene in found.scenes()] == [large, large]
+    assert found.scenes()[0].layers[1].placement.transforms[0].parameters[2] == 21
+
+
+@pytest.mark.parametrize("frame", [((12, 9), (0.0, 0.0, 9.0, 12.0)), ((12, 12), (0.0, 3.0, 12.0, 9.0))])
+def test_a_zoom_that_the_sizes_deny_is_refused(frame):
+    with pytest.raises(ShapeError, match="zoom is 3"):
+        Frame(*frame, (4, 4), zoom=3)
 
 
 @laws

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from delaminate.data import ImageSet
     from delaminate.methods import Method
     from delaminate.scene.placements import Decomposition
-    from delaminate.scene.scenes import Scene
 
 ERRORS = "errors.json"
 
@@ -44,9 +43,8 @@ def decompose(
     """
     from rich.progress import track
 
-    from delaminate.cli.opening import canvas, follower, undo_upscaling
+    from delaminate.cli.opening import canvas, follower, open_images
     from delaminate.cli.train import pick_device, report_skipped
-    from delaminate.data import ImageSet, open_data
     from delaminate.data.synthetic import DRAWINGS, Split
     from delaminate.errors import ConfigError
     from delaminate.methods import load_model
@@ -57,9 +55,7 @@ def decompose(
     method = load_model(model, where)
     split: Split = "dev" if images in DRAWINGS else "train"  # of a real set, "train" is the whole
     size = canvas(method, by)
-    found = open_data(images, limit, split=split, size=size, fit=fit, labels=False)  # type: ignore[arg-type]
-    found = found if isinstance(found, ImageSet) else found.images
-    found = undo_upscaling(found) if size is None else found
+    found = open_images(images, size, fit, like=method.image_size, count=limit, split=split)
     follow = follower(found)
     folder = _Output(out, model, by or method.decomposers[0], found.rate, list(found.skipped))
     paths = _paths(Path(images))
@@ -137,8 +133,8 @@ class _Output:
         from delaminate.scene.document import png_bytes, save_scenes, write_atomic
         from delaminate.scene.scenes import check_name
 
-        kept: list[Scene] = []
-        for index, (name, error) in enumerate(zip(names, errors, strict=True)):
+        fulls: dict[int, str] = {}
+        for index, name in enumerate(names):
             path = paths.get(name)
             # The image's whole name, suffix included, so that a.png and a.jpg do not meet.
             full = name if path is None else name.removesuffix(path.suffix) + path.suffix
@@ -147,15 +143,22 @@ class _Output:
             except ConfigError as problem:
                 self.skipped.append((name, str(problem)))
                 continue
-            scene = found[index : index + 1].scenes([full])[0]
-            kept.append(scene)
+            fulls[index] = full
+        some = replace(
+            found,
+            images=tuple(found.images[index] for index in fulls),
+            frames=None if found.frames is None else tuple(found.frames[index] for index in fulls),
+        )
+        kept = some.scenes(list(fulls.values()))
+        for scene, (index, full) in zip(kept, fulls.items(), strict=True):
+            path = paths.get(names[index])
             if path is None:
                 # An image without a file has only the model's size.
                 original, rebuilt = pixels[index], found[index : index + 1].composite()[0].to(pixels)
             else:
                 original, rebuilt = _read(path), scene.composite().cpu()
-            at_original = error if path is None else float(psnr(original[None], rebuilt[None]))
-            self.rows.append({"name": full, "psnr": error, "psnr_original": at_original})
+            at_original = errors[index] if path is None else float(psnr(original[None], rebuilt[None]))
+            self.rows.append({"name": full, "psnr": errors[index], "psnr_original": at_original})
             write_atomic(residual_path(self.folder, full), png_bytes(residual_picture(original, rebuilt)))
         if kept:
             save_scenes(kept, self.folder, self.rate)

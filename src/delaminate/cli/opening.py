@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -20,11 +21,51 @@ def canvas(method: "Method", by: str | None) -> tuple[int, int] | None:
     return None if method.takes((1, 1), by or method.decomposers[0]) else method.image_size
 
 
-def undo_upscaling(images: "ImageSet") -> "ImageSet":
-    """Bring pixel art that was enlarged by a whole number back to its own pixels, and say so."""
-    from delaminate.data import detect_upscaling, reduced
+def open_images(
+    data: str, size: tuple[int, int] | None, fit: str, *, like: tuple[int, int] | None = None, **how: Any
+) -> "ImageSet":
+    """Open images without their labels, and undo the enlargement of pixel art, which no resampling does exactly.
 
-    factor = detect_upscaling(images.pixels)
+    Args:
+        data: A folder, a clip or a built-in set.
+        size: The canvas that they are brought to; None: they are taken as they are.
+        fit: How they meet the canvas.
+        like: Of images that are taken as they are: the size of those that the model was made from.
+        how: Further words of `open_data`.
+    """
+    from delaminate.data import ImageSet, is_enlarged, open_data
+
+    def opened(size: tuple[int, int] | None, **more: Any) -> ImageSet:
+        found = open_data(data, size=size, fit=fit, labels=False, **(how | more))  # type: ignore[arg-type]
+        return found if isinstance(found, ImageSet) else found.images
+
+    if size is None:
+        return undo_upscaling(opened(None), like)
+    images = opened(size)
+    if not Path(data).exists():
+        return images
+    factor = images.frames[0].original[0] // size[0]
+    blocks = (factor * size[0], factor * size[1])
+    if factor < 2 or any(frame.original != blocks for frame in images.frames):
+        return images
+    if not is_enlarged(opened(None, count=1).pixels, factor):
+        return images
+    whole = opened(None)
+    return undo_upscaling(whole, size) if is_enlarged(whole.pixels, factor) else images
+
+
+def undo_upscaling(images: "ImageSet", like: tuple[int, int] | None = None) -> "ImageSet":
+    """Bring pixel art that was enlarged by a whole number back to its own pixels, and say so.
+
+    Args:
+        images: Of any size.
+        like: The size that they have if they are images that the model knows; few images tell little by themselves.
+    """
+    from delaminate.data import detect_upscaling, is_enlarged, reduced
+
+    factor = images.size[0] // like[0] if like else 0
+    if like is None or images.size != (factor * like[0], factor * like[1]) or not is_enlarged(images.pixels, factor):
+        factor = detect_upscaling(images.pixels)
     if factor < 2:
         return images
     typer.echo(f"The images are pixel art, enlarged {factor} times; worked on at their own size.")

@@ -49,8 +49,8 @@ def training_images(
     data: str, size: tuple[int, int], count: int | None, seed: int, fit: str, split: "Split" = "train"
 ) -> "ImageSet":
     """Open a folder, a clip or a built-in set without its labels; of size (0, 0): as they are, upscaling undone."""
-    from delaminate.cli.opening import AS_THEY_ARE, undo_upscaling
-    from delaminate.data import ImageSet, draw_images, open_data
+    from delaminate.cli.opening import AS_THEY_ARE, open_images
+    from delaminate.data import draw_images
     from delaminate.data.synthetic import DRAWINGS
     from delaminate.errors import ConfigError
 
@@ -60,9 +60,7 @@ def training_images(
     if data in DRAWINGS and not Path(data).exists():
         return draw_images(data, count or TRAIN_COUNT, seed=seed, split=split)
     wanted = None if size == AS_THEY_ARE else size
-    found = open_data(data, count=count, seed=seed, split=split, size=wanted, fit=fit, labels=False)  # type: ignore[arg-type]
-    images = found if isinstance(found, ImageSet) else found.images
-    return undo_upscaling(images) if wanted is None else images
+    return open_images(data, wanted, fit, count=count, seed=seed, split=split)
 
 
 def guess_preset(method: str, data: str) -> str:

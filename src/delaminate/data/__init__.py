@@ -1,7 +1,7 @@
 """Images in: folders, drawn scenes, benchmarks. Labels stay here and in `metrics`."""
 
 from delaminate.data.benchmarks import load_benchmark, names, open_data
-from delaminate.data.clips import detect_upscaling, is_clip, read_clip, reduced
+from delaminate.data.clips import detect_upscaling, is_clip, is_enlarged, read_clip, reduced
 from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder
 from delaminate.data.labelled import load_labelled_folder, write_folder
 from delaminate.data.reading import fit_image, read_image
@@ -16,6 +16,7 @@ __all__ = [
     "draw_images",
     "fit_image",
     "is_clip",
+    "is_enlarged",
     "load_benchmark",
     "load_folder",
     "load_labelled_folder",

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from delaminate.errors import ShapeError
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -14,11 +16,22 @@ class Frame:
         box: Left, top, width and height of the shown rectangle in original pixels. It may reach
             outside the original when the image was padded.
         canvas: Height and width of the canvas in pixels.
+        zoom: Each canvas pixel is a block of zoom x zoom equal pixels of the original: enlarged pixel art. 1: it is not.
     """
 
     original: tuple[int, int]
     box: tuple[float, float, float, float]
     canvas: tuple[int, int]
+    zoom: int = 1
+
+    def __post_init__(self) -> None:
+        height, width = self.original
+        blocks = (self.canvas[0] * self.zoom, self.canvas[1] * self.zoom)
+        if self.zoom != 1 and (blocks != self.original or self.box != (0.0, 0.0, width, height)):
+            raise ShapeError(
+                f"Frame: zoom is {self.zoom}, the canvas {self.canvas}, the original {self.original} with the box "
+                f"{self.box}; expected an original of {blocks}, shown whole."
+            )
 
     @classmethod
     def whole(cls, height: int, width: int) -> "Frame":

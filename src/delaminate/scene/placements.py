@@ -66,6 +66,14 @@ class Transform:
     def of_matrix(cls, matrix: np.ndarray | Tensor, size: tuple[int, int]) -> "Transform":
         return cls("matrix", tuple(float(x) for x in np.asarray(matrix, dtype=np.float64).ravel()), size)
 
+    def enlarged(self, zoom: int) -> "Transform":
+        """The same step for a raster and an output that are both `zoom` times as large; of kind "matrix"."""
+        scale = np.diag([zoom, zoom, 1.0])
+        matrix = scale @ self.matrix @ np.diag([1 / zoom, 1 / zoom, 1.0])
+        if (self.matrix[2, :2] == 0).all():
+            matrix[:2, :2] = self.matrix[:2, :2]  # to the bit
+        return Transform.of_matrix(matrix, (self.size[0] * zoom, self.size[1] * zoom))
+
     @property
     def matrix(self) -> np.ndarray:
         """The matrix (3, 3) of kind "matrix", float64."""
@@ -321,10 +329,15 @@ class Decomposition:
     def at_original(self) -> "tuple[Decomposition, ...]":
         """Map every image to its original size, one decomposition per image.
 
-        Matrices are mapped exactly, sprites are resampled once, and what a crop left out is background.
+        Matrices are mapped exactly, sprites are resampled once, and what a crop left out is background. Where the
+        originals are enlarged pixel art, sprites are enlarged as it was, pixel by pixel, and nothing is resampled.
         """
         if self.frames is None:
             return tuple(self[i : i + 1] for i in range(len(self)))
+        zooms = {frame.zoom for frame in self.frames}
+        steps = (step for placements in self.images for placement in placements for step in placement.transforms)
+        if len(zooms) == 1 and max(zooms) > 1 and all(step.kind == "matrix" for step in steps):
+            return self._enlarged(max(zooms))
         singles = []
         for placements, frame in zip(self.images, self.frames, strict=True):
             if not frame.is_identity:
@@ -332,6 +345,24 @@ class Decomposition:
             whole = (Frame.whole(*frame.original),)
             singles.append(replace(self, images=(placements,), size=frame.original, frames=whole))
         return tuple(singles)
+
+    def _enlarged(self, zoom: int) -> "tuple[Decomposition, ...]":
+        """The images, a decomposition each, with every pixel as a block."""
+
+        def blocks(raster: Tensor) -> Tensor:
+            return raster.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+
+        def enlarged(placement: Placement) -> Placement:
+            steps = tuple(step.enlarged(zoom) for step in placement.transforms)
+            raster = None if placement.raster is None else blocks(placement.raster)
+            return replace(placement, transforms=steps, raster=raster)
+
+        size = (self.size[0] * zoom, self.size[1] * zoom)
+        dictionary = replace(self.dictionary, sprites=tuple(blocks(sprite) for sprite in self.dictionary.sprites))
+        return tuple(
+            Decomposition(dictionary, (tuple(map(enlarged, some)),), size, self.background, (Frame.whole(*size),))
+            for some in self.images
+        )
 
     def scenes(self, names: Sequence[str] | None = None) -> "list[scenes.Scene]":
         """Make one editable scene per image, at the original size.
