@@ -11,6 +11,9 @@ from delaminate.matching.ground import Ground
 from delaminate.matching.occurrences import Bank, ComponentBank, Place, Price, find, regions
 from delaminate.matching.patterns import Growth, cut_seed, look_up, one_of_many, random_spots, settle
 
+TWINS = 0.8
+"""A pattern is half of a sprite if this share of its occurrences are pairs, and no more, at one distance."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -257,10 +260,22 @@ def join(patterns: list[Pattern], found: Explained, search: Search, always: floa
     usage = found.usage(len(patterns))
     pairs: dict[tuple[int, int, int, int], int] = {}
     for some in found.places:
+        corners = {(place.entry, place.top, place.left) for place in some}
         for a, b in _neighbours(patterns, some):
             one, two = some[a], some[b]
-            key = (one.entry, two.entry, two.top - one.top, two.left - one.left)
+            down, right = two.top - one.top, two.left - one.left
+            # Of one pattern, only twins are counted: a third in the row makes them tiles.
+            if one.entry == two.entry and (
+                (one.entry, one.top - down, one.left - right) in corners
+                or (one.entry, two.top + down, two.left + right) in corners
+            ):
+                continue
+            key = (one.entry, two.entry, down, right)
             pairs[key] = pairs.get(key, 0) + 1
+    twins = {}
+    for (a, b, down, right), count in pairs.items():
+        if a == b and (down, right) > (0, 0) and 2 * count >= max(2 * search.growth.least, TWINS * usage[a]):
+            twins[a] = (down, right)
     leaning: dict[int, list[tuple[int, int, int, int]]] = {}
     for (a, b, down, right), count in pairs.items():
         if a != b and count >= max(search.growth.least, always * usage[a]):
@@ -275,6 +290,10 @@ def join(patterns: list[Pattern], found: Explained, search: Search, always: floa
         if all(max(p.size) <= 2 * search.growth.reach for p in joined):
             fresh += joined
             gone |= {b, *(a for a, *_ in those)}
+    for a, (down, right) in twins.items():
+        if a not in gone:
+            fresh.append(_union(patterns[a], patterns[a], down, right))
+            gone.add(a)
     return [p for k, p in enumerate(patterns) if k not in gone] + fresh
 
 

@@ -263,10 +263,18 @@ def one_of_many(frames: Frames, pattern: Pattern, indices: list[int], price: Pri
             continue
         count = max(n for n in range(1, int(lengths.max()) + 1) if (lengths % n == 0).mean() >= 0.75)
         if abs((count - 1) * shift + cell.size[axis] - pattern.size[axis]) > 1:
-            tile, (_, left) = _repeated(cell, axis, shift, count), lay(pattern)
-            # A tile explains what the row of tiles did; if it does not, its cells were not alike.
-            if lay(tile)[1] <= left + 0.02 * ((kept == OPEN).sum() - left):
-                pattern = tile
+            # Cells need not be quite alike; so pieces of the row as it was are tried, too.
+            side, row = (count - 1) * shift + cell.size[axis], slice(None)
+            tiles = [_repeated(cell, axis, shift, count)]
+            for first in range(0, pattern.size[axis] - side + 1, max(shift // 2, 1) if count == 1 else 1):
+                piece = (slice(first, first + side), row) if axis == 0 else (row, slice(first, first + side))
+                tiles.append(Pattern.cut(pattern.colour[piece], pattern.alpha[piece])[0])
+            left = [lay(tile)[1] for tile in tiles]
+            best = int(np.argmin(left))
+            # A tile explains what the row of tiles did; if it does not, it is none.
+            before = lay(pattern)[1]
+            if left[best] <= before + 0.02 * ((kept == OPEN).sum() - before):
+                pattern = tiles[best]
     return pattern
 
 
