@@ -259,7 +259,7 @@ def one_of_many(frames: Frames, pattern: Pattern, indices: list[int], price: Pri
                 continue
         rows_ = [_rows(frames, i, some, cell, axis, shift) for i, some in zip(indices, places, strict=True)]
         lengths = np.array([n for some in rows_ for n in some])
-        if len(lengths) < 3:
+        if len(lengths) < 6:
             continue
         count = max(n for n in range(1, int(lengths.max()) + 1) if (lengths % n == 0).mean() >= 0.75)
         if abs((count - 1) * shift + cell.size[axis] - pattern.size[axis]) > 1:
