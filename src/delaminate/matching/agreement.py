@@ -31,7 +31,7 @@ MAX_DIRECT_VALUES = 2**25
 MAX_STRIP_PIXELS = 2**20
 """Peaks of a larger frame are looked for in strips of about so many pixels, so that memory does not grow with it."""
 MAX_KEPT_BYTES = 2**30
-"""Codes of frames are kept while they take no more memory than this."""
+"""Codes and maps of frames are kept while they take no more memory than this."""
 
 
 Spots = Int64[np.ndarray, "n 3"]
@@ -135,7 +135,7 @@ class Frames:
         """What correlates with `templates`: codes of open pixels, then open and ground as indicators."""
         if index in self._maps:
             return self._maps[index]
-        keep = len(self) * self.kind[0].size * (CODE_WIDTH + 1) * 4 < MAX_KEPT_BYTES
+        keep = len(self) * self.kind[0].size * (2 * CODE_WIDTH + 2) * 4 < MAX_KEPT_BYTES
         codes = self._codes.get(index)
         if codes is None:
             codes = self.codes(torch.from_numpy(self.colour[index : index + 1]))

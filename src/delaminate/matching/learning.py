@@ -15,6 +15,10 @@ TWINS = 0.8
 """A pattern is half of a sprite if this share of its occurrences are pairs, and no more, at one distance."""
 
 
+AT_ONCE = 2**22
+"""Pixels of frames that are explained at a time where only the explanation is wanted."""
+
+
 @dataclass(frozen=True)
 class Search:
     """How to look for patterns.
@@ -91,17 +95,26 @@ def explain_all(
     return frames, found
 
 
+def explained(scenes: Scenes, patterns: list[Pattern], search: Search, rows: list[int] | None = None) -> Explained:
+    """What `explain_all` finds, without the frames: a few at a time, so that memory does not grow with their number."""
+    rows = list(range(len(scenes))) if rows is None else rows
+    few = max(1, AT_ONCE // (scenes.frames.shape[1] * scenes.frames.shape[2]))
+    parts = [explain_all(scenes, patterns, search, rows[n : n + few])[1] for n in range(0, len(rows), few)]
+    return Explained([some for part in parts for some in part.places], np.concatenate([part.left for part in parts]))
+
+
 def learn_round(scenes: Scenes, patterns: list[Pattern], search: Search, rng: np.random.Generator) -> list[Pattern]:
     """One round of learning from some frames."""
-    frames, found = explain_all(scenes, patterns, search)
     if patterns:
+        found = explained(scenes, patterns, search)
         patterns = join(patterns, found, search)
         patterns = reestimate(scenes.fresh(search), patterns, found, search.growth) if len(found.usage(1)) else patterns
-        frames, found = explain_all(scenes, patterns, search)
+    frames, _ = explain_all(scenes, patterns, search)
     if search.flips:
         patterns = patterns + _mirrored(frames, patterns, search)
     patterns = patterns + seek(frames, search, rng, search.most - len(patterns))
-    _, found = explain_all(scenes, patterns, search)
+    del frames  # the largest thing in memory
+    found = explained(scenes, patterns, search)
     patterns = reestimate(scenes.fresh(search), patterns, found, search.growth)
     return prune(scenes, patterns, search)
 
@@ -231,7 +244,7 @@ def prune(scenes: Scenes, patterns: list[Pattern], search: Search, sample: int =
     Description length, in pixels: those painted wrongly or not at all, a price for each placement, and every pixel of
     every pattern.
     """
-    _, found = explain_all(scenes, patterns, search)
+    found = explained(scenes, patterns, search)
     usage, cost = found.usage(len(patterns)), found.cost(search.price.pixels)
     keep = [k for k in range(len(patterns)) if usage[k]]
     for k in sorted(keep, key=lambda k: int(usage[k]) * patterns[k].area):
@@ -242,7 +255,7 @@ def prune(scenes: Scenes, patterns: list[Pattern], search: Search, sample: int =
         if usage[k] * patterns[k].area > 40 * own or len(keep) == 1:
             continue  # used so often that nothing can replace it for less
         some = users[:: max(1, len(users) // sample)]
-        _, again = explain_all(scenes, [patterns[j] for j in keep if j != k], search, some)
+        again = explained(scenes, [patterns[j] for j in keep if j != k], search, some)
         rise = float((again.cost(search.price.pixels) - cost[some]).sum()) * len(users) / len(some)
         if rise < own:
             keep.remove(k)

@@ -235,7 +235,9 @@ def find(frames: Frames, index: int, bank: Bank, rounds: int = 3) -> list[Place]
             pattern = bank.patterns[place.entry]
             h, w = pattern.size
             y, x = place.top + margin, place.left + margin
-            price = bank.prices_at(frames, place.entry, np.array([[index, y, x]]))[0]
+            price = bank.prices[place.entry]
+            if min(y, x) < margin or y + h > frames.size[0] - margin or x + w > frames.size[1] - margin:
+                price = bank.prices_at(frames, place.entry, np.array([[index, y, x]]))[0]
             gain, matched, misfit = fit(frames, index, pattern, y, x)
             if gain < price or misfit > bank.price.misfit:
                 continue

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
 from torch import Generator, Tensor
 
 from delaminate.errors import TrainingError
@@ -297,6 +296,8 @@ def half_cosine(step: int, steps: int, warm: int = 200) -> float:
 @torch.no_grad()
 def start_pixels(model: "DTISprites", images: Float[Tensor, "B 3 H W"], rng: Generator) -> None:
     """Start background and sprites from the first global batch, where the settings ask for it."""
+    from sklearn.cluster import KMeans  # takes half a second and 50 MB, which no other step needs
+
     c = model.config
     if c.background and c.background_start == "mean":
         model.background_rgb.copy_(images.mean(0))

@@ -208,7 +208,7 @@ _RECOMMENDED = {
     "photo": replace(_PAPER["photo"], mix_sprites=False, rate=2e-4, cosine=True, clip=1.0, ema=0.995, steps=50_000),
     "text-pages": replace(
         _SEARCH, background="solid", search_parts="components", search_seed=11, search_match=0.84, search_tolerance=0.3,
-        max_sprite=96, flips=False, recolours=False, search_batch=4, num_sprites=400,
+        max_sprite=96, flips=False, recolours=False, search_batch=2, search_steps=2, num_sprites=400,
     ),
 }  # fmt: skip
 
