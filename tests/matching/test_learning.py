@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from delaminate.matching import learning
 from delaminate.matching.agreement import Pattern
 from delaminate.matching.explaining import Explained
 from delaminate.matching.ground import Ground
-from delaminate.matching.learning import Scenes, explain_all, into_ground, join, learn_round, prune
+from delaminate.matching.learning import Scenes, explain_all, explained, into_ground, join, learn_round, prune
 from delaminate.matching.occurrences import Place
 
 from .scenes import GROUND, alike, disc, frame_of, paste, pattern, placed, scattered, search
@@ -194,3 +195,17 @@ def test_what_stands_still_goes_back_to_the_ground():
     assert np.array_equal(ground.rgb, picture)
     same, solid = into_ground(scenes, [lamp], occurrences(*images), SOLID)
     assert (len(same), solid) == (1, SOLID)
+
+
+def test_explaining_a_few_frames_at_a_time_changes_nothing(monkeypatch):
+    patterns = [pattern((9, 9), 1), pattern((7, 10), 2)]
+    scenes = Scenes.of(scattered(5, (40, 50), patterns, 4)[0], Ground(GROUND.astype(np.float32) / 255))
+    rows = [4, 0, 1]
+    whole, some = (explain_all(scenes, patterns, search(), each)[1] for each in (None, rows))
+    monkeypatch.setattr(learning, "AT_ONCE", 2 * 40 * 50)
+    for expected, found in (
+        (whole, explained(scenes, patterns, search())),
+        (some, explained(scenes, patterns, search(), rows)),
+    ):
+        assert found.places == expected.places
+        assert np.array_equal(found.left, expected.left)
