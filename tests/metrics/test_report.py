@@ -133,3 +133,11 @@ def test_progress_is_reported():
     done = []
     evaluate(finds_nothing, DRAWN.images, DRAWN.labels, batch=16, progress=done.append)
     assert done == [16, 32, 40]
+
+
+def test_soft_reconstructions_have_a_figure_of_their_own():
+    labelled = draw("tetrominoes", 4, split="dev")
+    figures = evaluate(knows_all(labelled), labelled.images, labelled.labels, soft=lambda images: images + 0.1)
+    assert figures["psnr_soft"] == pytest.approx(20, abs=1e-3)
+    assert figures["psnr"] > 50
+    assert "psnr_soft" not in evaluate(knows_all(labelled), labelled.images, labelled.labels)

@@ -26,6 +26,7 @@ EXPLANATIONS = {
     "sprites_found": "How many of the sprites that the images were drawn from are in the dictionary.",
     "sprites_true": "How many sprites the images were drawn from.",
     "dead_sprites": "How many entries of the dictionary are used by no image.",
+    "psnr_soft": "The same before the network makes up its mind, as while it trains.",
     "psnr": "How close the rebuilt images are to the originals, in decibels; 30 looks good, 40 looks the same.",
     "reconstruction_error": "Mean squared difference between rebuilt and original images; 0 is identical.",
     "rounding_error": "The largest change, of 1, that saving with 8 bits makes in any pixel of a rebuilt image.",

@@ -74,6 +74,7 @@ def evaluate(
     num_classes: int | None = None,
     sprites: Sequence[Float[Tensor, "4 _h _w"]] | None = None,
     sprite_iou: float = ALPHA_IOU,
+    soft: Callable[[Float[Tensor, "B 3 H W"]], Float[Tensor, "B 3 H W"]] | None = None,
     batch: int = BATCH,
     protocol: str = "",
     progress: Callable[[int], None] | None = None,
@@ -96,6 +97,7 @@ def evaluate(
         num_classes: True classes with the background; None: those up to the largest in `labels`.
         sprites: What the images were drawn from, RGBA in [0, 1], where it is known.
         sprite_iou: The alpha-IoU from which a sprite counts as found.
+        soft: Rebuilds images as in training, choices undecided; gives `psnr_soft`.
         batch: Images at a time.
         protocol: A sentence about the data and the decomposer, put before the one about the figures.
         progress: Called with the number of images done.
@@ -118,6 +120,8 @@ def evaluate(
                 f"{tuple(pixels.shape[2:])}."
             )
         tally.update(rows, pixels, found)
+        if soft is not None:
+            tally.soften(psnr(pixels, soft(pixels).to(pixels)).numpy())
         if progress is not None:
             progress(rows.stop)
     chosen = None if validation is None or not tally.foreground else _foreground_maps(decompose, *validation, batch)
@@ -219,6 +223,10 @@ class _Tally:
             self.shares = dictionary_figures(self.sprites or (), own, self.sprite_iou)
         self.used |= {placement.entry for placements in found.images for placement in placements}
 
+    def soften(self, values: np.ndarray) -> None:
+        """Take the PSNR of soft reconstructions."""
+        self._mean("psnr_soft", values)
+
     def _mean(self, name: str, values: np.ndarray) -> None:
         self.means.setdefault(name, []).append(values)
 
@@ -257,7 +265,8 @@ class _Tally:
         # The first batch warms the caches, so it is not timed where there are others.
         timed = self.seconds[1:] or self.seconds
         speed = sum(count for count, _ in timed) / max(sum(seconds for _, seconds in timed), 1e-9)
-        return figures | {"psnr": averages["psnr"], "images_per_second": speed}
+        likeness = {name: averages[name] for name in ("psnr", "psnr_soft") if name in averages}
+        return figures | likeness | {"images_per_second": speed}
 
     def protocol(self, with_validation: bool) -> str:
         """Say how the figures were made."""

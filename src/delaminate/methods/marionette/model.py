@@ -342,6 +342,11 @@ class MarioNette(Method):
         return torch.stack([image[:, y : y + height, x : x + width] for y, x in corner.tolist()]), corner
 
     @torch.no_grad()
+    def reconstruct_softly(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """The reconstruction of training, with mixes of sprites and shifts, in the fixed order."""
+        return torch.cat([self.soft(some, self.fixed_order()).image for some in images.split(FEW)])
+
+    @torch.no_grad()
     def reconstruct(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """The hard reconstruction, drawn as in training: what `decompose(...).composite()` paints sprite by sprite."""
         c, found = self.config, self.hard(images)
