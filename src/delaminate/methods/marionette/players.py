@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from delaminate.errors import TrainingError
 from delaminate.matching.agreement import Codes, Pattern
 from delaminate.matching.ground import Ground, estimate
-from delaminate.matching.learning import Scenes, Search, explain_all, into_ground, learn_round
+from delaminate.matching.learning import Scenes, Search, explained, into_ground, learn_round
 from delaminate.matching.occurrences import Price
 from delaminate.matching.patterns import Growth
 from delaminate.matching.sheet import SheetStore, fold
@@ -157,11 +157,13 @@ class Matcher(SearchPlayer):
         images = carry.all_gather(images)
         frames = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         # A frame that is there twice says no more than once.
-        _, first = np.unique(frames.reshape(len(frames), -1), axis=0, return_index=True)
-        scenes = Scenes.of(frames[np.sort(first)], model.store.background)
+        first: dict[bytes, int] = {}
+        for index, frame in enumerate(frames):
+            first.setdefault(hashlib.blake2b(frame.tobytes()).digest(), index)
+        scenes = Scenes.of(frames[list(first.values())], model.store.background)
         seed = int(torch.randint(2**31 - 1, (1,), generator=rng))
         self.patterns = learn_round(scenes, self.patterns, search, np.random.default_rng(seed))
-        _, found = explain_all(scenes, self.patterns, search)
+        found = explained(scenes, self.patterns, search)
         self.patterns, ground = into_ground(scenes, self.patterns, found, model.store.background)
         model.store.behind(ground)
         sprites, looks = fold(self.patterns, Codes(search.tolerance), model.config.flips, model.config.recolours)
