@@ -209,3 +209,16 @@ def test_explaining_a_few_frames_at_a_time_changes_nothing(monkeypatch):
     ):
         assert found.places == expected.places
         assert np.array_equal(found.left, expected.left)
+
+
+def test_twins_at_one_distance_are_one_sprite():
+    half = pattern((7, 7), 1, disc(7))
+    colour, alpha = np.zeros((7, 16, 3), np.float32), np.zeros((7, 16), bool)
+    for left in (0, 9):
+        colour[:, left : left + 7], alpha[:, left : left + 7] = half.colour, half.alpha
+    twins = Pattern(colour, alpha)
+    frames, _ = scattered(16, (60, 60), [twins, pattern((9, 9), 2)], 4, apart=True)
+    # The gap is wide enough that a first round sees one of them at a time.
+    found = learned(frames, rounds=2)[0]
+    assert any(alike(each, twins, 0.97) for each in found)
+    assert not any(alike(each, half, 0.97) for each in found)

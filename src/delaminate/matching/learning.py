@@ -107,8 +107,11 @@ def learn_round(scenes: Scenes, patterns: list[Pattern], search: Search, rng: np
     """One round of learning from some frames."""
     if patterns:
         found = explained(scenes, patterns, search)
-        patterns = join(patterns, found, search)
-        patterns = reestimate(scenes.fresh(search), patterns, found, search.growth) if len(found.usage(1)) else patterns
+        joined = join(patterns, found, search)
+        if joined != patterns:
+            patterns = joined
+            found = explained(scenes, patterns, search)  # places name patterns by their number
+        patterns = reestimate(scenes.fresh(search), patterns, found, search.growth)
     frames, _ = explain_all(scenes, patterns, search)
     if search.flips:
         patterns = patterns + _mirrored(frames, patterns, search)
