@@ -154,6 +154,7 @@ def test_sprites_at_whole_pixels_of_enlarged_pixel_art_are_exact():
     for index, single in enumerate(found.at_original()):
         expected = found[index : index + 1].composite().repeat_interleave(3, 2).repeat_interleave(3, 3)
         assert torch.equal(single.composite(), expected)
+        assert torch.equal(found.scenes()[index].composite(), expected[0])
     assert [scene.size for scene in found.scenes()] == [large, large]
     assert found.scenes()[0].layers[1].placement.transforms[0].parameters[2] == 21
 

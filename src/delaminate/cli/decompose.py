@@ -29,7 +29,7 @@ def decompose(
     ] = None,
     fit: Annotated[str, typer.Option(help="How images meet the model's canvas: squash, crop or pad.")] = "squash",
     limit: Annotated[int | None, typer.Option(help="Only so many images, the first ones.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time, fewer where they are large.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Take every image apart into layers that you can edit, export and measure.
@@ -43,7 +43,7 @@ def decompose(
     """
     from rich.progress import track
 
-    from delaminate.cli.opening import canvas, follower, open_images
+    from delaminate.cli.opening import BATCH_PIXELS, canvas, follower, forecast_taking_apart, open_images
     from delaminate.cli.train import pick_device, report_skipped
     from delaminate.data.synthetic import DRAWINGS, Split
     from delaminate.errors import ConfigError
@@ -56,6 +56,9 @@ def decompose(
     split: Split = "dev" if images in DRAWINGS else "train"  # of a real set, "train" is the whole
     size = canvas(method, by)
     found = open_images(images, size, fit, like=method.image_size, count=limit, split=split)
+    batch = max(1, min(batch, BATCH_PIXELS // (found.size[0] * found.size[1])))
+    if said := forecast_taking_apart(method, found, batch):
+        typer.echo(said)
     follow = follower(found)
     folder = _Output(out, model, by or method.decomposers[0], found.rate, list(found.skipped))
     paths = _paths(Path(images))

@@ -16,6 +16,17 @@ AS_THEY_ARE = (0, 0)
 """The image_size of a configuration whose canvas is that of the images."""
 
 
+LARGE = 4_000_000
+"""Pixels at a time from which on it is said beforehand what they take."""
+BATCH_PIXELS = 2**24
+"""Pixels that are taken apart at a time, unless one image has more."""
+# Measured for search, on one core of a shared machine: bytes and seconds a pixel.
+TRAIN_BYTES, TRAIN_SECONDS = 430, 15e-6
+SEARCH_BYTES, HELD_BYTES = 150, 40
+SEARCH_SECONDS, SPRITE_SECONDS = 0.5e-6, 0.1e-6
+LIBRARY_BYTES = 600e6
+
+
 def canvas(method: "Method", by: str | None) -> tuple[int, int] | None:
     """The size that images are brought to for a model; None: they are taken as they are."""
     return None if method.takes((1, 1), by or method.decomposers[0]) else method.image_size
@@ -82,3 +93,38 @@ def follower(images: "ImageSet") -> "Callable[[Decomposition], Decomposition]":
     from delaminate.matching.tracks import Tracker
 
     return (lambda found: found) if images.rate is None else Tracker().follow
+
+
+def forecast_training(config: Any, images: "ImageSet") -> str | None:
+    """What training by search takes where images are large; None where they are not, or nothing is searched."""
+    from delaminate.methods.marionette import Config
+
+    if not isinstance(config, Config) or not config.search_steps:
+        return None
+    together = min(len(images), config.search_batch)
+    pixels = images.size[0] * images.size[1] * together
+    if pixels <= LARGE:
+        return None
+    seconds = pixels * TRAIN_SECONDS * config.search_steps
+    said = _forecast(pixels * TRAIN_BYTES, seconds, f"{config.search_steps} rounds on {together}", images)
+    return f"{said} With --set search_batch={max(together // 4, 1)} it takes about a quarter of both."
+
+
+def forecast_taking_apart(method: "Method", images: "ImageSet", batch: int) -> str | None:
+    """What taking apart takes where images are large; None where they are not, or are brought to a model's size."""
+    pixels = images.size[0] * images.size[1]
+    if method.name != "marionette" or pixels * min(len(images), batch) <= LARGE:
+        return None
+    held = pixels * (SEARCH_BYTES + HELD_BYTES * min(len(images), batch))
+    each = SEARCH_SECONDS + SPRITE_SECONDS * len(method.dictionary())
+    return _forecast(held, pixels * len(images) * each, str(len(images)), images)
+
+
+def _forecast(held: float, seconds: float, what: str, images: "ImageSet") -> str:
+    height, width = images.size
+    minutes = round(seconds / 60)
+    time = f"{max(round(seconds), 1)} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes // 60} h"
+    return (
+        f"Large frames: about {(LIBRARY_BYTES + held) / 1e9:.1f} GB of memory and {time} for {what} of "
+        f"{height} x {width} pixels."
+    )

@@ -102,7 +102,7 @@ def train(
     """
     from rich.console import Console
 
-    from delaminate.cli.opening import fill_size
+    from delaminate.cli.opening import fill_size, forecast_training
     from delaminate.config import read_yaml, to_yaml
     from delaminate.engine import Budget
     from delaminate.engine import train as run_training
@@ -124,6 +124,8 @@ def train(
     where = pick_device(device)
     if not quiet:
         console.print(f"{len(images)} images of {chosen.image_size[0]} x {chosen.image_size[1]} on {where} -> {out}")
+    if said := forecast_training(chosen, images):
+        typer.echo(said)
     outcome = run_training(
         method_class(chosen, seed), images.pixels, out, seed=seed, device=where, budget=Budget(steps, minutes),
         resume=resume, listener=Quiet() if quiet else Terminal(console), tensorboard=tensorboard,

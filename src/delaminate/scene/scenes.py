@@ -209,10 +209,10 @@ def scenes_of(decomposition: Decomposition, names: Sequence[str] | None = None) 
         names = [f"image-{index:05d}" for index in range(len(decomposition))]
     if len(names) != len(decomposition):
         raise ShapeError(f"scenes: {len(names)} names for {len(decomposition)} images; expected one each.")
-    dictionary, background = decomposition.dictionary, decomposition.background
+    background = decomposition.background
     scenes = []
     for name, single in zip(names, decomposition.at_original(), strict=True):
-        layers = []
+        layers, dictionary = [], single.dictionary
         for index, placement in enumerate(single.images[0]):
             own = f"layer {index}" if placement.entry == OWN_RASTER else dictionary.name(placement.entry)
             is_background = background and index == 0
