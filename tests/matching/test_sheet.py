@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from delaminate.errors import FormatError
 from delaminate.matching.agreement import Codes, Pattern
 from delaminate.matching.ground import Ground
-from delaminate.matching.sheet import Look, Sheet, SheetStore, fold
+from delaminate.matching.sheet import Look, Sheet, SheetStore, fold, of_eight_bits
 from delaminate.scene.placements import NEUTRAL
 
 from .scenes import GROUND, TOLERANCE, alike, disc, frame_of, pattern, scattered, search
@@ -149,3 +149,11 @@ def test_looks_out_of_range_are_refused(look):
     store.looks[1, :2] = torch.tensor(look)
     with pytest.raises(FormatError, match=r"here: look 1 .* expected"):
         store.check("here")
+
+
+def test_colours_of_eight_bits_survive_float16():
+    exact = (torch.arange(256) / 255).view(16, 16)
+    assert torch.equal(of_eight_bits(exact.half().float()), exact)
+    between = ((torch.arange(255) + 0.5) / 255).half().float()
+    assert torch.equal(of_eight_bits(between), between)
+    assert torch.equal(of_eight_bits(exact + 1e-5), exact + 1e-5)

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from delaminate.engine import train
 from delaminate.engine.loop import Budget, Pace
 from delaminate.errors import ConfigError, FormatError
+from delaminate.matching.sheet import Look
 from delaminate.methods import load_model, save_model
 from delaminate.methods.marionette import Config, MarioNette
 
@@ -197,3 +198,24 @@ def test_damaged_sheets_are_refused(damage, folder):
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(FormatError, match=DAMAGES[damage]):
         load_model(folder)
+
+
+def test_a_model_stored_in_half_precision_decomposes_as_well(tmp_path):
+    frames = afloat(20, each=5)
+    model = MarioNette(SMALL)
+    train(model, frames, tmp_path / "run", pace=QUIET)
+    # A swap of colours whose gains float16 has not.
+    look = Look(0, False, (0.7, 0.9, 0.333333, 0.1234567, 0.0, 0.2))
+    sheet = model.store.sheet()
+    model.store.put(sheet.sprites, (*sheet.looks, look))
+    for name, half in (("whole", False), ("half", True)):
+        save_model(model, tmp_path / name, half=half)
+    whole, half = (load_model(tmp_path / name) for name in ("whole", "half"))
+    assert_close(half.store.rgba, whole.store.rgba, atol=1e-5, rtol=0)
+    assert torch.equal(half.store.looks, model.store.looks)
+    unseen = afloat(6, seed=5, each=5).float() / 255
+    one, two = whole.decompose(unseen), half.decompose(unseen)
+    assert_close(one.composite(), two.composite(), atol=1e-5, rtol=0)
+    assert [[(p.entry, p.transforms) for p in some] for some in one.images] == [
+        [(p.entry, p.transforms) for p in some] for some in two.images
+    ]

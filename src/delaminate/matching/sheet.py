@@ -130,6 +130,17 @@ def _as(pattern: Pattern, sprite: Pattern, look: Look, codes: Codes, recolours: 
     return swapped
 
 
+def of_eight_bits(values: Float[Tensor, "*N"], slack: float = 3e-4) -> Float[Tensor, "*N"]:
+    """Undo what float16 did to values that were multiples of 1 / 255; values that never were float16 stay.
+
+    Where two places explain a frame equally well, the last bit of a colour could decide between them.
+    """
+    if not bool((values == values.half()).all()):
+        return values
+    exact = (values * 255).round() / 255
+    return torch.where((values - exact).abs() <= slack, exact, values)
+
+
 class SheetStore(nn.Module):
     """Keeps a sheet in tensors, so that it travels with a model's state.
 

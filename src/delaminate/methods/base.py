@@ -164,6 +164,9 @@ class Method(nn.Module, ABC):
     free_parts: ClassVar[tuple[str, ...]] = ()
     """Tensors of a model folder whose height and width (the last two numbers of the shape) may be any."""
 
+    exact_parts: ClassVar[tuple[str, ...]] = ()
+    """Tensors that are stored as they are, even where others become float16: tables that hold numbers of sprites."""
+
     def takes(self, size: tuple[int, int], by: str) -> bool:
         """Whether images of this size can be decomposed as they are; others are resampled to `image_size`."""
         return size == self.image_size

@@ -40,7 +40,9 @@ def save_model(method: "Method", folder: Path, card: str | None = None, half: bo
     parts = {name: part.cpu() for name, part in method.parts().items()}
     if half:
         # Single numbers, such as counts of steps, are kept whole.
-        parts = {n: part.half() if part.is_floating_point() and part.ndim else part for n, part in parts.items()}
+        whole = {name for name, part in parts.items() if not (part.is_floating_point() and part.ndim)}
+        whole.update(method.exact_parts)
+        parts = {name: part if name in whole else part.half() for name, part in parts.items()}
     config = {
         "format": FORMAT,
         "method": method.name,

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from delaminate.errors import ConfigError, FormatError, ShapeError
 from delaminate.matching.learning import Search
-from delaminate.matching.sheet import SheetStore
+from delaminate.matching.sheet import SheetStore, of_eight_bits
 from delaminate.methods.base import Carry, Method, Stage
 from delaminate.methods.marionette import anchoring, players
 from delaminate.methods.marionette.config import Config
@@ -412,6 +412,7 @@ class MarioNette(Method):
         "pixels", "codes", "generator.", "encoder.", "switch.", "key.", "shift_encoder.", "shift_heads.", "backdrop",
     )  # fmt: skip
     free_parts = ("dictionary.rgba", "background.rgb")
+    exact_parts = ("looks",)
 
     def parts(self, everything: bool = False) -> dict[str, Tensor]:
         """List the tensors of a model folder: what search found, and the network if it has been trained.
@@ -453,9 +454,9 @@ class MarioNette(Method):
                 raise FormatError(
                     f"model folder: dictionary.rgba is not {tuple(self.store.rgba.shape)} as config.json says."
                 )
-            self.store.rgba.copy_(parts["dictionary.rgba"])
+            self.store.rgba.copy_(of_eight_bits(parts["dictionary.rgba"]))
             self.store.sizes.copy_(parts["dictionary.sizes"])
-            self.store.ground = parts["background.rgb"].to(self.store.rgba).clone()
+            self.store.ground = of_eight_bits(parts["background.rgb"].to(self.store.rgba))
             self.store.check("model folder")
         if (bool(self.learned[1]) or not self.config.search_steps) and not bool(self.alive.any()):
             raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
