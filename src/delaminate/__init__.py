@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from delaminate.engine import Budget, train
     from delaminate.methods import METHODS, Method, load_model
     from delaminate.methods.dti_sprites import DTISprites
+    from delaminate.methods.marionette import MarioNette
     from delaminate.scene.compositing import composite, segment
     from delaminate.scene.layers import Layers
     from delaminate.scene.placements import Decomposition, Dictionary
@@ -23,6 +24,7 @@ _PLACES = {
     "ImageSet": "data",
     "LabelledSet": "data",
     "Layers": "scene.layers",
+    "MarioNette": "methods.marionette",
     "METHODS": "methods",
     "Method": "methods",
     "Scene": "scene.scenes",
@@ -44,6 +46,7 @@ __all__ = [
     "ImageSet",
     "LabelledSet",
     "Layers",
+    "MarioNette",
     "Method",
     "Scene",
     "composite",

@@ -45,7 +45,7 @@ def describe(method: "Method") -> dict[str, str]:
     numbers = sum(part.numel() for part in method.parts().values())
     return {
         "method": method.name,
-        "images": f"{height} x {width} pixels",
+        "images": "any size" if method.takes((1, 1), method.decomposers[0]) else f"{height} x {width} pixels",
         "dictionary": f"{sprites} sprites, {len(dictionary.backgrounds)} backgrounds ({', '.join(sizes)})",
         "decomposes by": ", ".join(method.decomposers) + " (the first is the default)",
         "numbers": f"{numbers:,}",
