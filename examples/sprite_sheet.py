@@ -19,10 +19,10 @@ from delaminate.scene.scenes import with_sprite
 PAPER, INK, GAP = (250, 250, 248), (60, 60, 64), 12
 
 
-def main(out: Path, images: int = 60, steps: int = 3) -> float:
+def main(out: Path, images: int = 60, steps: int = 3, sprites: int = 150) -> float:
     # Labels play no part; search needs no more than frames in which things recur.
     pixels = draw("platform-game", images).images.pixels
-    model = MarioNette.preset("platform-game", search_steps=steps, search_batch=min(images, 40))
+    model = MarioNette.preset("platform-game", search_steps=steps, search_batch=min(images, 40), num_sprites=sprites)
     train(model, pixels, out / "run")
     unseen = draw("platform-game", 1, split="dev").images.batch([0])
     found = model.decompose(unseen)

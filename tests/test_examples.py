@@ -21,7 +21,7 @@ def test_train_and_edit(tmp_path):
 
 
 def test_sprite_sheet(tmp_path):
-    error = load("sprite_sheet").main(tmp_path, images=5, steps=1)
-    assert 0 <= error < 0.05
+    error = load("sprite_sheet").main(tmp_path, images=3, steps=1, sprites=3)
+    assert 0 <= error < 0.2
     assert (tmp_path / "sprite_sheet.png").stat().st_size > 5_000
     assert (tmp_path / "scenes" / "summary.json").exists()
