@@ -209,18 +209,21 @@ def period(pattern: Pattern, axis: int, codes: Codes) -> int:
     """
     turned = pattern if axis == 0 else Pattern(pattern.colour.swapaxes(0, 1), pattern.alpha.T)
     whole_differs = part_differs = False
+    found: list[tuple[int, float]] = []
     for shift in range(2, int(0.6 * turned.size[0]) + 1):
         one, other = turned.alpha[shift:], turned.alpha[:-shift]
         both = one & other
         alike = (both & codes.same(turned.colour[shift:], turned.colour[:-shift])).sum()
-        whole, part = alike / max((one | other).sum(), 1), alike / max(both.sum(), 1)
-        if (whole_differs and whole >= 0.94) or (
-            part_differs and part >= 0.94 and both.sum() >= 0.5 * min(one.sum(), other.sum())
-        ):
-            return shift
-        whole_differs |= bool(whole < 0.85)
-        part_differs |= bool(part < 0.85)
-    return 0
+        whole, part = float(alike / max((one | other).sum(), 1)), float(alike / max(both.sum(), 1))
+        if whole_differs and whole >= 0.94:
+            found.append((shift, whole))
+        elif part_differs and part >= 0.94 and both.sum() >= 0.5 * min(one.sum(), other.sum()):
+            found.append((shift, part))
+        whole_differs |= whole < 0.85
+        part_differs |= part < 0.85
+    # What nearly repeats itself, such as blades of grass, may quite repeat itself later.
+    best = max((value for _, value in found), default=0.0)
+    return next((shift for shift, value in found if value >= best - 0.015), 0)
 
 
 def one_of_many(frames: Frames, pattern: Pattern, indices: list[int], price: Price) -> Pattern:
