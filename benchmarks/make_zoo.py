@@ -57,12 +57,12 @@ def slim(model: Method) -> Method:
     return small
 
 
-def tested_on(bench: Bench) -> str:
+def tested_on(bench: Bench, count: int) -> str:
     """What the figures are of."""
     data = bench.test_data or bench.data
     if bench.clip:
-        return f"the clip `{data}` that it was learned from, {bench.test} frames"
-    return f"{bench.test} unseen test scenes of `{data}`" if bench.test else f"`{data}`"
+        return f"the clip `{data}` that it was learned from, {count} frames"
+    return f"{count} unseen images of `{data}`" if bench.test else f"`{data}`"
 
 
 def card(title: str, bench: str, name: str, best: dict[str, Any], seeds: int, model: Method, figures: Any) -> str:
@@ -78,7 +78,7 @@ def card(title: str, bench: str, name: str, best: dict[str, Any], seeds: int, mo
         f"Seed {best['seed']}, the one of lowest label-free error among {seeds}. Images of "
         f"{model.image_size[0]} x {model.image_size[1]} pixels; {sprites} sprites. Stored as float16.",
         "",
-        f"Figures of the stored file on {tested_on(BENCHES[bench])}; the default is `{ways[0]}`:",
+        f"Figures of the stored file on {tested_on(BENCHES[bench], figures[ways[0]]['count'])}; the default is `{ways[0]}`:",
         "",
         "| figure | " + " | ".join(f"`--by {by}`" for by in ways) + " |",
         "|---" * (len(ways) + 1) + "|",
