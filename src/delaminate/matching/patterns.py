@@ -195,7 +195,11 @@ def settle(frames: Frames, spot: np.ndarray, growth: Growth, indices: list[int],
             break
         cluster = context(frames, spots, best, growth)
         grown = grow(frames, spots[cluster], growth) if cluster is not None else None
-        if grown is None or grown.pattern.area <= best.pattern.area:
+        if grown is None:
+            break
+        # What goes on inside a pattern shows as holes: copies of one texture at several phases were mixed.
+        mended = _holes(grown.pattern) < 0.5 * _holes(best.pattern)
+        if grown.pattern.area <= best.pattern.area and not mended:
             break
         best, spots = grown, spots[cluster]
     return best
@@ -223,7 +227,7 @@ def period(pattern: Pattern, axis: int, codes: Codes) -> int:
         part_differs |= part < 0.85
     # What nearly repeats itself, such as blades of grass, may quite repeat itself later.
     best = max((value for _, value in found), default=0.0)
-    return next((shift for shift, value in found if value >= best - 0.015), 0)
+    return next((shift for shift, value in found if value >= best - 0.03), 0)
 
 
 def one_of_many(frames: Frames, pattern: Pattern, indices: list[int], price: Price) -> Pattern:
@@ -340,6 +344,11 @@ def _repeated(cell: Pattern, axis: int, shift: int, count: int) -> Pattern:
         colour[window][cell.alpha] = cell.colour[cell.alpha]
         alpha[window] |= cell.alpha
     return Pattern(colour, alpha)
+
+
+def _holes(pattern: Pattern) -> int:
+    """Pixels that a pattern encloses and does not have."""
+    return int((ndimage.binary_fill_holes(pattern.alpha) & ~pattern.alpha).sum())
 
 
 def context(frames: Frames, spots: Spots, grown: Grown, growth: Growth) -> np.ndarray | None:
