@@ -220,7 +220,7 @@ def period(pattern: Pattern, axis: int, codes: Codes) -> int:
         alike = (both & codes.same(turned.colour[shift:], turned.colour[:-shift])).sum()
         whole, part = float(alike / max((one | other).sum(), 1)), float(alike / max(both.sum(), 1))
         if whole_differs and whole >= 0.94:
-            found.append((shift, whole))
+            found.append((shift, max(whole, part)))
         elif part_differs and part >= 0.94 and both.sum() >= 0.5 * min(one.sum(), other.sum()):
             found.append((shift, part))
         whole_differs |= whole < 0.85
