@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from delaminate.matching.agreement import Codes, Frames, Pattern
+from delaminate.matching.agreement import OPEN, Codes, Frames, Pattern
 from delaminate.matching.explaining import Explained, explain, reestimate
 from delaminate.matching.ground import Ground
 from delaminate.matching.occurrences import Bank, ComponentBank, Place, Price, find, regions
@@ -89,7 +89,7 @@ def explain_all(
     """Find the patterns in frames; return these with all that is explained closed."""
     frames = scenes.fresh(search, rows)
     if not any(p.area for p in patterns):
-        left = (frames.kind == 2).sum((1, 2))
+        left = (frames.kind == OPEN).sum((1, 2))
         return frames, Explained([[] for _ in range(len(frames))], left.astype(np.int64))
     found = explain(frames, search.bank(patterns, frames), list(range(len(frames))))
     return frames, found

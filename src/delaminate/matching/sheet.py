@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from delaminate.errors import FormatError
 from delaminate.matching.agreement import Codes, Pattern
+from delaminate.matching.explaining import explain
 from delaminate.matching.ground import Ground
-from delaminate.matching.learning import Scenes, Search, explain_all
+from delaminate.matching.learning import Scenes, Search
 from delaminate.scene.placements import NEUTRAL, Decomposition, Dictionary, Placement, Transform
 
 
@@ -61,10 +62,13 @@ class Sheet:
         raw = (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         dictionary, found = self.dictionary(size), []
         shown = [look.of(self.sprites[look.entry]) for look in self.looks]
-        # One frame at a time: memory does not grow with the number of frames.
+        bank = None
+        # One frame at a time: memory does not grow with the number of frames. What is looked for is the same for all.
         for frame in raw:
             scenes = Scenes.of(frame[None], self.ground)
-            _, explained = explain_all(scenes, shown, search)
+            frames = scenes.fresh(search)
+            bank = search.bank(shown, frames) if bank is None else bank
+            explained = explain(frames, bank, [0])
             top, left = scenes.offsets[0]
             placements = [Placement(len(self.sprites), (Transform.shift(-left, -top, size),))]
             for place in reversed(explained.places[0]):

@@ -1,5 +1,6 @@
 """Method, Stage, Player: what every paper's file is made of."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -89,6 +90,12 @@ class GradientPlayer(Player):
     def repeats(self, group: str) -> int:
         """Times that the optimiser visits a group per step; 1 but for parity with sloppy originals."""
         return 1
+
+
+def half_cosine(step: int, steps: int, warm: int = 200) -> float:
+    """Rise over the first steps, then fall to 0 along half a cosine."""
+    rise = min(1.0, (step + 1) / max(min(warm, steps // 10), 1))
+    return rise * 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
 
 
 class SearchPlayer(Player):

@@ -1,7 +1,6 @@
 """DTI-Sprites: who learns. Matching finds the sprites, distillation teaches the encoder, gradients refine both."""
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ from delaminate.matching.dictionary import (
 )
 from delaminate.matching.pursuit import Picks, pursue
 from delaminate.matching.regions import find_shapes, seen_scales, whole_regions
-from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, SearchPlayer
+from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, SearchPlayer, half_cosine
 from delaminate.nets.blocks import HeadStack
 from delaminate.objectives.reconstruction import image_error
 
@@ -285,12 +284,6 @@ class Refiner(NetworkPlayer):
         if not model.frozen:
             self.distiller.answers.clear()
         return {"error": 50 * error, **self.distiller.terms(images, carry)}
-
-
-def half_cosine(step: int, steps: int, warm: int = 200) -> float:
-    """Rise over the first steps, then fall to 0 along half a cosine."""
-    rise = min(1.0, (step + 1) / max(min(warm, steps // 10), 1))
-    return rise * 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
 
 
 @torch.no_grad()

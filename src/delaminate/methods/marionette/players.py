@@ -19,7 +19,7 @@ from delaminate.matching.learning import Scenes, Search, explained, into_ground,
 from delaminate.matching.occurrences import Price
 from delaminate.matching.patterns import Growth
 from delaminate.matching.sheet import SheetStore, fold
-from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, SearchPlayer
+from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, SearchPlayer, half_cosine
 from delaminate.methods.marionette.anchoring import Teacher
 from delaminate.methods.marionette.config import Config
 from delaminate.objectives.reconstruction import image_error
@@ -327,9 +327,3 @@ def log_density(x: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     """Log of Beta(0.5, 0.5): -log(pi) - log(x) / 2 - log(1 - x) / 2, highest at 0 and 1 (section 3.6)."""
     x = x.clamp(EDGE, 1 - EDGE)
     return -math.log(math.pi) - 0.5 * (x.log() + (1 - x).log())
-
-
-def half_cosine(step: int, steps: int, warm: int = 200) -> float:
-    """Rise over the first steps, then fall to 0 along half a cosine."""
-    rise = min(1.0, (step + 1) / max(min(warm, steps // 10), 1))
-    return rise * 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
