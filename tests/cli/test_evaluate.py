@@ -43,7 +43,7 @@ def test_ignored_values_are_left_out(command, model, pieces, tmp_path):
     [
         (["tetrominoes", "--split", "test"], "only `delaminate bench` opens the test scenes"),
         (["tetromino"], "Did you mean 'tetrominoes'?"),
-        (["multi-dsprites", "-n", "2"], "are (64, 64), the model's (35, 35)"),
+        (["multi-dsprites", "-n", "2"], "'multi-dsprites' is drawn in 64 x 64 pixels; asked for 35 x 35"),
         (["tetrominoes", "--by", "search"], "cannot decompose by 'search'"),
     ],
 )

@@ -204,7 +204,7 @@ def evaluate_model(model: "Method", bench: Bench, seed: int) -> dict[str, dict[s
     drawing = DRAWINGS.get(data)
     validation = None
     if drawing is not None:
-        labelled: LabelledSet = draw(data, bench.test or 320, seed=seed, split="test")
+        labelled: LabelledSet = draw(data, bench.test or 320, seed=seed, split="test", size=canvas(model, None))
     else:
         size = canvas(model, None)
         labelled = load_benchmark(data, size=size)

@@ -57,9 +57,9 @@ def training_images(
     if fit not in ("squash", "crop", "pad"):
         raise ConfigError(f"--fit {fit}: expected squash, crop or pad.")
 
-    if data in DRAWINGS and not Path(data).exists():
-        return draw_images(data, count or TRAIN_COUNT, seed=seed, split=split)
     wanted = None if size == AS_THEY_ARE else size
+    if data in DRAWINGS and not Path(data).exists():
+        return draw_images(data, count or TRAIN_COUNT, seed=seed, split=split, size=wanted)
     return open_images(data, wanted, fit, count=count, seed=seed, split=split)
 
 

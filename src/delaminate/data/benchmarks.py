@@ -93,7 +93,8 @@ def open_data(
         seed: Which series of a drawn set, or which player.
         split: Which part; a folder has only one. Real benchmarks are trained and scored on all their
             images, so only `dev` is a part of them.
-        size: Height and width of the canvas in pixels, for folders; None: as they are.
+        size: Height and width of the canvas in pixels, for folders and for drawn sets that can be drawn in it; None:
+            as they are.
         fit: How images get onto the canvas, for folders.
         labels: False: an `ImageSet`, as training needs.
         ignore: Mask values to be left out of every figure, for folders.
@@ -108,7 +109,7 @@ def open_data(
         return load_labelled_folder(path, size, fit, ignore, count)
     if name in DRAWINGS:
         paint = draw if labels else draw_images
-        return paint(name, DEFAULT_COUNT if count is None else count, seed, split)
+        return paint(name, DEFAULT_COUNT if count is None else count, seed, split, size=size)
     if name in RECORDINGS:
         frames = record(name, DEFAULT_COUNT if count is None else count, seed, split)
         return LabelledSet(frames, Labels(), name) if labels else frames

@@ -90,26 +90,47 @@ class Drawing:
     """How the scenes of one name are drawn.
 
     Attributes:
-        size: Height and width of the canvas in pixels.
+        size: Height and width of the canvas in pixels, unless another one is asked for.
         description: One line for a list of names.
-        paint: Draws one scene into black pixels, instances and classes. A clip has none.
-        film: Makes the painter of a clip's frames by number from the clip's random stream. A set of pictures has none.
+        paint: Draws one scene into black pixels, instances and classes, whose size is that of the canvas.
+        paint_split: Makes that painter for the split of its name, where a split has digits or photos of its own.
+        film: Makes the painter of a clip's frames by number from the clip's random stream; one of the three is given.
         rate: Frames per second of a clip.
         sprites: The sprites that are drawn, where they are fixed; kept for measuring dictionaries.
         sprite_iou: The alpha-IoU from which one of them counts as found.
         folder: What must lie below DELAMINATE_DATA, or empty.
         replica: Drawn after a published description.
+        sizes: All sizes in which it can be drawn, where there are several.
+        regions: Every image consists of the same so many regions, the background included; None: it does not.
     """
 
     size: tuple[int, int]
     description: str
     paint: Painter | None = None
+    paint_split: Callable[[str], Painter] | None = None
     film: Callable[[np.random.Generator], FramePainter] | None = None
     rate: float | None = None
     sprites: Callable[[], Sequence[Stamp]] | None = None
     sprite_iou: float = 0.9
     folder: str = ""
     replica: bool = True
+    sizes: tuple[tuple[int, int], ...] = ()
+    regions: int | None = None
+
+    def canvas(self, name: str, size: tuple[int, int] | None) -> tuple[int, int]:
+        """The size to draw in: the one asked for, else the drawing's own.
+
+        Raises:
+            DataError: It cannot be drawn in that size.
+        """
+        known = self.sizes or (self.size,)
+        if size is not None and tuple(size) not in known:
+            having = ", ".join(f"{height} x {width}" for height, width in known)
+            raise DataError(
+                f"synthetic: '{name}' is drawn in {having} pixels; asked for {size[0]} x {size[1]}. Leave the size out, "
+                "or write it with `delaminate data write` and give that folder, which is brought to any size."
+            )
+        return self.size if size is None else (size[0], size[1])
 
 
 @functools.cache

@@ -120,6 +120,8 @@ class Labels:
         boxes: Per image the objects' boxes: category, left, top, width and height in pixels of the canvas.
         ignored_boxes: Per image areas in which predictions count neither for nor against a method.
         ink: The images are pages of dark ink: pixels of a mean colour below this, in [0, 1], are ink.
+        regions: Every image consists of the same so many named regions, and `instances` holds their numbers: 0 the
+            background, then 1 to `regions` - 1. None: objects are what they happen to be.
     """
 
     instances: Int64[Tensor, "N H W"] | None = None
@@ -128,6 +130,7 @@ class Labels:
     boxes: tuple[tuple[Box, ...], ...] | None = None
     ignored_boxes: tuple[tuple[Box, ...], ...] | None = None
     ink: float | None = None
+    regions: int | None = None
 
     def subset(self, indices: Indices) -> "Labels":
         def pick(values: Tensor | None) -> Tensor | None:
@@ -143,6 +146,7 @@ class Labels:
             rows(self.boxes),
             rows(self.ignored_boxes),
             self.ink,
+            self.regions,
         )
 
 

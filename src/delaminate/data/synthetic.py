@@ -16,8 +16,10 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from delaminate.data.digits import DIGITS
 from delaminate.data.drawing import Drawing, Map, Raster
 from delaminate.data.images import ImageSet, LabelledSet, Labels, numbered
+from delaminate.data.objects import OBJECTS
 from delaminate.data.platforms import GAMES
 from delaminate.data.scroller import CLIPS
 from delaminate.errors import DataError
@@ -27,7 +29,14 @@ Split = Literal["train", "dev", "test"]
 SPLITS = ("train", "dev", "test")
 
 
-def draw(name: str, count: int, seed: int = 0, split: Split = "train", start: int = 0) -> LabelledSet:
+def draw(
+    name: str,
+    count: int,
+    seed: int = 0,
+    split: Split = "train",
+    start: int = 0,
+    size: tuple[int, int] | None = None,
+) -> LabelledSet:
     """Draw `count` scenes with their labels.
 
     Args:
@@ -36,22 +45,31 @@ def draw(name: str, count: int, seed: int = 0, split: Split = "train", start: in
         seed: Which series, or which clip.
         split: Training, development or test; only the benchmark opens the test scenes.
         start: The number of the first scene in its series.
+        size: Height and width of the canvas in pixels, one that the drawing can do; None: its own.
 
     Returns:
         Scenes with exact visible masks in `instances` (1, 2, ... from back to front; in a clip, numbers that
-        an object keeps) and `classes`.
+        an object keeps; where all scenes have the same regions, the number of the region) and `classes`.
 
     Raises:
-        DataError: The name or split is unknown, a number is negative, or sprites are to be read that are absent.
+        DataError: The name or split is unknown, a number is negative, the drawing cannot be done in this size, or
+            files are to be read that are absent.
     """
-    images, labels = _paint(name, count, seed, split, start, labels=True)
+    images, labels = _paint(name, count, seed, split, start, size, labels=True)
     assert labels is not None
     return LabelledSet(images, labels, name, replica=DRAWINGS[name].replica)
 
 
-def draw_images(name: str, count: int, seed: int = 0, split: Split = "train", start: int = 0) -> ImageSet:
+def draw_images(
+    name: str,
+    count: int,
+    seed: int = 0,
+    split: Split = "train",
+    start: int = 0,
+    size: tuple[int, int] | None = None,
+) -> ImageSet:
     """Draw the scenes of `draw` without keeping labels: all a training needs, in a tenth of the memory."""
-    return _paint(name, count, seed, split, start, labels=False)[0]
+    return _paint(name, count, seed, split, start, size, labels=False)[0]
 
 
 def true_sprites(name: str) -> tuple[Float[Tensor, "4 _h _w"], ...]:
@@ -76,26 +94,32 @@ def _drawing(name: str) -> Drawing:
     return DRAWINGS[name]
 
 
-def _paint(name: str, count: int, seed: int, split: Split, start: int, labels: bool) -> tuple[ImageSet, Labels | None]:
+def _paint(
+    name: str, count: int, seed: int, split: Split, start: int, size: tuple[int, int] | None, labels: bool
+) -> tuple[ImageSet, Labels | None]:
     drawing = _drawing(name)
     if split not in SPLITS:
         raise DataError(f"synthetic: split is '{split}'; expected one of {', '.join(SPLITS)}")
     if count < 0 or start < 0:
         raise DataError(f"synthetic: count is {count} and start {start}; neither can be negative")
-    pixels = np.zeros((count, 3, *drawing.size), dtype=np.uint8)
+    canvas = drawing.canvas(name, size)
+    pixels = np.zeros((count, 3, *canvas), dtype=np.uint8)
     # Without labels, one pair of maps serves all scenes.
-    instances = np.zeros((count if labels else 1, *drawing.size), dtype=np.int64)
+    instances = np.zeros((count if labels else 1, *canvas), dtype=np.int64)
     classes = np.zeros_like(instances)
     film = None if drawing.film is None else drawing.film(numpy_stream(name, split, seed))
+    paint = drawing.paint if drawing.paint_split is None else drawing.paint_split(split)
     for index in range(count):
         maps = instances[index if labels else 0], classes[index if labels else 0]
         if film is not None:
             film(start + index, pixels[index], *maps)
         else:
-            assert drawing.paint is not None
-            drawing.paint(numpy_stream(name, split, seed, start + index), pixels[index], *maps)
+            assert paint is not None
+            paint(numpy_stream(name, split, seed, start + index), pixels[index], *maps)
     images = replace(ImageSet.from_arrays(pixels, numbered(count, start)), rate=drawing.rate)
-    return images, Labels(torch.from_numpy(instances), torch.from_numpy(classes)) if labels else None
+    if not labels:
+        return images, None
+    return images, Labels(torch.from_numpy(instances), torch.from_numpy(classes), regions=drawing.regions)
 
 
 # Tetrominoes ------------------------------------------------------------------------------------------
@@ -271,4 +295,6 @@ DRAWINGS: dict[str, Drawing] = {
     ),
     **GAMES,
     **CLIPS,
+    **DIGITS,
+    **OBJECTS,
 }
