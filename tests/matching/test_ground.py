@@ -5,7 +5,7 @@ import pytest
 
 from delaminate.errors import ConfigError
 from delaminate.matching import ground as grounds
-from delaminate.matching.ground import Ground, estimate, is_scrolled, landscape, locate, solid, step, still
+from delaminate.matching.ground import Ground, Locator, estimate, is_scrolled, landscape, solid, step, still
 
 from .scenes import disc, paste, pattern
 
@@ -104,9 +104,10 @@ def test_frames_are_located_with_and_without_a_guess():
     picture = rgb.astype(np.float32) / 255
     for corner in ((0, 0), (20, 70), (7, 33)):
         (frame,) = shots(rgb, [corner], sprites=3)
-        assert locate(frame, picture) == corner
-        assert locate(frame, picture, (corner[0] + 2, max(corner[1] - 3, 0))) == corner
-        assert locate(frame, picture, (10, 10)) == corner  # a wrong guess is no harm
+        locate = Locator(picture)
+        assert locate(frame) == corner
+        assert locate(frame, (corner[0] + 2, max(corner[1] - 3, 0))) == corner
+        assert locate(frame, (10, 10)) == corner  # a wrong guess is no harm
 
 
 def test_a_landscape_goes_on_beyond_its_border():

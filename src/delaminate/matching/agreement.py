@@ -28,6 +28,10 @@ CLOSED, GROUND, OPEN = 0, 1, 2
 CODE_WIDTH = 8
 MAX_DIRECT_VALUES = 2**25
 """Correlations are taken in bands of rows that give no more values than this at a time."""
+FFT_COST = 170
+"""What the FFT of a template costs, in pixels of a template that is correlated directly."""
+MAX_SPECTRUM_BYTES = 2**29
+"""Templates that would take more memory than this are correlated directly."""
 MAX_STRIP_PIXELS = 2**20
 """Peaks of a larger frame are looked for in strips of about so many pixels, so that memory does not grow with it."""
 MAX_KEPT_BYTES = 2**30
@@ -36,6 +40,8 @@ MAX_KEPT_BYTES = 2**30
 
 Spots = Int64[np.ndarray, "n 3"]
 """Frame, row and column on padded frames."""
+Spectra = dict[tuple[int, ...], Tensor]
+"""Fourier transforms of the maps of one frame, by their size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,10 +195,11 @@ def templates(
 
 
 class Correlator:
-    """Correlates frames with one set of templates: few by the FFT, many directly in bfloat16.
+    """Correlates frames with one set of templates: by the FFT, or directly in bfloat16 where templates are small.
 
-    Measured on a CPU, 312 x 312 pixels, one thread: one template of 18 x 18 takes 52 ms directly in float32 and 4 ms by
-    the FFT, 16 take 22 ms directly in bfloat16. Codes only propose, so bfloat16 will do.
+    Measured on a CPU, 200 x 264 pixels, one thread: the FFT takes 0.55 ms a template of any size, and 1 ms that all
+    templates share; 16 templates take 3.5 ms directly if they have 7 x 7 pixels, 30 ms if they have 24 x 24, and fewer
+    templates take no less. Codes only propose, so bfloat16 will do.
 
     Args:
         bank: Templates, from `templates` or of the same channels.
@@ -201,22 +208,31 @@ class Correlator:
 
     def __init__(self, bank: Float[Tensor, "K C h w"], size: tuple[int, int]) -> None:
         self.bank = bank
-        count, _, h, w = bank.shape
+        count, channels, h, w = bank.shape
         self.strip = max(MAX_STRIP_PIXELS // size[1], 2 * h)
         self.fft_size = [scipy.fft.next_fast_len(n, real=True) for n in (min(size[0], self.strip + h + 7), size[1])]
-        direct = count * h * w / 2000 + 2  # milliseconds of the measurement above; only their ratio counts
-        self.by_fft = 3 * count + 2 < direct * 16 / min(count, 16)
+        held = count * channels * self.fft_size[0] * (self.fft_size[1] // 2 + 1) * 8
+        # The measurement above in units of one template pixel, taken directly; only the ratio counts.
+        self.by_fft = FFT_COST * count < h * w * 16 * -(-count // 16) and (held <= MAX_SPECTRUM_BYTES or count == 1)
         if self.by_fft:
             self.spectrum = torch.fft.rfft2(bank, s=self.fft_size).conj()
         else:
             self.half = bank.bfloat16().to(memory_format=torch.channels_last)
 
-    def __call__(self, maps: Float[Tensor, "1 C H W"]) -> Float[Tensor, "K Y X"]:
-        """Correlate at every place that lies inside the padded frame."""
+    def __call__(self, maps: Float[Tensor, "1 C H W"], shared: "Spectra | None" = None) -> Float[Tensor, "K Y X"]:
+        """Correlate at every place that lies inside the padded frame.
+
+        Args:
+            maps: From `Frames.maps`, or some of its rows.
+            shared: Remembers the spectrum of these very maps for correlators of the same size.
+        """
         height, width = maps.shape[2:]
         rows, columns = height - self.bank.shape[2] + 1, width - self.bank.shape[3] + 1
         if self.by_fft:
-            spectrum = torch.fft.rfft2(maps[0], s=self.fft_size)
+            shared = {} if shared is None else shared
+            spectrum = shared.get(tuple(self.fft_size))
+            if spectrum is None:
+                spectrum = shared[tuple(self.fft_size)] = torch.fft.rfft2(maps[0], s=self.fft_size)
             product = torch.stack([(spectrum * each).sum(0) for each in self.spectrum])
             return torch.fft.irfft2(product, s=self.fft_size)[:, :rows, :columns]
         maps = maps.bfloat16().contiguous(memory_format=torch.channels_last)
@@ -228,7 +244,12 @@ class Correlator:
         return torch.cat(parts, 1)
 
     def peaks(
-        self, maps: Float[Tensor, "1 C H W"], rows_least: Tensor, columns_least: Tensor, reach: int
+        self,
+        maps: Float[Tensor, "1 C H W"],
+        rows_least: Tensor,
+        columns_least: Tensor,
+        reach: int,
+        shared: "Spectra | None" = None,
     ) -> tuple[Int64[np.ndarray, "n 3"], Float32[np.ndarray, " n"]]:
         """Find `peaks` of the correlation and their values, strip by strip.
 
@@ -236,6 +257,7 @@ class Correlator:
             maps: From `Frames.maps`.
             rows_least, columns_least: (K, Y, 1) and (K, 1, X): the lower of the two is the least that a peak must have.
             reach: As in `peaks`; at most 3.
+            shared: Remembers the spectrum of `maps`, unless they are taken in several strips.
         """
         h = self.bank.shape[2]
         rows = maps.shape[2] - h + 1
@@ -243,7 +265,7 @@ class Correlator:
         for first in range(0, rows, self.strip):
             last = min(first + self.strip, rows)
             top, bottom = max(first - reach, 0), min(last + reach, rows)
-            value = self(maps[:, :, top : bottom + h - 1])
+            value = self(maps[:, :, top : bottom + h - 1], shared if rows <= self.strip else None)
             places = peaks(value, torch.minimum(rows_least[:, top:bottom], columns_least), reach)
             places = places[(places[:, 1] >= first - top) & (places[:, 1] < last - top)]
             values.append(value.numpy()[tuple(places.T)])

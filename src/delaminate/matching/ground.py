@@ -1,5 +1,6 @@
 """What lies behind everything: one colour, a still picture, or a landscape that the camera scrolls over."""
 
+import functools
 import itertools
 from dataclasses import dataclass
 from typing import Literal
@@ -35,7 +36,12 @@ class Ground:
         height, width = frame.shape[:2]
         if self.rgb.shape[0] <= height and self.rgb.shape[1] <= width:
             return 0, 0
-        return locate(frame, self.rgb, near)
+        return self.locator(frame, near)
+
+    @functools.cached_property
+    def locator(self) -> "Locator":
+        """What finds frames on this background."""
+        return Locator(self.rgb)
 
     def behind(self, size: tuple[int, int], offset: tuple[int, int]) -> Float32[np.ndarray, "H W 3"]:
         """The part of the background that a frame of `size` at `offset` shows."""
@@ -77,7 +83,8 @@ def landscape(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2) -> Ground:
     ground = _stack(frames, np.array(places))
     for _ in range(rounds):
         top, left = (min(place[axis] for place in places) for axis in (0, 1))
-        places = [locate(frame, ground.rgb, (y - top, x - left)) for frame, (y, x) in zip(frames, places, strict=True)]
+        corners = [(y - top, x - left) for y, x in places]
+        places = [ground.locator(frame, corner) for frame, corner in zip(frames, corners, strict=True)]
         ground = _stack(frames, np.array(places))
     if ground.rgb.shape[:2] == (height, width):
         return still(frames)
@@ -157,7 +164,25 @@ def step(before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"]) 
                     # Standing still wins where nothing tells.
                     if share > best + (0.002 if (y, x) != (0, 0) else -0.002):
                         best, winner = share, (y, x)
-    return winner
+    return _climb(before, after, winner, best)
+
+
+def _climb(
+    before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"], start: tuple[int, int], share: float
+) -> tuple[int, int]:
+    """Go to neighbouring steps while more of the frames agrees: large sprites draw the peaks of correlation aside."""
+    (height, width), reach = before.shape[:2], 2
+    best, tried = start, {start}
+    while True:
+        y, x = best
+        around = itertools.product(range(y - reach, y + reach + 1), range(x - reach, x + reach + 1))
+        fresh = [p for p in around if p not in tried and abs(p[0]) <= height // 2 and abs(p[1]) <= width // 2]
+        tried.update(fresh)
+        shares = [_agreement(before, after, *place) for place in fresh]
+        if not shares or max(shares) <= share + 0.002:
+            return best
+        share = max(shares)
+        best = fresh[shares.index(share)]
 
 
 def _edges(frame: np.ndarray) -> np.ndarray:
@@ -183,49 +208,57 @@ def _alike(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.concatenate(near).mean())
 
 
-def locate(
-    frame: UInt8[np.ndarray, "H W 3"],
-    rgb: Float32[np.ndarray, "h w 3"],
-    near: tuple[int, int] | None = None,
-    reach: int = 4,
-) -> tuple[int, int]:
-    """Find where a frame lies on a larger picture: near a guess, else anywhere by correlation."""
-    height, width = frame.shape[:2]
-    rows, columns = max(rgb.shape[0] - height, 0), max(rgb.shape[1] - width, 0)
-    picture = np.rint(rgb * 255).astype(np.int16)
+class Locator:
+    """Finds where frames lie on a larger picture; what depends on the picture alone is worked out once.
 
-    def share(top: int, left: int) -> float:
-        return _alike(picture[top : top + height, left : left + width], frame)
+    Args:
+        rgb: The picture, in [0, 1].
+    """
 
-    tried: dict[tuple[int, int], float] = {}
-    if near is not None:
-        for y in range(max(near[0] - reach, 0), min(near[0] + reach, rows) + 1):
-            for x in range(max(near[1] - reach, 0), min(near[1] + reach, columns) + 1):
-                tried[y, x] = share(y, x)
-        best = max(tried, key=lambda place: (tried[place], -abs(place[0] - near[0]) - abs(place[1] - near[1])))
-        if tried[best] > 0.5:
-            return best
-    size = [scipy.fft.next_fast_len(n, real=True) for n in (rgb.shape[0], rgb.shape[1])]
-    total: np.ndarray | float = 0.0
-    for channel in range(3):
-        view = frame[..., channel].astype(np.float32) / 255
-        whole = rgb[..., channel]
-        middle = view.mean()
-        cross = scipy.fft.irfft2(
-            scipy.fft.rfft2(whole - middle, size) * np.conj(scipy.fft.rfft2(view - middle, size)), size
-        )
-        energy = scipy.fft.irfft2(
-            scipy.fft.rfft2((whole - middle) ** 2, size) * np.conj(scipy.fft.rfft2(np.ones_like(view), size)), size
-        )
-        total = total + energy - 2 * cross
-    error = np.asarray(total)[: rows + 1, : columns + 1]
-    for flat in np.argsort(error, axis=None)[:6].tolist():
-        y, x = flat // (columns + 1), flat % (columns + 1)
-        for dy in (-1, 0, 1):
-            for dx in (-1, 0, 1):
-                place = (min(max(y + dy, 0), rows), min(max(x + dx, 0), columns))
-                tried[place] = share(*place)
-    return max(tried, key=lambda place: tried[place])
+    def __init__(self, rgb: Float32[np.ndarray, "h w 3"]) -> None:
+        self.rgb = rgb
+        self.levels = np.rint(rgb * 255).astype(np.int16)
+        self.middle = rgb.mean()  # taken off everywhere, which changes no difference and keeps sums small
+        self.size = [scipy.fft.next_fast_len(n, real=True) for n in rgb.shape[:2]]
+        self.spectra = [scipy.fft.rfft2(rgb[..., channel] - self.middle, self.size) for channel in range(3)]
+        self.squares = scipy.fft.rfft2(np.square(rgb - self.middle).sum(2), self.size)
+
+    def __call__(
+        self, frame: UInt8[np.ndarray, "H W 3"], near: tuple[int, int] | None = None, reach: int = 4
+    ) -> tuple[int, int]:
+        """Find a frame near a guess, else anywhere by correlation; its top and left in pixels."""
+        height, width = frame.shape[:2]
+        rows, columns = max(self.rgb.shape[0] - height, 0), max(self.rgb.shape[1] - width, 0)
+        tried: dict[tuple[int, int], float] = {}
+
+        def look(top: int, left: int) -> None:
+            if (top, left) not in tried:
+                tried[top, left] = _alike(self.levels[top : top + height, left : left + width], frame)
+
+        if near is not None:
+            for y in range(max(near[0] - reach, 0), min(near[0] + reach, rows) + 1):
+                for x in range(max(near[1] - reach, 0), min(near[1] + reach, columns) + 1):
+                    look(y, x)
+            best = max(tried, key=lambda place: (tried[place], -abs(place[0] - near[0]) - abs(place[1] - near[1])))
+            if tried[best] > 0.5:
+                return best
+        error = self._error(frame)[: rows + 1, : columns + 1]
+        for flat in np.argsort(error, axis=None)[:6].tolist():
+            y, x = flat // (columns + 1), flat % (columns + 1)
+            for dy in (-1, 0, 1):
+                for dx in (-1, 0, 1):
+                    look(min(max(y + dy, 0), rows), min(max(x + dx, 0), columns))
+        return max(tried, key=lambda place: tried[place])
+
+    def _error(self, frame: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "Y X"]:
+        """Squared error of a frame at every place of the picture, but for a constant; places wrap around."""
+        view = frame.astype(np.float32) / 255 - self.middle
+        box = np.conj(scipy.fft.rfft2(np.ones(view.shape[:2], np.float32), self.size))
+        # |p - v|^2 = p^2 - 2 p v + v^2, summed over the frame's box; the last is the same everywhere.
+        total = self.squares * box
+        for channel, spectrum in enumerate(self.spectra):
+            total -= 2 * spectrum * np.conj(scipy.fft.rfft2(view[..., channel], self.size))
+        return np.asarray(scipy.fft.irfft2(total, self.size))
 
 
 def is_scrolled(frames: UInt8[np.ndarray, "N H W 3"], sample: int = 12) -> bool:

@@ -22,6 +22,7 @@ from delaminate.matching.agreement import (
     Correlator,
     Frames,
     Pattern,
+    Spectra,
     Spots,
     templates,
 )
@@ -109,9 +110,10 @@ class Bank:
     def candidates(self, frames: Frames, index: int) -> list[tuple[float, Place]]:
         """Places whose gain is worth its price as things stand, with that gain."""
         maps = frames.maps(index)
+        shared: Spectra = {}
         found = []
         for group, correlator in self.groups:
-            places, value = correlator.peaks(maps, *self._least(group, frames), reach=1)
+            places, value = correlator.peaks(maps, *self._least(group, frames), reach=1, shared=shared)
             if len(places) > MOST:
                 places = places[np.argsort(-value, kind="stable")[:MOST]]
             for n in np.unique(places[:, 0]):
