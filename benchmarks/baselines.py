@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from sklearn.cluster import KMeans
 
-from delaminate.data import draw, load_benchmark
+from delaminate.data import LabelledSet, draw, load_benchmark
 from delaminate.matching.regions import flat_regions
-from delaminate.metrics import ari, ari_fg, clustering_accuracy, foreground_figures
+from delaminate.metrics import ari, ari_fg, centred_disc, clustering_accuracy, colour_regions, foreground_figures
 
 OUT = Path(__file__).parent / "results" / "baselines.json"
 
@@ -51,25 +51,35 @@ def gtsrb8() -> dict[str, Any]:
     }
 
 
-def weizmann_horse() -> dict[str, Any]:
-    """All background, a centred disc of the true mean area, and 2-means on colour."""
-    data = load_benchmark("weizmann-horse")
-    true = data.labels.instances.numpy()
-    height, width = true.shape[1:]
-    area = (true > 0).mean() * height * width
-    y, x = np.mgrid[:height, :width]
-    disc = (((y - height / 2) ** 2 + (x - width / 2) ** 2) < area / np.pi).astype(np.int64)
-    two = np.zeros_like(true)
-    for i, image in enumerate(data.images.pixels.permute(0, 2, 3, 1).numpy()):
-        label = KMeans(2, n_init=1, random_state=0).fit_predict(image.reshape(-1, 3)).reshape(height, width)
-        border = np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]])
-        two[i] = label != np.bincount(border).argmax()
-    return {
-        "all background": foreground_figures(true, np.zeros_like(true)),
-        "all foreground": foreground_figures(true, np.ones_like(true)),
-        "centred disc": foreground_figures(true, np.broadcast_to(disc, true.shape).copy()),
-        "2-means on colour": foreground_figures(true, two),
+def regions(data: LabelledSet) -> dict[str, Any]:
+    """All background, all foreground, a centred disc of the true mean area, and n-means on colour."""
+    true = data.labels.instances
+    assert true is not None
+    number = data.labels.regions or 2
+    disc = torch.from_numpy(centred_disc(data.images.size, float((true > 0).double().mean())))
+    guesses = {
+        "all background": torch.zeros_like(true),
+        "all foreground": torch.ones_like(true),
+        "centred disc": disc.expand_as(true),
+        f"{number}-means on colour": colour_regions(data.images.batch(range(len(data))), number),
     }
+    return {name: foreground_figures(true, guess, num_regions=number) for name, guess in guesses.items()}
+
+
+def weizmann_horse() -> dict[str, Any]:
+    return regions(load_benchmark("weizmann-horse"))
+
+
+def objects_on_texture() -> dict[str, Any]:
+    return regions(draw("objects-on-texture", 320, split="test"))
+
+
+def objects_on_photos() -> dict[str, Any]:
+    return regions(draw("objects-on-photos", 320, split="test"))
+
+
+def colored_2_mnist() -> dict[str, Any]:
+    return regions(draw("colored-2-mnist", 320, split="test"))
 
 
 def main() -> None:
@@ -78,6 +88,9 @@ def main() -> None:
         "multi-dsprites": multi_dsprites,
         "gtsrb8": gtsrb8,
         "weizmann-horse": weizmann_horse,
+        "objects-on-texture": objects_on_texture,
+        "objects-on-photos": objects_on_photos,
+        "colored-2-mnist": colored_2_mnist,
     }
     record = {
         name: {kind: {k: round(float(v), 4) for k, v in figures.items()} for kind, figures in maker().items()}

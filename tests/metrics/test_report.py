@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from delaminate.data import LabelledSet, draw
+from delaminate.data import ImageSet, LabelledSet, Labels, draw
 from delaminate.data.synthetic import tetromino_stencils
 from delaminate.errors import ShapeError
 from delaminate.metrics import evaluate
@@ -141,3 +141,57 @@ def test_soft_reconstructions_have_a_figure_of_their_own():
     assert figures["psnr_soft"] == pytest.approx(20, abs=1e-3)
     assert figures["psnr"] > 50
     assert "psnr_soft" not in evaluate(knows_all(labelled), labelled.images, labelled.labels)
+
+
+def squares(num_regions):
+    """Two images of a ground with a red and a blue square, and a decomposer that finds both under wrong names."""
+    true = torch.zeros(2, 12, 12, dtype=torch.int64)
+    true[0, 1:4, 1:4], true[0, 6:11, 5:11] = 1, num_regions - 1
+    true[1, 7:10, 7:10], true[1, 1:6, 2:7] = 1, num_regions - 1
+    colours = torch.tensor([[0.5, 0.5, 0.5], [0.9, 0.2, 0.2], [0.0, 0.0, 0.8]])
+    pixels = (colours[true].movedim(-1, 1) * 255).round().to(torch.uint8)
+    labelled = LabelledSet(ImageSet.from_arrays(pixels), Labels(true, regions=num_regions), "squares")
+
+    def decompose(images):
+        found = []
+        for image in images:
+            # Blue comes first, red second; the ground is the image itself.
+            masks = (image[2] > 0.7, image[0] > 0.8)
+            rasters = [torch.cat([image, mask[None].to(image)]) for mask in (torch.ones(12, 12), *masks)]
+            whole = (Transform.shift(0, 0, (12, 12)),)
+            found.append(tuple(Placement(-1, whole, raster=raster) for raster in rasters))
+        return Decomposition(Dictionary(()), tuple(found), (12, 12), background=True)
+
+    return labelled, decompose
+
+
+def test_named_regions_give_region_figures_and_baselines():
+    labelled, decompose = squares(3)
+    validation = (labelled.images, labelled.labels)
+    figures = evaluate(decompose, labelled.images, labelled.labels, validation=validation, batch=1)
+    assert figures["accuracy_split"] == figures["miou_split"] == figures["accuracy_best"] == 1
+    assert figures["iou"] == figures["iou_split"] == 1  # the background is right
+    assert figures["miou"] == pytest.approx(1 / 3)
+    assert figures["baseline_colour"] == 1
+    assert 0 < figures["baseline_all"] < figures["baseline_disc"] < 1
+    assert "role_swaps" not in figures and "ari" not in figures and "class_miou" not in figures
+    assert "which label is which region of _split" in figures["protocol"]
+
+
+def test_one_object_gives_the_foreground_baselines_and_role_swaps_whether_regions_are_named_or_not():
+    labelled, decompose = squares(2)
+    figures = evaluate(decompose, labelled.images, labelled.labels)
+    unnamed = evaluate(decompose, labelled.images, replace(labelled.labels, regions=None))
+    assert {**figures, "images_per_second": 0} == {**unnamed, "images_per_second": 0}
+    assert figures["iou"] == 1
+    assert figures["role_swaps"] == 0
+    foreground = labelled.labels.instances > 0
+    assert figures["baseline_all"] == pytest.approx(foreground.double().mean((1, 2)).mean())
+    keys = ["baseline_all", "baseline_disc", "baseline_colour"]
+    assert [name for name in figures if name.startswith("baseline")] == keys
+
+
+def test_likeness_is_left_out_where_layers_carry_the_image():
+    labelled, decompose = squares(3)
+    assert evaluate(decompose, labelled.images, labelled.labels)["psnr"] == 100
+    assert "psnr" not in evaluate(decompose, labelled.images, labelled.labels, reconstructs=False)

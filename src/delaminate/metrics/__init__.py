@@ -6,9 +6,10 @@ from delaminate.metrics.assignment import (
     majority,
     normalized_mutual_information,
 )
+from delaminate.metrics.baselines import baseline_figures, centred_disc, colour_regions
 from delaminate.metrics.boxes import BoxMatches
 from delaminate.metrics.dictionaries import dictionary_figures, match_sprites
-from delaminate.metrics.foreground import covered, foreground_figures
+from delaminate.metrics.foreground import covered, foreground_figures, role_swaps
 from delaminate.metrics.images import frechet_distance, ink_explained, psnr
 from delaminate.metrics.report import evaluate
 from delaminate.metrics.segmentation import (
@@ -30,7 +31,10 @@ __all__ = [
     "ari",
     "ari_fg",
     "ari_fg_helped",
+    "baseline_figures",
+    "centred_disc",
     "clustering_accuracy",
+    "colour_regions",
     "covered",
     "dictionary_figures",
     "evaluate",
@@ -42,4 +46,5 @@ __all__ = [
     "match_sprites",
     "normalized_mutual_information",
     "psnr",
+    "role_swaps",
 ]

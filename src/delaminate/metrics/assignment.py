@@ -1,7 +1,7 @@
 """Predicted labels to true labels: the prediction's own names mean nothing, so they are matched first."""
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -45,8 +45,8 @@ def confusion_matrix(
     return counts.reshape(num_true, num_predicted)
 
 
-def hungarian(confusion: Int64[np.ndarray, "T P"]) -> Int64[np.ndarray, " P"]:
-    """Give each predicted label at most one true label, so that most counts agree.
+def hungarian(confusion: Int64[np.ndarray, "T P"] | Float64[np.ndarray, "T P"]) -> Int64[np.ndarray, " P"]:
+    """Give each predicted label at most one true label, so that most counts or shares agree.
 
     Returns:
         The true label of each predicted one; -1 where there are more predicted labels than true ones.

@@ -3,6 +3,7 @@
 `docs/conventions.md` has the table of figures with definitions and sources.
 """
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ from torch import Tensor
 
 from delaminate.errors import ShapeError
 from delaminate.metrics.assignment import clustering_accuracy, normalized_mutual_information
+from delaminate.metrics.baselines import baseline_figures, colour_regions
 from delaminate.metrics.boxes import Box, BoxMatches
 from delaminate.metrics.dictionaries import ALPHA_IOU, COLOUR_ERROR, dictionary_figures
-from delaminate.metrics.foreground import covered, foreground_figures, foreground_per_image
+from delaminate.metrics.foreground import covered, foreground_figures, foreground_per_image, role_swaps
 from delaminate.metrics.images import ink_explained, psnr
 from delaminate.metrics.segmentation import ClassConfusion, InstanceMatches, ari, ari_fg, ari_fg_helped
 from delaminate.metrics.tracks import TrackMatches
@@ -64,6 +66,9 @@ class Truth(Protocol):
     @property
     def ink(self) -> float | None: ...
 
+    @property
+    def regions(self) -> int | None: ...
+
 
 def evaluate(
     decompose: Decompose,
@@ -77,28 +82,31 @@ def evaluate(
     soft: Callable[[Float[Tensor, "B 3 H W"]], Float[Tensor, "B 3 H W"]] | None = None,
     batch: int = BATCH,
     protocol: str = "",
+    reconstructs: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Figures:
     """Take labelled images apart and measure the result.
 
     Instance maps with several objects give `ari`, `ari_fg`, `precision`, `recall`, `f1` and its variants and `iou`, with
     up to 16 predicted objects an image `ari_fg_helped` too, and where predictions carry tracks, `tracks_unbroken`;
-    those with one object give `accuracy`, `iou`, `miou` and their variants; class maps with several classes give
+    those with one object, or with the same named regions in every image, give `accuracy`, `iou`, `miou` and their
+    variants with the three baselines, and with one object `role_swaps` too; class maps with several classes give
     `class_accuracy` and `class_miou`; image classes give `clustering_accuracy` and `nmi`, each image being in the
     cluster of the dictionary entry of its front-most object; boxes give `box_precision`, `box_recall` and `box_f1`, pages
     of ink `ink_explained`, true sprites `sprites_found`, `sprites_true` and `dead_sprites`. `psnr`,
-    `images_per_second`, `count` and `protocol` always come.
+    `images_per_second`, `count` and `protocol` always come, but for `psnr` where nothing is reconstructed.
 
     Args:
         decompose: The model; deterministic.
         images: What it sees, in [0, 1].
         labels: What it does not see.
-        validation: Other labelled images, which choose the swap of the `_split` figures; without them there are none.
+        validation: Other labelled images, which choose the names of the `_split` figures; without them there are none.
         num_classes: True classes with the background; None: those up to the largest in `labels`.
         sprites: What the images were drawn from, RGBA in [0, 1], where it is known.
         sprite_iou: The alpha-IoU from which a sprite counts as found.
         soft: Rebuilds images as in training, choices undecided; gives `psnr_soft`.
         batch: Images at a time.
+        reconstructs: False: layers carry the image itself, so that its likeness says nothing and `psnr` is left out.
         protocol: A sentence about the data and the decomposer, put before the one about the figures.
         progress: Called with the number of images done.
 
@@ -107,7 +115,7 @@ def evaluate(
     """
     if len(images) == 0:
         raise ShapeError("evaluate: there is no image; expected at least one.")
-    tally = _Tally(labels, num_classes, sprites, sprite_iou)
+    tally = _Tally(labels, num_classes, sprites, sprite_iou, reconstructs)
     for first in range(0, len(images), batch):
         rows = range(first, min(first + batch, len(images)))
         pixels = images.batch(rows).cpu()
@@ -124,12 +132,12 @@ def evaluate(
             tally.soften(psnr(pixels, soft(pixels).to(pixels)).numpy())
         if progress is not None:
             progress(rows.stop)
-    chosen = None if validation is None or not tally.foreground else _foreground_maps(decompose, *validation, batch)
+    chosen = None if validation is None or not tally.regions else _region_maps(decompose, *validation, batch)
     sentence = " ".join(filter(None, (protocol, tally.protocol(chosen is not None))))
     return {**tally.figures(chosen), "count": len(images), "protocol": sentence}
 
 
-def _foreground_maps(decompose: Decompose, images: Images, labels: Truth, batch: int) -> tuple[np.ndarray, np.ndarray]:
+def _region_maps(decompose: Decompose, images: Images, labels: Truth, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """True and predicted maps of the validation images."""
     assert labels.instances is not None
     starts = range(0, len(images), batch)
@@ -140,17 +148,19 @@ def _foreground_maps(decompose: Decompose, images: Images, labels: Truth, batch:
 
 @dataclass
 class _Tally:
-    """Collects what the figures need, batch by batch; keeps label maps only for single objects."""
+    """Collects what the figures need, batch by batch; keeps label maps only for named regions."""
 
     labels: Truth
     num_classes: int | None
     sprites: Sequence[Tensor] | None = None
     sprite_iou: float = ALPHA_IOU
+    reconstructs: bool = True
     seconds: list[tuple[int, float]] = field(default_factory=list)
     means: dict[str, list[np.ndarray]] = field(default_factory=dict)
     objects: InstanceMatches = field(default_factory=InstanceMatches)
     confusion: ClassConfusion | None = None
     maps: list[np.ndarray] = field(default_factory=list)
+    colours: list[np.ndarray] = field(default_factory=list)
     clusters: list[int] = field(default_factory=list)
     num_clusters: int = 0
     helped: bool = True
@@ -162,10 +172,12 @@ class _Tally:
     used: set[int] = field(default_factory=set)
     entries: set[int] = field(default_factory=set)
 
-    @property
-    def foreground(self) -> bool:
-        """Whether the labels tell one object from the background, and no more."""
-        return self.labels.instances is not None and int(self.labels.instances.max()) <= 1
+    @functools.cached_property
+    def regions(self) -> int:
+        """How many named regions every image consists of, the background included; 0: it does not."""
+        if self.labels.instances is None:
+            return 0
+        return self.labels.regions or (2 if int(self.labels.instances.max()) <= 1 else 0)
 
     @property
     def _has_classes(self) -> bool:
@@ -174,31 +186,39 @@ class _Tally:
     def update(self, rows: range, pixels: Float[Tensor, "B 3 H W"], found: Decomposition) -> None:
         """Measure one batch."""
         part = slice(rows.start, rows.stop)
-        reconstructions = found.composite().to(pixels)
-        self._mean("psnr", psnr(pixels, reconstructions).numpy())
+        if self.reconstructs or self.labels.ink is not None:
+            self._likeness(pixels, found)
         if self.labels.image_classes is not None:
             self._cluster(found)
-        if self.labels.ink is not None:
-            explained = ink_explained(pixels, reconstructions, self.labels.ink)
-            self.ink = [self.ink[0] + explained[0], self.ink[1] + explained[1]]
         if self.sprites is not None:
             self._dictionary(found)
         if self.labels.instances is None and self.labels.classes is None and self.labels.boxes is None:
             return
         instances, classes = found.labels()
-        if self.labels.instances is not None and self.foreground:
+        if self.labels.instances is not None and self.regions:
             self.maps.append(instances.numpy())
+            self.colours.append(colour_regions(pixels, self.regions).numpy())
         elif self.labels.instances is not None:
             self._objects(self.labels.instances[part].cpu(), instances, pixels, found)
         if self.labels.boxes is not None:
             ignored = self.labels.ignored_boxes or ((),) * len(self.labels.boxes)
             for row, image in zip(rows, instances.numpy(), strict=True):
                 self.boxes.update(self.labels.boxes[row], ignored[row], image)
-        if self.labels.classes is not None and self._has_classes:
+        # Rasters of their own have no classes: without entries there is nothing to match.
+        if self.labels.classes is not None and self._has_classes and len(found.dictionary):
             if self.confusion is None:
                 number = self.num_classes or int(self.labels.classes.max()) + 1
                 self.confusion = ClassConfusion(number, len(found.dictionary) + 1)
             self.confusion.update(self.labels.classes[part].cpu(), classes)
+
+    def _likeness(self, pixels: Tensor, found: Decomposition) -> None:
+        """Compare a batch with what its layers make."""
+        reconstructions = found.composite().to(pixels)
+        if self.reconstructs:
+            self._mean("psnr", psnr(pixels, reconstructions).numpy())
+        if self.labels.ink is not None:
+            explained = ink_explained(pixels, reconstructions, self.labels.ink)
+            self.ink = [self.ink[0] + explained[0], self.ink[1] + explained[1]]
 
     def _objects(self, true: Tensor, predicted: Tensor, pixels: Tensor, found: Decomposition) -> None:
         """Measure a batch in which images have several objects."""
@@ -261,7 +281,10 @@ class _Tally:
             figures["clustering_accuracy"] = clustering_accuracy(true, clusters, self.num_clusters)
             figures["nmi"] = normalized_mutual_information(true, clusters)
         if self.maps and self.labels.instances is not None:
-            figures |= foreground_figures(self.labels.instances.cpu(), np.concatenate(self.maps), validation)
+            truth, maps = self.labels.instances.cpu().numpy(), np.concatenate(self.maps)
+            figures |= foreground_figures(truth, maps, validation, self.regions)
+            figures |= {"role_swaps": role_swaps(truth, maps)} if self.regions == 2 else {}
+            figures |= baseline_figures(truth, maps, np.concatenate(self.colours), self.regions)
         # The first batch warms the caches, so it is not timed where there are others.
         timed = self.seconds[1:] or self.seconds
         speed = sum(count for count, _ in timed) / max(sum(seconds for _, seconds in timed), 1e-9)
@@ -284,10 +307,11 @@ class _Tally:
             words.append("classes are matched once for the whole set (Hungarian)")
         if self.labels.image_classes is not None:
             words.append("an image's cluster is the entry of its front-most object")
-        if self.foreground:
+        if self.regions:
             words.append("accuracy, iou and miou are means over images")
         if with_validation:
-            words.append("the swap of _split was chosen on other images")
+            swap = "the swap" if self.regions == 2 else "which label is which region"
+            words.append(f"{swap} of _split was chosen on other images")
         return "; ".join(words) + "."
 
 
