@@ -37,7 +37,7 @@ def test_the_same_seed_tells_the_same_history_and_another_seed_another(name, str
 
 
 # In every stage, at its borders, before and after sprites thaw, transforms unlock and rates fall.
-STOPS = {"matched": (0, 2, 4, 5, 9), "peaks": (3, 6, 8, 10, 12), "paper": (1, 2, 3, 5)}
+STOPS = {"matched": (0, 2, 4, 5, 9), "peaks": (3, 6, 8, 10, 12), "paper": (1, 2, 3, 5), "adversary": (1, 2, 4, 6)}
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from delaminate.engine.loop import Pace
+from delaminate.methods import redo
 from delaminate.methods.dti_sprites import Config, DTISprites
 from delaminate.rng import stream
 
@@ -21,7 +22,12 @@ PAPER = replace(
     sprite_transforms=("similarity",), unlock_steps=(3,), algorithm="adam", cosine=False, milestones=(4,), clip=None,
     encoder_visits=2,
 )  # fmt: skip
-CONFIGS = {"matched": CONFIG, "peaks": PEAKS, "paper": PAPER}
+ADVERSARY = redo.Config(
+    image_size=(16, 16), num_regions=3, mask_width=8, generator_width=2, discriminator_width=16, noise_width=4,
+    batch=2, warm_steps=2, steps=5, rate=1e-3, mask_rate=1e-3, late_decay=0.5, ema=0.9, area_weight=5.0, least_area=0.4,
+    area_steps=3, augment=True,
+)  # fmt: skip
+CONFIGS = {"matched": CONFIG, "peaks": PEAKS, "paper": PAPER, "adversary": ADVERSARY}
 EVERY_STEP = Pace(log=1, check=2, preview=100, checkpoint_seconds=0.0)
 SELDOM = Pace(log=1, check=2, preview=100)
 
@@ -38,11 +44,11 @@ def pixels(count=11, seed=0):
 
 
 def model(config=CONFIG, seed=0):
-    return DTISprites(config, seed)
+    return redo.ReDO(config, seed) if isinstance(config, redo.Config) else DTISprites(config, seed)
 
 
 def total_steps(config):
-    return config.search_steps + config.distil_steps + config.steps
+    return sum(stage.steps for stage in model(config).stages())
 
 
 def differences(a, b):

@@ -60,7 +60,8 @@ def decompose(
     if said := forecast_taking_apart(method, found, batch):
         typer.echo(said)
     follow = follower(found)
-    folder = _Output(out, model, by or method.decomposers[0], found.rate, list(found.skipped))
+    by = by or method.decomposers[0]
+    folder = _Output(out, model, by, found.rate, list(found.skipped), method.carries_photo(by))
     paths = _paths(Path(images))
     try:
         for rows in track(list(_batches(len(found), batch)), "Taking apart", transient=True):
@@ -118,6 +119,7 @@ class _Output:
     by: str
     rate: float | None
     skipped: list[tuple[str, str]]
+    photo: bool
     rows: list[dict[str, Any]] = field(default_factory=list)
     whole: dict[str, Any] = field(default_factory=dict)
 
@@ -134,7 +136,7 @@ class _Output:
         from delaminate.export.residuals import residual_path, residual_picture
         from delaminate.metrics import psnr
         from delaminate.scene.document import png_bytes, save_scenes, write_atomic
-        from delaminate.scene.scenes import check_name
+        from delaminate.scene.scenes import check_name, with_photo
 
         fulls: dict[int, str] = {}
         for index, name in enumerate(names):
@@ -153,13 +155,16 @@ class _Output:
             frames=None if found.frames is None else tuple(found.frames[index] for index in fulls),
         )
         kept = some.scenes(list(fulls.values()))
-        for scene, (index, full) in zip(kept, fulls.items(), strict=True):
+        for place, (index, full) in enumerate(fulls.items()):
             path = paths.get(names[index])
             if path is None:
                 # An image without a file has only the model's size.
                 original, rebuilt = pixels[index], found[index : index + 1].composite()[0].to(pixels)
             else:
-                original, rebuilt = _read(path), scene.composite().cpu()
+                original = _read(path)
+                if self.photo and original.shape[1:] == kept[place].size:
+                    kept[place] = with_photo(kept[place], original)
+                rebuilt = kept[place].composite().cpu()
             at_original = errors[index] if path is None else float(psnr(original[None], rebuilt[None]))
             self.rows.append({"name": full, "psnr": errors[index], "psnr_original": at_original})
             write_atomic(residual_path(self.folder, full), png_bytes(residual_picture(original, rebuilt)))

@@ -71,7 +71,7 @@ class Outcome:
     best_error: float
 
 
-class _Optimiser:
+class Optimiser:
     """One Adam per parameter group of a gradient player."""
 
     def __init__(self, player: GradientPlayer) -> None:
@@ -83,6 +83,19 @@ class _Optimiser:
             for g in self.groups
         }
         self.parameters = [p for g in self.groups for p in g.parameters]
+
+    @contextmanager
+    def alone(self, method: Method) -> Iterator[None]:
+        """Let gradients reach this player's parameters only: what is thrown away need not be computed."""
+        own = {id(parameter) for parameter in self.parameters}
+        others = [p for p in method.parameters() if p.requires_grad and id(p) not in own]
+        for parameter in others:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in others:
+                parameter.requires_grad_(True)
 
     def step(self, loss: Tensor, carry: Carry) -> None:
         for parameter in self.parameters:
@@ -130,15 +143,17 @@ class _Run:
         self.total_step, self.stage_index, self.step, self.attempt = 0, 0, 0, 0
         self.best_error = math.inf
         ema = getattr(getattr(method, "config", None), "ema", 0.0)
-        self.average = Average(method, ema) if ema else None
+        self.average = Average(method, ema, method.averaged) if ema else None
+        self.restarts = getattr(method.config, "restarts", 0)
         self.stopped: str | None = None
+        self.collapse: str | None = None
         self.deadline = math.inf if budget.minutes is None else time.monotonic() + 60 * budget.minutes
         self.last_save = time.monotonic()
         # Model selection without labels: the error of a fixed 100 images.
         some = torch.randperm(len(pixels), generator=stream(seed, "check"))[:100]
         self.check_images = self._floats(some)
         self.players: dict[str, Player] = {}
-        self.optimisers: dict[str, _Optimiser] = {}
+        self.optimisers: dict[str, Optimiser] = {}
 
     def _floats(self, index: Tensor) -> Float[Tensor, "B 3 H W"]:
         return self.pixels[index.to(self.pixels.device)].to(self.device, self.dtype) / 255
@@ -205,7 +220,7 @@ class _Run:
 
     def _enter(self, stage: Stage) -> None:
         self.players = {player.name: player for player in stage.players}
-        self.optimisers = {p.name: _Optimiser(p) for p in stage.players if isinstance(p, GradientPlayer)}
+        self.optimisers = {p.name: Optimiser(p) for p in stage.players if isinstance(p, GradientPlayer)}
 
     def _play(self, stage: Stage, cache: dict[int, Tensor]) -> dict[str, Tensor]:
         """Do one step; return every named term."""
@@ -218,17 +233,21 @@ class _Run:
         terms: dict[str, Tensor] = {}
         for player in self.players.values():
             rng = stream(self.seed, stage.name, self.step, player.name, self.attempt)
-            gradient = nullcontext() if isinstance(player, GradientPlayer) else torch.no_grad()
-            with gradient:
-                found = player.turn(images, rng, carry)
             if isinstance(player, GradientPlayer):
-                loss = torch.stack(list(found.values())).sum()
-                self._guard(loss, stage)
-                self.optimisers[player.name].step(loss, carry)
+                optimiser = self.optimisers[player.name]
+                with optimiser.alone(self.method):
+                    found = player.turn(images, rng, carry)
+                    loss = torch.stack(list(found.values())).sum()
+                    self._guard(loss, stage)
+                    optimiser.step(loss, carry)
+            else:
+                with torch.no_grad():
+                    found = player.turn(images, rng, carry)
             terms |= {name: value.detach() for name, value in found.items()}
         after = self.method.after_update(stream(self.seed, stage.name, self.step, "after", self.attempt), carry)
         if self.average:
             self.average.update(self.method)
+        self.collapse = self.method.collapsed(carry)
         return terms | {name: torch.tensor(value) for name, value in after.items()}
 
     def _guard(self, loss: Tensor, stage: Stage) -> None:
@@ -258,21 +277,11 @@ class _Run:
     def _preview(self) -> None:
         if self.record is None:
             return
-        images = self.check_images[:8].cpu()
         with self.average.applied(self.method) if self.average else nullcontext():
             self.method.cpu()
-            found = self.method.decompose(images)
+            pictures = self.method.preview(self.check_images[:8].cpu())
             self.method.to(self.device)
-        sprites = found.dictionary.sprites[:24]
-        height = max(max(s.shape[1] for s in sprites), 1)
-        width = max(max(s.shape[2] for s in sprites), 1)
-        rows = []
-        for sprite in sprites:
-            canvas = torch.full((3, height, width), 0.3)
-            h, w = sprite.shape[1:]
-            canvas[:, :h, :w] = canvas[:, :h, :w] * (1 - sprite[3:]) + sprite[:3] * sprite[3:]
-            rows.append(canvas)
-        self.record.preview(self.total_step, [images, found.composite(), torch.stack(rows)])
+        self.record.preview(self.total_step, pictures)
 
     def _write(self, terms: dict[str, Tensor], stage: Stage, speed: float, check: float | None) -> None:
         figures = {name: float(value) for name, value in terms.items()}
@@ -280,7 +289,8 @@ class _Run:
             figures["loss"] = sum(float(terms[n]) for n in terms if n not in ("reassigned", "dropped"))
         else:
             figures["loss"] = figures.get("error", 0.0)
-        figures["active"] = float(len(getattr(self.method, "entries", ())))
+        if len(entries := getattr(self.method, "entries", ())):
+            figures["active"] = float(len(entries))
         if check is not None:
             figures["check"] = check
         figures["images_per_second"] = round(speed, 1)
@@ -296,8 +306,30 @@ class _Run:
             reason = "minutes"
         return reason if parallel.from_first(reason is not None, self.device) else None
 
+    def _restart(self, stage: Stage) -> str | None:
+        """Answer a collapse: begin the whole run anew, with other random numbers, or give up and return why."""
+        said = f"{stage.name}, step {self.step}: {self.collapse}."
+        if self.attempt >= self.restarts:
+            times = f"after {self.attempt} restarts" if self.restarts else "restarts are off"
+            self._note(f"{said} Given up ({times}). Other settings, or more images, may help.")
+            return "failed"
+        self.attempt += 1
+        self._note(f"{said} Begun anew, restart {self.attempt} of {self.restarts}.")
+        self.method.restart(self.seed, self.attempt)
+        self.stage_index, self.step, self.players, self.optimisers = 0, 0, {}, {}
+        self.best_error = math.inf
+        if self.average:
+            self.average.begin(self.method)
+        self.save()
+        return None
+
+    def _note(self, text: str) -> None:
+        if self.record is not None:
+            self.record.note(self.total_step, text)
+        self.listener.note(text)
+
     def stage(self, stage: Stage, last: bool) -> str | None:
-        """Go through one stage from `self.step`; return why it stopped early, or None."""
+        """Go through one stage from `self.step`; return why it stopped early, or None (done, or begun anew)."""
         if not self.players:
             self._enter(stage)
         self.listener.stage(stage.name, self.step, stage.steps)
@@ -314,6 +346,9 @@ class _Run:
                 self.method.begin(stage.name)
             terms = self._play(stage, cache)
             done += stage.batch
+            if self.collapse is not None:
+                self.total_step += 1
+                return self._restart(stage)
             ends = self.step == stage.steps - 1
             slow = stage.steps <= 50
             check = None

@@ -24,6 +24,8 @@ class Listener(Protocol):
 
     def step(self, name: str, step: int, figures: dict[str, float]) -> None: ...
 
+    def note(self, text: str) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -34,6 +36,9 @@ class Quiet:
         pass
 
     def step(self, name: str, step: int, figures: dict[str, float]) -> None:
+        pass
+
+    def note(self, text: str) -> None:
         pass
 
     def close(self) -> None:
@@ -65,9 +70,16 @@ class Terminal:
         if not figures:
             self.progress.update(self.task, completed=step)
             return
-        shown = [f"{key} {value:.4g}" for key, value in figures.items() if key in ("loss", "check", "active", "idle")]
+        shown = [
+            f"{key} {value:.4g}"
+            for key, value in figures.items()
+            if key in ("loss", "check", "active", "idle", "least_area")
+        ]
         shown.append(f"{figures.get('images_per_second', 0):.0f} images/s")
         self.progress.update(self.task, completed=step, note="  ".join(shown))
+
+    def note(self, text: str) -> None:
+        self.progress.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
         self.progress.stop()
@@ -104,13 +116,19 @@ class Record:
                 continue  # a line that a kill cut short
         write_atomic(self.path, "".join(f"{line}\n" for line in kept).encode())
 
-    def log(self, total_step: int, stage: str, step: int, figures: dict[str, float]) -> None:
-        line = {"total_step": total_step, "stage": stage, "step": step, "time": round(time.time(), 2), **figures}
+    def note(self, total_step: int, text: str) -> None:
+        """Write what happened in words."""
+        self._append({"total_step": total_step, "time": round(time.time(), 2), "note": text})
+
+    def _append(self, line: dict[str, Any]) -> None:
         try:
             with self.path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror}).") from None
+
+    def log(self, total_step: int, stage: str, step: int, figures: dict[str, float]) -> None:
+        self._append({"total_step": total_step, "stage": stage, "step": step, "time": round(time.time(), 2), **figures})
         if self.writer is not None:
             for key, value in figures.items():
                 self.writer.add_scalar(f"{stage}/{key}", value, total_step)

@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 
 from delaminate.config import build, suggest
 from delaminate.errors import ConfigError, FormatError, ShapeError
+from delaminate.rng import stream
 from delaminate.scene.frame import Frame
 from delaminate.scene.placements import Decomposition, Dictionary
 
@@ -178,6 +179,25 @@ class Method(nn.Module, ABC):
         """Whether images of this size can be decomposed as they are; others are resampled to `image_size`."""
         return size == self.image_size
 
+    averaged: ClassVar[tuple[str, ...]] = ("",)
+    """Prefixes of the parameters that have a running mean (`ema` of the configuration), which is what decomposes."""
+
+    def carries_photo(self, by: str) -> bool:
+        """Whether layers show the image itself through alphas, so that there is nothing that could be reconstructed."""
+        return False
+
+    def collapsed(self, carry: Carry) -> str | None:
+        """Say in words, and without labels, that training has failed; None: it has not. Asked after every step.
+
+        A collapsed run begins anew with `restart`, as often as `restarts` of the configuration says.
+        """
+        return None
+
+    def restart(self, seed: int, attempt: int) -> None:
+        """Begin anew: weights and buffers of a fresh model, drawn from (seed, attempt)."""
+        fresh = type(self)(self.config, int(stream(seed, "restart", attempt).initial_seed()))
+        self.load_state_dict(fresh.state_dict())
+
     def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> None:
         """Look at all training images once, before the first step and before a run is resumed; deterministic."""
 
@@ -208,6 +228,18 @@ class Method(nn.Module, ABC):
 
     def begin(self, stage: str) -> None:
         """Prepare for a stage that begins (not for one that resumes)."""
+
+    def preview(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "N 3 _h _w"]]:
+        """Rows of pictures in [0, 1] that show how training goes: images, what they are rebuilt to, sprites."""
+        found = self.decompose(images)
+        sprites = found.dictionary.sprites[:24]
+        height = max((sprite.shape[1] for sprite in sprites), default=0)
+        width = max((sprite.shape[2] for sprite in sprites), default=0)
+        row = torch.full((len(sprites), 3, height, width), 0.3)
+        for canvas, sprite in zip(row, sprites, strict=True):
+            window = canvas[:, : sprite.shape[1], : sprite.shape[2]]
+            window.copy_(window * (1 - sprite[3:]) + sprite[:3] * sprite[3:])
+        return [images, found.composite(), *([row] if len(sprites) else [])]
 
     def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
         """Look after the model once all players had their turn; returns figures for the log."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from delaminate.errors import ConfigError, ShapeError
 from delaminate.scene.frame import Frame
-from delaminate.scene.placements import OWN_RASTER, Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.placements import OWN_RASTER, Decomposition, Dictionary, Placement, Transform, paint
 
 LAYER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -234,6 +234,37 @@ def with_sprite(scenes: Sequence[Scene], entry: int, sprite: Float[Tensor, "4 h 
     sprites = (*dictionary.sprites[:entry], sprite, *dictionary.sprites[entry + 1 :])
     changed = dataclasses.replace(dictionary, sprites=sprites)
     return [dataclasses.replace(scene, dictionary=changed) for scene in scenes]
+
+
+def with_photo(scene: Scene, photo: Float[Tensor, "3 H W"]) -> Scene:
+    """Let every layer with a raster of its own show the photo through its alpha, at the photo's own size.
+
+    For decompositions whose layers carry the photo itself: alpha is enlarged, colour is never resampled. What a crop left
+    out is background.
+
+    Args:
+        photo: The original image in [0, 1], of the scene's size.
+
+    Raises:
+        ShapeError: The photo has another size than the scene.
+    """
+    if tuple(photo.shape) != (3, *scene.size):
+        raise ShapeError(
+            f"with_photo: the photo is {tuple(photo.shape)}; expected (3, {scene.size[0]}, {scene.size[1]})."
+        )
+    still = (Transform.shift(0, 0, scene.size),)
+    layers = []
+    for index, layer in enumerate(scene.layers):
+        if layer.placement.entry == OWN_RASTER:
+            window = paint(scene.dictionary, layer.placement)
+            alpha = photo.new_zeros(1, *scene.size)
+            alpha[:, *window.slices] = window.alpha.clamp(0, 1)
+            if scene.background and index == 0:
+                alpha.fill_(1)
+            placement = dataclasses.replace(layer.placement, transforms=still, raster=torch.cat([photo, alpha]))
+            layer = dataclasses.replace(layer, placement=placement)
+        layers.append(layer)
+    return dataclasses.replace(scene, layers=tuple(layers))
 
 
 def shared_dictionary(scenes: Sequence[Scene]) -> Dictionary:

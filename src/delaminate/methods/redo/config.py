@@ -1,0 +1,131 @@
+"""ReDO: every setting with its meaning, and the presets.
+
+`NAME` is our recommendation, `NAME-paper` the published numbers in sound code, `NAME-parity` adds the original's quirks.
+Published numbers: Chen, Artières and Denoyer, Unsupervised Object Segmentation by Redrawing, NeurIPS 2019, with the tables
+of its preprint, and the authors' code d6542528.
+"""
+
+from dataclasses import dataclass, replace
+
+from delaminate.errors import ConfigError
+
+SIDES = (16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a ReDO model and its training."""
+
+    image_size: tuple[int, int] = (128, 128)
+    """Height and width of the canvas in pixels: a square of 16, 32, 64, 128 or 256. The paper's networks are made for 128;
+    smaller canvases leave out the innermost blocks."""
+    num_regions: int = 2
+    """Regions of an image, n; one of them becomes the background."""
+
+    mask_width: int = 64
+    """Channels of the mask network where it is narrowest, a multiple of 4 (Table 2)."""
+    generator_width: int = 32
+    """Channels of a region generator's last block, ch: 64 for faces and digits, 32 for flowers and birds."""
+    discriminator_width: int = 64
+    """Channels of the discriminator's first block, a multiple of 16 (Table 3); the encoder of z has as many."""
+    noise_width: int = 32
+    """Numbers in a region's noise z: 32, 16 for digits."""
+    gain: float = 0.8
+    """Of the orthogonal weights that all networks begin with; 0.2 and 1.4 do not train (preprint, section 4)."""
+
+    batch: int = 20
+    """Images redrawn in a step, and as many others shown as real ones."""
+    steps: int = 40_000
+    """Steps of the adversarial training (README of the code: 20,000 to 40,000, stopped early)."""
+    warm_steps: int = 0
+    """Steps of stage `warm-up`: generators, discriminator and the encoder of z learn with random masks before the mask
+    network moves."""
+    rate: float = 1e-4
+    """Of generators, discriminator and encoder of z."""
+    mask_rate: float = 1e-5
+    """Of the mask network."""
+    mask_decay: float = 1e-4
+    """L2 weight decay of the mask network."""
+    late_decay: float = 1.0
+    """Share of `steps` after which all rates fall to 0 along a line; 1 keeps them (the paper)."""
+    betas: tuple[float, float] = (0.0, 0.9)
+    """Adam's."""
+    noise_weight: float = 5.0
+    """Of the error of the recovered z; 15 for faces (section 4.1)."""
+    redraw_all: bool = True
+    """Redraw each region in its turn in every step (the code); False: one region drawn for each image (Algorithm 1)."""
+    reuse_fakes: bool = True
+    """Show the discriminator the very images that the generators were judged by; False: draw them again after the
+    generators' update (the code)."""
+
+    ema: float = 0.999
+    """Decay of the running mean of the mask network's weights, which is what decomposes; 0 is none (the paper)."""
+    area_weight: float = 0.0
+    """Of the area barrier: mean of relu(least_area - mean mask), over images and over the batch."""
+    least_area: float = 0.05
+    """Share of an image below which the barrier pushes."""
+    area_steps: int = 2_000
+    """Steps in which the barrier's weight falls to 0 along a line."""
+    augment: bool = False
+    """Change colour, place and cut out what the discriminator sees, the same way for real and redrawn images."""
+    bf16: bool = False
+    """Compute the networks in bfloat16; for GPUs, a CPU gains nothing."""
+
+    collapsed_area: float = 0.02
+    """A region whose mean area over the last 500 steps is below this has collapsed."""
+    watch_from: int = 1_000
+    """The first step at which a collapse is answered."""
+    restarts: int = 3
+    """Times that a collapsed run begins again before it ends as failed; 0: it ends at the first."""
+
+    def __post_init__(self) -> None:
+        height, width = self.image_size
+        if height != width or height not in SIDES:
+            raise ConfigError(f"redo: image_size is {self.image_size}; expected a square of {SIDES} pixels a side.")
+        least = {
+            "num_regions": 2, "noise_width": 1, "batch": 1, "steps": 1, "warm_steps": 0, "area_steps": 1, "restarts": 0,
+            "generator_width": 1, "watch_from": 0,
+        }  # fmt: skip
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise ConfigError(f"redo: {name} is {getattr(self, name)}; expected {lowest} or more.")
+        for name, multiple in (("mask_width", 4), ("discriminator_width", 16)):
+            if getattr(self, name) < multiple or getattr(self, name) % multiple:
+                raise ConfigError(f"redo: {name} is {getattr(self, name)}; expected a multiple of {multiple}.")
+        for name in ("ema", "least_area", "collapsed_area", "late_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"redo: {name} is {getattr(self, name)}; expected 0 to 1.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"redo: betas are {self.betas}; expected two numbers from 0 to below 1.")
+
+
+PAPER = Config(ema=0.0, reuse_fakes=False, restarts=0)
+# Only the encoder of z trains on with the last of these; faces need a stronger one (README of the code forgets it).
+PUBLISHED = {
+    "flowers": PAPER,
+    "lfw": replace(PAPER, generator_width=64, noise_weight=15.0),
+    "cub": PAPER,
+    "flowers-lfw": PAPER,
+    "colored-2-mnist": replace(PAPER, num_regions=3, noise_width=16, generator_width=64),
+}
+OURS = replace(PAPER, ema=0.999, reuse_fakes=True, restarts=3, area_weight=5.0, late_decay=0.5, steps=20_000)
+SMALL = replace(
+    OURS, image_size=(64, 64), mask_width=32, generator_width=16, discriminator_width=32, noise_width=16, batch=16,
+    rate=2e-4, mask_rate=1e-4, steps=10_000,
+)  # fmt: skip
+
+PRESETS: dict[str, Config] = {
+    **{f"{name}-paper": config for name, config in PUBLISHED.items()},
+    # The original differs from this only in what the mathematics does not see: everything it does twice.
+    **{f"{name}-parity": config for name, config in PUBLISHED.items()},
+    **{
+        name: replace(
+            config,
+            **{k: getattr(OURS, k) for k in ("ema", "reuse_fakes", "restarts", "area_weight", "late_decay", "steps")},
+        )
+        for name, config in PUBLISHED.items()
+        if name != "colored-2-mnist"
+    },
+    "colored-2-mnist": replace(SMALL, num_regions=3, image_size=(32, 32), steps=5_000),
+    "photos": replace(SMALL, augment=True),
+}

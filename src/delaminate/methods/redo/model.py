@@ -1,0 +1,287 @@
+"""ReDO: a region is an object if it can be repainted and the photo still looks real.
+
+A mask network divides photos into regions; for each region a generator paints anew what lies inside, from noise, and a
+discriminator compares the result with real photos. An encoder must recover the noise, so that generators cannot ignore
+it by painting nothing. Chen, Artières and Denoyer, Unsupervised Object Segmentation by Redrawing, NeurIPS 2019.
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from delaminate.methods.base import Carry, GradientPlayer, Method, ParameterGroup, Stage
+from delaminate.methods.redo.config import Config
+from delaminate.methods.redo.networks import Critic, MaskNetwork, RegionGenerator
+from delaminate.nets.spectral import advance
+from delaminate.objectives.adversary import hinge_fake, hinge_real
+from delaminate.objectives.augment import augment
+from delaminate.rng import stream
+from delaminate.scene.compositing import composite, from_partition
+from delaminate.scene.edits import redraw
+from delaminate.scene.layers import Layers
+from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
+
+WINDOW = 500
+"""Steps over which a region's area is averaged."""
+
+
+class ReDO(Method):
+    """Divides photos into regions that can be redrawn one by one. (Chen et al., NeurIPS 2019)"""
+
+    name = "redo"
+    config: Config
+    averaged = ("masks.",)
+
+    def __init__(self, config: Config, seed: int = 0) -> None:
+        super().__init__(config, seed)
+        c, rng, side = config, stream(seed, "weights"), config.image_size[0]
+        self.masks = MaskNetwork(side, c.num_regions, c.mask_width, rng, c.gain)
+        self.generators = nn.ModuleList(
+            RegionGenerator(side, c.generator_width, c.noise_width, rng, c.gain) for _ in range(c.num_regions)
+        )
+        self.discriminator = Critic(side, c.discriminator_width, 1, True, rng, c.gain)
+        recovered = c.num_regions * c.noise_width
+        self.encoder = Critic(side, c.discriminator_width, recovered, False, rng, c.gain)
+        # Where channels lie side by side, convolutions are faster on CPUs and GPUs alike.
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = side_by_side(parameter.data)
+        self.register_buffer("border", torch.zeros(c.num_regions))  # share of the border that is each region's, of late
+        self.register_buffer("areas", torch.full((WINDOW, c.num_regions), 1 / c.num_regions))  # mean masks, of late
+        self.border: Tensor
+        self.areas: Tensor
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.config.image_size
+
+    @property
+    def decomposers(self) -> tuple[str, ...]:
+        return ("network",)
+
+    def carries_photo(self, by: str) -> bool:
+        return True
+
+    def stages(self) -> tuple[Stage, ...]:
+        c, players = self.config, (Redrawer(self), Discriminator(self))
+        # Half of a batch is redrawn, the other half is shown as it is.
+        warm = (Stage("warm-up", c.warm_steps, 2 * c.batch, players),) if c.warm_steps else ()
+        return (*warm, Stage("adversary", c.steps, 2 * c.batch, players))
+
+    # --- layers -------------------------------------------------------------------------------------------------------
+
+    def regions(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n 1 H W"]:
+        """Divide images in [0, 1] into masks that sum to one, in the order of the generators."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.bf16):
+            return self.masks(side_by_side(2 * images - 1)).to(images.dtype)
+
+    def paint(self, masks: Float[Tensor, "B n 1 H W"], noise: Float[Tensor, "B n z"]) -> Float[Tensor, "B n 3 H W"]:
+        """Paint every region anew: colours in [0, 1], to be seen through the masks."""
+        with torch.autocast(masks.device.type, torch.bfloat16, enabled=self.config.bf16):
+            painted = [generator(masks[:, k], noise[:, k]) for k, generator in enumerate(self.generators)]
+        return (torch.stack(painted, 1).to(masks.dtype) + 1) / 2
+
+    def redrawn(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        masks: Float[Tensor, "B n 1 H W"],
+        painted: Float[Tensor, "B n 3 H W"],
+    ) -> Float[Tensor, "B n 3 H W"]:
+        """Redraw one region at a time: the photo as layer 0, the region with its new colour in front of it."""
+        count = masks.shape[1]
+        photo = images[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1)  # Bn 3 H W
+        alpha = torch.stack([torch.ones_like(masks), masks], 2).flatten(0, 1)  # Bn 2 1 H W
+        stack = Layers(torch.stack([photo, photo], 1), alpha, background=True)
+        return composite(redraw(stack, 1, painted.flatten(0, 1))).unflatten(0, (-1, count))
+
+    def order(self) -> list[int]:
+        """Regions from back to front: the one with the largest share of the border is the background."""
+        back = int(self.border.argmax())
+        return [back, *(k for k in range(self.config.num_regions) if k != back)]
+
+    @torch.no_grad()
+    def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
+        order, size = self.order(), self.image_size
+        still = (Transform.shift(0, 0, size),)
+        found = []
+        for some in images.split(64):
+            masks = self.regions(some)[:, order]
+            # The masks themselves are kept exactly: each is its layer's visibility.
+            layers = from_partition(some[:, None].expand(-1, len(order), -1, -1, -1), masks / masks.sum(1, True), True)
+            rasters = torch.cat([layers.rgb, layers.alpha], 2).cpu()  # B n 4 H W
+            found += [tuple(Placement(-1, still, raster=raster) for raster in stack) for stack in rasters]
+        return Decomposition(Dictionary(()), tuple(found), size, background=True)
+
+    def dictionary(self) -> Dictionary:
+        return Dictionary(())
+
+    # --- looking after itself ---------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
+        """Mean squared error of the noise that the encoder recovers from wholly redrawn images; 1 is no better than none."""
+        noise = torch.randn(
+            len(images), self.config.num_regions, self.config.noise_width, generator=stream("redo", "check")
+        ).to(images)
+        found = []
+        for some, z in zip(images.split(25), noise.split(25), strict=True):
+            masks = self.regions(some)
+            found.append((self.recover(masks, self.paint(masks, z)) - z).square().mean((1, 2)))
+        return torch.cat(found)
+
+    def recover(self, masks: Float[Tensor, "B n 1 H W"], painted: Float[Tensor, "B n 3 H W"]) -> Float[Tensor, "B n z"]:
+        """Read every region's noise off an image in which all regions are redrawn."""
+        whole = (masks * painted).sum(1)
+        with torch.autocast(whole.device.type, torch.bfloat16, enabled=self.config.bf16):
+            return self.encoder(side_by_side(2 * whole - 1)).to(whole.dtype).unflatten(1, (self.config.num_regions, -1))
+
+    def shown(self, images: Float[Tensor, "B 3 H W"], carry: Carry, rng: Generator) -> Float[Tensor, "B 3 H W"]:
+        """What the discriminator sees of images in [0, 1]: in [-1, 1], and changed at random where that is asked for."""
+        images = 2 * images - 1
+        if not self.config.augment:
+            return images
+        processes = carry.batch // (carry.share.stop - carry.share.start)
+        first = carry.share.start * processes * len(images) // carry.batch
+        return augment(images, rng, slice(first, first + len(images)), processes * len(images))
+
+    def judge(self, shown: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
+        """Score images; high is real."""
+        with torch.autocast(shown.device.type, torch.bfloat16, enabled=self.config.bf16):
+            return self.discriminator(side_by_side(shown)).to(shown.dtype)[:, 0]
+
+    @torch.no_grad()
+    def watch(self, masks: Float[Tensor, "B n 1 H W"], carry: Carry) -> None:
+        """Note how large regions are, and which lie at the border."""
+        edge = torch.cat([masks[..., 0, :], masks[..., -1, :], masks[..., :, 0], masks[..., :, -1]], -1)
+        seen = torch.stack([masks.mean((0, 2, 3, 4)), edge.mean((0, 2, 3))])  # 2 n
+        area, border = carry.all_reduce(seen) / (carry.batch // 2 / len(masks))
+        self.areas[carry.step % WINDOW] = area
+        self.border.lerp_(border, 0.01)
+
+    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
+        areas = carry.values["masks"].mean((0, 2, 3, 4))
+        return {"least_area": float(areas.min())}
+
+    def collapsed(self, carry: Carry) -> str | None:
+        """Say which region has all but vanished over the last 500 steps."""
+        c = self.config
+        if carry.stage != "adversary" or carry.step < max(c.watch_from, WINDOW) or carry.step % 100:
+            return None
+        area = self.areas.mean(0)
+        least = int(area.argmin())
+        if float(area[least]) >= c.collapsed_area:
+            return None
+        return (
+            f"region {least + 1} of {c.num_regions} covers {100 * float(area[least]):.2f} % of the images, on average of "
+            f"the last {WINDOW} steps; less than {100 * c.collapsed_area:g} % counts as collapsed"
+        )
+
+    # --- on disk ------------------------------------------------------------------------------------------------------
+
+    optional_parts = ("generators.",)
+
+    def parts(self, everything: bool = False) -> dict[str, Tensor]:
+        found = {**self.masks.state_dict(prefix="masks."), **self.generators.state_dict(prefix="generators.")}
+        return {"border": self.border, **found}
+
+    @torch.no_grad()
+    def load_parts(self, parts: Mapping[str, Tensor]) -> None:
+        state = self.state_dict()
+        for name, part in parts.items():
+            state[name].copy_(part)
+
+
+def side_by_side(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def random_regions(count: int, num_regions: int, size: tuple[int, int], rng: Generator) -> Float[Tensor, "B n 1 H W"]:
+    """Divide canvases into blobs at random: masks that sum to one, from smooth noise."""
+    coarse = torch.randn(count, num_regions, 4, 4, generator=rng)
+    smooth = F.interpolate(coarse, size, mode="bicubic", align_corners=False)
+    return (8 * smooth).softmax(1)[:, :, None]
+
+
+class Redrawer(GradientPlayer):
+    """Masks, generators and the encoder of z: redraw regions so that the result looks real and tells the noise."""
+
+    name = "redrawer"
+    algorithm = "adam"
+
+    def __init__(self, model: ReDO) -> None:
+        self.model = model
+        self.betas = model.config.betas
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        model, c = self.model, self.model.config
+        painters = (*model.generators.parameters(), *model.encoder.parameters())
+        return (
+            ParameterGroup("masks", tuple(model.masks.parameters()), c.mask_rate, c.mask_decay),
+            ParameterGroup("painters", painters, c.rate),
+        )
+
+    def rate(self, group: str, carry: Carry) -> float:
+        return late_decay(self.model.config, carry)
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, c = self.model, self.model.config
+        advance(model.generators)
+        advance(model.encoder)
+        photos = images[0::2]
+        share = slice(carry.share.start // 2, carry.share.stop // 2)
+        noise = torch.randn(carry.batch // 2, c.num_regions, c.noise_width, generator=rng)[share].to(images)
+        if carry.stage == "warm-up":
+            masks = random_regions(carry.batch // 2, c.num_regions, model.image_size, rng)[share].to(images)
+        else:
+            masks = model.regions(photos)
+            model.watch(masks.detach(), carry)
+        painted = model.paint(masks, noise)
+        fakes = model.redrawn(photos, masks, painted)  # B n 3 H W
+        if not c.redraw_all:
+            chosen = torch.randint(c.num_regions, (carry.batch // 2,), generator=rng)[share].to(images.device)
+            fakes = fakes[torch.arange(len(fakes), device=images.device), chosen][:, None]
+        fakes = fakes.flatten(0, 1)
+        carry.values |= {"masks": masks.detach(), "fakes": fakes.detach(), "photos": photos, "noise": noise}
+        scores = model.judge(model.shown(fakes, carry, rng))
+        terms = {
+            "adversary": -scores.mean(),
+            "noise": c.noise_weight * (model.recover(masks, painted) - noise).square().mean(),
+        }
+        push = c.area_weight * max(0.0, 1 - carry.step / c.area_steps)
+        if push and carry.stage == "adversary":
+            area = masks.mean((2, 3, 4))  # B n
+            missing = F.relu(c.least_area - area).mean() + F.relu(c.least_area - area.mean(0)).mean()
+            terms["area"] = push * missing
+        return terms
+
+
+class Discriminator(GradientPlayer):
+    """Tells real photos from redrawn ones."""
+
+    name = "discriminator"
+    algorithm = "adam"
+
+    def __init__(self, model: ReDO) -> None:
+        self.model = model
+        self.betas = model.config.betas
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        return (ParameterGroup("discriminator", tuple(self.model.discriminator.parameters()), self.model.config.rate),)
+
+    def rate(self, group: str, carry: Carry) -> float:
+        return late_decay(self.model.config, carry)
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, real, fakes = self.model, images[1::2], carry.values["fakes"]
+        advance(model.discriminator)
+        scores = model.judge(torch.cat([model.shown(some, carry, rng) for some in (real, fakes)]))
+        return {"real": hinge_real(scores[: len(real)]), "fake": hinge_fake(scores[len(real) :])}
+
+
+def late_decay(config: Config, carry: Carry) -> float:
+    """Factor on all rates: 1, then a line to 0."""
+    left = 1 - carry.step / carry.steps
+    return min(1.0, left / (1 - config.late_decay)) if config.late_decay < 1 else 1.0
