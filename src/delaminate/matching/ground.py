@@ -2,12 +2,13 @@
 
 import functools
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from scipy import ndimage
 
 from delaminate.errors import ConfigError
@@ -17,6 +18,8 @@ MAX_LANDSCAPE = 2**25
 """Pixels of a scrolled landscape, at most."""
 NEAR = 8
 """Levels of 255 by which colours may differ and still count as the same place."""
+MENDERS = 4
+"""Frames that must show a pixel of the ground before its colour is corrected."""
 GAIN_OF_STILL = 0.7
 """A still picture is taken for the ground if it leaves less than this share of what one colour leaves unexplained."""
 
@@ -103,31 +106,69 @@ def _stack(frames: np.ndarray, places: np.ndarray, most: int = 31) -> Ground:
         )
     rgb = np.zeros((rows, columns, 3), np.float32)
     restless = np.zeros((rows, columns), bool)
+    for left, right, stack in _blocks(frames, places, (rows, columns), most):
+        rgb[:, left:right], seen, same = _settled(stack)
+        restless[:, left:right] = (seen >= 5) & (same < 0.75 * seen)
+    return Ground(fill_in(rgb, restless) / 255)
+
+
+def _blocks(
+    frames: np.ndarray, places: np.ndarray, size: tuple[int, int], most: int, hidden: np.ndarray | None = None
+) -> Iterator[tuple[int, int, Float32[np.ndarray, "n h w 3"]]]:
+    """Cut frames laid at places to blocks of columns: left, right, and what up to `most` frames show; else no number."""
+    height, width = frames.shape[1:3]
     block = max(16, width // 8)
-    for left in range(0, columns, block):
-        right = min(left + block, columns)
+    for left in range(0, size[1], block):
+        right = min(left + block, size[1])
         shows = np.flatnonzero((places[:, 1] < right) & (places[:, 1] + width > left))
         if len(shows) == 0:
             continue
         shows = shows[np.linspace(0, len(shows) - 1, min(len(shows), most)).astype(int)]
-        stack = np.full((len(shows), rows, right - left, 3), np.nan, np.float32)
+        stack = np.full((len(shows), size[0], right - left, 3), np.nan, np.float32)
         for n, i in enumerate(shows):
             top, start = places[i]
             begin, end = max(left, start), min(right, start + width)
-            stack[n, top : top + height, begin - left : end - left] = frames[i, :, begin - start : end - start]
-        rgb[:, left:right], restless[:, left:right] = _settled(stack)
-    return Ground(fill_in(rgb, restless) / 255)
+            window = stack[n, top : top + height, begin - left : end - left]
+            window[:] = frames[i, :, begin - start : end - start]
+            if hidden is not None:
+                window[hidden[i, :, begin - start : end - start]] = np.nan
+        yield left, right, stack
 
 
-def _settled(stack: Float32[np.ndarray, "n h w 3"]) -> tuple[Float32[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-    """The median over time, a colour that was seen; and where a quarter of the time something else is shown."""
+def _settled(
+    stack: Float32[np.ndarray, "n h w 3"],
+) -> tuple[Float32[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"], Int64[np.ndarray, "h w"]]:
+    """The median over time, a colour that was seen; how many tell, and how many of these show it."""
     there = np.isfinite(stack[..., 0])
     seen = there.sum(0)
     ranked = np.sort(stack, 0)  # values that are not numbers come last
     middle = ((seen - 1) // 2).clip(0)[None, ..., None].repeat(3, -1)
     median = np.nan_to_num(np.take_along_axis(ranked, middle, 0)[0])
     same = ((np.abs(np.nan_to_num(stack) - median) <= NEAR).all(-1) & there).sum(0)
-    return median, (seen >= 5) & (same < 0.75 * seen)
+    return median, seen, same
+
+
+def mended(
+    ground: Ground,
+    frames: UInt8[np.ndarray, "N H W 3"],
+    places: tuple[tuple[int, int], ...],
+    hidden: Bool[np.ndarray, "N H W"],
+) -> Ground:
+    """Correct a still picture or a landscape where frames, sprites taken away, agree on another colour.
+
+    Args:
+        ground: As it was thought to be.
+        frames: Some frames.
+        places: Top and left of each on the ground.
+        hidden: Pixels where sprites hide it.
+    """
+    rgb = ground.rgb.copy()
+    for left, right, stack in _blocks(frames, np.array(places), rgb.shape[:2], len(frames), hidden):
+        colour, seen, same = _settled(stack)
+        part = rgb[:, left:right]
+        sure = (seen >= MENDERS) & (same >= 0.75 * seen) & (np.abs(part * 255 - colour) > NEAR).any(2)
+        part[sure] = colour[sure] / 255
+    return Ground(rgb)
 
 
 def fill_in(rgb: Float32[np.ndarray, "h w 3"], restless: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 3"]:

@@ -1,5 +1,6 @@
 """Learn a dictionary of patterns, round by round: explain frames, estimate anew, join, drop, and seek what is missing."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -7,7 +8,7 @@ from jaxtyping import Float32, UInt8
 
 from delaminate.matching.agreement import OPEN, Codes, Frames, Pattern
 from delaminate.matching.explaining import Explained, explain, reestimate
-from delaminate.matching.ground import Ground
+from delaminate.matching.ground import Ground, mended
 from delaminate.matching.occurrences import Bank, ComponentBank, Place, Price, find, regions
 from delaminate.matching.patterns import Growth, cut_seed, look_up, one_of_many, random_spots, settle
 
@@ -185,6 +186,26 @@ def seek_components(frames: Frames, search: Search, rng: np.random.Generator, mo
     return fresh
 
 
+def settle_ground(
+    scenes: Scenes, patterns: list[Pattern], search: Search, ground: Ground
+) -> tuple[list[Pattern], Ground, Explained]:
+    """Make up between sprites and ground, after a round: give back what stands still, and correct what shows through.
+
+    Returns:
+        The patterns that are left, the ground, and what they make of the frames.
+    """
+    found = explained(scenes, patterns, search)
+    kept, ground = into_ground(scenes, patterns, found, ground)
+    if len(kept) < len(patterns):
+        patterns, found = kept, explained(scenes, kept, search)
+    ground, changed = uncover(scenes, patterns, found, ground)
+    if changed:
+        scenes = Scenes.of(scenes.frames, ground)
+        patterns = prune(scenes, patterns, search)
+        found = explained(scenes, patterns, search)
+    return patterns, ground, found
+
+
 def into_ground(
     scenes: Scenes, patterns: list[Pattern], found: Explained, ground: Ground, always: float = 0.8
 ) -> tuple[list[Pattern], Ground]:
@@ -228,6 +249,43 @@ def into_ground(
         if inside:
             rgb[top : top + h, left : left + w][pattern.alpha] = pattern.colour[pattern.alpha]
     return kept, Ground(rgb)
+
+
+def uncover(
+    scenes: Scenes, patterns: list[Pattern], found: Explained, ground: Ground, most: float = 0.5
+) -> tuple[Ground, bool]:
+    """Correct the ground by what frames show where no sprite is; a plain colour stays.
+
+    A pattern that mostly stands at one place of the ground may be a piece of it, so it hides nothing.
+
+    Args:
+        scenes: The frames.
+        patterns: What was found in them.
+        found: Where.
+        ground: What was taken for the ground.
+        most: Share of its occurrences that a sprite has at one place, at most.
+
+    Returns:
+        The ground, and whether it changed.
+    """
+    if ground.rgb.shape[:2] == (1, 1):
+        return ground, False
+    corners: list[list[tuple[int, int]]] = [[] for _ in patterns]
+    for some, (y, x) in zip(found.places, scenes.offsets, strict=True):
+        for place in some:
+            corners[place.entry].append((place.top + y, place.left + x))
+    moves = [bool(each) and max(Counter(each).values()) <= most * len(each) for each in corners]
+    hidden = np.zeros(scenes.frames.shape[:3], bool)
+    height, width = hidden.shape[1:]
+    for index, some in enumerate(found.places):
+        for place in some:
+            if moves[place.entry]:
+                alpha, top, left = patterns[place.entry].alpha, place.top, place.left
+                shown = alpha[max(-top, 0) : height - top, max(-left, 0) : width - left]
+                top, left = max(top, 0), max(left, 0)
+                hidden[index, top : top + shown.shape[0], left : left + shown.shape[1]] |= shown
+    better = mended(ground, scenes.frames, scenes.offsets, hidden)
+    return better, not np.array_equal(better.rgb, ground.rgb)
 
 
 def _mirrored(frames: Frames, patterns: list[Pattern], search: Search) -> list[Pattern]:

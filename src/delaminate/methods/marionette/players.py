@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from delaminate.errors import TrainingError
 from delaminate.matching.agreement import Codes, Pattern
 from delaminate.matching.ground import Ground, estimate
-from delaminate.matching.learning import Scenes, Search, explained, into_ground, learn_round
+from delaminate.matching.learning import Scenes, Search, learn_round, settle_ground
 from delaminate.matching.occurrences import Price
 from delaminate.matching.patterns import Growth
 from delaminate.matching.sheet import SheetStore, fold
@@ -162,9 +162,8 @@ class Matcher(SearchPlayer):
             first.setdefault(hashlib.blake2b(frame.tobytes()).digest(), index)
         scenes = Scenes.of(frames[list(first.values())], model.store.background)
         seed = int(torch.randint(2**31 - 1, (1,), generator=rng))
-        self.patterns = learn_round(scenes, self.patterns, search, np.random.default_rng(seed))
-        found = explained(scenes, self.patterns, search)
-        self.patterns, ground = into_ground(scenes, self.patterns, found, model.store.background)
+        patterns = learn_round(scenes, self.patterns, search, np.random.default_rng(seed))
+        self.patterns, ground, found = settle_ground(scenes, patterns, search, model.store.background)
         model.store.behind(ground)
         sprites, looks = fold(self.patterns, Codes(search.tolerance), model.config.flips, model.config.recolours)
         model.store.put(sprites, looks)
