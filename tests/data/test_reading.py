@@ -1,6 +1,7 @@
 """Files from strangers: every one is read as documented or refused with a reason."""
 
 import contextlib
+import io
 import struct
 import zlib
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from delaminate.data.reading import fit_image, fit_mask, read_image, read_mask
+from delaminate.data.reading import decode_image, fit_image, fit_mask, read_image, read_mask
 from delaminate.errors import DataError
 
 RED = np.full((6, 8, 3), (200, 10, 30), dtype=np.uint8)
@@ -190,3 +191,15 @@ def test_an_unknown_fit_or_size_is_refused():
         fit_image(RED, (4, 4), "stretch")
     with pytest.raises(DataError, match="at least 1"):
         fit_image(RED, (0, 4))
+
+
+def test_encoded_images_are_decoded_like_files_and_others_are_refused(tmp_path):
+    stream = io.BytesIO()
+    Image.new("LA", (3, 2), (200, 128)).save(stream, format="PNG")
+    (tmp_path / "a.png").write_bytes(stream.getvalue())
+    assert (decode_image(stream.getvalue(), "a") == read_image(tmp_path / "a.png")).all()
+    for content, reason in ((b"", "not an image that we read"), (stream.getvalue()[:45], "^a: ")):
+        with pytest.raises(DataError, match=reason):
+            decode_image(content, "a")
+    with pytest.raises(DataError, match="3 x 2 pixels are more than the 5 we decode"):
+        decode_image(stream.getvalue(), "a", max_pixels=5)

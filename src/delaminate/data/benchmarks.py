@@ -8,9 +8,11 @@ from typing import Literal
 import numpy as np
 import torch
 
+from delaminate.data.classes import PHOTOS, SIZE
 from delaminate.data.drawing import Drawing
 from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder, numbered
 from delaminate.data.labelled import load_labelled_folder
+from delaminate.data.lsun import load_lsun
 from delaminate.data.reading import Fit
 from delaminate.data.recorded import RECORDINGS, record
 from delaminate.data.root import DATA_VARIABLE, data_folder
@@ -19,6 +21,10 @@ from delaminate.data.synthetic import DRAWINGS, Split, draw, draw_images
 from delaminate.errors import DataError
 
 DEFAULT_COUNT = 1000
+
+Masks = Literal[
+    "instances", "foreground", "classes", "none", "invaders", "dubey", "text", "flowers102", "lfw", "cub", "flowers-lfw"
+]
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,8 @@ class Benchmark:
         description: One line for a list of names.
         masks: `instances`: each value is an object; `foreground`: every value above 0 is the one object;
             `classes`: the same, and the values are classes; `none`: an .npz archive with image classes;
-            `invaders`, `dubey` and `text`: as `data.samples` reads them.
+            `invaders`, `dubey` and `text`: as `data.samples` reads them; `flowers102`, `lfw`, `cub` and `flowers-lfw`:
+            as `data.classes` reads them, with their published splits.
         foreground: Mask values that are foreground, where not simply those above 0.
         ignore: Mask values left out of every figure.
         num_dev: So many images, the first ones, are the development part.
@@ -38,7 +45,7 @@ class Benchmark:
 
     folder: str
     description: str
-    masks: Literal["instances", "foreground", "classes", "none", "invaders", "dubey", "text"] = "foreground"
+    masks: Masks = "foreground"
     foreground: tuple[int, ...] = ()
     ignore: tuple[int, ...] = ()
     num_dev: int = 100
@@ -54,6 +61,10 @@ BENCHMARKS = {
     "butterflies": Benchmark("butterfly_nature", "butterflies, 128 x 128"),
     "pennfudan": Benchmark("pennfudan", "pedestrians, 128 x 128", "instances"),
     "nuclei": Benchmark("dsb2018_nuclei", "cell nuclei, 128 x 128", "instances"),
+    "flowers102": Benchmark("flowers102", "flowers as published, 128 x 128 unless asked otherwise", "flowers102"),
+    "lfw": Benchmark("lfw", "faces as published (LFW funneled, part labels), 128 x 128", "lfw"),
+    "cub": Benchmark("cub", "birds as published (CUB-200-2011), 128 x 128", "cub"),
+    "flowers-lfw": Benchmark("lfw", "both of them as one set, with flowers102/ beside", "flowers-lfw"),
     "space-invaders-sample": Benchmark(
         "space_invaders_sample", "200 frames of the arcade game with boxes, 210 x 160", "invaders", num_dev=50
     ),
@@ -87,12 +98,12 @@ def open_data(
     """Open data by path or built-in name; an existing path comes first.
 
     Args:
-        name_or_path: A folder with `images/` and `masks/`, any folder of images, one image, one clip, or a
-            name from `names()`.
+        name_or_path: A folder with `images/` and `masks/`, any folder of images, one image, one clip, a folder with
+            an LMDB database of images (`data.mdb`), or a name from `names()`.
         count: How many images: drawn or recorded (1000 unless given) or, of a folder, the first ones.
         seed: Which series of a drawn set, or which player.
         split: Which part; a folder has only one. Real benchmarks are trained and scored on all their
-            images, so only `dev` is a part of them.
+            images, so only `dev` is a part of them, but for those with published splits.
         size: Height and width of the canvas in pixels, for folders and for drawn sets that can be drawn in it; None:
             as they are.
         fit: How images get onto the canvas, for folders.
@@ -104,6 +115,9 @@ def open_data(
     """
     path, name = Path(name_or_path), str(name_or_path)
     if path.exists():
+        if (path / "data.mdb").is_file():
+            database = load_lsun(path, size, fit, count)
+            return database if labels else database.images
         if not labels or not ((path / "images").is_dir() and (path / "masks").is_dir()):
             return load_folder(path / "images" if (path / "images").is_dir() else path, size, fit, count)
         return load_labelled_folder(path, size, fit, ignore, count)
@@ -114,7 +128,7 @@ def open_data(
         frames = record(name, DEFAULT_COUNT if count is None else count, seed, split)
         return LabelledSet(frames, Labels(), name) if labels else frames
     if name in BENCHMARKS:
-        found = load_benchmark(name, split=split, size=size, fit=fit)
+        found = load_benchmark(name, split=split, size=size, fit=fit, labels=labels)
         found = found if count is None else found.subset(range(min(count, len(found))))
         return found if labels else found.images
     known = [*DRAWINGS, *RECORDINGS, *BENCHMARKS]
@@ -129,14 +143,17 @@ def load_benchmark(
     split: Split | Literal["all"] = "all",
     size: tuple[int, int] | None = None,
     fit: Fit = "squash",
+    labels: bool = True,
 ) -> LabelledSet:
     """Load a real set.
 
     Args:
         name: A key of `BENCHMARKS`.
         root: The folder that holds the sets; None: the one that DELAMINATE_DATA names.
-        split: `dev` for the first images only (30 horses, 100 of the others), else the whole set.
+        split: `dev` for the first images only (30 horses, 100 of the others), else the whole set. Of sets with
+            published splits, the one of this name, and `all` is `train`.
         size, fit: As in `load_folder`; for archives, the stored size is the only one.
+        labels: False: the masks of sets with published splits are not read.
 
     Raises:
         DataError: The name is unknown, the data are not there or not in the expected layout.
@@ -145,6 +162,9 @@ def load_benchmark(
         raise DataError(f"benchmarks: unknown name '{name}'; expected one of {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[name]
     folder = data_folder(benchmark.folder, name, root)
+    if benchmark.masks in PHOTOS:
+        part = "train" if split == "all" else split
+        return replace(PHOTOS[benchmark.masks](folder, part, size or SIZE, fit, labels), name=name)
     if benchmark.masks in SAMPLES:
         found = SAMPLES[benchmark.masks](folder, size, fit, benchmark.num_dev if split == "dev" else None)
     elif benchmark.masks == "none":

@@ -4,6 +4,7 @@ Files come from strangers. Only six formats are opened, sizes are checked before
 whatever goes wrong becomes one DataError with the reason.
 """
 
+import io
 import threading
 import warnings
 from collections.abc import Sequence
@@ -54,6 +55,24 @@ def read_image(
         raise
     except Exception as error:
         raise DataError(f"{path}: {reason_of(Path(path), error)}") from error
+
+
+def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode an image that is no file of its own, as `read_image` does.
+
+    Args:
+        content: The encoded image.
+        name: What it is called in messages.
+        max_pixels: The largest image that is decoded.
+
+    Raises:
+        DataError: The content is truncated, too large or not such an image.
+    """
+    try:
+        with open_picture(io.BytesIO(content), FORMATS, max_pixels) as image:
+            return _to_rgb(image)
+    except Exception as error:
+        raise DataError(f"{name}: {_reason(error)}") from error
 
 
 def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> Int64[np.ndarray, "H W"]:
@@ -145,7 +164,7 @@ def _place(height: int, width: int, size: tuple[int, int], fit: Fit) -> tuple[Fr
     raise DataError(f"fit is {fit!r}; expected 'squash', 'crop' or 'pad'")
 
 
-def open_picture(path: Path, formats: Sequence[str], max_pixels: int) -> Image.Image:
+def open_picture(path: Path | io.BytesIO, formats: Sequence[str], max_pixels: int) -> Image.Image:
     """Open a file and check its size; nothing is decoded yet.
 
     Raises:
@@ -157,7 +176,8 @@ def open_picture(path: Path, formats: Sequence[str], max_pixels: int) -> Image.I
     width, height = image.size
     if width * height > max_pixels:
         image.close()
-        raise DataError(f"{path}: {width} x {height} pixels are more than the {max_pixels:,} we decode")
+        name = path if isinstance(path, Path) else "image"
+        raise DataError(f"{name}: {width} x {height} pixels are more than the {max_pixels:,} we decode")
     return image
 
 
@@ -181,6 +201,10 @@ def reason_of(path: Path, error: Exception) -> str:
         return "there is no such file"
     if path.stat().st_size == 0:
         return "the file is empty"
+    return _reason(error)
+
+
+def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return "the image is too large to decode"
     if isinstance(error, UnidentifiedImageError):

@@ -1,0 +1,70 @@
+"""LSUN, on which PerturbGAN was trained: databases of encoded images, for those who have them."""
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from delaminate.data.images import ImageSet, LabelledSet, Labels
+from delaminate.data.reading import Fit, decode_image, fit_image
+from delaminate.errors import DataError, MissingExtra
+from delaminate.scene.frame import Frame
+
+
+def load_lsun(
+    path: str | Path, size: tuple[int, int] | None = (128, 128), fit: Fit = "squash", limit: int | None = None
+) -> LabelledSet:
+    """Read a category of LSUN: an LMDB database whose values are encoded images. There are no labels.
+
+    Args:
+        path: The folder of `data.mdb`, or such a file.
+        size: Height and width of the canvas in pixels; None: all images must share one size.
+        fit: How images get onto the canvas; `squash` as in PerturbGAN's code.
+        limit: Read at most so many, the first in the order of their keys; values that cannot be read are named in
+            `skipped`.
+
+    Raises:
+        MissingExtra: lmdb is not installed.
+        DataError: The path is no such database, no value can be read, or the sizes differ.
+
+    Reference: Yu et al., LSUN, 2015.
+    """
+    try:
+        lmdb: Any = importlib.import_module("lmdb")
+    except ImportError as error:
+        raise MissingExtra("reading LMDB", "bench") from error
+    where = Path(path)
+    if not (where / "data.mdb" if where.is_dir() else where).is_file():
+        raise DataError(f"{where}: found no LMDB database; expected a folder with data.mdb")
+    pixels: list[np.ndarray] = []
+    names: list[str] = []
+    frames: list[Frame] = []
+    skipped: list[tuple[str, str]] = []
+    try:
+        with (
+            lmdb.open(str(where), subdir=where.is_dir(), readonly=True, lock=False, readahead=False) as database,
+            database.begin(buffers=False) as transaction,
+        ):
+            for key, value in transaction.cursor():
+                if limit is not None and len(pixels) >= limit:
+                    break
+                name = key.decode("ascii", "backslashreplace")
+                try:
+                    image = decode_image(value, name)
+                except DataError as error:
+                    skipped.append((name, str(error).removeprefix(f"{name}: ")))
+                    continue
+                canvas, frame = fit_image(image, size or (image.shape[0], image.shape[1]), fit)
+                if pixels and canvas.shape != pixels[0].shape:
+                    raise DataError(f"{where}: images are of several sizes; give one for all, for example --size 128")
+                pixels.append(canvas)
+                names.append(name)
+                frames.append(frame)
+    except lmdb.Error as error:
+        raise DataError(f"{where}: cannot be read as LMDB: {error}") from error
+    if not pixels:
+        raise DataError(f"{where}: none of its {len(skipped)} values is an image")
+    images = replace(ImageSet.from_arrays(np.stack(pixels), names), frames=tuple(frames), skipped=tuple(skipped))
+    return LabelledSet(images, Labels(), where.resolve().name)
