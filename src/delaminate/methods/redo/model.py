@@ -6,6 +6,7 @@ it by painting nothing. Chen, Artières and Denoyer, Unsupervised Object Segment
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -71,16 +72,20 @@ class ReDO(Method):
         warm = (Stage("warm-up", c.warm_steps, 2 * c.batch, players),) if c.warm_steps else ()
         return (*warm, Stage("adversary", c.steps, 2 * c.batch, players))
 
+    def precision(self, images: Tensor) -> AbstractContextManager[object]:
+        """In which networks compute."""
+        return torch.autocast(images.device.type, torch.bfloat16) if self.config.bf16 else nullcontext()
+
     # --- layers -------------------------------------------------------------------------------------------------------
 
     def regions(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n 1 H W"]:
         """Divide images in [0, 1] into masks that sum to one, in the order of the generators."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.bf16):
+        with self.precision(images):
             return self.masks(side_by_side(2 * images - 1)).to(images.dtype)
 
     def paint(self, masks: Float[Tensor, "B n 1 H W"], noise: Float[Tensor, "B n z"]) -> Float[Tensor, "B n 3 H W"]:
         """Paint every region anew: colours in [0, 1], to be seen through the masks."""
-        with torch.autocast(masks.device.type, torch.bfloat16, enabled=self.config.bf16):
+        with self.precision(masks):
             painted = [generator(masks[:, k], noise[:, k]) for k, generator in enumerate(self.generators)]
         return (torch.stack(painted, 1).to(masks.dtype) + 1) / 2
 
@@ -135,7 +140,7 @@ class ReDO(Method):
     def recover(self, masks: Float[Tensor, "B n 1 H W"], painted: Float[Tensor, "B n 3 H W"]) -> Float[Tensor, "B n z"]:
         """Read every region's noise off an image in which all regions are redrawn."""
         whole = (masks * painted).sum(1)
-        with torch.autocast(whole.device.type, torch.bfloat16, enabled=self.config.bf16):
+        with self.precision(whole):
             return self.encoder(side_by_side(2 * whole - 1)).to(whole.dtype).unflatten(1, (self.config.num_regions, -1))
 
     def shown(self, images: Float[Tensor, "B 3 H W"], carry: Carry, rng: Generator) -> Float[Tensor, "B 3 H W"]:
@@ -149,7 +154,7 @@ class ReDO(Method):
 
     def judge(self, shown: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
         """Score images; high is real."""
-        with torch.autocast(shown.device.type, torch.bfloat16, enabled=self.config.bf16):
+        with self.precision(shown):
             return self.discriminator(side_by_side(shown)).to(shown.dtype)[:, 0]
 
     @torch.no_grad()

@@ -1,0 +1,321 @@
+"""ReDO: regions, redrawing, and looking after itself."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from delaminate.engine import Budget, train
+from delaminate.engine.loop import Pace
+from delaminate.engine.record import read_log
+from delaminate.errors import ConfigError, TrainingError
+from delaminate.methods import load_model, save_model
+from delaminate.methods.base import Carry
+from delaminate.methods.redo import PRESETS, Config, ReDO
+from delaminate.methods.redo.model import Discriminator, Redrawer, random_regions
+from delaminate.rng import stream
+from delaminate.scene.scenes import with_photo
+
+TINY = Config(
+    image_size=(16, 16), mask_width=8, generator_width=2, discriminator_width=16, noise_width=4, batch=2, steps=6,
+    restarts=1, watch_from=0, rate=1e-3,
+)  # fmt: skip
+
+
+def photos(count=4, side=16):
+    return torch.rand(count, 3, side, side, generator=stream("photos", count))
+
+
+def pixels(count=8):
+    return (photos(count) * 255).to(torch.uint8)
+
+
+def carry(step=0, batch=4, stage="adversary", steps=100):
+    return Carry(stage, step, steps, slice(0, batch), batch)
+
+
+def test_networks_have_the_published_numbers_of_parameters():
+    with torch.device("meta"):
+        model = ReDO(PRESETS["flowers-paper"])
+    parts = {name: sum(p.numel() for p in part.parameters()) / 1e6 for name, part in model.named_children()}
+    assert parts["masks"] == pytest.approx(0.27, abs=0.005)
+    assert parts["generators"] == pytest.approx(15.9, abs=0.05)
+    assert parts["discriminator"] == pytest.approx(38.4, abs=0.05)
+    assert parts["encoder"] == pytest.approx(38.5, abs=0.05)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_builds_at_its_size(name):
+    with torch.device("meta"):
+        model = ReDO(PRESETS[name])
+        masks = model.regions(torch.zeros(1, 3, *model.image_size))
+        noise = torch.zeros(1, model.config.num_regions, model.config.noise_width)
+        painted = model.paint(masks, noise)
+    assert masks.shape == (1, model.config.num_regions, 1, *model.image_size)
+    assert painted.shape == (1, model.config.num_regions, 3, *model.image_size)
+
+
+@pytest.mark.parametrize("num_regions", [2, 3, 4])
+def test_masks_sum_to_one_and_redrawing_is_the_papers_formula(num_regions):
+    model = ReDO(replace(TINY, num_regions=num_regions)).double()
+    images = photos().double()
+    masks = model.regions(images)
+    assert masks.shape == (4, num_regions, 1, 16, 16)
+    assert_close(masks.sum(1), torch.ones(4, 1, 16, 16, dtype=torch.float64))
+    painted = torch.rand(4, num_regions, 3, 16, 16, generator=stream(1), dtype=torch.float64)
+    expected = masks * painted + (1 - masks) * images[:, None]
+    assert_close(model.redrawn(images, masks, painted), expected)
+
+
+def test_layers_carry_the_photo_and_show_the_masks():
+    model = ReDO(replace(TINY, num_regions=3)).eval()
+    model.border.copy_(torch.tensor([0.1, 0.2, 0.7]))
+    images = photos()
+    found = model.decompose(images)
+    assert model.carries_photo("network")
+    assert_close(found.composite(), images, rtol=0, atol=1e-6)
+    masks = model.regions(images)[:, model.order(), 0]
+    assert model.order() == [2, 0, 1]
+    assert torch.equal(found.labels()[0], masks.argmax(1))
+    again = model.decompose(images)
+    assert torch.equal(found.layers().alpha, again.layers().alpha)
+
+
+def test_a_scene_shows_the_photo_at_its_own_size():
+    model, photo = ReDO(TINY).eval(), torch.rand(3, 40, 30, generator=stream("large"))
+    scene = model.decompose(photo).scenes()[0]
+    assert scene.size == (40, 30)
+    assert not torch.equal(scene.composite(), photo)
+    shown = with_photo(scene, photo)
+    assert_close(shown.composite(), photo, rtol=0, atol=1e-6)
+    for layer in shown.layers:
+        assert torch.equal(layer.placement.raster[:3], photo)
+
+
+def test_the_players_share_their_images_and_leave_the_other_alone():
+    model = ReDO(TINY)
+    redrawer, discriminator = Redrawer(model), Discriminator(model)
+    now = carry()
+    terms = redrawer.turn(photos(), stream(0), now)
+    assert set(terms) == {"adversary", "noise"}
+    assert now.values["fakes"].shape == (2 * 2, 3, 16, 16)
+    assert not now.values["fakes"].requires_grad
+    assert set(discriminator.turn(photos(), stream(0), now)) == {"real", "fake"}
+    owned = [id(p) for player in (redrawer, discriminator) for g in player.groups() for p in g.parameters]
+    assert len(owned) == len(set(owned))
+    assert set(owned) == {id(p) for p in model.parameters()}
+
+
+def test_one_region_drawn_by_chance_is_the_mean_over_all():
+    """Algorithm 1 draws a region; redrawing all of them is its expectation."""
+    torch.manual_seed(0)
+    every = ReDO(TINY).double()
+    images = photos().double()
+    all_of_them = Redrawer(every).turn(images, stream(3), carry())["adversary"]
+    drawn = ReDO(replace(TINY, redraw_all=False)).double()
+    found = []
+    for index in range(40):
+        drawn.load_state_dict(every.state_dict())
+        masks, noise = every.regions(images[0::2]), torch.randn(2, 2, 4, generator=stream(3)).double()
+        fakes = every.redrawn(images[0::2], masks, every.paint(masks, noise))
+        chosen = torch.randint(2, (2,), generator=stream("chosen", index))
+        found.append(-every.judge(2 * fakes[torch.arange(2), chosen] - 1).mean())
+    assert float(all_of_them.detach()) == pytest.approx(float(torch.stack(found).mean().detach()), abs=0.2)
+    one = carry()
+    Redrawer(drawn).turn(images, stream(3), one)
+    assert one.values["fakes"].shape == (2, 3, 16, 16)
+
+
+def test_a_region_without_area_is_pushed_until_the_barrier_is_gone():
+    model = ReDO(replace(TINY, area_weight=3.0, least_area=0.9, area_steps=10))
+    early, late, warm = (
+        Redrawer(model).turn(photos(), stream(0), now)
+        for now in (carry(0), carry(10), carry(0, stage="warm-up"))
+    )
+    assert float(early["area"].detach()) > 0
+    assert "area" not in late
+    assert "area" not in warm
+
+
+def test_warming_up_moves_no_mask():
+    model = ReDO(replace(TINY, warm_steps=2))
+    before = {name: value.clone() for name, value in model.masks.state_dict().items()}
+    outcome = train(model, pixels(), budget=Budget(steps=2))
+    assert outcome.total_step == 2
+    assert all(torch.equal(before[name], value) for name, value in model.masks.state_dict().items())
+    masks = random_regions(3, 4, (16, 16), stream(0))
+    assert_close(masks.sum(1), torch.ones(3, 1, 16, 16))
+
+
+def test_rates_fall_late():
+    model = ReDO(replace(TINY, late_decay=0.5))
+    rates = [Redrawer(model).rate("masks", carry(step)) for step in (0, 49, 75, 100)]
+    assert rates == [1.0, 1.0, 0.5, 0.0]
+    assert Redrawer(ReDO(TINY)).rate("masks", carry(99)) == 1.0
+
+
+def test_the_background_is_the_region_at_the_border():
+    model = ReDO(TINY)
+    masks = torch.zeros(2, 2, 1, 16, 16)
+    masks[:, 0, :, 4:12, 4:12] = 1
+    masks[:, 1] = 1 - masks[:, 0]
+    model.watch(masks, carry())
+    assert model.order() == [1, 0]
+    model.watch(masks.flip(1), carry(1))
+    model.watch(masks.flip(1), carry(2))
+    assert model.order() == [0, 1]
+
+
+def vanish(model, step=500):
+    """Let region 1 have no area for as long as is looked back."""
+    model.areas[:, 0], model.areas[:, 1] = 0.001, 0.999
+    return model.collapsed(carry(step))
+
+
+def test_a_region_that_vanishes_is_said_in_words():
+    model = ReDO(TINY)
+    said = vanish(model)
+    assert said is not None
+    assert "region 1 of 2 covers 0.10 %" in said
+    assert vanish(model, 501) is None  # asked at times only
+    assert vanish(model, 400) is None  # the mean is not yet over 500 steps
+    model.areas.fill_(0.5)
+    assert model.collapsed(carry(500)) is None
+
+
+class Notes:
+    """Remembers what is said."""
+
+    def __init__(self):
+        self.notes = []
+
+    def stage(self, name, step, steps):
+        pass
+
+    def step(self, name, step, figures):
+        pass
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def close(self):
+        pass
+
+
+def collapsing(monkeypatch, times):
+    """Let the first runs collapse after their third step."""
+    left = [times]
+
+    def collapsed(self, carry):
+        if left[0] and carry.step == 2:
+            left[0] -= 1
+            return "region 1 of 2 is gone"
+        return None
+
+    monkeypatch.setattr(ReDO, "collapsed", collapsed)
+
+
+def test_a_collapsed_run_begins_anew_and_says_why(monkeypatch, tmp_path):
+    collapsing(monkeypatch, 1)
+    heard, model = Notes(), ReDO(TINY)
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    outcome = train(model, pixels(), tmp_path, listener=heard)
+    assert outcome.finished
+    assert outcome.total_step == 3 + 6
+    (note,) = heard.notes
+    assert "adversary, step 2: region 1 of 2 is gone. Begun anew, restart 1 of 1." in note
+    assert [line["note"] for line in read_log(tmp_path) if "note" in line] == heard.notes
+    assert not torch.equal(start["masks.first.weight"], model.state_dict()["masks.first.weight"])
+
+
+def test_a_run_that_keeps_collapsing_ends_as_failed(monkeypatch, tmp_path):
+    collapsing(monkeypatch, 2)
+    heard = Notes()
+    outcome = train(ReDO(TINY), pixels(), tmp_path, listener=heard)
+    assert not outcome.finished
+    assert outcome.reason == "failed"
+    assert "Given up (after 1 restarts)" in heard.notes[-1]
+
+
+def test_a_run_that_began_anew_resumes_to_the_same_end(monkeypatch, tmp_path):
+    collapsing(monkeypatch, 1)
+    straight = ReDO(TINY)
+    train(straight, pixels(), seed=5)
+    for stop in (3, 5):
+        collapsing(monkeypatch, 1)
+        out = tmp_path / str(stop)
+        train(ReDO(TINY), pixels(), out, seed=5, budget=Budget(steps=stop))
+        resumed = ReDO(TINY)
+        assert train(resumed, pixels(), out, seed=5, resume=True).finished
+        for name, value in straight.state_dict().items():
+            assert torch.equal(value, resumed.state_dict()[name]), (stop, name)
+
+
+@pytest.mark.parametrize("player", [Redrawer, Discriminator])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_run_killed_inside_a_players_turn_ends_with_the_same_weights(player, when, monkeypatch, tmp_path):
+    straight = ReDO(TINY)
+    train(straight, pixels(), seed=2)
+    turn = player.turn
+
+    def dying(self, images, rng, carry):
+        if carry.step == 3 and when == "before":
+            raise SystemExit(9)
+        found = turn(self, images, rng, carry)
+        if carry.step == 3:
+            raise SystemExit(9)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(player, "turn", dying)
+        with pytest.raises(SystemExit):
+            train(ReDO(TINY), pixels(), tmp_path, seed=2, pace=Pace(checkpoint_seconds=0))
+    resumed = ReDO(TINY)
+    assert train(resumed, pixels(), tmp_path, seed=2, resume=True).finished
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("player", [Redrawer, Discriminator])
+def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_checkpoint(player, monkeypatch, tmp_path):
+    turn = player.turn
+
+    def sick(self, images, rng, carry):
+        found = turn(self, images, rng, carry)
+        return {name: value * torch.nan if carry.step == 3 else value for name, value in found.items()}
+
+    monkeypatch.setattr(player, "turn", sick)
+    with pytest.raises(TrainingError, match="adversary, step 3: the loss is nan"):
+        train(ReDO(TINY), pixels(), tmp_path, pace=Pace(checkpoint_seconds=0))
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 3
+    assert all(bool(torch.isfinite(value).all()) for value in state["weights"].values())
+
+
+def test_a_model_folder_holds_what_decomposes_and_what_redraws(tmp_path):
+    model = ReDO(replace(TINY, num_regions=3), seed=4).eval()
+    model.border.copy_(torch.tensor([0.2, 0.7, 0.1]))
+    save_model(model, tmp_path)
+    again = load_model(tmp_path)
+    images = photos()
+    assert torch.equal(model.decompose(images).layers().alpha, again.decompose(images).layers().alpha)
+    masks, noise = model.regions(images), torch.randn(4, 3, 4, generator=stream(0))
+    assert torch.equal(model.paint(masks, noise), again.paint(masks, noise))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_size": (48, 48)}, "expected a square"),
+        ({"image_size": (64, 32)}, "expected a square"),
+        ({"num_regions": 1}, "num_regions is 1; expected 2"),
+        ({"mask_width": 6}, "multiple of 4"),
+        ({"discriminator_width": 24}, "multiple of 16"),
+        ({"late_decay": 2.0}, "late_decay is 2.0"),
+        ({"betas": (0.0, 1.0)}, "betas"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(TINY, **settings)
