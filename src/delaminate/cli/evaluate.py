@@ -107,11 +107,11 @@ def measure(
     sentence: str,
     whole: bool,
 ) -> "Figures":
-    """Evaluate with a bar; the swap of `_split` is chosen on a built-in set's development images."""
+    """Evaluate with a bar; the names of `_split` are chosen on other images of a built-in set."""
     from rich.progress import Progress
 
     from delaminate.cli.opening import follower
-    from delaminate.data import load_benchmark, true_sprites
+    from delaminate.data import draw, load_benchmark, true_sprites
     from delaminate.data.benchmarks import BENCHMARKS
     from delaminate.data.synthetic import DRAWINGS
     from delaminate.metrics import evaluate as measure_all
@@ -123,6 +123,9 @@ def measure(
     if data in BENCHMARKS and not Path(data).exists() and whole:
         dev = load_benchmark(data, split="dev", size=method.image_size)
         validation = (dev.images, dev.labels)
+    elif drawing is not None and drawing.regions:
+        others = draw(data, 100, split="train", size=labelled.images.size)
+        validation = (others.images, others.labels)
     follow = follower(labelled.images)
     with Progress(transient=True) as progress:
         task = progress.add_task("Measuring", total=len(labelled))
@@ -135,6 +138,8 @@ def measure(
             sprite_iou=drawing.sprite_iou if drawing is not None else 0.9,
             batch=max(1, min(batch, PIXELS_AT_A_TIME // (height * width))),
             protocol=sentence,
+            reconstructs=not method.carries_photo(by or method.decomposers[0]),
+            reconstructs=not method.carries_photo(by or method.decomposers[0]),
             progress=lambda done: progress.update(task, completed=done),
         )
 
