@@ -60,10 +60,18 @@ def test_minutes_only_stop_and_change_no_schedule(tmp_path):
     outcome = train(model(), pixels(), tmp_path, pace=SELDOM, budget=Budget(minutes=0.0))
     assert (outcome.finished, outcome.reason) == (False, "minutes")
     assert outcome.total_step < total_steps(CONFIG)
-    train(model(), pixels(), tmp_path, pace=SELDOM, resume=True, budget=Budget(minutes=60.0))
-    whole = model()
+    resumed, whole = model(), model()
+    train(resumed, pixels(), tmp_path, pace=SELDOM, resume=True, budget=Budget(minutes=60.0))
     train(whole, pixels())
-    assert differences(load(tmp_path / "checkpoint.pt", CPU)["weights"], whole.state_dict()) == []
+    assert differences(resumed.state_dict(), whole.state_dict()) == []
+
+
+def test_a_trained_model_has_the_averaged_weights_that_its_folder_has(tmp_path):
+    trained = model()
+    train(trained, pixels(), tmp_path)
+    stored = load_model(tmp_path)
+    assert torch.equal(trained.sprites_alpha, stored.sprites_alpha)
+    assert not torch.equal(load(tmp_path / "checkpoint.pt", CPU)["weights"]["sprites_alpha"], stored.sprites_alpha)
 
 
 def test_a_model_stopped_before_its_network_begins_offers_only_search(tmp_path):

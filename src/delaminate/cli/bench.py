@@ -242,7 +242,6 @@ def evaluate_model(model: "Method", bench: Bench, seed: int) -> dict[str, dict[s
                 sprites=true_sprites(data) if known else None,
                 sprite_iou=drawing.sprite_iou if drawing is not None else 0.9,
                 batch=max(1, min(64, 4_000_000 // (labelled.images.size[0] * labelled.images.size[1]))),
-                reconstructs=not model.carries_photo(by),
                 soft=getattr(model, "reconstruct_softly", None) if by == "network" else None,
                 protocol=f"{data}, {len(labelled.images)} images, by {by}",
                 reconstructs=not model.carries_photo(by),

@@ -1,4 +1,4 @@
-"""`delaminate edit SCENES OPERATION`: move, hide, show, fade, recolour, replace, reorder."""
+"""`delaminate edit SCENES OPERATION`: move, hide, show, fade, recolour, replace, reorder, redraw."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +127,28 @@ def reorder(
 ) -> None:
     """Move layers to a position in the stack: `reorder --layer layer-01 --to 3`."""
     _edit(context, out, (scene, layer, entry), lambda it, name: it.reorder(name, to))
+
+
+@app.command()
+def redraw(
+    context: typer.Context,
+    model: Annotated[str, typer.Option("--with", help="A model of ReDO: a folder, a run folder or a zoo name.")],
+    seed: Annotated[int, typer.Option(help="Another seed, another drawing.")] = 0,
+    grid: Annotated[
+        Path | None, typer.Option(help="Also write a picture: photo, mask and eight drawings a row.")
+    ] = None,
+    scene: SceneNames = None,
+    layer: LayerIds = None,
+    out: Out = None,
+) -> None:
+    """Let a model of ReDO paint a region anew: `redraw --layer layer-01 --with runs/flowers --seed 3`."""
+    from delaminate.cli.redrawing import Painter
+
+    painter = Painter(model, seed)
+    _edit(context, out, (scene, layer, None), painter.change)
+    if grid is not None:
+        painter.write_grid(grid)
+        typer.echo(f"{grid}: {min(len(painter.rows), painter.most_rows)} photos, drawn anew eight times each.")
 
 
 def _entry(scene: "Scene", name: str) -> int:

@@ -139,7 +139,6 @@ def measure(
             batch=max(1, min(batch, PIXELS_AT_A_TIME // (height * width))),
             protocol=sentence,
             reconstructs=not method.carries_photo(by or method.decomposers[0]),
-            reconstructs=not method.carries_photo(by or method.decomposers[0]),
             progress=lambda done: progress.update(task, completed=done),
         )
 

@@ -89,10 +89,15 @@ def fill_size(config: Any, images: "ImageSet") -> Any:
 
 
 def follower(images: "ImageSet") -> "Callable[[Decomposition], Decomposition]":
-    """What gives the placements of a clip's next frames their tracks; other images stay as they are."""
+    """What gives the placements of a clip's next frames their tracks; other images stay as they are.
+
+    It must be given what was found in all frames, from the first on.
+    """
     from delaminate.matching.tracks import Tracker
 
-    return (lambda found: found) if images.rate is None else Tracker().follow
+    if images.rate is None:
+        return lambda found: found
+    return Tracker(frame_of=lambda number: images.batch([number])[0]).follow
 
 
 def forecast_training(config: Any, images: "ImageSet") -> str | None:

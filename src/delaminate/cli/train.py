@@ -130,6 +130,11 @@ def train(
         method_class(chosen, seed), images.pixels, out, seed=seed, device=where, budget=Budget(steps, minutes),
         resume=resume, listener=Quiet() if quiet else Terminal(console), tensorboard=tensorboard,
     )  # fmt: skip
+    if outcome.reason == "failed":
+        console.print(
+            f"[red]Failed[/red] at step {outcome.total_step}: training collapsed; {out / 'metrics.jsonl'} says how."
+        )
+        raise typer.Exit(1)
     if outcome.finished:
         console.print(f"Done. The model is {out / 'model'}; try: delaminate decompose {out} IMAGES --out scenes")
     else:

@@ -38,11 +38,15 @@ class Average:
     def applied(self, module: nn.Module) -> Iterator[None]:
         """Put the averaged weights in place for a while."""
         own = {name: p.detach().clone() for name, p in self._chosen(module)}
-        self._copy(module, self.weights)
+        self.put(module)
         try:
             yield
         finally:
             self._copy(module, own)
+
+    def put(self, module: nn.Module) -> None:
+        """Put the averaged weights in place for good."""
+        self._copy(module, self.weights)
 
     @torch.no_grad()
     def _copy(self, module: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -382,6 +382,8 @@ class _Run:
             best = min(best, self._check(stages[worked], last=True))
         if reason is not None:
             self.save()
+        if self.average:
+            self.average.put(self.method)
         return Outcome(reason is None, reason or "finished", self.total_step, best)
 
 
@@ -420,7 +422,7 @@ def train(
     """Train a method on images.
 
     Args:
-        method: A fresh model; it is trained in place and left on `device`.
+        method: A fresh model; it is trained in place and left on `device`, with averaged weights where it has them.
         pixels: All images, uint8, of the model's size.
         out: The run folder; None keeps nothing.
         seed: Names every random number of the run.

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from delaminate.errors import ConfigError
 from delaminate.methods.base import Carry, GradientPlayer, Method, ParameterGroup, Stage
 from delaminate.methods.redo.config import Config
 from delaminate.methods.redo.networks import Critic, MaskNetwork, RegionGenerator
@@ -52,7 +53,9 @@ class ReDO(Method):
                 parameter.data = side_by_side(parameter.data)
         self.register_buffer("border", torch.zeros(c.num_regions))  # share of the border that is each region's, of late
         self.register_buffer("areas", torch.full((WINDOW, c.num_regions), 1 / c.num_regions))  # mean masks, of late
+        self.register_buffer("paints", torch.ones(()))  # 0: loaded without its generators
         self.border: Tensor
+        self.paints: Tensor
         self.areas: Tensor
 
     @property
@@ -101,6 +104,27 @@ class ReDO(Method):
         alpha = torch.stack([torch.ones_like(masks), masks], 2).flatten(0, 1)  # Bn 2 1 H W
         stack = Layers(torch.stack([photo, photo], 1), alpha, background=True)
         return composite(redraw(stack, 1, painted.flatten(0, 1))).unflatten(0, (-1, count))
+
+    @torch.no_grad()
+    def repaint(self, images: Float[Tensor, "B 3 H W"], layer: int, rng: Generator) -> Float[Tensor, "B 3 H W"]:
+        """Draw new colours for one layer of what `decompose` finds in images of the model's size, from fresh noise.
+
+        Raises:
+            ConfigError: There is no such layer, or this model was stored without its generators.
+        """
+        count = self.config.num_regions
+        if not 0 <= layer < count:
+            raise ConfigError(f"redo: layer {layer} of {count}; expected 0 to {count - 1}, 0 is the background.")
+        if not bool(self.paints):
+            raise ConfigError(
+                "redo: this model holds no generators, so it can divide photos but not redraw them. Train one."
+            )
+        noise = torch.randn(len(images), count, self.config.noise_width, generator=rng).to(images)
+        was_training = self.training
+        self.eval()
+        painted = self.paint(self.regions(images), noise)[:, self.order()[layer]]
+        self.train(was_training)
+        return painted
 
     def order(self) -> list[int]:
         """Regions from back to front: the one with the largest share of the border is the background."""
@@ -189,14 +213,17 @@ class ReDO(Method):
     optional_parts = ("generators.",)
 
     def parts(self, everything: bool = False) -> dict[str, Tensor]:
-        found = {**self.masks.state_dict(prefix="masks."), **self.generators.state_dict(prefix="generators.")}
-        return {"border": self.border, **found}
+        found = {"border": self.border, **self.masks.state_dict(prefix="masks.")}
+        if everything or bool(self.paints):
+            found |= self.generators.state_dict(prefix="generators.")
+        return found
 
     @torch.no_grad()
     def load_parts(self, parts: Mapping[str, Tensor]) -> None:
         state = self.state_dict()
         for name, part in parts.items():
             state[name].copy_(part)
+        self.paints.fill_(any(name.startswith(self.optional_parts) for name in parts))
 
 
 def side_by_side(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:

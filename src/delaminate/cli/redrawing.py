@@ -1,0 +1,89 @@
+"""Regions of saved scenes painted anew by a model of ReDO, and the grid of pictures that shows what it can do."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from delaminate.scene.scenes import Scene
+
+
+class Painter:
+    """Paints layers of scenes that a model of ReDO has taken apart.
+
+    Args:
+        model: A folder, a run folder or a zoo name.
+        seed: Names the noise.
+
+    Raises:
+        ConfigError: It is a model of another method.
+    """
+
+    most_rows = 8
+    drawings = 8
+
+    def __init__(self, model: str, seed: int) -> None:
+        from delaminate.errors import ConfigError
+        from delaminate.methods import load_model
+        from delaminate.methods.redo import ReDO
+
+        loaded = load_model(model)
+        if not isinstance(loaded, ReDO):
+            raise ConfigError(f"redraw: {model} is a {loaded.name} model; regions are redrawn by a model of redo.")
+        self.model, self.seed = loaded, seed
+        self.rows: "list[Tensor]" = []
+
+    def change(self, scene: "Scene", layer_id: str) -> "Scene":
+        """Give one layer new colours and keep its alpha.
+
+        Raises:
+            ConfigError: The scene does not have the model's regions as its layers.
+        """
+        import torch
+        import torch.nn.functional as F
+
+        from delaminate.errors import ConfigError
+        from delaminate.rng import stream
+        from delaminate.scene.placements import OWN_RASTER, paint
+
+        layers = [layer.id for layer in scene.layers]
+        own = all(layer.placement.entry == OWN_RASTER for layer in scene.layers)
+        if len(layers) != self.model.config.num_regions or not own:
+            raise ConfigError(
+                f"redraw: scene {scene.name!r} has {len(layers)} layers; expected the {self.model.config.num_regions} regions "
+                "of a photo that this model has taken apart."
+            )
+        index, photo = layers.index(layer_id), scene.composite()[None]
+        small = F.interpolate(photo, self.model.image_size, mode="bilinear", antialias=True, align_corners=False)
+        draws = self.drawings if len(self.rows) < self.most_rows else 1
+        rng = stream("redraw", self.seed, scene.name, layer_id)
+        painted = self.model.repaint(small.clamp(0, 1).expand(draws, -1, -1, -1), index, rng)
+        if len(self.rows) < self.most_rows:
+            self.rows.append(self._row(small, index, painted))
+        colour = F.interpolate(painted[:1], scene.size, mode="bicubic", align_corners=False).clamp(0, 1)
+        window = paint(scene.dictionary, scene.layer(layer_id).placement)
+        alpha = torch.zeros(1, *scene.size)
+        alpha[:, *window.slices] = window.alpha
+        return scene.redraw(layer_id, torch.cat([colour[0], alpha]))
+
+    def _row(self, photo: "Tensor", index: int, painted: "Tensor") -> "Tensor":
+        """Photo, mask, and the photo with each drawing in the region's place, (N, 3, H, W)."""
+        import torch
+
+        from delaminate.scene.compositing import over
+
+        mask = self.model.regions(photo)[:, self.model.order()[index]].detach()
+        return torch.cat([photo, mask.expand(-1, 3, -1, -1), over(painted, mask, photo)])
+
+    def write_grid(self, path: Path) -> None:
+        """Write the rows as one picture."""
+        import torch
+
+        from delaminate.scene.document import png_bytes, write_atomic
+
+        lines = [
+            torch.cat([torch.nn.functional.pad(tile, (0, 2, 0, 2), value=0.12) for tile in row], 2) for row in self.rows
+        ]
+        picture = (torch.cat(lines, 1).clamp(0, 1) * 255).round().to(torch.uint8)  # 3 H W
+        write_atomic(path, png_bytes(picture.permute(1, 2, 0).contiguous().numpy()))
