@@ -166,3 +166,57 @@ def test_folders_that_hold_no_scenes_are_refused(command, tmp_path):
         assert code == 2
         assert "summary.json" in err
     assert not Path("x").exists()
+
+
+@pytest.fixture(scope="module")
+def divided(tmp_path_factory):
+    """A model of ReDO that nothing has trained, and photos that it has divided."""
+    from delaminate.cli.decompose import decompose
+    from delaminate.methods import save_model
+    from delaminate.methods.redo import Config, ReDO
+
+    root = tmp_path_factory.mktemp("divided")
+    config = Config(image_size=(16, 16), mask_width=8, generator_width=2, discriminator_width=16, noise_width=4)
+    save_model(ReDO(config, 0), root / "model")
+    (root / "photos").mkdir()
+    for name, size in (("a.png", (40, 30, 3)), ("grey.png", (16, 24))):
+        pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "photos" / name)
+    decompose(str(root / "model"), str(root / "photos"), root / "scenes", device="cpu")
+    return root
+
+
+def test_photos_are_divided_at_their_own_size_without_loss(divided):
+    errors = json.loads((divided / "scenes" / "errors.json").read_text())
+    assert [scene.size for scene in load_scenes(divided / "scenes")] == [(40, 30), (16, 24)]
+    assert all(row["psnr_original"] > 90 for row in errors["images"])
+
+
+def test_a_region_is_redrawn_and_keeps_its_alpha(command, divided, tmp_path):
+    scenes = divided / "scenes"
+    words = ("edit", scenes, "redraw", "--with", divided / "model", "--layer", "layer-01")
+    code, said, _ = command(*words, "--grid", tmp_path / "grid.png", "--out", tmp_path / "new")
+    assert code == 0, said
+    assert "2 photos, drawn anew eight times each" in said
+    command(*words, "--seed", "1", "--out", tmp_path / "other")
+    for old, new, other in zip(
+        *(load_scenes(each) for each in (scenes, tmp_path / "new", tmp_path / "other")), strict=True
+    ):
+        was, now, then = (scene.layer("layer-01").placement.raster for scene in (old, new, other))
+        assert (was[3] - now[3]).abs().max() <= 1 / 255
+        assert not np.allclose(was[:3], now[:3], atol=0.1)
+        assert not np.allclose(then[:3], now[:3], atol=0.01)
+        assert np.allclose(old.layer("background").placement.raster, new.layer("background").placement.raster)
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.size == (10 * 18, 2 * 18)
+
+
+def test_redrawing_by_another_method_or_of_other_scenes_is_refused(command, divided, made, model, tmp_path):
+    code, _, said = command("edit", made, "redraw", "--with", model, "--layer", "layer-01", "--out", tmp_path)
+    assert code == 2
+    assert "regions are redrawn by a model of redo" in said
+    code, _, said = command(
+        "edit", made, "redraw", "--with", divided / "model", "--layer", "layer-01", "--out", tmp_path
+    )
+    assert code == 2
+    assert "expected the 2 regions of a photo" in said

@@ -9,6 +9,9 @@ from delaminate.matching.agreement import CLOSED, GROUND, OPEN, Frames, Pattern
 from delaminate.matching.occurrences import Bank, Place, find
 from delaminate.matching.patterns import Growth, agree, connected
 
+STANDS = 0.3
+"""Of the occurrences of a picture, the share at one place of the ground, at most, for it to be told from another."""
+
 
 @dataclass(frozen=True, eq=False)
 class Explained:
@@ -53,6 +56,15 @@ def explain(frames: Frames, bank: Bank, indices: list[int]) -> Explained:
 
 def reestimate(frames: Frames, patterns: list[Pattern], found: Explained, growth: Growth) -> list[Pattern]:
     """Estimate every pattern from the pixels that it alone explains; `frames` must be fresh, with nothing closed."""
+    ranks, where = _owners(frames, patterns, found)
+    patterns = _with_hidden_ground(frames, patterns, found, ranks)
+    return [_reestimated(frames, p, spots, ranks, found, growth) for p, spots in zip(patterns, where, strict=True)]
+
+
+def _owners(
+    frames: Frames, patterns: list[Pattern], found: Explained
+) -> tuple[Int64[np.ndarray, "N H W"], list[Int64[np.ndarray, "n 4"]]]:
+    """Which placement of its frame explains each pixel, the front-most is 0; and of each pattern its spots and numbers."""
     owner = []
     where: list[list[tuple[int, int, int, int]]] = [[] for _ in patterns]
     for index, some in enumerate(found.places):
@@ -65,12 +77,76 @@ def reestimate(frames: Frames, patterns: list[Pattern], found: Explained, growth
             rank[window][match] = number
             where[place.entry].append((index, y, x, number))
         owner.append(rank)
-    ranks = np.stack(owner)
-    patterns = _with_hidden_ground(frames, patterns, found, ranks)
-    return [
-        _reestimated(frames, p, np.array(spots, dtype=np.int64).reshape(-1, 4), ranks, found, growth)
-        for p, spots in zip(patterns, where, strict=True)
-    ]
+    return np.stack(owner), [np.array(spots, dtype=np.int64).reshape(-1, 4) for spots in where]
+
+
+def split(
+    frames: Frames, patterns: list[Pattern], found: Explained, growth: Growth, offsets: tuple[tuple[int, int], ...]
+) -> list[Pattern]:
+    """Tell pictures of one thing apart that differ in little, such as two steps of a walk; `frames` must be fresh.
+
+    The occurrences of a pattern are cut in two where one pixel tells most, and each goes to the half whose typical
+    picture it resembles more. Two pictures are kept if they save more pixels than one more picture has. A picture that
+    stands at few places of the ground, which `offsets` tell, may owe what is special about it to the ground there.
+    """
+    ranks, where = _owners(frames, patterns, found)
+    result = []
+    for pattern, spots in zip(patterns, where, strict=True):
+        halves = []
+        if len(spots) >= 3 * growth.least:
+            halves = _halves(frames, pattern, spots, ranks, found.places, growth, np.array(offsets))
+        result += halves or [pattern]
+    return result
+
+
+def _halves(
+    frames: Frames,
+    pattern: Pattern,
+    where: np.ndarray,
+    ranks: np.ndarray,
+    places: list[list[Place]],
+    growth: Growth,
+    offsets: np.ndarray,
+    rim: int = 2,
+) -> list[Pattern]:
+    """The two pictures of a pattern; none if it is one."""
+    where = where[np.linspace(0, len(where) - 1, min(len(where), growth.sample)).astype(int)]
+    size = (pattern.size[0] + 2 * rim, pattern.size[1] + 2 * rim)
+    colour, kind = frames.windows(where[:, :3], -rim, -rim, size)
+    y = (where[:, 1, None] - rim + np.arange(size[0])).clip(0, ranks.shape[1] - 1)[:, :, None]
+    x = (where[:, 2, None] - rim + np.arange(size[1])).clip(0, ranks.shape[2] - 1)[:, None, :]
+    rank = ranks[where[:, 0, None, None], y, x]
+    last = np.array([len(places[i]) for i in where[:, 0]])[:, None, None]
+    kind = np.where((rank < last) & (rank != where[:, 3, None, None]), CLOSED, kind)  # others explain it
+
+    def differs(shown: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """Where occurrences (n, h, w) are not as a picture says."""
+        alike = np.where(own, (kind == OPEN) & frames.codes.same(colour, shown), kind == GROUND)
+        return (kind != CLOSED) & ~alike
+
+    own, kept = np.pad(pattern.alpha, rim), np.pad(pattern.colour, ((rim, rim), (rim, rim), (0, 0)))
+    before = differs(kept, own)
+    telling = before.sum(0)
+    place = np.unravel_index(telling.argmax(), telling.shape)
+    second = before[:, place[0], place[1]]
+    pictures: list[tuple[np.ndarray, np.ndarray]] = []
+    for _ in range(3):
+        if min(second.sum(), (~second).sum()) < max(growth.least, 0.1 * len(where)):
+            return []
+        pictures = []
+        for some in (~second, second):
+            typical, share, tells = agree(frames, colour[some], kind[some])
+            pictures.append((typical, (share >= 0.5) & (tells >= 3)))
+        errors = np.stack([differs(*picture).sum((1, 2)) for picture in pictures])
+        second = errors[1] < errors[0]
+    if before.sum() - errors.min(0).sum() <= pattern.area:
+        return []
+    corners = where[:, 1:3] + offsets[where[:, 0]]
+    for some in (~second, second):
+        if np.unique(corners[some], axis=0, return_counts=True)[1].max(initial=0) > STANDS * some.sum():
+            return []
+    halves = [Pattern.cut(shown, connected(alpha, own & alpha))[0] for shown, alpha in pictures]
+    return halves if all(half.area >= growth.smallest for half in halves) else []
 
 
 def _with_hidden_ground(

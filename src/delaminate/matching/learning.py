@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from delaminate.matching.agreement import OPEN, Codes, Frames, Pattern
-from delaminate.matching.explaining import Explained, explain, reestimate
+from delaminate.matching.explaining import Explained, explain, reestimate, split
 from delaminate.matching.ground import Ground, mended
 from delaminate.matching.occurrences import Bank, ComponentBank, Place, Price, find, regions
 from delaminate.matching.patterns import Growth, cut_seed, look_up, one_of_many, random_spots, settle
@@ -119,6 +119,10 @@ def learn_round(scenes: Scenes, patterns: list[Pattern], search: Search, rng: np
     patterns = patterns + seek(frames, search, rng, search.most - len(patterns))
     del frames  # the largest thing in memory
     found = explained(scenes, patterns, search)
+    if not search.components:
+        halves = split(scenes.fresh(search), patterns, found, search.growth, scenes.offsets)
+        if len(halves) > len(patterns):
+            patterns, found = halves, explained(scenes, halves, search)
     patterns = reestimate(scenes.fresh(search), patterns, found, search.growth)
     return prune(scenes, patterns, search)
 
@@ -276,7 +280,7 @@ def uncover(
             corners[place.entry].append((place.top + y, place.left + x))
     moves = [bool(each) and max(Counter(each).values()) <= most * len(each) for each in corners]
     hidden = np.zeros(scenes.frames.shape[:3], bool)
-    height, width = hidden.shape[1:]
+    height, width = scenes.frames.shape[1:3]
     for index, some in enumerate(found.places):
         for place in some:
             if moves[place.entry]:

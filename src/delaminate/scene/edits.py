@@ -113,6 +113,22 @@ def recolour(layers: Layers, layer: LayerIndex, gain: Float[Tensor, "*B 3"], off
     return changed(layers, rgb=torch.where(_chosen(layers, layer), coloured, layers.rgb))
 
 
+def contrast(layers: Layers, layer: LayerIndex, factor: Float[Tensor, "*B"]) -> Layers:
+    """Stretch one layer's colours around their mean, within their own range: clip(mean + factor * (rgb - mean), min, max).
+
+    Mean, least and largest colour are those of each channel over the canvas, so the range may be any.
+
+    Args:
+        factor: Below 1 the layer gets flatter, above 1 livelier; one number, or one for each image.
+    """
+    mean = layers.rgb.mean((3, 4), keepdim=True)
+    flat = layers.rgb.flatten(3)
+    least, most = (bound[..., None, None] for bound in (flat.amin(3), flat.amax(3)))  # B L 3 1 1
+    stretched = torch.lerp(mean, layers.rgb, factor[..., None, None, None, None])
+    stretched = torch.minimum(torch.maximum(stretched, least), most)
+    return changed(layers, rgb=torch.where(_chosen(layers, layer), stretched, layers.rgb))
+
+
 def replace(
     layers: Layers,
     layer: LayerIndex,

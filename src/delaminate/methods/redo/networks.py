@@ -57,7 +57,10 @@ class _Residual(nn.Module):
 
 
 class MaskNetwork(nn.Module):
-    """An encoder by 4, three residual blocks, pyramid pooling, and a decoder (Table 2).
+    """An encoder, three residual blocks, pyramid pooling, and a decoder (Table 2).
+
+    The paper's encoder goes from 128 x 128 to 32 x 32. From smaller canvases it goes there in fewer steps, so that the finest
+    strokes of a mask are no coarser; a canvas of 32 x 32 stays as it is.
 
     Departs: both papers print a last kernel of 3 x 3 with a padding of 3; the code has 7 x 7, the only one that keeps the
     size.
@@ -66,19 +69,20 @@ class MaskNetwork(nn.Module):
     def __init__(self, side: int, num_regions: int, width: int, rng: Generator, gain: float) -> None:
         super().__init__()
         self.num_regions = num_regions
-        low = width // 4
-        self.first, self.norm = _conv(3, low, 7, rng, gain, bias=False), _norm(low)
-        self.down = nn.ModuleList(_conv(low * f, low * f * 2, 3, rng, gain, bias=False, stride=2) for f in (1, 2))
-        self.down_norms = nn.ModuleList(_norm(low * f * 2) for f in (1, 2))
+        halvings = min(2, max(0, int(math.log2(side)) - 5))
+        narrow = [width // 2**i for i in reversed(range(halvings + 1))]
+        self.first, self.norm = _conv(3, narrow[0], 7, rng, gain, bias=False), _norm(narrow[0])
+        self.down = nn.ModuleList(_conv(i, o, 3, rng, gain, bias=False, stride=2) for i, o in pairwise(narrow))
+        self.down_norms = nn.ModuleList(_norm(o) for o in narrow[1:])
         self.residual = nn.ModuleList(_Residual(width, rng, gain) for _ in range(3))
         # Windows of a whole, a half, a third and a sixth; what does not divide is left out at the right and below.
-        self.windows = tuple(max(side // 4 // parts, 1) for parts in (1, 2, 3, 6))
+        self.windows = tuple(max((side >> halvings) // parts, 1) for parts in (1, 2, 3, 6))
         self.pyramid = nn.ModuleList(_conv(width, 1, 1, rng, gain) for _ in self.windows)
-        wide = width + len(self.windows)
-        self.up = nn.ModuleList(_conv(wide // f, wide // f // 2, 3, rng, gain, bias=False) for f in (1, 2))
-        self.up_norms = nn.ModuleList(_norm(wide // f // 2) for f in (1, 2))
+        wide = [(width + len(self.windows)) // 2**i for i in range(halvings + 1)]
+        self.up = nn.ModuleList(_conv(i, o, 3, rng, gain, bias=False) for i, o in pairwise(wide))
+        self.up_norms = nn.ModuleList(_norm(o) for o in wide[1:])
         outputs = 1 if num_regions == 2 else num_regions
-        self.last = _conv(wide // 4, outputs, 7, rng, gain)
+        self.last = _conv(wide[-1], outputs, 7, rng, gain)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n 1 H W"]:
         """Masks of all regions; they sum to one."""

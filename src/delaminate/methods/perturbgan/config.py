@@ -1,0 +1,216 @@
+"""PerturbGAN: every setting with its meaning, and the presets.
+
+`NAME` is our recommendation, `NAME-paper` the published numbers in sound code, `NAME-parity` adds the original's quirks.
+Published numbers: Bielski and Favaro, Emergence of Object Segmentation in Perturbed Generative Models, NeurIPS 2019, as the
+authors' code 0a28b3b4 and the command of its README have them.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from delaminate.errors import ConfigError
+
+SIDES = (8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a PerturbGAN model and its training."""
+
+    image_size: tuple[int, int] = (128, 128)
+    """Height and width of the canvas in pixels: a square of 8, 16, 32, 64, 128 or 256."""
+
+    layout: Literal["two", "one", "shared-style"] = "two"
+    """two: a generator for the background and one for foreground and mask (the published one); one: a single trunk paints
+    all; shared-style: two trunks with one mapping network and the same noise maps."""
+    independent_noise: bool = False
+    """Each generator has a z of its own; False: one z makes both layers (the paper)."""
+    swap_backgrounds: float = 0.0
+    """Share of the scenes that stand before the background of another scene of the batch."""
+    noise_width: int = 512
+    """Numbers in z and in a style w."""
+    mapping_depth: int = 8
+    """Linear maps from z to w."""
+    width: int = 128
+    """Channels at full resolution, of generators and discriminator; twice as many at each resolution below."""
+    most_channels: int = 512
+    """Channels at the most."""
+    mixing: float = 0.9
+    """Chance of a step whose finer levels take their styles from another z."""
+
+    shift: float = 0.125
+    """Largest shift of the foreground along either axis, as a share of the canvas, in whole pixels."""
+    contrast: float = 0.3
+    """The background's contrast is multiplied by 1 - contrast to 1 + contrast."""
+    enlarge: float = 1.0
+    """Real images are enlarged by this factor and cut to size at random places; 1.125 in the paper."""
+    augment: bool = False
+    """Change colour, place and cut out what the discriminator sees, the same way for real and made images."""
+
+    loss: Literal["logistic", "wgan-gp"] = "logistic"
+    """logistic: non-saturating, with a penalty on the slope at real images now and then; wgan-gp: the paper's."""
+    gamma: float | None = None
+    """Of that penalty (R1); None is 2e-4 * side**2 / batch."""
+    penalty_every: int = 16
+    """Steps between two penalties (logistic); each counts as many times."""
+    penalty_weight: float = 10.0
+    """Of the gradient penalty (wgan-gp)."""
+    drift: float = 1e-3
+    """Of the squared score of real images (wgan-gp)."""
+    reuse_fakes: bool = False
+    """Show the discriminator the very images that the generator was judged by; False: draw others (the paper)."""
+
+    mask_loss: Literal["sharpened", "published"] = "sharpened"
+    """published: every mask covers `least_area`, and is near 0 or 1; sharpened: what is decided covers a share within
+    `least_area` and `most_area`, and indecision costs the more the greyer."""
+    area_weight: float = 20.0
+    """Of what is too little or too much; 2 in the paper."""
+    binary_weight: float = 2.0
+    """Of what is neither 0 nor 1."""
+    ramp_steps: int = 300
+    """Steps in which `binary_weight` rises from 0; 0: it stands from the first."""
+    least_area: float = 0.1
+    """Share of an image that the object covers at least, eta; the README's command has 0.25."""
+    most_area: float = 0.5
+    """Share of an image that the object covers at most (sharpened)."""
+
+    batch: int = 32
+    """Made images in a step, and as many real ones."""
+    steps: int = 50_000
+    """Steps of stage `layers`, unless growing."""
+    growing: bool = False
+    """One stage for each resolution from `first_side`; each but the first fades in during its first half."""
+    first_side: int = 8
+    """Pixels a side of the first stage, if growing."""
+    grow_images: int = 600_000
+    """Images of half a stage, if growing."""
+    grow_batches: tuple[int, ...] = (256, 128, 64, 32, 32)
+    """Batch of each resolution from 8 pixels on, if growing; the last one serves all larger ones."""
+    rate: float = 1e-3
+    """Of generators and discriminator; if growing, 1.5 times as much at 128 pixels and twice at 256."""
+    mapping_rate: float = 0.01
+    """Factor on the rate of the mapping networks."""
+    betas: tuple[float, float] = (0.0, 0.99)
+    """Adam's."""
+    ema: float = 0.999
+    """Decay of the running mean of the generators' weights, which is what is sampled and what later stages learn from."""
+    bf16: bool = False
+    """Compute the networks in bfloat16, penalties excepted; for GPUs, a CPU gains nothing."""
+
+    encoder_steps: int = 0
+    """Steps of stage `encoder`: an encoder learns to find the styles and the shift of an image; half of them from made
+    images alone, then from real ones too."""
+    encoder_batch: int = 16
+    """Made images in a step of the encoder, and as many real ones."""
+    encoder_rate: float = 1e-4
+    """Of the encoder."""
+    encoder_depth: Literal[18, 32] = 18
+    """Of the encoder's residual network; 32 is the small one, for small images."""
+    feature_weight: float = 1.0
+    """Of the difference between what the discriminator sees of a real image and of its reconstruction."""
+
+    segmenter_steps: int = 4_000
+    """Steps of stage `segmenter`: a U-Net learns the masks of made images."""
+    segmenter_batch: int = 32
+    """Made images in a step of the segmenter."""
+    segmenter_rate: float = 1e-3
+    """Of the segmenter; it falls to 0 along half a cosine."""
+    segmenter_width: int = 32
+    """Channels of the segmenter at full resolution, a multiple of 8."""
+
+    watch_from: int = 300
+    """The first step, over all resolutions, at which a collapse is answered."""
+    watch_share: float = 0.05
+    """Share of all steps of the generators in which collapses are answered."""
+    dead_area: float = 0.03
+    """Less of the pixels than this in masks, on average of late: the mask is dead."""
+    saturated_area: float = 0.6
+    """More of the pixels than this in masks: the foreground is the whole image."""
+    leak_gap: float = 0.1
+    """A background alone that scores as high as whole scenes, up to this many standard deviations, holds the object;
+    negative: never mind."""
+    border_ratio: float = 1.0
+    """A mask whose mean on the border is more than this times its mean inside has swapped roles; 0: never mind."""
+    restarts: int = 3
+    """Times that a collapsed run begins again before it ends as failed; 0: it ends at the first."""
+
+    def __post_init__(self) -> None:
+        height, width = self.image_size
+        if height != width or height not in SIDES:
+            raise ConfigError(f"perturbgan: image_size is {self.image_size}; expected a square of {SIDES} pixels a side.")
+        least = {
+            "noise_width": 1, "mapping_depth": 1, "width": 1, "most_channels": 1, "batch": 1, "steps": 1, "grow_images": 1,
+            "penalty_every": 1, "ramp_steps": 0, "encoder_steps": 0, "encoder_batch": 1, "segmenter_steps": 0,
+            "segmenter_batch": 1, "watch_from": 0, "restarts": 0, "enlarge": 1,
+        }  # fmt: skip
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise ConfigError(f"perturbgan: {name} is {getattr(self, name)}; expected {lowest} or more.")
+        shares = (
+            "swap_backgrounds", "mixing", "contrast", "least_area", "most_area", "ema", "dead_area", "saturated_area",
+            "watch_share",
+        )  # fmt: skip
+        for name in shares:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"perturbgan: {name} is {getattr(self, name)}; expected 0 to 1.")
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        if not 0 <= self.shift < 0.5:
+            raise ConfigError(f"perturbgan: shift is {self.shift}; expected 0 to below 0.5.")
+        if self.segmenter_width < 8 or self.segmenter_width % 8:
+            raise ConfigError(f"perturbgan: segmenter_width is {self.segmenter_width}; expected a multiple of 8.")
+        if self.layout == "one" and (self.independent_noise or self.swap_backgrounds):
+            raise ConfigError(
+                "perturbgan: layout 'one' paints both layers from one z; independent_noise and swap_backgrounds need two."
+            )
+        if self.least_area > self.most_area:
+            raise ConfigError(f"perturbgan: least_area is {self.least_area}, above most_area, {self.most_area}.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"perturbgan: betas are {self.betas}; expected two numbers from 0 to below 1.")
+        if not self.grow_batches or min(self.grow_batches) < 1:
+            raise ConfigError(f"perturbgan: grow_batches are {self.grow_batches}; expected one or more, each 1 or more.")
+        if self.growing and (self.first_side not in SIDES or self.first_side > self.image_size[0]):
+            raise ConfigError(
+                f"perturbgan: first_side is {self.first_side}; expected one of {SIDES}, {self.image_size[0]} at the most."
+            )
+
+    @property
+    def num_trunks(self) -> int:
+        return 1 if self.layout == "one" else 2
+
+    @property
+    def apart(self) -> bool:
+        """The two layers may come from different z."""
+        return self.independent_noise or self.swap_backgrounds > 0
+
+    @property
+    def num_styles(self) -> int:
+        """Styles w that make one scene."""
+        return 2 if self.layout == "two" or self.apart else 1
+
+
+PAPER = Config(
+    loss="wgan-gp", mask_loss="published", area_weight=2.0, ramp_steps=0, least_area=0.25, most_area=1.0, growing=True,
+    enlarge=1.125, encoder_steps=30_000, segmenter_steps=0, restarts=0,
+)  # fmt: skip
+OURS = Config(gamma=None, rate=2e-3, independent_noise=True, reuse_fakes=True)
+SMALL = replace(OURS, noise_width=128, mapping_depth=4)
+
+PRESETS: dict[str, Config] = {
+    # Four million images of half the published widths.
+    "lsun-object": replace(OURS, width=64, most_channels=256, steps=125_000, encoder_steps=10_000),
+    "lsun-object-paper": PAPER,
+    # The original differs from this only in what the mathematics does not see: gradients computed and thrown away, and
+    # shifts one image at a time.
+    "lsun-object-parity": PAPER,
+    "cub": replace(OURS, width=64, most_channels=256, steps=60_000, augment=True),
+    # Settings for birds were not released: these are those for LSUN.
+    "cub-paper": PAPER,
+    "cub-parity": PAPER,
+    "photos": replace(SMALL, image_size=(64, 64), width=64, most_channels=128, steps=40_000, augment=True),
+    "objects-on-texture": replace(
+        SMALL, image_size=(32, 32), width=48, most_channels=96, steps=7_000, least_area=0.08, most_area=0.45, ema=0.998,
+        watch_share=0.2, encoder_depth=32, segmenter_steps=1_500, segmenter_width=24,
+    ),
+}  # fmt: skip

@@ -1,0 +1,280 @@
+"""A style-based generator and its mirror discriminator, at any resolution up to their own.
+
+Karras et al., A Style-Based Generator Architecture for Generative Adversarial Networks, 2019 (sections 2 and 3.2), grown as
+in Karras et al., Progressive Growing of GANs, 2018 (sections 2 to 4.1: fading in, the minibatch deviation, the equalised
+learning rate). Level i works on 4 * 2**i pixels a side. Doubling and halving are folded into the convolutions beside them,
+which is exactly equal; the blur is not folded, because its zero border would then be another one.
+"""
+
+import math
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor, nn
+
+from delaminate.nets.spectral import Resample, convolve
+
+SLOPE = 0.2
+"""Of the leaky ReLUs."""
+
+
+def level_of(side: int) -> int:
+    """Level of a resolution: 4 pixels are level 0, 8 are level 1.
+
+    >>> level_of(32)
+    3
+    """
+    return int(math.log2(side)) - 2
+
+
+def channels_at(side: int, largest: int, width: int, most: int) -> int:
+    """Channels at a resolution: `width` at the largest one, twice as many at each smaller one, `most` at the most."""
+    return min(width * (largest // side), most)
+
+
+class EqualLinear(nn.Module):
+    """A linear map whose weights are drawn from N(0, 1) and used times sqrt(2 / fan in), so that all learn at one rate.
+
+    Args:
+        inputs, outputs: Numbers in and out.
+        rng: Draws the weight.
+        bias: What the bias begins with, a number or one for each output.
+    """
+
+    def __init__(self, inputs: int, outputs: int, rng: Generator, bias: float | Float[Tensor, " O"] = 0.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs).normal_(generator=rng))
+        self.bias = nn.Parameter(torch.zeros(outputs) + bias)
+        self.scale = math.sqrt(2 / inputs)
+
+    def forward(self, x: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
+        return F.linear(x, self.weight * self.scale, self.bias)
+
+
+class EqualConv(nn.Module):
+    """A convolution with an equalised learning rate; sizes change in the same go."""
+
+    def __init__(self, inputs: int, outputs: int, side: int, rng: Generator) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, side, side).normal_(generator=rng))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.scale = math.sqrt(2 / (inputs * side * side))
+
+    def forward(self, x: Float[Tensor, "B I H W"], resample: Resample = "none") -> Float[Tensor, "B O _H _W"]:
+        return convolve(x, self.weight * self.scale, self.bias, resample)
+
+
+def blur(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    """Convolve every channel with the outer product of (1, 2, 1) / 4 and itself; zeros lie outside."""
+    row = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
+    kernel = (row[:, None] * row).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+
+
+def unit_length(x: Tensor) -> Tensor:
+    """Divide every row by its root mean square ("pixel norm", Progressive Growing of GANs, section 4.2)."""
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-8)
+
+
+class Mapping(nn.Module):
+    """Turn noise z into a style w: z at length 1 per number, then `depth` linear maps with leaky ReLUs (section 2)."""
+
+    def __init__(self, width: int, depth: int, rng: Generator) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EqualLinear(width, width, rng) for _ in range(depth))
+
+    def forward(self, noise: Float[Tensor, "*B Z"]) -> Float[Tensor, "*B W"]:
+        x = unit_length(noise)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), SLOPE)
+        return x
+
+
+class _Styled(nn.Module):
+    """Per-pixel noise, leaky ReLU, and adaptive instance normalisation (Eq. 1)."""
+
+    def __init__(self, channels: int, style_width: int, rng: Generator) -> None:
+        super().__init__()
+        self.noise = nn.Parameter(torch.zeros(channels))
+        start = torch.cat([torch.ones(channels), torch.zeros(channels)])
+        self.style = EqualLinear(style_width, 2 * channels, rng, start)
+
+    def forward(
+        self, x: Float[Tensor, "B C H W"], style: Float[Tensor, "B W"], noise: Float[Tensor, "B 1 H W"] | None
+    ) -> Float[Tensor, "B C H W"]:
+        if noise is not None:
+            x = torch.addcmul(x, self.noise[:, None, None].to(x.dtype), noise.to(x.dtype))
+        scale, shift = self.style(style)[..., None, None].chunk(2, 1)
+        return torch.addcmul(shift, scale, F.instance_norm(F.leaky_relu(x, SLOPE)))
+
+
+class _UpBlock(nn.Module):
+    """One level of the synthesis: (double, convolve, blur), style, convolve, style."""
+
+    def __init__(self, inputs: int, outputs: int, style_width: int, rng: Generator, first: bool) -> None:
+        super().__init__()
+        self.conv_1 = None if first else EqualConv(inputs, outputs, 3, rng)
+        self.conv_2 = EqualConv(outputs, outputs, 3, rng)
+        self.styled_1, self.styled_2 = (_Styled(outputs, style_width, rng) for _ in range(2))
+
+    def forward(self, x: Tensor, style: Float[Tensor, "B W"], noise: Float[Tensor, "B 2 _H _W"] | None) -> Tensor:
+        if self.conv_1 is not None:
+            x = blur(self.conv_1(x, "up"))
+        x = self.styled_1(x, style, None if noise is None else noise[:, :1])
+        return self.styled_2(self.conv_2(x), style, None if noise is None else noise[:, 1:])
+
+
+class Synthesis(nn.Module):
+    """Paint from styles, one for each level.
+
+    Args:
+        side: Of the largest canvas in pixels, a power of two from 8.
+        outputs: Channels painted.
+        width, most: Channels at `side`, and at the most (`channels_at`).
+        style_width: Numbers in a style.
+        growing: Every level has an output of its own, so that canvases can be smaller; else only the last one has.
+        rng: Draws the weights.
+    """
+
+    def __init__(
+        self, side: int, outputs: int, width: int, most: int, style_width: int, growing: bool, rng: Generator
+    ) -> None:
+        super().__init__()
+        self.levels = level_of(side) + 1
+        channels = [channels_at(4 * 2**level, side, width, most) for level in range(self.levels)]
+        self.start = nn.Parameter(torch.empty(1, channels[0], 4, 4).normal_(generator=rng))
+        self.blocks = nn.ModuleList(
+            _UpBlock(channels[max(level - 1, 0)], count, style_width, rng, level == 0)
+            for level, count in enumerate(channels)
+        )
+        own = range(self.levels) if growing else range(self.levels - 1, self.levels)
+        self.heads = nn.ModuleList(EqualConv(channels[level], outputs, 1, rng) for level in own)
+
+    def forward(
+        self,
+        styles: Float[Tensor, "B levels W"],
+        noise: list[Float[Tensor, "B 2 _ _"]] | None = None,
+        level: int | None = None,
+        fade: float = 1.0,
+    ) -> Float[Tensor, "B outputs H W"]:
+        """Paint a canvas of the level's size, in any range.
+
+        Args:
+            styles: One for each level, from the coarsest.
+            noise: Two maps per level, N(0, 1); None is none.
+            level: The last level used; None is the largest.
+            fade: Share of the last level; the rest is the level before it, doubled. Below 1 only if growing.
+        """
+        level = self.levels - 1 if level is None else level
+        x = self.start.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        before = x
+        for index in range(level + 1):
+            before, x = x, self.blocks[index](x, styles[:, index], None if noise is None else noise[index])
+        painted = self.heads[level - self.levels](x)
+        if fade >= 1:
+            return painted
+        coarse = F.interpolate(self.heads[level - 1 - self.levels](before), scale_factor=2.0, mode="nearest")
+        return torch.lerp(coarse, painted, fade)
+
+
+def draw_noise(count: int, levels: int, rng: Generator) -> list[Float[Tensor, "B 2 _ _"]]:
+    """Draw the per-pixel noise of all levels up to a number of them."""
+    return [torch.randn(count, 2, 4 * 2**level, 4 * 2**level, generator=rng) for level in range(levels)]
+
+
+def mixed(
+    first: Float[Tensor, "B W"], second: Float[Tensor, "B W"], takes_second: Bool[Tensor, " levels"]
+) -> Float[Tensor, "B levels W"]:
+    """Take some levels' styles from a second draw (mixing regularisation, section 3.1)."""
+    return torch.where(takes_second[:, None], second[:, None], first[:, None])
+
+
+class _SumOfAll(torch.autograd.Function):
+    """Sum over all processes; so is the gradient, as often as it is taken."""
+
+    @staticmethod
+    def forward(_ctx: object, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_ctx: object, gradient: Tensor) -> Tensor:
+        return _SumOfAll.apply(gradient)
+
+
+def _mean(x: Float[Tensor, "halves N *rest"]) -> Float[Tensor, "halves 1 *rest"]:
+    """Mean over the images of each half, of all processes."""
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        return _SumOfAll.apply(x.mean(1, keepdim=True)) / dist.get_world_size()
+    return x.mean(1, keepdim=True)
+
+
+def minibatch_deviation(x: Float[Tensor, "B C H W"], halves: int = 1) -> Float[Tensor, "B 1 H W"]:
+    """Standard deviation over the batch of every feature at every place, averaged to one number, as a map.
+
+    Args:
+        x: Features; all processes hold as many.
+        halves: Parts of the batch that do not know of one another, such as real and made images.
+
+    Reference: Progressive Growing of GANs, section 3.
+    """
+    parts = x.unflatten(0, (halves, -1))  # halves N C H W
+    variance = _mean((parts - _mean(parts)).square())  # halves 1 C H W
+    deviation = (variance + 1e-8).sqrt().flatten(1).mean(1)  # halves
+    return deviation.repeat_interleave(parts.shape[1])[:, None, None, None].expand(-1, 1, *x.shape[2:])
+
+
+class _DownBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int, rng: Generator) -> None:
+        super().__init__()
+        self.conv_1, self.conv_2 = EqualConv(inputs, outputs, 3, rng), EqualConv(outputs, outputs, 3, rng)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = blur(F.leaky_relu(self.conv_1(x), SLOPE))
+        return F.leaky_relu(self.conv_2(x, "down"), SLOPE)
+
+
+class StyleDiscriminator(nn.Module):
+    """Score images; the mirror of `Synthesis`, with one map of minibatch deviation before the last two layers."""
+
+    def __init__(self, side: int, width: int, most: int, growing: bool, rng: Generator) -> None:
+        super().__init__()
+        self.levels = level_of(side) + 1
+        channels = [channels_at(4 * 2**level, side, width, most) for level in range(self.levels)]
+        own = range(self.levels) if growing else range(self.levels - 1, self.levels)
+        self.stems = nn.ModuleList(EqualConv(3, channels[level], 1, rng) for level in own)
+        # Block i leads from level i + 1 to level i.
+        self.blocks = nn.ModuleList(
+            _DownBlock(channels[level + 1], channels[level], rng) for level in range(self.levels - 1)
+        )
+        self.conv = EqualConv(channels[0] + 1, channels[0], 3, rng)
+        self.dense = EqualConv(channels[0], channels[0], 4, rng)
+        self.last = EqualLinear(channels[0], 1, rng)
+
+    def _stem(self, images: Tensor, level: int) -> Tensor:
+        return F.leaky_relu(self.stems[level - self.levels](images), SLOPE)
+
+    def features(
+        self, images: Float[Tensor, "B 3 H W"], level: int | None = None, fade: float = 1.0
+    ) -> Float[Tensor, "B C 4 4"]:
+        """What is seen of images of a level's size before the batch is compared; `fade` as in `Synthesis`."""
+        level = self.levels - 1 if level is None else level
+        x = self._stem(images.contiguous(memory_format=torch.channels_last), level)
+        for index in reversed(range(level)):
+            x = self.blocks[index](x)
+            if fade < 1 and index == level - 1:
+                x = torch.lerp(self._stem(F.avg_pool2d(images, 2), level - 1), x, fade)
+        return x
+
+    def forward(
+        self, images: Float[Tensor, "B 3 H W"], level: int | None = None, fade: float = 1.0, halves: int = 1
+    ) -> Float[Tensor, " B"]:
+        """Score images, high for real; `halves` is how many parts of the batch do not know of one another."""
+        x = self.features(images, level, fade)
+        x = torch.cat([x, minibatch_deviation(x, halves).to(x.dtype)], 1)
+        x = F.leaky_relu(self.conv(x), SLOPE)
+        x = F.conv2d(x, self.dense.weight * self.dense.scale, self.dense.bias)  # B C 1 1
+        return self.last(F.leaky_relu(x, SLOPE).flatten(1))[:, 0]

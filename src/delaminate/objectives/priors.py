@@ -1,0 +1,38 @@
+"""What a soft mask should be: not empty, not everything, and decided.
+
+The published pair (Bielski and Favaro, 2019, as the authors' code 0a28b3b4 executes it) is `coverage` and `nearness`. Both
+are linear in a mask below one half, so that a uniform grey mask satisfies both and no pixel need ever belong to the
+object. `area_within` measures a sharpened mask, for which grey is nothing.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def coverage(masks: Float[Tensor, "B 1 H W"], least: float) -> Float[Tensor, ""]:
+    """mean_b relu(least - mean_xy m): every mask covers some share of its image."""
+    return F.relu(least - masks.mean((1, 2, 3))).mean()
+
+
+def nearness(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
+    """mean min(m, 1 - m): how far masks in [0, 1] are from 0 and 1, at most 1/2."""
+    return torch.minimum(masks, 1 - masks).mean()
+
+
+def indecision(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
+    """mean 2 m (1 - m): like `nearness`, but concave, so that half a mask in two places costs more than one in one place."""
+    return (2 * masks * (1 - masks)).mean()
+
+
+def sharpened(masks: Float[Tensor, "*B H W"], power: float = 4.0) -> Float[Tensor, "*B H W"]:
+    """s = m^p / (m^p + (1 - m)^p): 0, 1/2 and 1 stay, all else moves towards the nearer end."""
+    one, other = masks.pow(power), (1 - masks).pow(power)
+    return one / (one + other)
+
+
+def area_within(masks: Float[Tensor, "B 1 H W"], least: float, most: float) -> Float[Tensor, ""]:
+    """mean_b relu(least - mean s) + relu(mean s - most) of sharpened masks s: what is decided covers a share in a range."""
+    area = sharpened(masks).mean((1, 2, 3))
+    return (F.relu(least - area) + F.relu(area - most)).mean()
