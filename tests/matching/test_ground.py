@@ -72,6 +72,15 @@ def test_a_step_of_the_camera_is_measured(moved):
     assert step(before, after) == moved
 
 
+def test_a_large_sprite_does_not_lead_the_camera_astray():
+    hills = 120 + 60 * np.sin(np.arange(90) / 5) + 20 * np.sin(np.arange(90) / 13)
+    rgb = np.broadcast_to(hills[None, :, None], (80, 90, 3)).astype(np.uint8)
+    before, after = rgb[:40, 20:70].copy(), rgb[:40, 22:72].copy()
+    for frame in (before, after):
+        frame[10:26, 10:26] = world((16, 16))
+    assert step(before, after) == (0, 2)
+
+
 def test_a_flat_frame_stands_still():
     flat = np.full((20, 30, 3), 90, np.uint8)
     assert step(flat, flat) == (0, 0)

@@ -1,5 +1,7 @@
 """Things keep their numbers through a clip."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -112,3 +114,20 @@ def test_mirrored_sprites_are_followed_by_their_middle():
     found = Tracker(reach=2.0).follow(Decomposition(Dictionary(SPRITES), images, SIZE))
     assert numbers(found) == [[0, 1]] * 4
     assert np.array_equal(found.images[0][0].transforms[0].matrix, mirror.matrix)
+
+
+def test_what_looks_out_from_behind_another_goes_on():
+    """Search misses the little of it that is seen; the frame shows that it is where it should be."""
+    opaque = tuple(torch.cat([sprite[:3], torch.ones_like(sprite[3:])]) for sprite in SPRITES)
+    dictionary = Dictionary((*opaque, torch.ones(4, 60, 200)), (3,))
+    seen = [[(0, 4 + n, 10), (1, 18, 9)] for n in range(20)]
+    truth = replace(clip(seen), dictionary=dictionary)
+    missed = replace(clip([row[1:] if 8 < n < 13 else row for n, row in enumerate(seen)]), dictionary=dictionary)
+    wanted = truth.composite()
+    found = Tracker(frame_of=lambda n: wanted[n]).follow(missed)
+    assert numbers(found) == [[0, 1]] * 20
+    assert torch.equal(found.composite(), wanted)
+    # What has gone is not put back.
+    gone = replace(clip([row[n > 8 :] for n, row in enumerate(seen)]), dictionary=dictionary)
+    after = Tracker(frame_of=lambda n: gone.composite()[n]).follow(gone)
+    assert [len(row) for row in numbers(after)] == [2] * 9 + [1] * 11
