@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from delaminate.matching.explaining import explain, reestimate
+from delaminate.matching.explaining import explain, reestimate, split
 from delaminate.matching.patterns import Growth
 
 from .scenes import TOLERANCE, alike, bank_of, disc, frame_of, opened, paste, pattern, placed, scattered
@@ -96,3 +96,35 @@ def test_an_eye_of_the_grounds_colour_is_found_where_it_hides_something():
     found, _ = explained(np.stack(frames), [blind, back])
     again = reestimate(opened(np.stack(frames)), [blind, back], found, Growth())
     assert np.array_equal(again[0].alpha, blind.alpha)
+
+
+def walk(places=24, stands=False):
+    """Frames with two steps of a walk that share most of their pixels, and the mean of the two as it is found first."""
+    one = pattern((14, 10), 1)
+    legs = pattern((4, 10), 2)
+    two = replace(one, colour=np.concatenate([one.colour[:10], legs.colour]))
+    both = replace(
+        one, colour=one.colour * (np.arange(14) < 10)[:, None, None], alpha=one.alpha & (np.arange(14) < 10)[:, None]
+    )
+    rng, frames = np.random.default_rng(3), []
+    for n in range(places):
+        top, left = (8, 9) if stands and n % 2 else rng.integers(2, 24, 2).tolist()
+        frames.append(frame_of((44, 40), [(n % 2, top, left)], [one, two]))
+    return np.stack(frames), one, two, both
+
+
+def test_two_steps_of_a_walk_are_two_pictures():
+    frames, one, two, both = walk()
+    found, _ = explained(frames, [both])
+    halves = split(opened(frames), [both], found, Growth(seed=5, reach=10), ((0, 0),) * len(frames))
+    assert len(halves) == 1  # the legs are not within its reach
+    found, _ = explained(frames, [one])
+    halves = split(opened(frames), [one], found, Growth(seed=5, reach=10), ((0, 0),) * len(frames))
+    assert len(halves) == 2
+    assert all(any(alike(half, each, share=1.0) for half in halves) for each in (one, two))
+
+
+def test_a_picture_at_one_place_is_no_second_picture():
+    frames, one, _, _ = walk(stands=True)
+    found, _ = explained(frames, [one])
+    assert len(split(opened(frames), [one], found, Growth(seed=5, reach=10), ((0, 0),) * len(frames))) == 1

@@ -7,7 +7,7 @@ from delaminate.matching import learning
 from delaminate.matching.agreement import Pattern
 from delaminate.matching.explaining import Explained
 from delaminate.matching.ground import Ground
-from delaminate.matching.learning import Scenes, explain_all, explained, into_ground, join, learn_round, prune
+from delaminate.matching.learning import Scenes, explain_all, explained, into_ground, join, learn_round, prune, uncover
 from delaminate.matching.occurrences import Place
 
 from .scenes import GROUND, alike, disc, frame_of, paste, pattern, placed, scattered, search
@@ -195,6 +195,25 @@ def test_what_stands_still_goes_back_to_the_ground():
     assert np.array_equal(ground.rgb, picture)
     same, solid = into_ground(scenes, [lamp], occurrences(*images), SOLID)
     assert (len(same), solid) == (1, SOLID)
+
+
+def test_the_ground_is_what_frames_show_where_no_sprite_is():
+    rng = np.random.default_rng(5)
+    picture = rng.integers(0, 256, (40, 70, 3)).astype(np.uint8)
+    offsets = tuple((0, 2 * n) for n in range(10))
+    walker = pattern((8, 8), 2)
+    frames = np.stack([picture[:, x : x + 50].copy() for _, x in offsets])
+    images = [[(0, 20, 3 + 3 * n)] for n in range(10)]
+    for frame, ((_, top, left),) in zip(frames, images, strict=True):
+        paste(frame, walker, top, left)
+    spoiled = picture.astype(np.float32) / 255
+    spoiled[10:14, 22:30] = 0
+    scenes = Scenes(frames, np.zeros((1, 40, 50, 3), np.float32), offsets)
+    mended, changed = uncover(scenes, [walker], occurrences(*images), Ground(spoiled))
+    assert changed and np.array_equal(np.rint(mended.rgb * 255), picture)
+    again, changed = uncover(scenes, [walker], occurrences(*images), mended)
+    assert not changed and np.array_equal(again.rgb, mended.rgb)
+    assert uncover(scenes, [walker], occurrences(*images), SOLID) == (SOLID, False)
 
 
 def test_explaining_a_few_frames_at_a_time_changes_nothing(monkeypatch):

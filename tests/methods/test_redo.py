@@ -130,8 +130,7 @@ def test_one_region_drawn_by_chance_is_the_mean_over_all():
 def test_a_region_without_area_is_pushed_until_the_barrier_is_gone():
     model = ReDO(replace(TINY, area_weight=3.0, least_area=0.9, area_steps=10))
     early, late, warm = (
-        Redrawer(model).turn(photos(), stream(0), now)
-        for now in (carry(0), carry(10), carry(0, stage="warm-up"))
+        Redrawer(model).turn(photos(), stream(0), now) for now in (carry(0), carry(10), carry(0, stage="warm-up"))
     )
     assert float(early["area"].detach()) > 0
     assert "area" not in late

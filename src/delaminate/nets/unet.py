@@ -48,11 +48,8 @@ class UNet(nn.Module):
             count = channels[level]
             first, second = _Convolve(channels[level + 1], count, rng), _Convolve(2 * count, count, rng)
             self.up.append(nn.ModuleList([first, second]))
-        self.last = nn.Conv2d(width, outputs, 1)
-        with torch.no_grad():
-            self.last.weight.normal_(std=1 / math.sqrt(width), generator=rng)
-            assert self.last.bias is not None
-            self.last.bias.zero_()
+        self.last = nn.Parameter(torch.empty(outputs, width, 1, 1).normal_(std=1 / math.sqrt(width), generator=rng))
+        self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B outputs H W"]:
         x, seen = images.contiguous(memory_format=torch.channels_last), []
@@ -65,4 +62,4 @@ class UNet(nn.Module):
             first, second = pair  # type: ignore[misc]
             seen.pop()
             x = second(torch.cat([first(x, up=True), seen[-1]], 1))
-        return self.last(x)
+        return convolve(x, self.last, self.bias)

@@ -114,9 +114,16 @@ class Config:
     """Run the convolutions in bfloat16; choices, sprites and errors stay float32."""
 
     def __post_init__(self) -> None:
-        def refuse(key: str, why: str) -> None:
-            raise ConfigError(f"marionette: {key} is {getattr(self, key)!r}; {why}")
+        self._check_shapes()
+        self._check_stages()
+        self._check_numbers()
 
+    def _refuse(self, key: str, why: str) -> None:
+        raise ConfigError(f"marionette: {key} is {getattr(self, key)!r}; {why}")
+
+    def _check_shapes(self) -> None:
+        """Sizes and counts."""
+        refuse = self._refuse
         if self.image_size != (0, 0) and not all(1 <= n <= 4096 for n in self.image_size):
             refuse("image_size", "expected two sizes between 1 and 4096 pixels, or (0, 0) for that of the images.")
         if not 2 <= self.sprite_size <= 256:
@@ -143,6 +150,14 @@ class Config:
                 refuse(key, "expected a number between 1 and 4096.")
         if not all(1 <= n <= 16 for n in self.background_size):
             refuse("background_size", "expected two numbers of frames between 1 and 16.")
+        if not 3 <= self.search_seed <= 31:
+            refuse("search_seed", "expected a number of pixels between 3 and 31.")
+        if not self.search_seed + 2 <= self.max_sprite <= 512:
+            refuse("max_sprite", f"expected a number of pixels between {self.search_seed + 2} and 512.")
+
+    def _check_stages(self) -> None:
+        """What is learned when, and what goes together."""
+        refuse = self._refuse
         for key in ("steps", "search_steps", "distil_steps"):
             if getattr(self, key) < 0:
                 refuse(key, "expected 0 or more.")
@@ -152,17 +167,17 @@ class Config:
             refuse("distil_steps", "expected background=solid or black: the network has no other that search finds.")
         if self.distil_steps and self.offsets != "discrete":
             refuse("distil_steps", "search places at whole pixels: expected offsets=discrete.")
-        if not 3 <= self.search_seed <= 31:
-            refuse("search_seed", "expected a number of pixels between 3 and 31.")
-        if not self.search_seed + 2 <= self.max_sprite <= 512:
-            refuse("max_sprite", f"expected a number of pixels between {self.search_seed + 2} and 512.")
-        for key in ("search_share", "search_match", "search_tolerance"):
-            if not 0 < getattr(self, key) <= 1:
-                refuse(key, "expected a number above 0, at most 1.")
         if self.background in ("still", "scroll", "auto") and (self.steps or not self.search_steps):
             refuse(
                 "background", "only search knows it: expected search_steps above 0 and steps=0, or solid or learned."
             )
+
+    def _check_numbers(self) -> None:
+        """Shares, prices, rates."""
+        refuse = self._refuse
+        for key in ("search_share", "search_match", "search_tolerance"):
+            if not 0 < getattr(self, key) <= 1:
+                refuse(key, "expected a number above 0, at most 1.")
         for key in ("search_price", "choice_weight", "distil_rate", "rate", "background_rate", "weight_decay"):
             if not 0 <= getattr(self, key) < math.inf:
                 refuse(key, "expected a number, 0 or more.")

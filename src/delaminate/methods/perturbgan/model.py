@@ -9,16 +9,17 @@ Models, NeurIPS 2019.
 
 from collections.abc import Mapping as Names
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
 from delaminate.errors import ConfigError
 from delaminate.methods.base import Carry, Method, Stage
 from delaminate.methods.perturbgan.config import Config
+from delaminate.nets.blocks import BatchNorm
 from delaminate.nets.resnet import ResNet, pooled
 from delaminate.nets.stylegan import Mapping, StyleDiscriminator, Synthesis, draw_noise, level_of, mixed
 from delaminate.nets.unet import UNet
@@ -28,10 +29,11 @@ from delaminate.scene.edits import contrast, shift
 from delaminate.scene.layers import Layers
 from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
 
-LAYERS, ENCODER, SEGMENTER = "layers", "encoder", "segmenter"
-PARTS = ("generator", ENCODER, SEGMENTER)
 WATCH_EVERY = 10
 """Steps between two looks at the signals of a collapse."""
+WATCH_RATE = 0.1
+"""Share of the newest look in their running means."""
+WHOLE = slice(None)
 
 
 @dataclass(frozen=True)
@@ -51,26 +53,25 @@ class Noise:
     """What scenes are made of.
 
     Attributes:
-        z: One or two draws (the second for style mixing), of one or two sources, shape (T, S, B, Z).
-        takes_second: Which levels of which trunk take the second draw, shape (G, levels), or None.
-        maps: Per-pixel noise, per trunk and level.
+        z: One or two draws (the second for style mixing) from one or two sources, shape (T, S, B, Z).
+        takes_second: Which levels of each trunk take the second draw, or None.
+        maps: Per-pixel noise, by trunk and level; None is none.
     """
 
     z: Float[Tensor, "T S B Z"]
     takes_second: Bool[Tensor, "G levels"] | None
-    maps: list[list[Tensor]]
+    maps: list[list[Tensor]] | None
 
 
 class LayeredGenerator(nn.Module):
-    """One or two trunks that paint background, foreground and mask. Colours are in [-1, 1], about."""
+    """One or two trunks that paint background, foreground and mask."""
 
     def __init__(self, config: Config, rng: Generator) -> None:
         super().__init__()
-        c, side = config, config.image_size[0]
-        mappings = 2 if c.layout == "two" else 1
+        c, mappings = config, 2 if config.layout == "two" else 1
         self.mappings = nn.ModuleList(Mapping(c.noise_width, c.mapping_depth, rng) for _ in range(mappings))
         self.trunks = nn.ModuleList(
-            Synthesis(side, outputs, c.width, c.most_channels, c.noise_width, c.growing, rng)
+            Synthesis(c.image_size[0], outputs, c.width, c.most_channels, c.noise_width, c.growing, rng)
             for outputs in ((7,) if c.layout == "one" else (3, 4))
         )
 
@@ -84,20 +85,353 @@ class LayeredGenerator(nn.Module):
     def forward(
         self, styles: list[Float[Tensor, "B levels W"]], maps: list[list[Tensor]] | None, grown: Grown
     ) -> Layers:
-        """Paint background and foreground, with colours in [-1, 1], about."""
-        painted = torch.cat(
-            [
-                trunk(style, None if maps is None else maps[index], grown.level, grown.fade)
-                for index, (trunk, style) in enumerate(zip(self.trunks, styles, strict=True))
-            ],
-            1,
-        ).float() if torch.is_autocast_enabled() else torch.cat(
-            [
-                trunk(style, None if maps is None else maps[index], grown.level, grown.fade)
-                for index, (trunk, style) in enumerate(zip(self.trunks, styles, strict=True))
-            ],
-            1,
-        )  # B 7 H W
-        mask = torch.sigmoid(painted[:, 6:])
-        rgb = torch.stack([painted[:, :3], painted[:, 3:6]], 1)  # B 2 3 H W
+        """Paint background and foreground; colours have no bounds, the discriminator takes them to be in [-1, 1]."""
+        painted = [
+            trunk(style, None if maps is None else maps[index], grown.level, grown.fade)
+            for index, (trunk, style) in enumerate(zip(self.trunks, styles, strict=True))
+        ]
+        flat = torch.cat(painted, 1).to(next(self.parameters()).dtype)  # B 7 H W
+        mask = torch.sigmoid(flat[:, 6:])
+        rgb = torch.stack([flat[:, :3], flat[:, 3:6]], 1)  # B 2 3 H W
         return Layers(rgb, torch.stack([torch.ones_like(mask), mask], 1), background=True)
+
+
+class Encoder(nn.Module):
+    """Find the styles and the shift of images: a residual network with group normalisation, and one linear map.
+
+    Made and real images share a batch, which would mix the statistics of batch normalisation.
+    """
+
+    def __init__(self, config: Config, rng: Generator) -> None:
+        super().__init__()
+        c = config
+        self.reach, self.styles = c.shift, c.num_styles
+        self.body = ResNet(c.encoder_depth, rng)
+        for module in list(self.body.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, BatchNorm):
+                    setattr(module, name, nn.GroupNorm(child.num_features // 8, child.num_features))
+        self.grid = min(4, max(c.image_size[0] // self.body.stride, 1))
+        features, outputs = self.body.width * self.grid**2, c.num_styles * c.noise_width + 2
+        self.weight = nn.Parameter(torch.empty(outputs, features).normal_(std=features**-0.5, generator=rng))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "S B W"], Float[Tensor, "B 2"]]:
+        """Styles as they differ from the mean, and the shift as a share of the canvas; images in [-1, 1]."""
+        found = F.linear(pooled(self.body(side_by_side(images)), self.grid), self.weight, self.bias)
+        styles = found[:, :-2].unflatten(1, (self.styles, -1)).transpose(0, 1)  # S B W
+        return styles, self.reach * torch.tanh(found[:, -2:])
+
+
+class PerturbGAN(Method):
+    """Objects survive a small shift; backgrounds show it. (Bielski and Favaro, NeurIPS 2019)"""
+
+    name = "perturbgan"
+    config: Config
+    averaged = ("generator.",)
+
+    def __init__(self, config: Config, seed: int = 0) -> None:
+        super().__init__(config, seed)
+        c, rng, side = config, stream(seed, "weights"), config.image_size[0]
+        self.generator = LayeredGenerator(c, rng)
+        self.discriminator = StyleDiscriminator(side, c.width, c.most_channels, c.growing, rng)
+        self.encoder = Encoder(c, rng) if c.encoder_steps else None
+        depth = min(level_of(side) + 1, 4)
+        self.segmenter = UNet(1, c.segmenter_width, depth, rng) if c.segmenter_steps else None
+        # Where channels lie side by side, convolutions are faster on CPUs and GPUs alike.
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = side_by_side(parameter.data)
+        first = level_of(c.first_side if c.growing else side)
+        self.register_buffer("grown", torch.tensor([float(first), 1.0]))  # level in use, and its share
+        self.register_buffer("centre", torch.zeros(c.num_styles, c.noise_width))  # mean styles
+        self.register_buffer("trained", torch.tensor([1.0, 0.0, 0.0]))  # generator, encoder, segmenter
+        # Running sums of the signals of a collapse, and of their weights last.
+        self.register_buffer("signals", torch.zeros(5))
+        self.grown: Tensor
+        self.centre: Tensor
+        self.trained: Tensor
+        self.signals: Tensor
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.config.image_size
+
+    @property
+    def decomposers(self) -> tuple[str, ...]:
+        built = [name for name in ("segmenter", "encoder") if getattr(self, name) is not None]
+        return tuple(name for name in built if self._has(name)) or tuple(built) or ("segmenter",)
+
+    def _has(self, part: str) -> bool:
+        return bool(self.trained[("generator", "encoder", "segmenter").index(part)])
+
+    def carries_photo(self, by: str) -> bool:
+        return by == "segmenter"
+
+    def stages(self) -> tuple[Stage, ...]:
+        from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter
+
+        c = self.config
+        rivals = (Painter(self), Discriminator(self)) if c.reuse_fakes else (Discriminator(self), Painter(self))
+        found = []
+        if c.growing:
+            for level in range(level_of(c.first_side), level_of(c.image_size[0]) + 1):
+                batch = c.grow_batches[min(level - 1, len(c.grow_batches) - 1)]
+                found.append(Stage(f"layers-{Grown(level).side}", max(2 * c.grow_images // batch, 1), batch, rivals))
+        else:
+            found.append(Stage("layers", c.steps, c.batch, rivals))
+        if c.encoder_steps:
+            found.append(Stage("encoder", c.encoder_steps, c.encoder_batch, (Inverter(self),), averages=True))
+        if c.segmenter_steps:
+            found.append(Stage("segmenter", c.segmenter_steps, c.segmenter_batch, (Segmenter(self),), averages=True))
+        return tuple(found)
+
+    @torch.no_grad()
+    def begin(self, stage: str) -> None:
+        for index, name in enumerate(("encoder", "segmenter"), 1):
+            if stage == name:
+                self.trained[index] = 1
+        if stage == "encoder":
+            z = torch.randn(1, 1_000, self.config.noise_width, generator=stream("perturbgan", "centre")).to(self.centre)
+            z = z.expand(len(self.centre), -1, -1)
+            self.centre.copy_(torch.stack([style.mean(0) for style in self.generator.styles(z)[: len(self.centre)]]))
+
+    def precision(self, images: Tensor) -> AbstractContextManager[object]:
+        """In which networks compute."""
+        return torch.autocast(images.device.type, torch.bfloat16) if self.config.bf16 else nullcontext()
+
+    def growth(self, carry: Carry) -> Grown:
+        """How far the networks have grown at a step: while growing, a new level fades in during half its stage."""
+        if not carry.stage.startswith("layers-"):
+            return Grown(level_of(self.config.image_size[0]))
+        side = int(carry.stage.removeprefix("layers-"))
+        first = side == self.config.first_side
+        return Grown(level_of(side), 1.0 if first else min(1.0, carry.step / max(carry.steps // 2, 1)))
+
+    # --- layers -------------------------------------------------------------------------------------------------------
+
+    def noise(self, count: int, rng: Generator, grown: Grown, mixing: bool = False, rows: slice = WHOLE) -> Noise:
+        """Draw what `count` scenes are made of, and keep some of them."""
+        c, levels, trunks = self.config, grown.level + 1, self.config.num_trunks
+        draws = 2 if mixing and c.mixing else 1
+        z = torch.randn(draws, 2 if c.independent_noise else 1, count, c.noise_width, generator=rng)
+        if c.swap_backgrounds and not c.independent_noise:
+            swapped = (torch.rand(count, 1, generator=rng) < c.swap_backgrounds) | torch.zeros_like(z, dtype=torch.bool)
+            z = torch.cat([torch.where(swapped, z.roll(1, 2), z), z], 1)  # T 2 B Z
+        takes_second = None
+        if draws == 2:
+            # One draw for the whole batch, another for each trunk, as in the authors' code.
+            crossover = torch.randint(levels - 1, (trunks, 1), generator=rng)
+            takes_second = (torch.arange(levels) > crossover) & (torch.rand(1, generator=rng) < c.mixing)
+            takes_second = takes_second.to(self.centre.device)
+        drawn = [draw_noise(count, levels, rng) for _ in range(1 if c.layout == "shared-style" else trunks)]
+        maps = [[noise[rows].to(self.centre) for noise in some] for some in drawn]
+        return Noise(z[:, :, rows].to(self.centre), takes_second, maps * (trunks // len(maps)))
+
+    def paint(self, noise: Noise, grown: Grown) -> tuple[Layers, list[Float[Tensor, "B W"]]]:
+        """Paint scenes, with colours in [-1, 1], about; also return their (first) styles."""
+        with self.precision(self.centre):
+            first = self.generator.styles(noise.z[0])
+            if noise.takes_second is None:
+                mixture = [style[:, None].expand(-1, grown.level + 1, -1) for style in first]
+            else:
+                second = self.generator.styles(noise.z[1])
+                mixture = [mixed(a, b, t) for a, b, t in zip(first, second, noise.takes_second, strict=True)]
+            return self.generator(mixture, noise.maps, grown), first
+
+    def perturb(
+        self, layers: Layers, count: int, rng: Generator, rows: slice = WHOLE, background: bool = True
+    ) -> Layers:
+        """Shift the foreground by whole pixels, and change the background's contrast, at random."""
+        c, like = self.config, layers.rgb
+        offset = (c.shift * like.shape[-1] * (2 * torch.rand(count, 2, generator=rng) - 1)).round().long()  # B 2
+        offset = torch.stack([torch.zeros_like(offset), offset], 1)[rows].to(like.device)
+        factor = 1 + c.contrast * (2 * torch.rand(count, generator=rng) - 1)
+        if c.contrast and background:
+            layers = contrast(layers, 0, factor[rows].to(like))
+        return shift(layers, offset) if c.shift else layers
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Generator) -> Layers:
+        """Draw scenes from noise: background and foreground in [0, 1], of the model's size.
+
+        Raises:
+            ConfigError: This model was stored without its generator.
+        """
+        if not self._has("generator"):
+            raise ConfigError("perturbgan: this model holds no generator, so it can segment but not sample. Train one.")
+        level, fade = self.grown.tolist()
+        grown = Grown(int(level), fade)
+        noise = self.noise(n, rng, grown)
+        rgb, alpha = [], []
+        for start in range(0, max(n, 1), 64):
+            some = slice(start, start + 64)
+            maps = None if noise.maps is None else [[level[some] for level in trunk] for trunk in noise.maps]
+            layers, _ = self.paint(Noise(noise.z[:, :, some], None, maps), grown)
+            rgb.append(((layers.rgb + 1) / 2).clamp(0, 1))
+            alpha.append(layers.alpha)
+        times = self.image_size[0] // grown.side
+        both = torch.cat([torch.cat(rgb), torch.cat(alpha)], 2)
+        both = both.repeat_interleave(times, 3).repeat_interleave(times, 4)  # a level below the last: pixel by pixel
+        return Layers(both[:, :, :3], both[:, :, 3:], background=True)
+
+    def invert(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Layers, Float[Tensor, "S B W"], Float[Tensor, "B 2"]]:
+        """Let the encoder find styles and shift of images in [-1, 1], and paint what they stand for, shifted."""
+        assert self.encoder is not None
+        grown = Grown(level_of(self.image_size[0]))
+        with self.precision(images):
+            offsets, moved = self.encoder(images)
+            found = self.centre[:, None] + offsets.to(images.dtype)  # S B W
+            styles = [found[min(trunk, len(found) - 1)] for trunk in range(self.config.num_trunks)]
+            layers = self.generator([s[:, None].expand(-1, grown.level + 1, -1) for s in styles], None, grown)
+        moved = moved.to(images.dtype)
+        offset = torch.stack([torch.zeros_like(moved), moved * self.image_size[0]], 1)  # B 2 2
+        return shift(layers, offset), found, moved
+
+    def find(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
+        """Logits of the segmenter for images in [-1, 1]."""
+        assert self.segmenter is not None
+        with self.precision(images):
+            return self.segmenter(images).to(images.dtype)
+
+    def score(self, images: Float[Tensor, "B 3 H W"], grown: Grown, halves: int = 1) -> Float[Tensor, " B"]:
+        """Score images in [-1, 1] of the level's size; high is real."""
+        with self.precision(images):
+            return self.discriminator(images, grown.level, grown.fade, halves).to(images.dtype)
+
+    @torch.no_grad()
+    def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
+        if not self._has(by) or (by == "encoder" and not self._has("generator")):
+            raise ConfigError(f"perturbgan: this model's {by} is not trained yet. Let training reach stage {by!r}.")
+        still, found = (Transform.shift(0, 0, self.image_size),), []
+        for some in images.split(64):
+            if by == "segmenter":
+                mask = torch.sigmoid(self.find(2 * some - 1))[:, None]  # B 1 1 H W
+                rgb, alpha = some[:, None].expand(-1, 2, -1, -1, -1), torch.cat([torch.ones_like(mask), mask], 1)
+            else:
+                layers, _, _ = self.invert(2 * some - 1)
+                rgb, alpha = ((layers.rgb + 1) / 2).clamp(0, 1), layers.alpha
+            rasters = torch.cat([rgb, alpha], 2).cpu()  # B 2 4 H W
+            found += [tuple(Placement(-1, still, raster=raster) for raster in stack) for stack in rasters]
+        return Decomposition(Dictionary(()), tuple(found), self.image_size, background=True)
+
+    def dictionary(self) -> Dictionary:
+        return Dictionary(())
+
+    # --- looking after itself ---------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
+        """Mean squared errors that need no labels.
+
+        Of the layers: how near the nearest of 256 sampled scenes comes to an image, both at 8 x 8 pixels. Of the encoder:
+        of the reconstruction. Of the segmenter: of the masks of as many sampled scenes.
+        """
+        rng = stream("perturbgan", "check")
+        if stage == "encoder":
+            rebuilt = torch.cat([composite(self.invert(2 * some - 1)[0]) for some in images.split(64)])
+            return ((rebuilt + 1) / 2 - images).square().mean((1, 2, 3))
+        if stage == "segmenter":
+            layers = self.sample(len(images), rng)
+            masks = torch.cat([torch.sigmoid(self.find(2 * some - 1)) for some in composite(layers).split(64)])
+            return (masks - (layers.alpha[:, 1] > 0.5).to(masks)).square().mean((1, 2, 3))
+        made = F.adaptive_avg_pool2d(composite(self.sample(256, rng)), 8).flatten(1)
+        real = F.adaptive_avg_pool2d(images, 8).flatten(1)
+        return torch.cdist(real, made).amin(1).square() / real.shape[1]
+
+    def preview(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "N 3 _h _w"]]:
+        """Images and their masks, if any are found yet; sampled scenes with their background, foreground and mask."""
+        rows = [images]
+        if any(self._has(by) for by in self.decomposers):
+            rows.append(self.decompose(images).layers().alpha[:, 1].expand(-1, 3, -1, -1))
+        layers = self.sample(len(images), stream("perturbgan", "preview"))
+        masks = layers.alpha[:, 1].expand(-1, 3, -1, -1)
+        return [*rows, composite(layers), layers.rgb[:, 0], layers.rgb[:, 1], masks]
+
+    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
+        """Look for the signals of a collapse now and then."""
+        if "layers" not in carry.values:
+            return {}
+        grown = self.growth(carry)
+        if self.config.growing:
+            self.grown.copy_(torch.tensor([float(grown.level), grown.fade]))
+        if carry.step % WATCH_EVERY:
+            return {}
+        area, edge, inside, gap = self.watch(carry.values["layers"], carry.values["fakes"], grown, carry)
+        return {"area": area, "border": edge / max(inside, 1e-6), "gap": gap}
+
+    @torch.no_grad()
+    def watch(
+        self, layers: Layers, fakes: Float[Tensor, "B 3 H W"], grown: Grown, carry: Carry
+    ) -> tuple[float, float, float, float]:
+        """Note, of scenes as the discriminator sees them, four signals; return their running means.
+
+        The share of pixels with a mask above 1/2; the mean mask on the border; and inside; and by how many standard
+        deviations whole scenes score higher than their backgrounds alone.
+        """
+        masks = layers.alpha[:, 1]
+        edge = torch.cat([masks[..., 0, :], masks[..., -1, :], masks[..., 1:-1, 0], masks[..., 1:-1, -1]], -1)
+        shares = torch.stack([(masks > 0.5).to(masks).mean(), edge.mean(), masks[..., 1:-1, 1:-1].mean()])
+        scores = self.score(torch.cat([fakes, layers.rgb[:, 0]]), grown, halves=2).unflatten(0, (2, -1))
+        moments = torch.stack([scores.mean(1), scores.square().mean(1)], 1).flatten()
+        means = carry.all_reduce(torch.cat([shares, moments])) / (carry.batch / len(masks))
+        scene, scene_square, alone, alone_square = means[3:]
+        variance = (scene_square - scene.square() + alone_square - alone.square()) / 2
+        gap = (scene - alone) / variance.clamp_min(1e-6).sqrt()
+        self.signals.lerp_(torch.cat([means[:3], gap[None], torch.ones_like(gap)[None]]), WATCH_RATE)
+        area, border, within, difference = (self.signals[:4] / self.signals[4]).tolist()
+        return area, border, within, difference
+
+    def collapsed(self, carry: Carry) -> str | None:
+        """Say that the mask is dead, covers everything, lies around the object, or that the background holds it."""
+        c = self.config
+        rivals = [stage for stage in self.stages() if stage.name.startswith("layers")]
+        if carry.stage not in [stage.name for stage in rivals] or carry.step % (5 * WATCH_EVERY):
+            return None
+        before = [stage.name for stage in rivals].index(carry.stage)
+        done = carry.step + sum(stage.steps for stage in rivals[:before])
+        if not c.watch_from <= done <= c.watch_share * sum(stage.steps for stage in rivals) or not self.signals[4]:
+            return None
+        area, edge, inside, gap = (self.signals[:4] / self.signals[4]).tolist()
+        if area < c.dead_area:
+            return f"masks cover {100 * area:.2f} % of made images, less than {100 * c.dead_area:g} %: the mask is dead"
+        if area > c.saturated_area:
+            return (
+                f"masks cover {100 * area:.1f} % of made images, more than {100 * c.saturated_area:g} %: the foreground is "
+                "the whole image"
+            )
+        if c.border_ratio and edge > c.border_ratio * inside:
+            return (
+                f"masks are {edge:.3f} on the border and {inside:.3f} inside, on average: foreground and background have "
+                "swapped roles"
+            )
+        if gap < c.leak_gap:
+            return (
+                f"backgrounds alone score as high as whole scenes, up to {gap:.2f} standard deviations (less than "
+                f"{c.leak_gap:g}): the object has leaked into the background"
+            )
+        return None
+
+    # --- on disk ------------------------------------------------------------------------------------------------------
+
+    optional_parts = ("generator.", "encoder.", "segmenter.")
+
+    def parts(self, everything: bool = False) -> dict[str, Tensor]:
+        found = {"grown": self.grown, "centre": self.centre}
+        for name in ("generator", "encoder", "segmenter"):
+            part = getattr(self, name)
+            if part is not None and (everything or self._has(name)):
+                found |= part.state_dict(prefix=f"{name}.")
+        return found
+
+    @torch.no_grad()
+    def load_parts(self, parts: Names[str, Tensor]) -> None:
+        state = self.state_dict()
+        for name, part in parts.items():
+            state[name].copy_(part)
+        there = [float(any(name.startswith(prefix) for name in parts)) for prefix in self.optional_parts]
+        self.trained.copy_(torch.tensor(there))
+
+
+def side_by_side(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    return images.contiguous(memory_format=torch.channels_last)
