@@ -16,7 +16,7 @@ from delaminate.matching.ground import Ground
 from delaminate.matching.sheet import Look
 from delaminate.methods import load_model
 from delaminate.methods.base import Carry
-from delaminate.methods.marionette import PRESETS, Config, MarioNette, anchoring, players
+from delaminate.methods.marionette import PRESETS, Config, MarioNette, players
 from delaminate.objectives.reconstruction import image_error
 from delaminate.rng import stream
 
@@ -91,7 +91,7 @@ def spoken(model, images):
     hard = players.Hard(anchor, entry, shift, rasters[entry], ground, torch.zeros(len(images), 2, dtype=torch.int64))
     model.set_sprites(torch.cat([rasters, torch.zeros(len(model.alive) - len(rasters), *rasters.shape[1:])]))
     dictionary = model.network_dictionary()
-    found = anchoring.placements_of(model, hard, dictionary)
+    found = players.placements_of(model, hard, dictionary)
     return replace(model.decompose(images, by="search"), dictionary=dictionary, images=tuple(found)), dropped
 
 
@@ -123,10 +123,10 @@ def test_sprites_at_the_border_are_taught_while_their_centres_are_inside():
 
 def test_sprites_of_other_sizes_lie_in_the_middle():
     small, large = pattern((5, 6), 4), pattern((11, 10), 5)
-    raster = anchoring.centred(small, 8)
+    raster = players.centred(small, 8)
     assert torch.equal(raster[:, 1:6, 1:7], small.rgba())
     assert float(raster.sum()) == float(raster[:, 1:6, 1:7].sum())
-    assert torch.equal(anchoring.centred(large, 8), large.rgba()[:, 2:10, 1:9])
+    assert torch.equal(players.centred(large, 8), large.rgba()[:, 2:10, 1:9])
     model = with_sheet(SMALL, [small, large])
     image = paint([(0, 7, 9), (1, 20, 31)], [small, large])
     found, _ = spoken(model, image)
@@ -256,7 +256,7 @@ def test_terms_are_means_over_what_they_compare():
     }
     for name, value in expected.items():
         assert_close(terms[name], value, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
-    shown, wanted = model.sprites()[:3], torch.stack([anchoring.centred(some, 8) for some in sprites()])
+    shown, wanted = model.sprites()[:3], torch.stack([players.centred(some, 8) for some in sprites()])
     shown, wanted = (torch.cat([x[:, :3] * x[:, 3:], x[:, 3:]], 1) for x in (shown, wanted))
     assert_close(terms["sprites"], players.SPRITE_WEIGHT * (shown - wanted).square().mean())
     assert model.after_update(stream(0), carry) == {"dropped": 0.0}

@@ -20,8 +20,8 @@ LARGE = 4_000_000
 """Pixels at a time from which on it is said beforehand what they take."""
 BATCH_PIXELS = 2**24
 """Pixels that are taken apart at a time, unless one image has more."""
-# Bytes and seconds a pixel of search: rough orders, read off single runs on one core of a shared machine, for which no script is
-# kept. They serve to warn before hours or gigabytes, and may be off by a factor of two or three.
+# Bytes and seconds a pixel of search: rough orders, read off single runs on one core of a shared machine, for which no
+# script is kept. They serve to warn before hours or gigabytes, and may be off by a factor of two or three.
 TRAIN_BYTES, TRAIN_SECONDS = 430, 15e-6
 SEARCH_BYTES, HELD_BYTES = 150, 40
 SEARCH_SECONDS, SPRITE_SECONDS = 0.5e-6, 0.1e-6

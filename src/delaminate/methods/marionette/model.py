@@ -12,7 +12,7 @@ from delaminate.errors import ConfigError, FormatError, ShapeError
 from delaminate.matching.learning import Search
 from delaminate.matching.sheet import SheetStore, of_eight_bits
 from delaminate.methods.base import Carry, Method, Stage
-from delaminate.methods.marionette import anchoring, players
+from delaminate.methods.marionette import players
 from delaminate.methods.marionette.config import Config
 from delaminate.methods.marionette.players import Hard, Soft
 from delaminate.nets.anchors import (
@@ -403,7 +403,7 @@ class MarioNette(Method):
         dictionary = self.network_dictionary()
         found: list[tuple[Placement, ...]] = []
         for some in images.split(FEW):
-            found += anchoring.placements_of(self, self.hard(some), dictionary)
+            found += players.placements_of(self, self.hard(some), dictionary)
         return Decomposition(dictionary, tuple(found), self.image_size, self.config.background != "black")
 
     # --- model folders ------------------------------------------------------------------------------------------------
