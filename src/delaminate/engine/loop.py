@@ -343,6 +343,8 @@ class _Run:
             if self.step == 0:
                 # Not before: a run that stops here has not begun this stage.
                 self.best_error = math.inf
+                if stage.averages and self.average:
+                    self.average.put(self.method)
                 self.method.begin(stage.name)
             terms = self._play(stage, cache)
             done += stage.batch

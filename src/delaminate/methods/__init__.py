@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from delaminate.methods import dti_sprites, marionette, redo
+from delaminate.methods import dti_sprites, marionette, perturbgan, redo
 from delaminate.methods.base import Method
 from delaminate.methods.folder import load_model, save_model
 
 METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
     "dti-sprites": (dti_sprites.DTISprites, dti_sprites.PRESETS),
     "marionette": (marionette.MarioNette, marionette.PRESETS),
+    "perturbgan": (perturbgan.PerturbGAN, perturbgan.PRESETS),
     "redo": (redo.ReDO, redo.PRESETS),
 }
 """Every method by its name on the command line, with its presets."""

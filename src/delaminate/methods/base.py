@@ -113,12 +113,21 @@ class SearchPlayer(Player):
 
 @dataclass(frozen=True)
 class Stage:
-    """A named stretch of training."""
+    """A named stretch of training.
+
+    Attributes:
+        name: Unique in the method.
+        steps, batch: How long it is, and images in a step.
+        players: Take their turns in this order.
+        averages: Averaged weights take the place of the weights themselves when the stage begins: it learns from what
+            is finished.
+    """
 
     name: str
     steps: int
     batch: int
     players: tuple[Player, ...]
+    averages: bool = False
 
 
 class Method(nn.Module, ABC):

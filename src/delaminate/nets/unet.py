@@ -4,6 +4,7 @@ Groups are normalised, not batches, so that an image's answer does not depend on
 """
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -39,27 +40,21 @@ class UNet(nn.Module):
     def __init__(self, outputs: int, width: int, depth: int, rng: Generator) -> None:
         super().__init__()
         channels = [width * min(2**level, 8) for level in range(depth + 1)]
-        self.down = nn.ModuleList()
-        for level, count in enumerate(channels):
-            inputs = channels[level - 1] if level else 3
-            self.down.append(nn.ModuleList([_Convolve(inputs, count, rng), _Convolve(count, count, rng)]))
-        self.up = nn.ModuleList()
-        for level in reversed(range(depth)):
-            count = channels[level]
-            first, second = _Convolve(channels[level + 1], count, rng), _Convolve(2 * count, count, rng)
-            self.up.append(nn.ModuleList([first, second]))
+        self.first = _Convolve(3, width, rng)
+        self.down = nn.ModuleList(_Convolve(i, o, rng) for i, o in pairwise(channels))
+        self.flat = nn.ModuleList(_Convolve(count, count, rng) for count in channels)
+        back = channels[::-1]
+        self.up = nn.ModuleList(_Convolve(i, o, rng) for i, o in pairwise(back))
+        self.join = nn.ModuleList(_Convolve(2 * count, count, rng) for count in back[1:])
         self.last = nn.Parameter(torch.empty(outputs, width, 1, 1).normal_(std=1 / math.sqrt(width), generator=rng))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B outputs H W"]:
-        x, seen = images.contiguous(memory_format=torch.channels_last), []
-        for level, pair in enumerate(self.down):
-            x = F.max_pool2d(x, 2) if level else x
-            for convolution in pair:  # type: ignore[attr-defined]
-                x = convolution(x)
+        x = self.flat[0](self.first(images.contiguous(memory_format=torch.channels_last)))
+        seen = [x]
+        for down, flat in zip(self.down, self.flat[1:], strict=True):
+            x = flat(down(F.max_pool2d(x, 2)))
             seen.append(x)
-        for pair in self.up:
-            first, second = pair  # type: ignore[misc]
-            seen.pop()
-            x = second(torch.cat([first(x, up=True), seen[-1]], 1))
+        for up, join, beside in zip(self.up, self.join, seen[-2::-1], strict=True):
+            x = join(torch.cat([up(x, up=True), beside], 1))
         return convolve(x, self.last, self.bias)

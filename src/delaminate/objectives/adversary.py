@@ -38,6 +38,8 @@ def gradient_penalty(
     real: Float[Tensor, "B C H W"],
     fake: Float[Tensor, "B C H W"],
     rng: Generator,
+    rows: slice | None = None,
+    batch: int | None = None,
 ) -> Float[Tensor, ""]:
     """Hold the discriminator's slope near 1 between real and made images.
 
@@ -46,7 +48,8 @@ def gradient_penalty(
     Args:
         discriminator: Maps images to scores, one each.
         real, fake: Images in the discriminator's own range; the penalty depends on it.
-        rng: Draws one position per segment.
+        rng: Draws one position per segment, for a global batch.
+        rows, batch: This process's part of the global batch and its size; None: the images are the whole.
 
     Returns:
         The penalty before its weight (10 in the paper), at least 0.
@@ -58,7 +61,7 @@ def gradient_penalty(
     """
     if real.shape != fake.shape:
         raise ShapeError(f"gradient_penalty: real is {tuple(real.shape)}, fake {tuple(fake.shape)}; expected the same.")
-    share = torch.rand(len(real), 1, 1, 1, generator=rng).to(real)
+    share = torch.rand(batch or len(real), 1, 1, 1, generator=rng)[rows or slice(None)].to(real)
     between = (fake + share * (real - fake)).detach().requires_grad_(True)
     slope = _slope(discriminator, between)
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()

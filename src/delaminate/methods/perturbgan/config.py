@@ -137,7 +137,9 @@ class Config:
     def __post_init__(self) -> None:
         height, width = self.image_size
         if height != width or height not in SIDES:
-            raise ConfigError(f"perturbgan: image_size is {self.image_size}; expected a square of {SIDES} pixels a side.")
+            raise ConfigError(
+                f"perturbgan: image_size is {self.image_size}; expected a square of {SIDES} pixels a side."
+            )
         least = {
             "noise_width": 1, "mapping_depth": 1, "width": 1, "most_channels": 1, "batch": 1, "steps": 1, "grow_images": 1,
             "penalty_every": 1, "ramp_steps": 0, "encoder_steps": 0, "encoder_batch": 1, "segmenter_steps": 0,
@@ -169,7 +171,9 @@ class Config:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"perturbgan: betas are {self.betas}; expected two numbers from 0 to below 1.")
         if not self.grow_batches or min(self.grow_batches) < 1:
-            raise ConfigError(f"perturbgan: grow_batches are {self.grow_batches}; expected one or more, each 1 or more.")
+            raise ConfigError(
+                f"perturbgan: grow_batches are {self.grow_batches}; expected one or more, each 1 or more."
+            )
         if self.growing and (self.first_side not in SIDES or self.first_side > self.image_size[0]):
             raise ConfigError(
                 f"perturbgan: first_side is {self.first_side}; expected one of {SIDES}, {self.image_size[0]} at the most."
@@ -210,7 +214,7 @@ PRESETS: dict[str, Config] = {
     "cub-parity": PAPER,
     "photos": replace(SMALL, image_size=(64, 64), width=64, most_channels=128, steps=40_000, augment=True),
     "objects-on-texture": replace(
-        SMALL, image_size=(32, 32), width=48, most_channels=96, steps=7_000, least_area=0.08, most_area=0.45, ema=0.998,
+        SMALL, image_size=(32, 32), width=48, most_channels=48, steps=7_000, least_area=0.08, most_area=0.45, ema=0.998,
         watch_share=0.2, encoder_depth=32, segmenter_steps=1_500, segmenter_width=24,
     ),
 }  # fmt: skip

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from delaminate.errors import ConfigError
 from delaminate.methods.base import Carry, Method, Stage
 from delaminate.methods.perturbgan.config import Config
+from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter
 from delaminate.nets.blocks import BatchNorm
 from delaminate.nets.resnet import ResNet, pooled
 from delaminate.nets.stylegan import Mapping, StyleDiscriminator, Synthesis, draw_noise, level_of, mixed
@@ -136,7 +137,7 @@ class PerturbGAN(Method):
         self.generator = LayeredGenerator(c, rng)
         self.discriminator = StyleDiscriminator(side, c.width, c.most_channels, c.growing, rng)
         self.encoder = Encoder(c, rng) if c.encoder_steps else None
-        depth = min(level_of(side) + 1, 4)
+        depth = min(level_of(side), 4)
         self.segmenter = UNet(1, c.segmenter_width, depth, rng) if c.segmenter_steps else None
         # Where channels lie side by side, convolutions are faster on CPUs and GPUs alike.
         for parameter in self.parameters():
@@ -169,8 +170,6 @@ class PerturbGAN(Method):
         return by == "segmenter"
 
     def stages(self) -> tuple[Stage, ...]:
-        from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter
-
         c = self.config
         rivals = (Painter(self), Discriminator(self)) if c.reuse_fakes else (Discriminator(self), Painter(self))
         found = []
@@ -216,7 +215,7 @@ class PerturbGAN(Method):
         draws = 2 if mixing and c.mixing else 1
         z = torch.randn(draws, 2 if c.independent_noise else 1, count, c.noise_width, generator=rng)
         if c.swap_backgrounds and not c.independent_noise:
-            swapped = (torch.rand(count, 1, generator=rng) < c.swap_backgrounds) | torch.zeros_like(z, dtype=torch.bool)
+            swapped = torch.rand(count, 1, generator=rng) < c.swap_backgrounds
             z = torch.cat([torch.where(swapped, z.roll(1, 2), z), z], 1)  # T 2 B Z
         takes_second = None
         if draws == 2:

@@ -1,0 +1,229 @@
+"""PerturbGAN's players: two rivals, and two that learn from what has been painted."""
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, half_cosine
+from delaminate.objectives.adversary import gradient_penalty, logistic_fake, logistic_real, real_penalty
+from delaminate.objectives.augment import augment
+from delaminate.objectives.priors import area_within, coverage, indecision, nearness
+from delaminate.scene.compositing import composite
+from delaminate.scene.layers import Layers
+
+if TYPE_CHECKING:
+    from delaminate.methods.perturbgan.model import Grown, PerturbGAN
+
+FAST_RATES = {128: 1.5, 256: 2.0}
+"""Factors on the rate of a growing network at these resolutions (the authors' schedule)."""
+
+
+class _Rival(GradientPlayer):
+    """What painter and discriminator share: rates, and how images are drawn and shown."""
+
+    algorithm = "adam"
+
+    def __init__(self, model: "PerturbGAN") -> None:
+        self.model = model
+        self.betas = model.config.betas
+
+    def rate(self, group: str, carry: Carry) -> float:
+        return FAST_RATES.get(self.model.growth(carry).side, 1.0) if self.model.config.growing else 1.0
+
+    def draw(self, rng: Generator, carry: Carry) -> tuple[Layers, Float[Tensor, "B 3 H W"]]:
+        """Paint this process's share of new scenes, and move their foregrounds: layers and composites in [-1, 1], about."""
+        model, grown = self.model, self.model.growth(carry)
+        noise = model.noise(carry.batch, rng, grown, True, carry.share)
+        layers = model.perturb(model.paint(noise, grown)[0], carry.batch, rng, carry.share)
+        return layers, composite(layers)
+
+    def shown(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> Float[Tensor, "B 3 H W"]:
+        """What the discriminator sees of images in [-1, 1]."""
+        return augment(images, rng, carry.share, carry.batch) if self.model.config.augment else images
+
+
+class Painter(_Rival):
+    """Generators of both layers: composites look real wherever the foreground has been moved."""
+
+    name = "painter"
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        generator, c = self.model.generator, self.model.config
+        return (
+            ParameterGroup("trunks", tuple(generator.trunks.parameters()), c.rate),
+            ParameterGroup("mappings", tuple(generator.mappings.parameters()), c.rate * c.mapping_rate),
+        )
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, c, grown = self.model, self.model.config, self.model.growth(carry)
+        layers, fakes = self.draw(rng, carry)
+        seen = Layers(layers.rgb.detach(), layers.alpha.detach(), background=True)
+        carry.values |= {"layers": seen, "fakes": fakes.detach()}
+        scores = model.score(self.shown(fakes, rng, carry), grown)
+        masks = layers.alpha[:, 1]  # as they are seen: what has moved out of the canvas is lost
+        push = c.binary_weight * (min(1.0, carry.step / c.ramp_steps) if c.ramp_steps else 1.0)
+        if c.mask_loss == "published":
+            area, binary = coverage(masks, c.least_area), nearness(masks)
+        else:
+            area, binary = area_within(masks, c.least_area, c.most_area), indecision(masks)
+        return {
+            "adversary": logistic_real(scores) if c.loss == "logistic" else -scores.mean(),
+            "area": c.area_weight * area,
+            "binary": push * binary,
+        }
+
+
+class Discriminator(_Rival):
+    """Tells real photos from composites."""
+
+    name = "discriminator"
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        return (ParameterGroup("discriminator", tuple(self.model.discriminator.parameters()), self.model.config.rate),)
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, c, grown = self.model, self.model.config, self.model.growth(carry)
+        if c.reuse_fakes:
+            fakes = carry.values["fakes"]
+        else:
+            with torch.no_grad():
+                _, fakes = self.draw(rng, carry)
+        real = photographs(images, c.enlarge, grown, rng, carry)
+        real, fakes = self.shown(real, rng, carry), self.shown(fakes, rng, carry)
+        scores = model.score(torch.cat([real, fakes]), grown, halves=2)
+        high, low = scores.chunk(2)
+        if c.loss == "wgan-gp":
+            penalty = gradient_penalty(lambda x: self._plainly(x, grown), real, fakes, rng, carry.share, carry.batch)
+            return {
+                "real": c.drift * high.square().mean() - high.mean(),
+                "fake": low.mean(),
+                "penalty": c.penalty_weight * penalty,
+            }
+        terms = {"real": logistic_real(high), "fake": logistic_fake(low)}
+        if carry.step % c.penalty_every == 0:
+            gamma = 2e-4 * grown.side**2 / carry.batch if c.gamma is None else c.gamma
+            penalty = real_penalty(lambda x: self._plainly(x, grown), real)
+            terms["penalty"] = gamma / 2 * c.penalty_every * penalty
+        return terms
+
+    def _plainly(self, images: Float[Tensor, "B 3 H W"], grown: "Grown") -> Float[Tensor, " B"]:
+        # Slopes are taken in full precision.
+        return self.model.discriminator(images, grown.level, grown.fade)
+
+
+class Inverter(GradientPlayer):
+    """The encoder: styles and shift of made images, then also of real ones, which it must rebuild."""
+
+    name = "encoder"
+    algorithm = "adam"
+
+    def __init__(self, model: "PerturbGAN") -> None:
+        self.model = model
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        assert self.model.encoder is not None
+        return (ParameterGroup("encoder", tuple(self.model.encoder.parameters()), self.model.config.encoder_rate),)
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, grown = self.model, self.model.growth(carry)
+        with torch.no_grad():
+            noise = model.noise(carry.batch, rng, grown, rows=carry.share)
+            noise = type(noise)(noise.z, None, None)
+            layers, styles = model.paint(noise, grown)
+            true_styles = torch.stack(styles[: model.config.num_styles]).to(images.dtype)  # S B W
+            layers, true_shift = move(model, layers, rng, carry)
+            scenes = composite(layers)
+        found, styles_found, shift_found = model.invert(scenes)
+        mask = found.alpha[:, 1].clamp(1e-6, 1 - 1e-6)
+        terms = {
+            "styles": (styles_found - true_styles).square().mean(),
+            "shift": 10 * (shift_found - true_shift).square().mean(),
+            "pixels": (composite(found) - scenes).abs().mean(),
+            "masks": F.binary_cross_entropy(mask, layers.alpha[:, 1]),
+        }
+        return terms | (self._real(2 * images - 1) if 2 * carry.step >= carry.steps else {})
+
+    def _real(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
+        """Terms of real images in [-1, 1]: the composite, and what the discriminator sees of it."""
+        model = self.model
+        found, styles, _ = model.invert(images)
+        rebuilt = composite(found)
+        with torch.no_grad(), model.precision(images):
+            true = model.discriminator.features(images)
+        with model.precision(images):
+            seen = model.discriminator.features(rebuilt)
+        return {
+            "real_pixels": (rebuilt - images).abs().mean(),
+            "features": model.config.feature_weight * (seen - true).to(images.dtype).square().mean(),
+            "centre": 1e-3 * (styles - model.centre[:, None]).square().mean(),
+        }
+
+
+class Segmenter(GradientPlayer):
+    """The U-Net: which pixels of made images have a mask above one half; colours are changed at random."""
+
+    name = "segmenter"
+
+    def __init__(self, model: "PerturbGAN") -> None:
+        self.model = model
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        assert self.model.segmenter is not None
+        parameters = tuple(self.model.segmenter.parameters())
+        return (ParameterGroup("segmenter", parameters, self.model.config.segmenter_rate, 1e-4),)
+
+    def rate(self, group: str, carry: Carry) -> float:
+        return half_cosine(carry.step, carry.steps)
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, grown = self.model, self.model.growth(carry)
+        with torch.no_grad():
+            layers, _ = model.paint(model.noise(carry.batch, rng, grown, rows=carry.share), grown)
+            layers = model.perturb(layers, carry.batch, rng, carry.share)
+            shown = recoloured(composite(layers).clamp(-1, 1), rng, carry)
+            masks = (layers.alpha[:, 1] > 0.5).to(shown)
+        return {"masks": F.binary_cross_entropy_with_logits(model.find(shown), masks)}
+
+
+def move(model: "PerturbGAN", layers: Layers, rng: Generator, carry: Carry) -> tuple[Layers, Float[Tensor, "B 2"]]:
+    """Shift foregrounds by whole pixels at random; return by which share of the canvas, too."""
+    from delaminate.scene.edits import shift
+
+    side = model.image_size[0]
+    offset = (model.config.shift * side * (2 * torch.rand(carry.batch, 2, generator=rng) - 1)).round()[carry.share]
+    offset = offset.to(layers.rgb)
+    moved = shift(layers, torch.stack([torch.zeros_like(offset), offset], 1).long())
+    return moved, offset / side
+
+
+def photographs(
+    images: Float[Tensor, "B 3 H W"], enlarge: float, grown: "Grown", rng: Generator, carry: Carry
+) -> Float[Tensor, "B 3 _h _w"]:
+    """Turn images in [0, 1] into what is real: in [-1, 1], enlarged and cut at a random place, and shrunk to the level."""
+    side = images.shape[-1]
+    images = 2 * images - 1
+    large = round(side * enlarge)
+    if large > side:
+        wide = F.interpolate(images, (large, large), mode="bilinear", align_corners=False)
+        corner = torch.randint(large - side + 1, (carry.batch, 2, 1), generator=rng)[carry.share].to(images.device)
+        rows, columns = (corner + torch.arange(side, device=images.device)).unbind(1)  # B side, each
+        batch = torch.arange(len(images), device=images.device)[:, None, None]
+        images = wide.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+    return F.avg_pool2d(images, side // grown.side) if grown.side < side else images
+
+
+def recoloured(images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> Float[Tensor, "B 3 H W"]:
+    """Change brightness, contrast and saturation of images in [-1, 1], each in half of the images."""
+
+    def draw(reach: float) -> Float[Tensor, "B 1 1 1"]:
+        drawn = reach * (2 * torch.rand(carry.batch, 1, 1, 1, generator=rng) - 1)
+        return (drawn * (torch.rand(carry.batch, 1, 1, 1, generator=rng) < 0.5))[carry.share].to(images)
+
+    images = images + draw(0.4)
+    middle = images.mean((1, 2, 3), keepdim=True)
+    images = middle + (images - middle) * (1 + draw(0.4))
+    grey = images.mean(1, keepdim=True)
+    return (grey + (images - grey) * (1 + draw(0.6))).clamp(-1, 1)
