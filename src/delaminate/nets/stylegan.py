@@ -7,12 +7,14 @@ which is exactly equal; the blur is not folded, because its zero border would th
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from delaminate.nets.spectral import Resample, convolve
 
@@ -92,6 +94,30 @@ class Mapping(nn.Module):
         return x
 
 
+class _InstanceNorm(torch.autograd.Function):
+    """shift + scale * (x - mean) / sqrt(variance + 1e-5) over each canvas; once differentiable.
+
+    `F.instance_norm` copies channels that lie side by side, which takes thrice the time on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        centred = x - x.mean((2, 3), keepdim=True)
+        inverse = torch.rsqrt((centred * centred).mean((2, 3), keepdim=True) + 1e-5)
+        ctx.save_for_backward(centred, scale, inverse)
+        return torch.addcmul(shift, scale * inverse, centred)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        centred, scale, inverse = ctx.saved_tensors
+        count = centred[0, 0].numel()
+        for_shift = gradient.sum((2, 3), keepdim=True)
+        for_scale = (gradient * centred).sum((2, 3), keepdim=True) * inverse
+        for_x = torch.addcmul(gradient - for_shift / count, centred, -for_scale * inverse / count) * (scale * inverse)
+        return for_x, for_scale, for_shift
+
+
 class _Styled(nn.Module):
     """Per-pixel noise, leaky ReLU, and adaptive instance normalisation (Eq. 1)."""
 
@@ -107,7 +133,7 @@ class _Styled(nn.Module):
         if noise is not None:
             x = torch.addcmul(x, self.noise[:, None, None].to(x.dtype), noise.to(x.dtype))
         scale, shift = self.style(style)[..., None, None].chunk(2, 1)
-        return torch.addcmul(shift, scale, F.instance_norm(F.leaky_relu(x, SLOPE)))
+        return _InstanceNorm.apply(F.leaky_relu(x, SLOPE), scale, shift)
 
 
 class _UpBlock(nn.Module):

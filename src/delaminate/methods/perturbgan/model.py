@@ -349,29 +349,27 @@ class PerturbGAN(Method):
 
     def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
         """Look for the signals of a collapse now and then."""
-        if "layers" not in carry.values:
+        if "masks" not in carry.values:
             return {}
         grown = self.growth(carry)
         if self.config.growing:
             self.grown.copy_(torch.tensor([float(grown.level), grown.fade]))
         if carry.step % WATCH_EVERY:
             return {}
-        area, edge, inside, gap = self.watch(carry.values["layers"], carry.values["fakes"], grown, carry)
+        area, edge, inside, gap = self.watch(grown, carry)
         return {"area": area, "border": edge / max(inside, 1e-6), "gap": gap}
 
     @torch.no_grad()
-    def watch(
-        self, layers: Layers, fakes: Float[Tensor, "B 3 H W"], grown: Grown, carry: Carry
-    ) -> tuple[float, float, float, float]:
-        """Note, of scenes as the discriminator sees them, four signals; return their running means.
+    def watch(self, grown: Grown, carry: Carry) -> tuple[float, float, float, float]:
+        """Note four signals of the painter's scenes; return their running means.
 
-        The share of pixels with a mask above 1/2; the mean mask on the border; and inside; and by how many standard
-        deviations whole scenes score higher than their backgrounds alone.
+        The share of pixels with a mask above 1/2; the mean mask on the border; and inside, all before the shift; and by
+        how many standard deviations whole scenes score higher than their backgrounds alone.
         """
-        masks = layers.alpha[:, 1]
+        masks, fakes, backgrounds = (carry.values[name] for name in ("masks", "fakes", "backgrounds"))
         edge = torch.cat([masks[..., 0, :], masks[..., -1, :], masks[..., 1:-1, 0], masks[..., 1:-1, -1]], -1)
         shares = torch.stack([(masks > 0.5).to(masks).mean(), edge.mean(), masks[..., 1:-1, 1:-1].mean()])
-        scores = self.score(torch.cat([fakes, layers.rgb[:, 0]]), grown, halves=2).unflatten(0, (2, -1))
+        scores = self.score(torch.cat([fakes, backgrounds]), grown, halves=2).unflatten(0, (2, -1))
         moments = torch.stack([scores.mean(1), scores.square().mean(1)], 1).flatten()
         means = carry.all_reduce(torch.cat([shares, moments])) / (carry.batch / len(masks))
         scene, scene_square, alone, alone_square = means[3:]
@@ -384,9 +382,9 @@ class PerturbGAN(Method):
     def collapsed(self, carry: Carry) -> str | None:
         """Say that the mask is dead, covers everything, lies around the object, or that the background holds it."""
         c = self.config
-        rivals = [stage for stage in self.stages() if stage.name.startswith("layers")]
-        if carry.stage not in [stage.name for stage in rivals] or carry.step % (5 * WATCH_EVERY):
+        if not carry.stage.startswith("layers") or carry.step % (5 * WATCH_EVERY):
             return None
+        rivals = [stage for stage in self.stages() if stage.name.startswith("layers")]
         before = [stage.name for stage in rivals].index(carry.stage)
         done = carry.step + sum(stage.steps for stage in rivals[:before])
         if not c.watch_from <= done <= c.watch_share * sum(stage.steps for stage in rivals) or not self.signals[4]:

@@ -33,12 +33,12 @@ class _Rival(GradientPlayer):
     def rate(self, group: str, carry: Carry) -> float:
         return FAST_RATES.get(self.model.growth(carry).side, 1.0) if self.model.config.growing else 1.0
 
-    def draw(self, rng: Generator, carry: Carry) -> tuple[Layers, Float[Tensor, "B 3 H W"]]:
-        """Paint this process's share of new scenes, and move their foregrounds: layers and composites in [-1, 1], about."""
+    def draw(self, rng: Generator, carry: Carry) -> tuple[Layers, Layers]:
+        """Paint this process's share of new scenes: as painted, and with their foregrounds moved."""
         model, grown = self.model, self.model.growth(carry)
         noise = model.noise(carry.batch, rng, grown, True, carry.share)
-        layers = model.perturb(model.paint(noise, grown)[0], carry.batch, rng, carry.share)
-        return layers, composite(layers)
+        still, _ = model.paint(noise, grown)
+        return still, model.perturb(still, carry.batch, rng, carry.share)
 
     def shown(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> Float[Tensor, "B 3 H W"]:
         """What the discriminator sees of images in [-1, 1]."""
@@ -59,9 +59,13 @@ class Painter(_Rival):
 
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
         model, c, grown = self.model, self.model.config, self.model.growth(carry)
-        layers, fakes = self.draw(rng, carry)
-        seen = Layers(layers.rgb.detach(), layers.alpha.detach(), background=True)
-        carry.values |= {"layers": seen, "fakes": fakes.detach()}
+        still, layers = self.draw(rng, carry)
+        fakes = composite(layers)
+        carry.values |= {
+            "masks": still.alpha[:, 1].detach(),
+            "backgrounds": layers.rgb[:, 0].detach(),
+            "fakes": fakes.detach(),
+        }
         scores = model.score(self.shown(fakes, rng, carry), grown)
         masks = layers.alpha[:, 1]  # as they are seen: what has moved out of the canvas is lost
         push = c.binary_weight * (min(1.0, carry.step / c.ramp_steps) if c.ramp_steps else 1.0)
@@ -90,7 +94,7 @@ class Discriminator(_Rival):
             fakes = carry.values["fakes"]
         else:
             with torch.no_grad():
-                _, fakes = self.draw(rng, carry)
+                fakes = composite(self.draw(rng, carry)[1])
         real = photographs(images, c.enlarge, grown, rng, carry)
         real, fakes = self.shown(real, rng, carry), self.shown(fakes, rng, carry)
         scores = model.score(torch.cat([real, fakes]), grown, halves=2)
