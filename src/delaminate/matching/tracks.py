@@ -11,7 +11,6 @@ from torch import Tensor
 
 from delaminate.scene.placements import OWN_RASTER, Decomposition, Placement, Transform, paint
 
-FAR = 1e6
 NUDGE = 2
 """Pixels by which a hidden thing may be off its expected place, up, down and to the sides."""
 SLIVER = 3
@@ -31,6 +30,7 @@ class Track:
         velocity: Pixels a frame.
         seen: The frame in which it was seen last.
         placement: How it was seen last.
+        shown: All sprites that it has shown.
     """
 
     number: int
@@ -39,18 +39,20 @@ class Track:
     velocity: np.ndarray
     seen: int
     placement: Placement
+    shown: set[int]
 
 
 class Tracker:
     """Follows things frame by frame, with no look ahead, so that it works on streams.
 
     A placement continues the nearest track: nearest to where that should be by now, the camera's own motion taken out.
-    Another sprite may continue a track (a leg moves), at a price.
+    Another sprite may continue a track (a leg moves), at a price, which is less for one that the thing has shown before.
 
     Args:
         memory: Frames for which a lost thing is remembered.
         reach: How far from its expected place a thing may be, in pixels.
-        change: Price of another sprite, in pixels.
+        change: Price of a sprite that a thing has not shown before, in pixels; a tenth for another that it has.
+        lost: Price of a track that is not continued; dearer pairs are two things.
         frame_of: Gives the frame of a number, with which a thing that is lost is looked for once more, behind all others
             where it should be: the little of it that looks out would not tell by itself. None: lost is lost.
     """
@@ -59,10 +61,11 @@ class Tracker:
         self,
         memory: int = 5,
         reach: float = 14.0,
-        change: float = 5.0,
+        change: float = 10.0,
+        lost: float = 15.0,
         frame_of: Callable[[int], Float[Tensor, "3 H W"]] | None = None,
     ) -> None:
-        self.memory, self.reach, self.change, self.frame_of = memory, reach, change, frame_of
+        self.memory, self.reach, self.change, self.lost, self.frame_of = memory, reach, change, lost, frame_of
         self.tracks: list[Track] = []
         self.frame = 0
         self.count = 0
@@ -82,7 +85,7 @@ class Tracker:
             [p.transforms[-1].matrix[:2] @ (w / 2, h / 2, 1) + camera for p, (h, w) in zip(objects, sizes, strict=True)]
         ).reshape(-1, 2)
         self.tracks = [track for track in self.tracks if self.frame - track.seen <= self.memory]
-        cost = np.full((len(objects), len(self.tracks)), FAR)
+        cost = np.full((len(objects), len(self.tracks)), self.lost)
         for j, track in enumerate(self.tracks):
             gone = self.frame - track.seen
             expected = track.centre + track.velocity * gone
@@ -90,24 +93,30 @@ class Tracker:
                 np.linalg.norm(centres - expected, axis=1), np.linalg.norm(centres - track.centre, axis=1) + 1
             )
             for i, placement in enumerate(objects):
-                price = 0.0 if placement.entry == track.entry else self.change
+                price = 0.1 * self.change if placement.entry in track.shown else self.change
+                price = 0.0 if placement.entry == track.entry else price
                 if distance[i] <= self.reach * min(gone, 2):
-                    cost[i, j] = distance[i] + price
+                    cost[i, j] = min(distance[i] + price, self.lost)
         numbers = [-1] * len(objects)
         for i, j in zip(*linear_sum_assignment(cost), strict=True):
-            if cost[i, j] < FAR:
+            if cost[i, j] < self.lost:
                 track = self.tracks[j]
                 moved = (centres[i] - track.centre) / (self.frame - track.seen)
                 track.velocity = moved if track.entry == objects[i].entry else 0.5 * (track.velocity + moved)
                 track.centre, track.entry, track.seen = centres[i], objects[i].entry, self.frame
                 track.placement = objects[i]
+                track.shown.add(objects[i].entry)
                 numbers[i] = track.number
         hidden = self._hidden(placements, found, camera)
         for i, placement in enumerate(objects):
             if numbers[i] < 0:
                 numbers[i] = self.count
                 self.count += 1
-                self.tracks.append(Track(numbers[i], placement.entry, centres[i], np.zeros(2), self.frame, placement))
+                self.tracks.append(
+                    Track(
+                        numbers[i], placement.entry, centres[i], np.zeros(2), self.frame, placement, {placement.entry}
+                    )
+                )
         self.frame += 1
         tracked = (replace(placement, track=number) for placement, number in zip(objects, numbers, strict=True))
         return (*placements[:first], *hidden, *tracked)
