@@ -18,7 +18,7 @@ from delaminate.engine.record import read_log
 from delaminate.errors import DataError, FormatError, OutputError, TrainingError
 from delaminate.methods import load_model
 
-from .tiny import CONFIG, EVERY_STEP, PAPER, SELDOM, differences, model, pixels, total_steps
+from .tiny import CONFIG, EVERY_STEP, GROWING, PAPER, SELDOM, differences, model, pixels, total_steps
 
 CPU = torch.device("cpu")
 
@@ -72,6 +72,25 @@ def test_a_trained_model_has_the_averaged_weights_that_its_folder_has(tmp_path):
     stored = load_model(tmp_path)
     assert torch.equal(trained.sprites_alpha, stored.sprites_alpha)
     assert not torch.equal(load(tmp_path / "checkpoint.pt", CPU)["weights"]["sprites_alpha"], stored.sprites_alpha)
+
+
+def test_a_stage_may_begin_with_the_averaged_weights_in_place(tmp_path):
+    """What was averaged is then what a later stage learns from, and it stays as it is."""
+    before, after = (total_steps(GROWING) - 4 + more for more in (0, 1))
+    for steps in (before, after):
+        train(model(GROWING), pixels(), tmp_path, budget=Budget(steps=steps), resume=steps == after, pace=SELDOM)
+        state = load(tmp_path / "checkpoint.pt", CPU)
+        own = {n: w for n, w in state["weights"].items() if n.startswith("generator.")}
+        same = [torch.equal(weight, state["average"][name]) for name, weight in own.items()]
+        assert all(same) if steps == after else not all(same)
+
+
+def test_figures_beside_the_loss_are_not_part_of_it(tmp_path):
+    train(model(GROWING), pixels(), tmp_path, budget=Budget(steps=1))
+    (line,) = read_log(tmp_path)
+    terms = ("real", "fake", "penalty", "adversary", "area", "binary")
+    assert {"covered", "border", "gap"} <= set(line)
+    assert line["loss"] == pytest.approx(sum(line[name] for name in terms))
 
 
 def test_a_model_stopped_before_its_network_begins_offers_only_search(tmp_path):

@@ -36,8 +36,11 @@ def test_the_same_seed_tells_the_same_history_and_another_seed_another(name, str
     assert differences(first, other.state_dict())
 
 
-# In every stage, at its borders, before and after sprites thaw, transforms unlock and rates fall.
-STOPS = {"matched": (0, 2, 4, 5, 9), "peaks": (3, 6, 8, 10, 12), "paper": (1, 2, 3, 5), "adversary": (1, 2, 4, 6)}
+# In every stage, at its borders, before and after sprites thaw, transforms unlock, rates fall and levels have faded in.
+STOPS = {
+    "matched": (0, 2, 4, 5, 9), "peaks": (3, 6, 8, 10, 12), "paper": (1, 2, 3, 5), "adversary": (1, 2, 4, 6),
+    "growing": (3, 4, 5, 6, 7, 8, 9), "penalised": (1, 2),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from delaminate.engine.loop import Pace
-from delaminate.methods import redo
+from delaminate.methods import perturbgan, redo
 from delaminate.methods.dti_sprites import Config, DTISprites
 from delaminate.rng import stream
 
@@ -27,7 +27,23 @@ ADVERSARY = redo.Config(
     batch=2, warm_steps=2, steps=5, rate=1e-3, mask_rate=1e-3, late_decay=0.5, ema=0.9, area_weight=5.0, least_area=0.4,
     area_steps=3, augment=True,
 )  # fmt: skip
-CONFIGS = {"matched": CONFIG, "peaks": PEAKS, "paper": PAPER, "adversary": ADVERSARY}
+GROWING = perturbgan.Config(
+    image_size=(16, 16), noise_width=4, mapping_depth=1, width=2, most_channels=4, growing=True, first_side=8, grow_images=6,
+    grow_batches=(4, 4), penalty_every=2, ramp_steps=2, enlarge=1.125, augment=True, ema=0.9, rate=1e-3, encoder_steps=2,
+    encoder_batch=2, encoder_depth=32, segmenter_steps=2, segmenter_batch=2, segmenter_width=8, restarts=0,
+)  # fmt: skip
+PENALISED = replace(
+    GROWING, growing=False, layout="shared-style", swap_backgrounds=0.5, loss="wgan-gp", mask_loss="published",
+    reuse_fakes=True, batch=4, steps=3, encoder_steps=0, segmenter_steps=0,
+)  # fmt: skip
+CONFIGS = {
+    "matched": CONFIG,
+    "peaks": PEAKS,
+    "paper": PAPER,
+    "adversary": ADVERSARY,
+    "growing": GROWING,
+    "penalised": PENALISED,
+}
 EVERY_STEP = Pace(log=1, check=2, preview=100, checkpoint_seconds=0.0)
 SELDOM = Pace(log=1, check=2, preview=100)
 
@@ -44,7 +60,8 @@ def pixels(count=11, seed=0):
 
 
 def model(config=CONFIG, seed=0):
-    return redo.ReDO(config, seed) if isinstance(config, redo.Config) else DTISprites(config, seed)
+    kinds = {redo.Config: redo.ReDO, perturbgan.Config: perturbgan.PerturbGAN, Config: DTISprites}
+    return kinds[type(config)](config, seed)
 
 
 def total_steps(config):

@@ -154,6 +154,7 @@ class _Run:
         self.check_images = self._floats(some)
         self.players: dict[str, Player] = {}
         self.optimisers: dict[str, Optimiser] = {}
+        self.aside: tuple[str, ...] = ()  # figures of the last step that are no terms of the loss
 
     def _floats(self, index: Tensor) -> Float[Tensor, "B 3 H W"]:
         return self.pixels[index.to(self.pixels.device)].to(self.device, self.dtype) / 255
@@ -248,6 +249,7 @@ class _Run:
         if self.average:
             self.average.update(self.method)
         self.collapse = self.method.collapsed(carry)
+        self.aside = tuple(after)
         return terms | {name: torch.tensor(value) for name, value in after.items()}
 
     def _guard(self, loss: Tensor, stage: Stage) -> None:
@@ -286,7 +288,7 @@ class _Run:
     def _write(self, terms: dict[str, Tensor], stage: Stage, speed: float, check: float | None) -> None:
         figures = {name: float(value) for name, value in terms.items()}
         if isinstance(next(iter(self.players.values()), None), GradientPlayer):
-            figures["loss"] = sum(float(terms[n]) for n in terms if n not in ("reassigned", "dropped"))
+            figures["loss"] = sum(float(terms[n]) for n in terms if n not in self.aside)
         else:
             figures["loss"] = figures.get("error", 0.0)
         if len(entries := getattr(self.method, "entries", ())):

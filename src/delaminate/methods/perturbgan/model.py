@@ -357,7 +357,7 @@ class PerturbGAN(Method):
         if carry.step % WATCH_EVERY:
             return {}
         area, edge, inside, gap = self.watch(grown, carry)
-        return {"area": area, "border": edge / max(inside, 1e-6), "gap": gap}
+        return {"covered": area, "border": edge / max(inside, 1e-6), "gap": gap}
 
     @torch.no_grad()
     def watch(self, grown: Grown, carry: Carry) -> tuple[float, float, float, float]:
