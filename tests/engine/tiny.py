@@ -25,7 +25,7 @@ PAPER = replace(
 ADVERSARY = redo.Config(
     image_size=(16, 16), num_regions=3, mask_width=8, generator_width=2, discriminator_width=16, noise_width=4,
     batch=2, warm_steps=2, steps=5, rate=1e-3, mask_rate=1e-3, late_decay=0.5, ema=0.9, area_weight=5.0, least_area=0.4,
-    area_steps=3, augment=True,
+    area_steps=3, augment_below=100,
 )  # fmt: skip
 GROWING = perturbgan.Config(
     image_size=(16, 16), noise_width=4, mapping_depth=1, width=2, most_channels=4, growing=True, first_side=8, grow_images=6,

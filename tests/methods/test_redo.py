@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from delaminate.engine import Budget, train
 from delaminate.engine.loop import Pace
 from delaminate.engine.record import read_log
-from delaminate.errors import ConfigError, TrainingError
+from delaminate.errors import ConfigError, DataError, TrainingError
 from delaminate.methods import load_model, save_model
 from delaminate.methods.base import Carry
 from delaminate.methods.redo import PRESETS, Config, ReDO
@@ -222,7 +222,8 @@ def test_a_collapsed_run_begins_anew_and_says_why(monkeypatch, tmp_path):
     outcome = train(model, pixels(), tmp_path, listener=heard)
     assert outcome.finished
     assert outcome.total_step == 3 + 6
-    (note,) = heard.notes
+    remark, note = heard.notes
+    assert remark.startswith("Expect little")
     assert "adversary, step 2: region 1 of 2 is gone. Begun anew, restart 1 of 1." in note
     assert [line["note"] for line in read_log(tmp_path) if "note" in line] == heard.notes
     assert not torch.equal(start["masks.first.weight"], model.state_dict()["masks.first.weight"])
@@ -318,3 +319,32 @@ def test_a_model_folder_holds_what_decomposes_and_what_redraws(tmp_path):
 def test_settings_that_cannot_be_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         replace(TINY, **settings)
+
+
+def test_few_images_are_augmented_and_that_is_said():
+    heard, model = Notes(), ReDO(replace(TINY, augment_below=50, steps=2))
+    assert train(model, pixels(12), listener=heard).finished
+    assert heard.notes == [
+        "12 images are few: what the discriminator sees is augmented.",
+        "Expect little from fewer than 100 images of a class.",
+    ]
+    assert model.augments
+    train(ReDO(replace(TINY, steps=2)), pixels(120), listener=(many := Notes()))
+    assert many.notes == []
+
+
+def test_images_that_are_all_the_same_are_refused():
+    with pytest.raises(DataError, match="All 5 images are the same"):
+        train(ReDO(TINY), pixels(1).expand(5, -1, -1, -1))
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_batch_that_does_not_fit_is_refused_with_a_smaller_one(error, monkeypatch):
+    def greedy(self, images, rng, carry):
+        raise error
+
+    monkeypatch.setattr(Discriminator, "turn", greedy)
+    with pytest.raises(TrainingError, match=r"a batch of 4 images does not fit into memory. Try --set batch=1"):
+        train(ReDO(TINY), pixels())

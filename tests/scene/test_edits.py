@@ -147,6 +147,29 @@ def test_one_layer_of_each_image_may_be_named(layers, seed):
         assert_close(coloured.rgb[b, el], expected)
 
 
+@laws
+@given(stacks(min_layers=2), seeds)
+def test_contrast_stretches_one_layer_around_its_mean_and_within_its_range(layers, seed):
+    one = torch.ones(len(layers), dtype=torch.float64)
+    assert equal(edits.contrast(layers, 1, one), layers)
+    factor = 2 * random(seed, len(layers))
+    changed = edits.contrast(layers, 1, factor)
+    for b in range(len(layers)):
+        for channel in range(3):
+            plane = layers.rgb[b, 1, channel]
+            stretched = (plane - plane.mean()) * factor[b] + plane.mean()
+            assert_close(changed.rgb[b, 1, channel], stretched.clamp(plane.min(), plane.max()))
+    assert torch.equal(changed.rgb[:, 0], layers.rgb[:, 0])
+    assert torch.equal(changed.alpha, layers.alpha)
+    assert equal(edits.contrast(layers, 1, factor[0]), edits.contrast(layers, 1, factor[0].expand(len(layers))))
+
+
+def test_gradients_reach_layers_through_contrast():
+    rgb, factor = random(1, 1, 2, 3, 3, 3).requires_grad_(), (0.5 + random(2, 1)).requires_grad_()
+    alpha = random(3, 1, 2, 1, 3, 3)
+    assert torch.autograd.gradcheck(lambda rgb, f: edits.contrast(Layers(rgb, alpha), 0, f).rgb, (rgb, factor))
+
+
 def test_edits_that_make_no_sense_are_refused():
     layers = Layers(torch.zeros(1, 2, 3, 2, 2), torch.ones(1, 2, 1, 2, 2), background=True)
     with pytest.raises(ConfigError, match="stack of 2"):

@@ -45,20 +45,13 @@ def export(
 
         delaminate export scenes --to aseprite,tiled --rate 25 --out game
     """
-    from delaminate.config import suggest
     from delaminate.data.images import natural_key
-    from delaminate.errors import ConfigError
     from delaminate.export import FORMATS
     from delaminate.export.files import frame_milliseconds
     from delaminate.export.residuals import RESIDUALS
     from delaminate.scene.document import load_rate, load_scenes
 
-    names = list(dict.fromkeys(name.strip() for name in to.split(",") if name.strip()))
-    for name in names:
-        if name not in FORMATS:
-            raise ConfigError(f"--to {name}: unknown format. {suggest(name, list(FORMATS))}")
-    if not names:
-        raise ConfigError(f"--to: no format. Known: {', '.join(FORMATS)}.")
+    names = _formats(to)
     frame_milliseconds(rate)  # a rate that is none is refused before anything is written
     loaded = sorted(load_scenes(scenes), key=lambda scene: natural_key(scene.name))
     given: dict[str, Any] = {"rate": load_rate(scenes) if rate is None else rate}
@@ -72,3 +65,18 @@ def export(
         result = chosen.write(loaded, out / name, **options)
         error = "" if result.max_error is None else f"; composites back within {result.max_error:.4f} of 1"
         typer.echo(f"{name}: {len(result.files)} files in {out / name}{error}")
+
+
+def _formats(to: str) -> list[str]:
+    """The formats of a list with commas, each once."""
+    from delaminate.config import suggest
+    from delaminate.errors import ConfigError
+    from delaminate.export import FORMATS
+
+    names = list(dict.fromkeys(name.strip() for name in to.split(",") if name.strip()))
+    for name in names:
+        if name not in FORMATS:
+            raise ConfigError(f"--to {name}: unknown format. {suggest(name, list(FORMATS))}")
+    if not names:
+        raise ConfigError(f"--to: no format. Known: {', '.join(FORMATS)}.")
+    return names

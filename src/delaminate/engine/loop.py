@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from delaminate.config import to_yaml
+from delaminate.config import to_dict, to_yaml
 from delaminate.engine import checkpoint, parallel
 from delaminate.engine.ema import Average
 from delaminate.engine.record import Listener, Quiet, Record
@@ -236,7 +236,7 @@ class _Run:
             rng = stream(self.seed, stage.name, self.step, player.name, self.attempt)
             if isinstance(player, GradientPlayer):
                 optimiser = self.optimisers[player.name]
-                with optimiser.alone(self.method):
+                with optimiser.alone(self.method), _enough_memory(self.method.config, stage):
                     found = player.turn(images, rng, carry)
                     loss = torch.stack(list(found.values())).sum()
                     self._guard(loss, stage)
@@ -313,10 +313,10 @@ class _Run:
         said = f"{stage.name}, step {self.step}: {self.collapse}."
         if self.attempt >= self.restarts:
             times = f"after {self.attempt} restarts" if self.restarts else "restarts are off"
-            self._note(f"{said} Given up ({times}). Other settings, or more images, may help.")
+            self.note(f"{said} Given up ({times}). Other settings, or more images, may help.")
             return "failed"
         self.attempt += 1
-        self._note(f"{said} Begun anew, restart {self.attempt} of {self.restarts}.")
+        self.note(f"{said} Begun anew, restart {self.attempt} of {self.restarts}.")
         self.method.restart(self.seed, self.attempt)
         self.stage_index, self.step, self.players, self.optimisers = 0, 0, {}, {}
         self.best_error = math.inf
@@ -325,7 +325,7 @@ class _Run:
         self.save()
         return None
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
         if self.record is not None:
             self.record.note(self.total_step, text)
         self.listener.note(text)
@@ -392,6 +392,22 @@ class _Run:
 
 
 @contextmanager
+def _enough_memory(config: Any, stage: Stage) -> Iterator[None]:
+    """Say what to do when there is not."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "alloc" not in str(error):
+            raise
+        settings = to_dict(config)
+        key = f"{stage.name}_batch" if f"{stage.name}_batch" in settings else "batch"
+        raise TrainingError(
+            f"{stage.name}: a batch of {stage.batch} images does not fit into memory. Try --set "
+            f"{key}={max(settings[key] // 2, 1)}, or a smaller image_size."
+        ) from error
+
+
+@contextmanager
 def _signals(tell: Callable[[str], None]) -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into a stop after the present step; a second Ctrl-C stops at once."""
     if threading.current_thread() is not threading.main_thread():
@@ -449,7 +465,7 @@ def train(
             "N at least 1."
         )
     joined = parallel.join(device)
-    method.prepare(pixels)
+    remarks = method.prepare(pixels)
     method.to(device)
     listener = listener or Quiet()
     run = _Run(
@@ -462,6 +478,9 @@ def train(
         write_atomic(run.out / "config.yaml", to_yaml(method.config).encode())
         if run.record is not None:
             run.record.cut(0)
+    if not resume:
+        for text in remarks:
+            run.note(text)
 
     def tell(name: str) -> None:
         run.stopped = name

@@ -347,7 +347,6 @@ def write_report(
     shown = [scenes[index] for index in chosen]
     pictures = _originals(images, len(scenes), chosen)
     unexplained = [_residual(*pair, residuals) for pair in zip(shown, pictures, strict=True)]
-    style = importlib.resources.files("delaminate.export").joinpath("report.css").read_text("utf-8")
     parts = [
         _header(title, _summary(scenes, dictionary, used), facts or {}, _stack(scenes[0]) if scenes else ""),
         "<main>",
@@ -359,14 +358,20 @@ def write_report(
         "</main>",
         "<footer>Made by Delaminate. This page holds everything it shows and loads nothing.</footer>",
     ]
+    write_atomic(Path(path), _page(title, parts).encode())
+    return ExportResult((Path(path),), None)
+
+
+def _page(title: str, parts: Sequence[str]) -> str:
+    """The whole document; parts that are empty are left out."""
+    style = importlib.resources.files("delaminate.export").joinpath("report.css").read_text("utf-8")
     head = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)} · Delaminate</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
     )
-    write_atomic(Path(path), (head + "\n".join(part for part in parts if part) + "\n</body>\n</html>\n").encode())
-    return ExportResult((Path(path),), None)
+    return head + "\n".join(part for part in parts if part) + "\n</body>\n</html>\n"
 
 
 def write_html(scenes: Sequence[Scene], out: str | Path, *, residuals: str | Path | None = None) -> ExportResult:

@@ -207,8 +207,16 @@ class Method(nn.Module, ABC):
         fresh = type(self)(self.config, int(stream(seed, "restart", attempt).initial_seed()))
         self.load_state_dict(fresh.state_dict())
 
-    def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> None:
-        """Look at all training images once, before the first step and before a run is resumed; deterministic."""
+    def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
+        """Look at all training images once, before the first step and before a run is resumed; deterministic.
+
+        Returns:
+            What the user should know about them.
+
+        Raises:
+            DataError: Nothing can be learned from these images.
+        """
+        return ()
 
     @classmethod
     def from_pretrained(cls: type[M], name: str | Path, device: str | torch.device = "cpu") -> M:

@@ -4,10 +4,33 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
-from delaminate.errors import ShapeError
+from delaminate.errors import DataError, ShapeError
+
+FEW = 100
+
+
+def few_images(pixels: UInt8[Tensor, "N 3 H W"], augment_below: int) -> tuple[bool, tuple[str, ...]]:
+    """Say whether a discriminator would learn so few images by heart, and what the user should know about that.
+
+    Returns:
+        Whether to augment what the discriminator sees, and sentences.
+
+    Raises:
+        DataError: All images are the same.
+    """
+    if bool((pixels == pixels[:1]).all()):
+        said = "There is only one image" if len(pixels) == 1 else f"All {len(pixels)} images are the same"
+        raise DataError(f"train: {said}; there is nothing that they have in common and differ in. Give other images.")
+    augment = len(pixels) < augment_below
+    said = []
+    if augment:
+        said.append(f"{len(pixels)} images are few: what the discriminator sees is augmented.")
+    if len(pixels) < FEW:
+        said.append(f"Expect little from fewer than {FEW} images of a class.")
+    return augment, tuple(said)
 
 
 def hinge_real(scores: Float[Tensor, "*N"]) -> Float[Tensor, ""]:

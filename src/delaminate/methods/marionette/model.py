@@ -99,10 +99,11 @@ class MarioNette(Method):
         """How this model looks for sprites."""
         return players.search_of(self.config)
 
-    def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> None:
+    def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
         """Estimate the background that search needs, from all images; the same each time."""
         if self.config.search_steps and self.config.background != "learned":
             self.store.behind(players.ground_of(pixels, self.config))
+        return ()
 
     def stages(self) -> tuple[Stage, ...]:
         c = self.config

@@ -67,8 +67,9 @@ class Config:
     """Share of an image below which the barrier pushes."""
     area_steps: int = 2_000
     """Steps in which the barrier's weight falls to 0 along a line."""
-    augment: bool = False
-    """Change colour, place and cut out what the discriminator sees, the same way for real and redrawn images."""
+    augment_below: int = 0
+    """With fewer images than this, the colour, place and wholeness of what the discriminator sees are changed at random, the
+    same way for real and redrawn images."""
     bf16: bool = False
     """Compute the networks in bfloat16; for GPUs, a CPU gains nothing."""
 
@@ -85,7 +86,7 @@ class Config:
             raise ConfigError(f"redo: image_size is {self.image_size}; expected a square of {SIDES} pixels a side.")
         least = {
             "num_regions": 2, "noise_width": 1, "batch": 1, "steps": 1, "warm_steps": 0, "area_steps": 1, "restarts": 0,
-            "generator_width": 1, "watch_from": 0,
+            "generator_width": 1, "watch_from": 0, "augment_below": 0,
         }  # fmt: skip
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
@@ -110,6 +111,7 @@ PUBLISHED = {
 }
 OURS: dict[str, Any] = {
     "ema": 0.999, "reuse_fakes": True, "restarts": 3, "area_weight": 20.0, "late_decay": 0.5, "steps": 20_000,
+    "augment_below": 5_000,
 }  # fmt: skip
 # Small canvases and networks learn in minutes on a CPU, at higher rates.
 SMALL: dict[str, Any] = {
@@ -118,7 +120,7 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 PRESETS: dict[str, Config] = {
-    "photos": Config(image_size=(64, 64), mask_width=32, augment=True, **(SMALL | {"steps": 6_000})),
+    "photos": Config(image_size=(64, 64), mask_width=32, **(SMALL | {"steps": 6_000})),
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(
         image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.015, collapsed_area=0.005,

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.errors import ConfigError
@@ -18,7 +18,7 @@ from delaminate.methods.base import Carry, GradientPlayer, Method, ParameterGrou
 from delaminate.methods.redo.config import Config
 from delaminate.methods.redo.networks import Critic, MaskNetwork, RegionGenerator
 from delaminate.nets.spectral import advance
-from delaminate.objectives.adversary import hinge_fake, hinge_real
+from delaminate.objectives.adversary import few_images, hinge_fake, hinge_real
 from delaminate.objectives.augment import augment
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, from_partition
@@ -47,6 +47,7 @@ class ReDO(Method):
         self.discriminator = Critic(side, c.discriminator_width, 1, True, rng, c.gain)
         recovered = c.num_regions * c.noise_width
         self.encoder = Critic(side, c.discriminator_width, recovered, False, rng, c.gain)
+        self.augments = False
         # Where channels lie side by side, convolutions are faster on CPUs and GPUs alike.
         for parameter in self.parameters():
             if parameter.ndim == 4:
@@ -68,6 +69,10 @@ class ReDO(Method):
 
     def carries_photo(self, by: str) -> bool:
         return True
+
+    def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
+        self.augments, said = few_images(pixels, self.config.augment_below)
+        return said
 
     def stages(self) -> tuple[Stage, ...]:
         c, players = self.config, (Redrawer(self), Discriminator(self))
@@ -170,7 +175,7 @@ class ReDO(Method):
     def shown(self, images: Float[Tensor, "B 3 H W"], carry: Carry, rng: Generator) -> Float[Tensor, "B 3 H W"]:
         """What the discriminator sees of images in [0, 1]: in [-1, 1], and changed at random where that is asked for."""
         images = 2 * images - 1
-        if not self.config.augment:
+        if not self.augments:
             return images
         processes = carry.batch // (carry.share.stop - carry.share.start)
         first = carry.share.start * processes * len(images) // carry.batch

@@ -1,0 +1,51 @@
+"""What soft masks should be."""
+
+import torch
+from torch.testing import assert_close
+
+from delaminate.objectives.priors import area_within, coverage, indecision, nearness, sharpened
+from delaminate.rng import stream
+
+
+def masks(*values):
+    """Masks of 1 x 4 pixels."""
+    return torch.tensor(values, dtype=torch.float64).view(-1, 1, 1, 4)
+
+
+def number(value):
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def test_the_published_pair_by_hand():
+    some = masks([0, 0, 0, 0.4], [1, 1, 0.5, 0.7])
+    assert_close(coverage(some, 0.25), number((0.25 - 0.1 + 0) / 2))
+    assert_close(nearness(some), number((0.4 + 0.5 + 0.3) / 8))
+
+
+def test_the_sharpened_pair_by_hand():
+    some = masks([0, 0, 0, 0.4], [1, 1, 0.5, 0.7])
+    s_4, s_7 = 0.4**4 / (0.4**4 + 0.6**4), 0.7**4 / (0.7**4 + 0.3**4)
+    expected = torch.stack([number([0, 0, 0, s_4]), number([1, 1, 0.5, s_7])])
+    assert_close(sharpened(some).view(2, 4), expected)
+    areas = s_4 / 4, (2.5 + s_7) / 4
+    assert_close(area_within(some, 0.25, 0.5), number((0.25 - areas[0] + areas[1] - 0.5) / 2))
+    assert_close(area_within(some, 0.0, 1.0), number(0.0))
+    assert_close(indecision(some), number(2 * (0.24 + 0.25 + 0.21) / 8))
+
+
+def test_a_grey_mask_satisfies_the_published_pair_as_well_as_a_decided_one_but_not_the_sharpened():
+    """Why masks die: grey everywhere at eta costs the published losses no more than an object with a soft edge."""
+    grey, soft = masks([0.25] * 4), masks([0.5, 0.5, 0, 0])
+    assert_close(coverage(grey, 0.25) + nearness(grey), coverage(soft, 0.25) + nearness(soft))
+    assert float(area_within(grey, 0.25, 1)) > 0.2
+    assert float(area_within(soft, 0.25, 1)) == 0
+    assert float(indecision(grey)) > float(indecision(soft))
+
+
+def test_gradients_are_numbers_at_the_ends_too():
+    some = torch.cat([masks([0, 1, 0.5, 0]), torch.rand(3, 1, 1, 4, generator=stream(0)).double()]).requires_grad_()
+    for loss in (coverage(some, 0.9), nearness(some), indecision(some), area_within(some, 0.9, 1.0)):
+        (slope,) = torch.autograd.grad(loss, some)
+        assert torch.isfinite(slope).all()
+    middle = torch.rand(2, 1, 3, 3, generator=stream(1), dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(sharpened, (middle,))
