@@ -240,13 +240,13 @@ def one_of_many(frames: Frames, pattern: Pattern, indices: list[int], price: Pri
     """
     kept = frames.kind[indices].copy()
 
-    def lay(cell: Pattern) -> tuple[list[list[Place]], int]:
-        """Where a cell is found, and how many pixels stay open."""
+    def lay(cell: Pattern) -> tuple[list[list[Place]], int, float]:
+        """Where a cell is found, how many pixels stay open, and the description length: these and the placements."""
         bank = Bank([cell], frames, price)
         places = [find(frames, index, bank, rounds=1) for index in indices]
         left = int((frames.kind[indices] == OPEN).sum())
         frames.reset(indices, kept)
-        return places, left
+        return places, left, left + price.pixels * sum(map(len, places))
 
     for axis in (0, 1):
         shift = period(pattern, axis, frames.codes)
@@ -257,10 +257,10 @@ def one_of_many(frames: Frames, pattern: Pattern, indices: list[int], price: Pri
                 cell, _, _ = Pattern.cut(*(each[rows[:: 1 - 2 * axis]] for each in (pattern.colour, pattern.alpha)))
                 cells.append(cell)
             laid = [lay(cell) for cell in cells]
-            best = int(np.argmin([left + price.pixels * sum(map(len, places)) for places, left in laid]))
+            best = int(np.argmin([length for _, _, length in laid]))
             cell, places = cells[best], laid[best][0]
         else:
-            cell, (places, _) = pattern, lay(pattern)
+            cell, (places, _, _) = pattern, lay(pattern)
             shift = _common_step(places, axis, pattern.size[axis])
             if not shift:
                 continue
@@ -276,11 +276,11 @@ def one_of_many(frames: Frames, pattern: Pattern, indices: list[int], price: Pri
             for first in range(0, pattern.size[axis] - side + 1, max(shift // 2, 1) if count == 1 else 1):
                 piece = (slice(first, first + side), row) if axis == 0 else (row, slice(first, first + side))
                 tiles.append(Pattern.cut(pattern.colour[piece], pattern.alpha[piece])[0])
-            left = [lay(tile)[1] for tile in tiles]
-            best = int(np.argmin(left))
+            laid = [lay(tile) for tile in tiles]
+            best = int(np.argmin([length for _, _, length in laid]))
             # A tile explains what the row of tiles did; if it does not, it is none.
             before = lay(pattern)[1]
-            if left[best] <= before + 0.02 * ((kept == OPEN).sum() - before):
+            if laid[best][1] <= before + 0.02 * ((kept == OPEN).sum() - before):
                 pattern = tiles[best]
     return pattern
 
