@@ -348,3 +348,14 @@ def test_a_batch_that_does_not_fit_is_refused_with_a_smaller_one(error, monkeypa
     monkeypatch.setattr(Discriminator, "turn", greedy)
     with pytest.raises(TrainingError, match=r"a batch of 4 images does not fit into memory. Try --set batch=1"):
         train(ReDO(TINY), pixels())
+
+
+def test_previews_show_masks_and_what_is_redrawn():
+    model, images = ReDO(TINY), pixels(4).float() / 255
+    rows = model.preview(images)
+    assert [row.shape for row in rows] == [images.shape] * (1 + 2 * TINY.num_regions)
+    count = TINY.num_regions
+    assert_close(torch.stack(rows[1 : 1 + count]).sum(0), torch.ones_like(images))
+    # Where a region has no share, the photo is left as it is.
+    for mask, drawn in zip(rows[1 : 1 + count], rows[1 + count :], strict=True):
+        assert bool(((drawn - images).abs() <= mask + 1e-6).all())

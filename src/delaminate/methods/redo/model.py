@@ -166,6 +166,17 @@ class ReDO(Method):
             found.append((self.recover(masks, self.paint(masks, z)) - z).square().mean((1, 2)))
         return torch.cat(found)
 
+    @torch.no_grad()
+    def preview(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "N 3 _h _w"]]:
+        """Images, the masks of all regions in the order of layers, and images with one region redrawn at a time."""
+        order, masks = self.order(), self.regions(images)
+        noise = torch.randn(
+            len(images), self.config.num_regions, self.config.noise_width, generator=stream("redo", "preview")
+        ).to(images)
+        drawn = self.redrawn(images, masks, self.paint(masks, noise))
+        shown = masks.expand(-1, -1, 3, -1, -1)
+        return [images, *(shown[:, k] for k in order), *(drawn[:, k] for k in order)]
+
     def recover(self, masks: Float[Tensor, "B n 1 H W"], painted: Float[Tensor, "B n 3 H W"]) -> Float[Tensor, "B n z"]:
         """Read every region's noise off an image in which all regions are redrawn."""
         whole = (masks * painted).sum(1)
