@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from delaminate.engine import Budget, train
 from delaminate.engine.checkpoint import load
 from delaminate.engine.loop import Pace
-from delaminate.errors import ConfigError, FormatError
+from delaminate.errors import ConfigError, TrainingError
 from delaminate.methods import load_model, save_model
 from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PRESETS, Config, PerturbGAN
@@ -94,3 +94,233 @@ def test_every_player_of_every_kind_takes_its_turns(settings):
     assert layers.rgb.min() >= 0 and layers.rgb.max() <= 1
     again = model.sample(5, stream(0))
     assert torch.equal(layers.rgb, again.rgb)
+    assert_close(composite(layers).clamp(0, 1), composite(layers), rtol=0, atol=1e-6)
+
+
+def test_rivals_share_all_parameters_of_the_first_stage_and_learners_own_the_rest():
+    model = PerturbGAN(TINY)
+    players = (Painter(model), Discriminator(model), Inverter(model), Segmenter(model))
+    owned = [id(p) for player in players for group in player.groups() for p in group.parameters]
+    assert len(owned) == len(set(owned))
+    assert set(owned) == {id(p) for p in model.parameters()}
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_the_discriminator_sees_the_painters_scenes_or_others(reuse):
+    model = PerturbGAN(replace(TINY, reuse_fakes=reuse, penalty_every=1))
+    first = model.stages()[0].players
+    assert [player.name for player in first] == (
+        ["painter", "discriminator"] if reuse else ["discriminator", "painter"]
+    )
+    now = carry()
+    painted = Painter(model).turn(photos(), stream(0), now)
+    assert set(painted) == {"adversary", "area", "binary"}
+    now.values["fakes"] = torch.full_like(now.values["fakes"], torch.nan)
+    judged = Discriminator(model).turn(photos(), stream(0), now)
+    assert set(judged) == {"real", "fake", "penalty"}
+    assert bool(torch.isfinite(judged["fake"])) is not reuse
+
+
+def test_the_slope_is_held_now_and_then():
+    player = Discriminator(PerturbGAN(TINY))
+    for step, terms in ((0, {"real", "fake", "penalty"}), (1, {"real", "fake"}), (2, {"real", "fake", "penalty"})):
+        now = carry(step)
+        now.values["fakes"] = photos()
+        assert set(player.turn(photos(), stream(0), now)) == terms
+
+
+def plainly_shifted(layer, down, right):
+    """One image, moved by whole pixels; zeros come in."""
+    moved, (height, width) = torch.zeros_like(layer), layer.shape[-2:]
+    for y in range(height):
+        for x in range(width):
+            if 0 <= y - down < height and 0 <= x - right < width:
+                moved[..., y, x] = layer[..., y - down, x - right]
+    return moved
+
+
+def test_foregrounds_are_shifted_exactly_by_up_to_the_share_of_the_canvas():
+    model = PerturbGAN(replace(TINY, shift=0.25, contrast=0.0)).double()
+    layers = Layers(photos(12).double().view(6, 2, 3, 16, 16), photos(12).double()[:, :1].view(6, 2, 1, 16, 16))
+    moved = model.perturb(layers, 6, stream(3))
+    offsets = (4 * (2 * torch.rand(6, 2, generator=stream(3)) - 1)).round().long().tolist()
+    assert max(abs(n) for pair in offsets for n in pair) <= 4
+    for index, (right, down) in enumerate(offsets):
+        assert torch.equal(moved.alpha[index, 1], plainly_shifted(layers.alpha[index, 1], down, right))
+        assert torch.equal(moved.rgb[index, 1], plainly_shifted(layers.rgb[index, 1], down, right))
+    assert torch.equal(moved.rgb[:, 0], layers.rgb[:, 0])
+    still = PerturbGAN(replace(TINY, shift=0.0, contrast=0.0)).double()
+    assert torch.equal(still.perturb(layers, 6, stream(3)).alpha, layers.alpha)
+
+
+def test_backgrounds_change_their_contrast_and_foregrounds_do_not():
+    model = PerturbGAN(replace(TINY, shift=0.0, contrast=0.3))
+    layers = model.sample(4, stream(0))
+    changed = model.perturb(layers, 4, stream(1))
+    spread = changed.rgb[:, 0].std((2, 3)) / layers.rgb[:, 0].std((2, 3))
+    assert bool((spread < 1.3 + 1e-4).all()) and float(spread.std()) > 0.01
+    assert torch.equal(changed.rgb[:, 1], layers.rgb[:, 1])
+    assert torch.equal(model.perturb(layers, 4, stream(1), background=False).rgb, layers.rgb)
+
+
+def test_real_images_are_enlarged_cut_and_shrunk_to_the_level_in_use():
+    images = photos(4)
+    assert torch.equal(photographs(images, 1.0, Grown(2), stream(0), carry()), 2 * images - 1)
+    cut = photographs(images, 1.125, Grown(2), stream(0), carry())
+    assert cut.shape == images.shape
+    assert not torch.allclose(cut, 2 * images - 1)
+    small = photographs(images, 1.0, Grown(1), stream(0), carry())
+    assert_close(small[:, :, 0, 0], (2 * images - 1)[:, :, :2, :2].mean((2, 3)))
+
+
+# --- growing ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_level_but_the_first_fades_in_during_its_first_half():
+    model = PerturbGAN(GROWING)
+    assert [(stage.name, stage.steps, stage.batch) for stage in model.stages()] == [
+        ("layers-8", 4, 4), ("layers-16", 8, 2),
+    ]  # fmt: skip
+    grown = [model.growth(carry(step, stage="layers-16", steps=8)) for step in (0, 2, 4, 7)]
+    assert [g.fade for g in grown] == [0.0, 0.5, 1.0, 1.0]
+    assert {g.side for g in grown} == {16}
+    assert model.growth(carry(0, stage="layers-8", steps=4)) == Grown(1, 1.0)
+    outcome = train(model, pixels(), budget=Budget(steps=6))
+    assert outcome.total_step == 6
+    assert model.grown.tolist() == [2.0, 0.25]
+    assert model.sample(2, stream(0)).rgb.shape == (2, 2, 3, 16, 16)
+
+
+def test_a_run_stopped_in_the_middle_of_a_fade_goes_on_to_the_same_end(tmp_path):
+    straight, resumed = PerturbGAN(GROWING, 3), PerturbGAN(GROWING, 3)
+    train(straight, pixels(), seed=3)
+    train(PerturbGAN(GROWING, 3), pixels(), tmp_path, seed=3, budget=Budget(steps=6))
+    assert train(resumed, pixels(), tmp_path, seed=3, resume=True).finished
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("player", [Painter, Discriminator])
+def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_checkpoint(player, monkeypatch, tmp_path):
+    turn = player.turn
+
+    def sick(self, images, rng, carry):
+        found = turn(self, images, rng, carry)
+        return {name: value * torch.nan if carry.step == 2 else value for name, value in found.items()}
+
+    monkeypatch.setattr(player, "turn", sick)
+    with pytest.raises(TrainingError, match="layers, step 2: the loss is nan"):
+        train(PerturbGAN(TINY), pixels(), tmp_path, pace=Pace(checkpoint_seconds=0))
+    assert load(tmp_path / "checkpoint.pt", CPU)["step"] == 2
+
+
+# --- looking after itself ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("signals", "said"),
+    [
+        ([0.01, 0.0, 0.1, 1.0, 1.0], "the mask is dead"),
+        ([0.9, 0.4, 0.9, 1.0, 1.0], "the foreground is the whole image"),
+        ([0.3, 0.5, 0.3, 1.0, 1.0], "swapped roles"),
+        ([0.3, 0.1, 0.3, 0.02, 1.0], "leaked into the background"),
+    ],
+)
+def test_collapses_are_said_in_words_early_and_only_then(signals, said):
+    model = PerturbGAN(replace(TINY, watch_from=50, steps=1_000, watch_share=0.2))
+    assert model.collapsed(carry(100)) is None  # nothing has been seen yet
+    model.signals.copy_(torch.tensor(signals))
+    found = model.collapsed(carry(100))
+    assert found is not None and said in found
+    for step in (0, 101, 250):
+        assert model.collapsed(carry(step)) is None
+    assert model.collapsed(carry(100, stage="segmenter")) is None
+    model.signals.copy_(torch.tensor([0.3, 0.1, 0.3, 1.0, 1.0]))
+    assert model.collapsed(carry(100)) is None
+
+
+def test_the_signals_are_those_of_the_scenes(monkeypatch):
+    model, now = PerturbGAN(TINY), carry()
+    masks = torch.zeros(4, 1, 16, 16)
+    masks[:2, :, 4:12, 4:12] = 0.9
+    now.values |= {"masks": masks, "fakes": photos(), "backgrounds": photos()}
+    monkeypatch.setattr(PerturbGAN, "score", lambda self, x, grown, halves: torch.tensor([2.0, 4, 2, 4, 1, 3, 1, 3]))
+    area, edge, inside, gap = model.watch(Grown(2), now)
+    assert area == pytest.approx(0.125)
+    assert edge == 0
+    assert inside == pytest.approx(0.9 * 128 / (4 * 14 * 14))
+    assert gap == pytest.approx(1.0)  # one standard deviation
+
+
+# --- decompositions and model folders ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained():
+    model = PerturbGAN(TINY, 1)
+    train(model, pixels())
+    return model
+
+
+@pytest.mark.parametrize("by", ["segmenter", "encoder"])
+def test_a_decomposition_is_a_background_and_an_object_at_the_images_own_size(trained, by):
+    found = trained.decompose(photos(3), by=by)
+    layers = found.layers()
+    assert layers.rgb.shape == (3, 2, 3, 16, 16)
+    assert bool((layers.alpha[:, 0] == 1).all())
+    assert_close(found.composite(), composite(layers), rtol=0, atol=1e-6)
+    assert set(segment(layers).unique().tolist()) <= {0, 1}
+    again = trained.decompose(photos(3), by=by)
+    assert torch.equal(found.composite(), again.composite())
+    large = trained.decompose(torch.rand(1, 3, 30, 41, generator=stream(0)), by=by)
+    assert large.scenes()[0].size == (30, 41)
+
+
+def test_the_segmenters_layers_show_the_photo_and_the_encoders_do_not(trained):
+    images = photos(2)
+    assert_close(trained.decompose(images, by="segmenter").composite(), images)
+    assert trained.carries_photo("segmenter") and not trained.carries_photo("encoder")
+    assert not torch.allclose(trained.decompose(images, by="encoder").composite(), images)
+
+
+def test_a_model_folder_comes_back_whole_or_with_its_segmenter_alone(trained, tmp_path):
+    save_model(trained, tmp_path / "whole")
+    again = load_model(tmp_path / "whole")
+    assert again.decomposers == ("segmenter", "encoder")
+    for by in again.decomposers:
+        assert torch.equal(trained.decompose(photos(), by=by).composite(), again.decompose(photos(), by=by).composite())
+    assert torch.equal(trained.sample(2, stream(0)).rgb, again.sample(2, stream(0)).rgb)
+    alone = PerturbGAN(replace(TINY, encoder_steps=0))
+    alone.load_parts({name: part for name, part in trained.parts().items() if name.startswith("segmenter.")})
+    save_model(alone, tmp_path / "alone")
+    small = load_model(tmp_path / "alone")
+    assert torch.equal(small.decompose(photos()).layers().alpha, trained.decompose(photos()).layers().alpha)
+    with pytest.raises(ConfigError, match="holds no generator"):
+        small.sample(1, stream(0))
+
+
+def test_what_is_not_trained_yet_is_refused():
+    model = PerturbGAN(TINY)
+    with pytest.raises(ConfigError, match="segmenter is not trained yet"):
+        model.decompose(photos())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_size": (16, 24)}, "expected a square"),
+        ({"image_size": (48, 48)}, "expected a square"),
+        ({"shift": 0.5}, "shift is 0.5"),
+        ({"least_area": 0.6}, "above most_area"),
+        ({"layout": "one", "swap_backgrounds": 0.5}, "need two"),
+        ({"growing": True, "first_side": 32}, "first_side is 32"),
+        ({"segmenter_width": 12}, "multiple of 8"),
+        ({"mixing": 1.5}, "expected 0 to 1"),
+        ({"batch": 0}, "expected 1 or more"),
+        ({"betas": (1.0, 0.9)}, "betas"),
+        ({"grow_batches": ()}, "grow_batches"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(TINY, **settings)

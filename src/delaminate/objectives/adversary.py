@@ -24,13 +24,12 @@ def few_images(pixels: UInt8[Tensor, "N 3 H W"], augment_below: int) -> tuple[bo
     if bool((pixels == pixels[:1]).all()):
         said = "There is only one image" if len(pixels) == 1 else f"All {len(pixels)} images are the same"
         raise DataError(f"train: {said}; there is nothing that they have in common and differ in. Give other images.")
-    augment = len(pixels) < augment_below
-    said = []
+    augment, remarks = len(pixels) < augment_below, []
     if augment:
-        said.append(f"{len(pixels)} images are few: what the discriminator sees is augmented.")
+        remarks.append(f"{len(pixels)} images are few: what the discriminator sees is augmented.")
     if len(pixels) < FEW:
-        said.append(f"Expect little from fewer than {FEW} images of a class.")
-    return augment, tuple(said)
+        remarks.append(f"Expect little from fewer than {FEW} images of a class.")
+    return augment, tuple(remarks)
 
 
 def hinge_real(scores: Float[Tensor, "*N"]) -> Float[Tensor, ""]:
