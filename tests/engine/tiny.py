@@ -29,7 +29,7 @@ ADVERSARY = redo.Config(
 )  # fmt: skip
 GROWING = perturbgan.Config(
     image_size=(16, 16), noise_width=4, mapping_depth=1, width=2, most_channels=4, growing=True, first_side=8, grow_images=6,
-    grow_batches=(4, 4), penalty_every=2, ramp_steps=2, enlarge=1.125, augment=True, ema=0.9, rate=1e-3, encoder_steps=2,
+    grow_batches=(4, 4), penalty_every=2, ramp_steps=2, enlarge=1.125, augment_below=100, ema=0.9, rate=1e-3, encoder_steps=2,
     encoder_batch=2, encoder_depth=32, segmenter_steps=2, segmenter_batch=2, segmenter_width=8, restarts=0,
 )  # fmt: skip
 PENALISED = replace(

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from delaminate.engine import Budget, train
 from delaminate.engine.checkpoint import load
 from delaminate.engine.loop import Pace
-from delaminate.errors import ConfigError, TrainingError
+from delaminate.errors import ConfigError, DataError, TrainingError
 from delaminate.methods import load_model, save_model
 from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PRESETS, Config, PerturbGAN
@@ -19,6 +19,8 @@ from delaminate.nets.stylegan import level_of
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, segment
 from delaminate.scene.layers import Layers
+
+from .notes import Notes
 
 TINY = Config(
     image_size=(16, 16), noise_width=8, mapping_depth=2, width=8, most_channels=8, batch=4, steps=4, penalty_every=2,
@@ -79,7 +81,7 @@ def test_the_published_schedule_has_the_published_length():
         {"layout": "shared-style"},
         {"layout": "shared-style", "independent_noise": True},
         {"independent_noise": True, "reuse_fakes": False},
-        {"swap_backgrounds": 0.5, "augment": True},
+        {"swap_backgrounds": 0.5, "augment_below": 100},
         {"loss": "wgan-gp", "mask_loss": "published", "enlarge": 1.125},
     ],
 )
@@ -171,6 +173,18 @@ def test_real_images_are_enlarged_cut_and_shrunk_to_the_level_in_use():
     assert not torch.allclose(cut, 2 * images - 1)
     small = photographs(images, 1.0, Grown(1), stream(0), carry())
     assert_close(small[:, :, 0, 0], (2 * images - 1)[:, :, :2, :2].mean((2, 3)))
+
+
+def test_few_images_are_augmented_and_that_is_said():
+    heard, model = Notes(), PerturbGAN(replace(TINY, augment_below=50, encoder_steps=0, segmenter_steps=0))
+    assert train(model, pixels(3), listener=heard).finished  # fewer than a batch
+    assert model.augments
+    assert heard.notes[0] == "3 images are few: what the discriminator sees is augmented."
+
+
+def test_images_that_are_all_the_same_are_refused():
+    with pytest.raises(DataError, match="All 5 images are the same"):
+        train(PerturbGAN(TINY), pixels(1).expand(5, -1, -1, -1))
 
 
 # --- growing ----------------------------------------------------------------------------------------------------------

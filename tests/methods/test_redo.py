@@ -17,6 +17,8 @@ from delaminate.methods.redo.model import Discriminator, Redrawer, random_region
 from delaminate.rng import stream
 from delaminate.scene.scenes import with_photo
 
+from .notes import Notes
+
 TINY = Config(
     image_size=(16, 16), mask_width=8, generator_width=2, discriminator_width=16, noise_width=4, batch=2, steps=6,
     restarts=1, watch_from=0, rate=1e-3,
@@ -181,25 +183,6 @@ def test_a_region_that_vanishes_is_said_in_words():
     assert vanish(model, 400) is None  # the mean is not yet over 500 steps
     model.areas.fill_(0.5)
     assert model.collapsed(carry(500)) is None
-
-
-class Notes:
-    """Remembers what is said."""
-
-    def __init__(self):
-        self.notes = []
-
-    def stage(self, name, step, steps):
-        pass
-
-    def step(self, name, step, figures):
-        pass
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def close(self):
-        pass
 
 
 def collapsing(monkeypatch, times):

@@ -44,8 +44,9 @@ class Config:
     """The background's contrast is multiplied by 1 - contrast to 1 + contrast."""
     enlarge: float = 1.0
     """Real images are enlarged by this factor and cut to size at random places; 1.125 in the paper."""
-    augment: bool = False
-    """Change colour, place and cut out what the discriminator sees, the same way for real and made images."""
+    augment_below: int = 0
+    """With fewer images than this, the colour, place and wholeness of what the discriminator sees are changed at random, the
+    same way for real and made images."""
 
     loss: Literal["logistic", "wgan-gp"] = "logistic"
     """logistic: non-saturating, with a penalty on the slope at real images now and then; wgan-gp: the paper's."""
@@ -143,7 +144,7 @@ class Config:
         least = {
             "noise_width": 1, "mapping_depth": 1, "width": 1, "most_channels": 1, "batch": 1, "steps": 1, "grow_images": 1,
             "penalty_every": 1, "ramp_steps": 0, "encoder_steps": 0, "encoder_batch": 1, "segmenter_steps": 0,
-            "segmenter_batch": 1, "watch_from": 0, "restarts": 0, "enlarge": 1,
+            "segmenter_batch": 1, "watch_from": 0, "restarts": 0, "enlarge": 1, "augment_below": 0,
         }  # fmt: skip
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
@@ -208,11 +209,11 @@ PRESETS: dict[str, Config] = {
     # The original differs from this only in what the mathematics does not see: gradients computed and thrown away, and
     # shifts one image at a time.
     "lsun-object-parity": PAPER,
-    "cub": replace(OURS, width=64, most_channels=256, steps=60_000, augment=True),
+    "cub": replace(OURS, width=64, most_channels=256, steps=60_000, augment_below=20_000),
     # Settings for birds were not released: these are those for LSUN.
     "cub-paper": PAPER,
     "cub-parity": PAPER,
-    "photos": replace(SMALL, image_size=(64, 64), width=64, most_channels=128, steps=40_000, augment=True),
+    "photos": replace(SMALL, image_size=(64, 64), width=64, most_channels=128, steps=40_000, augment_below=5_000),
     "objects-on-texture": replace(
         SMALL, image_size=(32, 32), width=48, most_channels=48, steps=7_000, least_area=0.08, most_area=0.45, ema=0.998,
         watch_share=0.2, encoder_depth=32, segmenter_steps=1_500, segmenter_width=24,

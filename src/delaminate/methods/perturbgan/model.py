@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.errors import ConfigError
@@ -24,6 +24,7 @@ from delaminate.nets.blocks import BatchNorm
 from delaminate.nets.resnet import ResNet, pooled
 from delaminate.nets.stylegan import Mapping, StyleDiscriminator, Synthesis, draw_noise, level_of, mixed
 from delaminate.nets.unet import UNet
+from delaminate.objectives.adversary import few_images
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite
 from delaminate.scene.edits import contrast, shift
@@ -137,6 +138,7 @@ class PerturbGAN(Method):
         self.generator = LayeredGenerator(c, rng)
         self.discriminator = StyleDiscriminator(side, c.width, c.most_channels, c.growing, rng)
         self.encoder = Encoder(c, rng) if c.encoder_steps else None
+        self.augments = False
         depth = min(level_of(side), 4)
         self.segmenter = UNet(1, c.segmenter_width, depth, rng) if c.segmenter_steps else None
         # Where channels lie side by side, convolutions are faster on CPUs and GPUs alike.
@@ -168,6 +170,10 @@ class PerturbGAN(Method):
 
     def carries_photo(self, by: str) -> bool:
         return by == "segmenter"
+
+    def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
+        self.augments, remarks = few_images(pixels, self.config.augment_below)
+        return remarks
 
     def stages(self) -> tuple[Stage, ...]:
         c = self.config

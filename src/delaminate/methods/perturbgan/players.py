@@ -42,7 +42,7 @@ class _Rival(GradientPlayer):
 
     def shown(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> Float[Tensor, "B 3 H W"]:
         """What the discriminator sees of images in [-1, 1]."""
-        return augment(images, rng, carry.share, carry.batch) if self.model.config.augment else images
+        return augment(images, rng, carry.share, carry.batch) if self.model.augments else images
 
 
 class Painter(_Rival):
