@@ -342,3 +342,59 @@ def test_previews_show_masks_and_what_is_redrawn():
     # Where a region has no share, the photo is left as it is.
     for mask, drawn in zip(rows[1 : 1 + count], rows[1 + count :], strict=True):
         assert bool(((drawn - images).abs() <= mask + 1e-6).all())
+
+
+def test_signals_are_those_of_the_masks():
+    model, now = ReDO(TINY), carry(0)
+    grey, decided = torch.full((2, 2, 1, 16, 16), 0.5), torch.zeros(2, 2, 1, 16, 16)
+    decided[:, 1] = 1
+    now.values["photos"] = photos()[:2]
+    for masks, expected in ((grey, 1.0), (decided, 0.0), (torch.cat([grey[:1], decided[:1]]), 0.5)):
+        model.watch(masks, now)
+        assert model.after_update(stream(0), now)["indecision"] == pytest.approx(expected)
+    assert "agreement" not in model.after_update(stream(0), carry(100, stage="warm-up"))
+
+
+def test_snapshots_of_masks_are_compared_on_the_photos_at_hand():
+    model, now, some = ReDO(TINY), carry(0), photos()[:2]
+    now.values["photos"] = some
+    model.after_update(stream(0), now)
+    now = carry(100)
+    now.values["photos"] = some
+    assert model.after_update(stream(0), now)["agreement"] == 1
+    before = model.regions(some).argmax(1)
+    with torch.no_grad():
+        for parameter in model.masks.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=stream(1))
+    now = carry(200)
+    now.values["photos"] = some
+    share = float((before == model.regions(some).argmax(1)).float().mean())
+    assert share < 1
+    assert model.after_update(stream(0), now)["agreement"] == pytest.approx(share)
+    assert model.agreement[1:3].tolist() == pytest.approx([1, share])
+
+
+def test_masks_that_stay_undecided_are_said_in_words():
+    model = ReDO(TINY)
+    model.indecision.fill_(0.97)
+    said = model.collapsed(carry(500))
+    assert said is not None and "their entropy is 97.0 %" in said
+    assert ReDO(replace(TINY, undecided=1.0)).collapsed(carry(500)) is None
+
+
+def test_training_ends_early_once_masks_have_settled(monkeypatch, tmp_path):
+    model = ReDO(replace(TINY, settled=0.99))
+    model.agreement.fill_(0.995)
+    assert model.settled(carry(900)) is None
+    assert "have agreed in 99.50 %" in (model.settled(carry(1_000)) or "")
+    assert model.settled(carry(1_050)) is None
+    model.agreement[3] = 0.98
+    assert model.settled(carry(1_000)) is None
+    assert ReDO(TINY).settled(carry(1_000)) is None
+    monkeypatch.setattr(ReDO, "settled", lambda self, now: "nothing moves" if now.step == 2 else None)
+    heard = Notes()
+    outcome = train(ReDO(TINY), pixels(), tmp_path, listener=heard)
+    assert outcome.finished and outcome.total_step == 3
+    assert heard.notes[-1] == "adversary, step 2: nothing moves. The stage ends early."
+    # A finished run has nothing to resume.
+    assert train(ReDO(TINY), pixels(), tmp_path, resume=True).total_step == 3

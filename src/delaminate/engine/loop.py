@@ -6,23 +6,21 @@ functions of (seed, stage, step, player, attempt).
 """
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from delaminate.config import to_dict, to_yaml
+from delaminate.config import to_yaml
 from delaminate.engine import checkpoint, parallel
 from delaminate.engine.ema import Average
+from delaminate.engine.guards import enough_memory, signals
 from delaminate.engine.record import Listener, Quiet, Record
 from delaminate.errors import DataError, FormatError, TrainingError
 from delaminate.methods.base import Carry, GradientPlayer, Method, Player, SearchPlayer, Stage
@@ -147,6 +145,7 @@ class _Run:
         self.restarts = getattr(method.config, "restarts", 0)
         self.stopped: str | None = None
         self.collapse: str | None = None
+        self.settled: str | None = None
         self.deadline = math.inf if budget.minutes is None else time.monotonic() + 60 * budget.minutes
         self.last_save = time.monotonic()
         # Model selection without labels: the error of a fixed 100 images.
@@ -236,7 +235,7 @@ class _Run:
             rng = stream(self.seed, stage.name, self.step, player.name, self.attempt)
             if isinstance(player, GradientPlayer):
                 optimiser = self.optimisers[player.name]
-                with optimiser.alone(self.method), _enough_memory(self.method.config, stage):
+                with optimiser.alone(self.method), enough_memory(self.method.config, stage):
                     found = player.turn(images, rng, carry)
                     loss = torch.stack(list(found.values())).sum()
                     self._guard(loss, stage)
@@ -248,7 +247,7 @@ class _Run:
         after = self.method.after_update(stream(self.seed, stage.name, self.step, "after", self.attempt), carry)
         if self.average:
             self.average.update(self.method)
-        self.collapse = self.method.collapsed(carry)
+        self.collapse, self.settled = self.method.collapsed(carry), self.method.settled(carry)
         self.aside = tuple(after)
         return terms | {name: torch.tensor(value) for name, value in after.items()}
 
@@ -353,7 +352,9 @@ class _Run:
             if self.collapse is not None:
                 self.total_step += 1
                 return self._restart(stage)
-            ends = self.step == stage.steps - 1
+            if self.settled is not None:
+                self.note(f"{stage.name}, step {self.step}: {self.settled}. The stage ends early.")
+            ends = self.step == stage.steps - 1 or self.settled is not None
             slow = stage.steps <= 50
             check = None
             if ends or (self.step and self.step % self.pace.check == 0):
@@ -367,6 +368,8 @@ class _Run:
             self.total_step += 1
             if ends or self.total_step % self.pace.preview == 0:
                 self._preview()
+            if self.settled is not None:
+                break
             if time.monotonic() - self.last_save > self.pace.checkpoint_seconds:
                 self.save()
         self.stage_index, self.step, self.players, self.optimisers = self.stage_index + 1, 0, {}, {}
@@ -389,41 +392,6 @@ class _Run:
         if self.average:
             self.average.put(self.method)
         return Outcome(reason is None, reason or "finished", self.total_step, best)
-
-
-@contextmanager
-def _enough_memory(config: Any, stage: Stage) -> Iterator[None]:
-    """Say what to do when there is not."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "alloc" not in str(error):
-            raise
-        settings = to_dict(config)
-        key = f"{stage.name}_batch" if f"{stage.name}_batch" in settings else "batch"
-        raise TrainingError(
-            f"{stage.name}: a batch of {stage.batch} images does not fit into memory. Try --set "
-            f"{key}={max(settings[key] // 2, 1)}, or a smaller image_size."
-        ) from error
-
-
-@contextmanager
-def _signals(tell: Callable[[str], None]) -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into a stop after the present step; a second Ctrl-C stops at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handler(number: int, _frame: FrameType | None) -> None:
-        tell(signal.Signals(number).name)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, previous in old.items():
-            signal.signal(number, previous)
 
 
 def train(
@@ -486,7 +454,7 @@ def train(
         run.stopped = name
 
     try:
-        with _signals(tell):
+        with signals(tell):
             return run.go()
     finally:
         listener.close()

@@ -202,6 +202,13 @@ class Method(nn.Module, ABC):
         """
         return None
 
+    def settled(self, carry: Carry) -> str | None:
+        """Say in words, and without labels, that nothing changes any more, so that the stage ends; None: it goes on.
+
+        Asked after every step.
+        """
+        return None
+
     def restart(self, seed: int, attempt: int) -> None:
         """Begin anew: weights and buffers of a fresh model, drawn from (seed, attempt)."""
         fresh = type(self)(self.config, int(stream(seed, "restart", attempt).initial_seed()))

@@ -75,6 +75,10 @@ class Config:
 
     collapsed_area: float = 0.02
     """A region whose mean area over the last 500 steps is below this has collapsed."""
+    undecided: float = 0.95
+    """Masks whose entropy, as a share of the highest there can be, is above this over the last 500 steps have collapsed."""
+    settled: float = 0.0
+    """Training ends early once masks 100 steps apart agree in this share of the pixels, ten times in a row; 0: never."""
     watch_from: int = 1_000
     """The first step at which a collapse is answered."""
     restarts: int = 3
@@ -94,7 +98,7 @@ class Config:
         for name, multiple in (("mask_width", 4), ("discriminator_width", 16)):
             if getattr(self, name) < multiple or getattr(self, name) % multiple:
                 raise ConfigError(f"redo: {name} is {getattr(self, name)}; expected a multiple of {multiple}.")
-        for name in ("ema", "least_area", "collapsed_area", "late_decay"):
+        for name in ("ema", "least_area", "collapsed_area", "late_decay", "undecided", "settled"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"redo: {name} is {getattr(self, name)}; expected 0 to 1.")
         if not all(0 <= beta < 1 for beta in self.betas):
@@ -111,7 +115,7 @@ PUBLISHED = {
 }
 OURS: dict[str, Any] = {
     "ema": 0.999, "reuse_fakes": True, "restarts": 3, "area_weight": 20.0, "late_decay": 0.5, "steps": 20_000,
-    "augment_below": 5_000,
+    "augment_below": 5_000, "settled": 0.999,
 }  # fmt: skip
 # Small canvases and networks learn in minutes on a CPU, at higher rates.
 SMALL: dict[str, Any] = {

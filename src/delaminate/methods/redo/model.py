@@ -5,6 +5,7 @@ discriminator compares the result with real photos. An encoder must recover the 
 it by painting nothing. Chen, Artières and Denoyer, Unsupervised Object Segmentation by Redrawing, NeurIPS 2019.
 """
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -27,7 +28,11 @@ from delaminate.scene.layers import Layers
 from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
 
 WINDOW = 500
-"""Steps over which a region's area is averaged."""
+"""Steps over which the areas of regions and their indecision are averaged."""
+APART = 100
+"""Steps between two snapshots of the mask network."""
+LOOKS = 10
+"""Snapshots in a row that must agree before training ends early."""
 
 
 class ReDO(Method):
@@ -54,10 +59,16 @@ class ReDO(Method):
                 parameter.data = side_by_side(parameter.data)
         self.register_buffer("border", torch.zeros(c.num_regions))  # share of the border that is each region's, of late
         self.register_buffer("areas", torch.full((WINDOW, c.num_regions), 1 / c.num_regions))  # mean masks, of late
+        self.register_buffer("indecision", torch.zeros(WINDOW))  # mean entropy of masks, of late
+        self.register_buffer("snapshot", self._flat())
+        self.register_buffer("agreement", torch.zeros(LOOKS))  # of snapshots in a row, of late
         self.register_buffer("paints", torch.ones(()))  # 0: loaded without its generators
         self.border: Tensor
         self.paints: Tensor
         self.areas: Tensor
+        self.indecision: Tensor
+        self.snapshot: Tensor
+        self.agreement: Tensor
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -199,24 +210,71 @@ class ReDO(Method):
 
     @torch.no_grad()
     def watch(self, masks: Float[Tensor, "B n 1 H W"], carry: Carry) -> None:
-        """Note how large regions are, and which lie at the border."""
+        """Note how large regions are, which lie at the border, and how undecided pixels are."""
         edge = torch.cat([masks[..., 0, :], masks[..., -1, :], masks[..., :, 0], masks[..., :, -1]], -1)
-        seen = torch.stack([masks.mean((0, 2, 3, 4)), edge.mean((0, 2, 3))])  # 2 n
-        area, border = carry.all_reduce(seen) / (carry.batch // 2 / len(masks))
+        entropy = -torch.xlogy(masks, masks).sum(1).mean() / math.log(self.config.num_regions)
+        seen = torch.stack([masks.mean((0, 2, 3, 4)), edge.mean((0, 2, 3)), entropy.expand(masks.shape[1])])  # 3 n
+        area, border, undecided = carry.all_reduce(seen) / (carry.batch // 2 / len(masks))
         self.areas[carry.step % WINDOW] = area
         self.border.lerp_(border, 0.01)
+        self.indecision[carry.step % WINDOW] = undecided[0]
 
+    @torch.no_grad()
     def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
-        areas = carry.values["masks"].mean((0, 2, 3, 4))
-        return {"least_area": float(areas.min())}
+        """Figures of this step's masks, and now and then how far they agree with those of an earlier snapshot."""
+        if carry.stage != "adversary":
+            return {}
+        now = carry.step % WINDOW
+        found = {"least_area": float(self.areas[now].min()), "indecision": float(self.indecision[now])}
+        if carry.step % APART == 0:
+            if carry.step:
+                found["agreement"] = self._agreement(carry)
+                self.agreement[carry.step // APART % LOOKS] = found["agreement"]
+            self.snapshot.copy_(self._flat())
+        return found
+
+    @torch.no_grad()
+    def _flat(self) -> Float[Tensor, " W"]:
+        """All weights of the mask network in a row."""
+        return torch.cat([parameter.flatten() for parameter in self.masks.parameters()])
+
+    def _agreement(self, carry: Carry) -> float:
+        """Share of the pixels of this step's photos that the snapshot puts into the same region as the masks of today."""
+        parts = self.snapshot.split([parameter.numel() for parameter in self.masks.parameters()])
+        before = {
+            name: part.view_as(parameter)
+            for part, (name, parameter) in zip(parts, self.masks.named_parameters(), strict=True)
+        }
+        photos = carry.values["photos"]
+        with self.precision(photos):
+            past = torch.func.functional_call(self.masks, before, (side_by_side(2 * photos - 1),))
+        same = (past.argmax(1) == self.regions(photos).argmax(1)).to(photos).mean()
+        return float(carry.all_reduce(same) / (carry.batch // 2 / len(photos)))
+
+    def settled(self, carry: Carry) -> str | None:
+        """Say that snapshots of the masks have agreed for so long that training may end."""
+        c = self.config
+        if not c.settled or carry.stage != "adversary" or carry.step < max(c.watch_from, APART * LOOKS):
+            return None
+        if carry.step % APART or float(self.agreement.min()) < c.settled:
+            return None
+        return (
+            f"masks {APART} steps apart have agreed in {100 * float(self.agreement.min()):.2f} % of the pixels or more, "
+            f"{LOOKS} times in a row"
+        )
 
     def collapsed(self, carry: Carry) -> str | None:
-        """Say which region has all but vanished over the last 500 steps."""
+        """Say, over the last 500 steps, which region has all but vanished, or that no pixel is decided."""
         c = self.config
         if carry.stage != "adversary" or carry.step < max(c.watch_from, WINDOW) or carry.step % 100:
             return None
-        area = self.areas.mean(0)
+        area, undecided = self.areas.mean(0), float(self.indecision.mean())
         least = int(area.argmin())
+        if undecided > c.undecided:
+            return (
+                f"masks are undecided: their entropy is {100 * undecided:.1f} % of what it can be, on average of the last "
+                f"{WINDOW} steps; more than {100 * c.undecided:g} % counts as collapsed"
+            )
         if float(area[least]) >= c.collapsed_area:
             return None
         return (

@@ -1,0 +1,49 @@
+"""What surrounds the steps of a training: signals that stop it politely, and memory that does not suffice."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+
+from delaminate.config import to_dict
+from delaminate.errors import TrainingError
+from delaminate.methods.base import Stage
+
+
+@contextmanager
+def enough_memory(config: Any, stage: Stage) -> Iterator[None]:
+    """Say what to do when there is not."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "alloc" not in str(error):
+            raise
+        settings = to_dict(config)
+        key = f"{stage.name}_batch" if f"{stage.name}_batch" in settings else "batch"
+        raise TrainingError(
+            f"{stage.name}: a batch of {stage.batch} images does not fit into memory. Try --set "
+            f"{key}={max(settings[key] // 2, 1)}, or a smaller image_size."
+        ) from error
+
+
+@contextmanager
+def signals(tell: Callable[[str], None]) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into a stop after the present step; a second Ctrl-C stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        tell(signal.Signals(number).name)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)
