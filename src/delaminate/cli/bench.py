@@ -119,6 +119,19 @@ BENCHES = {
         {"image_size": [64, 64], "discriminator_width": 16, "steps": 3_600}, method="redo", test=None, minutes=60,
         published={"iou_best": 0.764, "accuracy_best": 0.879},
     ),
+    "objects-on-texture": Bench(
+        "one figure on a drawn texture, 32 x 32: layers from noise, then a segmenter", "objects-on-texture",
+        "objects-on-texture", method="perturbgan", count=20_000, minutes=60,
+    ),
+    "objects-on-texture-still": Bench(
+        "the same without the shift, and without restarts: what it is good for", "objects-on-texture",
+        "objects-on-texture", {"shift": 0.0, "restarts": 0, "leak_gap": -1.0, "border_ratio": 0.0, "dead_area": 0.0},
+        method="perturbgan", count=20_000, minutes=60,
+    ),
+    "perturbgan-flowers17": Bench(
+        "flowers cut out of photos, 64 x 64; trained and scored on the same photos, labels unseen", "photos", "flowers17",
+        {"steps": 4_000, "width": 32}, method="perturbgan", test=None, minutes=60,
+    ),
     "weizmann-horse": Bench(
         "horses cut out of photos; a shortened schedule", "weizmann-horse", "weizmann-horse",
         {"steps": 800, "unlock_steps": [150, 450]}, test=None, minutes=45, published={"accuracy_split": 0.879},
@@ -208,9 +221,11 @@ def _followed(
 
 def evaluate_model(model: "Method", bench: Bench, seed: int) -> dict[str, dict[str, Any]]:
     """Score every way the model can decompose. This is the one place that opens the test range of drawn sets."""
+    from delaminate.cli.judging import sampled_figures, taught
     from delaminate.cli.opening import canvas, follower
     from delaminate.data import LabelledSet, draw, load_benchmark, true_sprites
     from delaminate.data.synthetic import DRAWINGS
+    from delaminate.methods.perturbgan import PerturbGAN
     from delaminate.metrics.report import evaluate
 
     model.eval()
@@ -248,6 +263,10 @@ def evaluate_model(model: "Method", bench: Bench, seed: int) -> dict[str, dict[s
                 reconstructs=not model.carries_photo(by),
             )
         )
+    if isinstance(model, PerturbGAN) and drawing is not None and model.can_sample:
+        judge = taught(data, model.image_size, seed)
+        for figures in found.values():
+            figures |= sampled_figures(model, judge, data, seed)
     return found
 
 
@@ -300,7 +319,7 @@ SHOWN = (
     "precision", "recall", "f1", "sprites_found", "sprites_true", "dead_sprites", "box_precision", "box_recall", "box_f1",
     "tracks_unbroken", "ink_explained", "ari", "ari_fg", "ari_fg_helped", "class_miou", "clustering_accuracy", "accuracy",
     "iou", "miou", "accuracy_split", "iou_split", "miou_split", "accuracy_best", "iou_best", "miou_best", "baseline_all",
-    "baseline_disc", "baseline_colour", "role_swaps", "psnr", "psnr_soft", "images_per_second",
+    "baseline_disc", "baseline_colour", "role_swaps", "iou_sampled", "iou_judge", "psnr", "psnr_soft", "images_per_second",
 )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ EXPLANATIONS = {
     "baseline_disc": "What a disc in the middle would score, as large as the found objects are on average.",
     "baseline_colour": "What grouping pixels by colour alone would score; the group with most border is the background.",
     "role_swaps": "Share of images in which object and background are the wrong way round.",
+    "iou_sampled": "Overlap of the masks of scenes drawn from noise with what a network that was taught by labels sees there.",
+    "iou_judge": "What that network itself scores on unseen images with labels: it is no better a judge than that.",
     "precision": "Share of the found objects that are real ones: they overlap a true object at least by half.",
     "recall": "Share of the true objects that were found: they are overlapped at least by half.",
     "f1": "Precision and recall in one number, which is high only when both are.",
@@ -56,7 +58,16 @@ NEXT_STEPS = (
 SHARES = frozenset(
     {"ari", "ari_fg", "ari_fg_helped", "class_accuracy", "class_miou", "clustering_accuracy", "accuracy", "iou", "miou"}
     | {"precision", "recall", "f1", "f1_25", "f1_75", "f1_mean", "box_precision", "box_recall", "box_f1", "nmi"}
-    | {"tracks_unbroken", "ink_explained", "baseline_all", "baseline_disc", "baseline_colour", "role_swaps"}
+    | {
+        "tracks_unbroken",
+        "ink_explained",
+        "baseline_all",
+        "baseline_disc",
+        "baseline_colour",
+        "role_swaps",
+        "iou_sampled",
+    }
+    | {"iou_judge"}
 )
 
 

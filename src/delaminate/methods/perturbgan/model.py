@@ -168,6 +168,11 @@ class PerturbGAN(Method):
     def _has(self, part: str) -> bool:
         return bool(self.trained[("generator", "encoder", "segmenter").index(part)])
 
+    @property
+    def can_sample(self) -> bool:
+        """The generators are there, so that scenes can be drawn from noise."""
+        return self._has("generator")
+
     def carries_photo(self, by: str) -> bool:
         return by == "segmenter"
 
@@ -263,7 +268,7 @@ class PerturbGAN(Method):
         Raises:
             ConfigError: This model was stored without its generator.
         """
-        if not self._has("generator"):
+        if not self.can_sample:
             raise ConfigError("perturbgan: this model holds no generator, so it can segment but not sample. Train one.")
         level, fade = self.grown.tolist()
         grown = Grown(int(level), fade)
