@@ -1,6 +1,8 @@
 """PerturbGAN: layers from noise, perturbation, rivals, learners, and looking after itself."""
 
+import importlib.util
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -185,6 +187,27 @@ def test_few_images_are_augmented_and_that_is_said():
 def test_images_that_are_all_the_same_are_refused():
     with pytest.raises(DataError, match="All 5 images are the same"):
         train(PerturbGAN(TINY), pixels(1).expand(5, -1, -1, -1))
+
+
+def test_the_published_step_is_the_one_written_plainly():
+    """Losses and gradients of both turns, in float64; `benchmarks/speed_perturbgan.py` measures the two."""
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "plain_perturbgan.py"
+    spec = importlib.util.spec_from_file_location("plain_perturbgan", path)
+    plain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plain)
+    published = replace(
+        TINY, loss="wgan-gp", mask_loss="published", area_weight=2.0, ramp_steps=0, reuse_fakes=False, encoder_steps=0
+    )
+    model, images = PerturbGAN(published).double(), photos().double()
+    for player, network, expected in (
+        (Painter(model), model.generator, plain.painter_loss(model, 4, stream(1))),
+        (Discriminator(model), model.discriminator, plain.discriminator_loss(model, 2 * images - 1, stream(1))),
+    ):
+        loss = torch.stack(list(player.turn(images, stream(1), carry()).values())).sum()
+        assert_close(loss, expected, rtol=0, atol=1e-12)
+        parameters = list(network.parameters())
+        for ours, theirs in zip(*(torch.autograd.grad(each, parameters) for each in (loss, expected)), strict=True):
+            assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
 
 
 # --- growing ----------------------------------------------------------------------------------------------------------

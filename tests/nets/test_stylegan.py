@@ -1,6 +1,7 @@
 """Style-based networks against plain formulas, in float64."""
 
-import math
+import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,7 +25,10 @@ from delaminate.nets.stylegan import (
 from delaminate.nets.unet import UNet
 from delaminate.rng import stream
 
-BINOMIAL = torch.tensor([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=torch.float64) / 16
+PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "plain_perturbgan.py"
+SPEC = importlib.util.spec_from_file_location("plain_perturbgan", PATH)
+plain = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(plain)
 
 
 def randn(*shape):
@@ -44,69 +48,6 @@ def stirred(network, seed=0):
     return network
 
 
-# --- plain forms: double, convolve, blur, halve, one after the other --------------------------------------------------
-
-
-def plain_conv(layer, x):
-    fan_in = layer.weight[0].numel()
-    return F.conv2d(x, layer.weight * math.sqrt(2 / fan_in), layer.bias, padding=layer.weight.shape[-1] // 2)
-
-
-def plain_linear(layer, x):
-    return x @ layer.weight.T * math.sqrt(2 / layer.weight.shape[1]) + layer.bias
-
-
-def plain_blur(x):
-    return torch.cat([F.conv2d(x[:, c : c + 1], BINOMIAL[None, None], padding=1) for c in range(x.shape[1])], 1)
-
-
-def plain_style(styled, x, style, noise):
-    if noise is not None:
-        x = x + styled.noise[None, :, None, None] * noise
-    x = F.leaky_relu(x, 0.2)
-    mean, variance = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, correction=0)
-    scale, shift = plain_linear(styled.style, style).chunk(2, 1)
-    return scale[:, :, None, None] * (x - mean) / (variance + 1e-5).sqrt() + shift[:, :, None, None]
-
-
-def plain_synthesis(net, styles, noise, level, fade):
-    x, pictures = net.start.expand(len(styles), -1, -1, -1), []
-    for index in range(level + 1):
-        block = net.blocks[index]
-        one, two = (None, None) if noise is None else (noise[index][:, :1], noise[index][:, 1:])
-        if index:
-            x = plain_blur(plain_conv(block.conv_1, F.interpolate(x, scale_factor=2.0)))
-        x = plain_style(block.styled_1, x, styles[:, index], one)
-        x = plain_style(block.styled_2, plain_conv(block.conv_2, x), styles[:, index], two)
-        if len(net.heads) > 1 or index == net.levels - 1:
-            pictures.append(plain_conv(net.heads[index - net.levels], x))
-    if fade == 1:
-        return pictures[-1]
-    return (1 - fade) * F.interpolate(pictures[-2], scale_factor=2.0) + fade * pictures[-1]
-
-
-def plain_deviation(x):
-    return (x.var(0, correction=0) + 1e-8).sqrt().mean()
-
-
-def plain_discriminator(net, images, level, fade):
-    def stem(images, level):
-        return F.leaky_relu(plain_conv(net.stems[level - net.levels], images), 0.2)
-
-    x = stem(images, level)
-    for index in reversed(range(level)):
-        block = net.blocks[index]
-        x = plain_blur(F.leaky_relu(plain_conv(block.conv_1, x), 0.2))
-        x = F.leaky_relu(F.avg_pool2d(plain_conv(block.conv_2, x), 2), 0.2)
-        if index == level - 1 and fade < 1:
-            x = (1 - fade) * stem(F.avg_pool2d(images, 2), level - 1) + fade * x
-    x = torch.cat([x, plain_deviation(x).expand(len(x), 1, 4, 4)], 1)
-    x = F.leaky_relu(plain_conv(net.conv, x), 0.2)
-    weight = net.dense.weight * math.sqrt(2 / net.dense.weight[0].numel())
-    x = F.leaky_relu((x[:, None] * weight).sum((2, 3, 4)) + net.dense.bias, 0.2)
-    return plain_linear(net.last, x)[:, 0]
-
-
 # --- bricks -----------------------------------------------------------------------------------------------------------
 
 
@@ -117,7 +58,7 @@ def test_widths_at_each_resolution_are_the_published_ones():
 
 def test_the_blur_is_the_binomial_kernel_with_zeros_outside():
     x = randn(2, 3, 5, 7)
-    exact(blur(x), plain_blur(x))
+    exact(blur(x), plain.blur(x))
 
 
 def test_weights_are_drawn_alike_and_scaled_by_their_fan_in():
@@ -153,7 +94,7 @@ def test_the_norm_and_its_gradients_are_those_of_the_formula():
 
 def test_the_deviation_is_one_number_of_the_batch():
     x = randn(6, 5, 4, 4)
-    exact(minibatch_deviation(x), plain_deviation(x).expand(6, 1, 4, 4))
+    exact(minibatch_deviation(x), plain.deviation(x).expand(6, 1, 4, 4))
     assert torch.autograd.gradgradcheck(minibatch_deviation, (randn(3, 2, 1, 2).requires_grad_(),))
 
 
@@ -179,28 +120,28 @@ def test_a_growing_generator_paints_what_the_plain_one_paints(level, fade, noisy
     noise = [part.double() for part in draw_noise(2, 4, stream(1))] if noisy else None
     found = net(styles, noise, level, fade)
     assert found.shape == (2, 4, 4 * 2**level, 4 * 2**level)
-    exact(found, plain_synthesis(net, styles, noise, level, fade))
+    exact(found, plain.synthesis(net, styles, noise, level, fade))
 
 
 def test_a_grown_generator_has_one_head():
     net = stirred(Synthesis(16, 3, 3, 6, 5, False, stream(0)))
     styles = randn(2, 3, 5)
     assert len(net.heads) == 1
-    exact(net(styles), plain_synthesis(net, styles, None, 2, 1.0))
+    exact(net(styles), plain.synthesis(net, styles, None, 2, 1.0))
 
 
 @pytest.mark.parametrize(("level", "fade"), [(3, 1.0), (3, 0.25), (2, 0.5), (1, 1.0)])
 def test_a_growing_discriminator_scores_as_the_plain_one_does(level, fade):
     net = stirred(StyleDiscriminator(32, 3, 6, True, stream(0)))
     images = randn(3, 3, 4 * 2**level, 4 * 2**level)
-    exact(net(images, level, fade), plain_discriminator(net, images, level, fade))
+    exact(net(images, level, fade), plain.discriminator(net, images, level, fade))
 
 
 def test_slopes_of_slopes_are_those_of_the_plain_discriminator():
     net = stirred(StyleDiscriminator(8, 3, 6, False, stream(0)))
     images = randn(3, 3, 8, 8).requires_grad_()
     found = []
-    for score in (net, lambda x: plain_discriminator(net, x, 1, 1.0)):
+    for score in (net, lambda x: plain.discriminator(net, x, 1, 1.0)):
         (slope,) = torch.autograd.grad(score(images).sum(), images, create_graph=True)
         found.append(torch.autograd.grad(slope.square().sum(), list(net.parameters()), allow_unused=True))
     for ours, plain in zip(*found, strict=True):
