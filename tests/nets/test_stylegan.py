@@ -144,11 +144,11 @@ def test_slopes_of_slopes_are_those_of_the_plain_discriminator():
     for score in (net, lambda x: plain.discriminator(net, x, 1, 1.0)):
         (slope,) = torch.autograd.grad(score(images).sum(), images, create_graph=True)
         found.append(torch.autograd.grad(slope.square().sum(), list(net.parameters()), allow_unused=True))
-    for ours, plain in zip(*found, strict=True):
-        if plain is None:
+    for ours, other in zip(*found, strict=True):
+        if other is None:
             assert ours is None or not ours.any()
         else:
-            exact(ours, plain)
+            exact(ours, other)
 
 
 def test_fading_begins_with_the_smaller_picture_and_ends_with_the_larger():
