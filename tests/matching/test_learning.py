@@ -197,6 +197,18 @@ def test_what_stands_still_goes_back_to_the_ground():
     assert (len(same), solid) == (1, SOLID)
 
 
+def test_what_stands_still_at_several_places_goes_back_too():
+    picture = np.random.default_rng(5).integers(0, 256, (40, 70, 3)).astype(np.float32) / 255
+    lamp, stone = pattern((6, 7), 1), pattern((5, 5), 3)
+    scenes = Scenes(np.zeros((10, 40, 50, 3), np.uint8), np.zeros((1, 40, 50, 3), np.float32), ((0, 0),) * 10)
+    # Two lamps stand; stones lie about for four frames each.
+    images = [[(0, 4, 30), (0, 20, 8), (1, 30, 10 * (n // 4))] for n in range(10)]
+    kept, ground = into_ground(scenes, [lamp, stone], occurrences(*images), Ground(picture))
+    assert [p.size for p in kept] == [(5, 5)]
+    for top, left in ((4, 30), (20, 8)):
+        assert np.array_equal(ground.rgb[top : top + 6, left : left + 7], lamp.colour)
+
+
 def test_the_ground_is_what_frames_show_where_no_sprite_is():
     rng = np.random.default_rng(5)
     picture = rng.integers(0, 256, (40, 70, 3)).astype(np.uint8)

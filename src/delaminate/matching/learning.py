@@ -8,7 +8,7 @@ from jaxtyping import Float32, UInt8
 
 from delaminate.matching.agreement import OPEN, Codes, Frames, Pattern
 from delaminate.matching.explaining import Explained, explain, reestimate, split
-from delaminate.matching.ground import Ground, mended
+from delaminate.matching.ground import MENDERS, Ground, mended
 from delaminate.matching.occurrences import Bank, ComponentBank, Place, Price, find, regions
 from delaminate.matching.patterns import Growth, cut_seed, look_up, one_of_many, random_spots, settle
 
@@ -213,7 +213,7 @@ def settle_ground(
 def into_ground(
     scenes: Scenes, patterns: list[Pattern], found: Explained, ground: Ground, always: float = 0.8
 ) -> tuple[list[Pattern], Ground]:
-    """Give back to the ground what belongs to it: patterns that stand at one place, and stand there always.
+    """Give back to the ground what belongs to it: patterns that stand still, at one place or at several.
 
     A sprite occurs in different places, or comes and goes.
 
@@ -222,37 +222,35 @@ def into_ground(
         patterns: What was found in them.
         found: Where.
         ground: A still picture or a landscape; of a plain colour nothing is changed.
-        always: Share of its occurrences at that place, and of the frames that show the place whole.
+        always: A pattern stands at a place that shows it in this share of the frames that show the place whole, of 4 at
+            least; it is ground if this share of its occurrences are where it stands.
     """
     if ground.rgb.shape[:2] == (1, 1):
         return patterns, ground
     height, width = scenes.frames.shape[1:3]
     offsets, rgb, kept = np.array(scenes.offsets), ground.rgb.copy(), []
-    for k, pattern in enumerate(patterns):
-        corners = np.array(
-            [
-                [place.top + y, place.left + x]
-                for some, (y, x) in zip(found.places, scenes.offsets, strict=True)
-                for place in some
-                if place.entry == k
-            ],
-            dtype=np.int64,
-        ).reshape(-1, 2)
-        if len(corners) == 0:
+    for pattern, corners in zip(patterns, _corners(scenes, found, len(patterns)), strict=True):
+        (h, w), stands, occurrences = pattern.size, [], sum(corners.values())
+        for (top, left), count in corners.items():
+            first, last = np.array([top + h - height, left + w - width]), np.array([top, left])
+            if count >= always * max(int(((offsets >= first) & (offsets <= last)).all(1).sum()), MENDERS):
+                stands.append((top, left))
+        if not stands or sum(corners[place] for place in stands) < always * occurrences:
             kept.append(pattern)
             continue
-        places, counts = np.unique(corners, axis=0, return_counts=True)
-        (top, left), count = places[counts.argmax()], counts.max()
-        h, w = pattern.size
-        first, last = np.array([top, left]), np.array([top + h - height, left + w - width])
-        whole = ((offsets <= first) & (offsets >= last)).all(1)
-        if count < always * len(corners) or count < always * max(int(whole.sum()), 1):
-            kept.append(pattern)
-            continue
-        inside = (top >= 0) and (left >= 0) and top + h <= rgb.shape[0] and left + w <= rgb.shape[1]
-        if inside:
-            rgb[top : top + h, left : left + w][pattern.alpha] = pattern.colour[pattern.alpha]
+        for top, left in stands:
+            if top >= 0 and left >= 0 and top + h <= rgb.shape[0] and left + w <= rgb.shape[1]:
+                rgb[top : top + h, left : left + w][pattern.alpha] = pattern.colour[pattern.alpha]
     return kept, Ground(rgb)
+
+
+def _corners(scenes: Scenes, found: Explained, count: int) -> list[Counter[tuple[int, int]]]:
+    """How often each of some patterns occurs where on the ground: top and left in pixels."""
+    corners: list[Counter[tuple[int, int]]] = [Counter() for _ in range(count)]
+    for some, (y, x) in zip(found.places, scenes.offsets, strict=True):
+        for place in some:
+            corners[place.entry][place.top + y, place.left + x] += 1
+    return corners
 
 
 def uncover(
@@ -274,11 +272,10 @@ def uncover(
     """
     if ground.rgb.shape[:2] == (1, 1):
         return ground, False
-    corners: list[list[tuple[int, int]]] = [[] for _ in patterns]
-    for some, (y, x) in zip(found.places, scenes.offsets, strict=True):
-        for place in some:
-            corners[place.entry].append((place.top + y, place.left + x))
-    moves = [bool(each) and max(Counter(each).values()) <= most * len(each) for each in corners]
+    moves = [
+        bool(each) and max(each.values()) <= most * sum(each.values())
+        for each in _corners(scenes, found, len(patterns))
+    ]
     hidden = np.zeros(scenes.frames.shape[:3], bool)
     height, width = scenes.frames.shape[1:3]
     for index, some in enumerate(found.places):

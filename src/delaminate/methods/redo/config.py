@@ -128,7 +128,7 @@ PRESETS: dict[str, Config] = {
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(
         image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.015, collapsed_area=0.005,
-        **(SMALL | {"steps": 3_600, "area_steps": 3_000, "late_decay": 0.75}),
+        **(SMALL | {"steps": 3_600, "area_steps": 3_000, "late_decay": 0.4}),
     ),
     **{name: replace(config, **OURS) for name, config in PUBLISHED.items() if name != "colored-2-mnist"},
     **{f"{name}-paper": config for name, config in PUBLISHED.items()},
