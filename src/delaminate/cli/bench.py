@@ -327,6 +327,8 @@ def results_table(out: Path) -> str:
     """Write every result file as rows: mean and spread over seeds, published figures beside them."""
     import statistics
 
+    from delaminate.data.synthetic import DRAWINGS
+
     records: dict[str, list[dict[str, Any]]] = {}
     trivial = out / "baselines.json"
     baselines = json.loads(trivial.read_text())["baselines"] if trivial.exists() else {}
@@ -345,11 +347,12 @@ def results_table(out: Path) -> str:
     for name, some in records.items():
         first = some[0]
         seconds = statistics.median(r["train_seconds"] for r in some)
-        replica = " (replica, drawn by this library)" if first["bench"].startswith(("tetrominoes", "multi-d")) else ""
+        drawing = DRAWINGS.get(BENCHES[name].data) if name in BENCHES else None
+        replica = " (replica, drawn by this library)" if drawing is not None and drawing.replica else ""
         lines += [
             f"## {name}{replica}", "",
-            f"{first['about'].capitalize()}. {len(some)} seeds ({', '.join(str(r['seed']) for r in some)}), "
-            f"median {seconds:.0f} s of training on {first['machine']['cores']} cores; "
+            f"{first['about'][0].upper()}{first['about'][1:]}. {len(some)} seed{'s' * (len(some) > 1)} "
+            f"({', '.join(str(r['seed']) for r in some)}), median {seconds:.0f} s of training on {first['machine']['cores']} cores; "
             f"unfinished: {sum(not r['finished'] for r in some)}.", "",
             "| decomposer | figure | mean | spread (min to max) | published |", "|---|---|---|---|---|",
         ]  # fmt: skip
