@@ -352,8 +352,8 @@ def results_table(out: Path) -> str:
         lines += [
             f"## {name}{replica}", "",
             f"{first['about'][0].upper()}{first['about'][1:]}. {len(some)} seed{'s' * (len(some) > 1)} "
-            f"({', '.join(str(r['seed']) for r in some)}), median {seconds:.0f} s of training on {first['machine']['cores']} cores; "
-            f"unfinished: {sum(not r['finished'] for r in some)}.", "",
+            f"({', '.join(str(r['seed']) for r in some)}), median {seconds:.0f} s of training on "
+            f"{first['machine']['cores']} cores; unfinished: {sum(not r['finished'] for r in some)}.", "",
             "| decomposer | figure | mean | spread (min to max) | published |", "|---|---|---|---|---|",
         ]  # fmt: skip
         for by in first["figures"]:
