@@ -69,6 +69,9 @@ class Price:
 class Bank:
     """Patterns made ready for search: templates by size, and the rings around them."""
 
+    rounds = 3
+    """How often a frame is gone through: what has been explained may let others show."""
+
     def __init__(self, patterns: list[Pattern], frames: Frames, price: Price) -> None:
         self.patterns, self.price = patterns, price
         self.groups: list[tuple[list[int], Correlator]] = []
@@ -139,8 +142,11 @@ class Bank:
 class ComponentBank(Bank):
     """Patterns that are looked for only where a connected region of about their size is: letters on a page.
 
-    Far less work than looking everywhere, and blind to letters that touch.
+    Far less work than looking everywhere, and blind to letters that touch. Frames are gone through once: what is left of an
+    explained region, such as a frayed edge, is no region.
     """
+
+    rounds = 1
 
     def __init__(self, patterns: list[Pattern], frames: Frames, price: Price, slack: int = 3) -> None:
         self.patterns, self.price, self.slack = patterns, price, slack
@@ -217,15 +223,15 @@ def fit(
     return hits - MISFIT * (opened - hits) - harm, explained, (opened - hits) / max(opened, 1)
 
 
-def find(frames: Frames, index: int, bank: Bank, rounds: int = 3) -> list[Place]:
-    """Find the occurrences of patterns in one frame; closes what they match.
+def find(frames: Frames, index: int, bank: Bank, rounds: int | None = None) -> list[Place]:
+    """Find the occurrences of patterns in one frame, in as many rounds as the bank says; closes what they match.
 
     Returns:
         Places from front to back.
     """
     margin = frames.margin
     taken: list[Place] = []
-    for _ in range(rounds):
+    for _ in range(rounds or bank.rounds):
         # Snugness is at most a few pixels, so that the gain with all of it bounds the worth from above.
         heap = []
         for number, (gain, place) in enumerate(bank.candidates(frames, index)):
