@@ -87,7 +87,7 @@ class Mapping(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(EqualLinear(width, width, rng) for _ in range(depth))
 
-    def forward(self, noise: Float[Tensor, "*B Z"]) -> Float[Tensor, "*B W"]:
+    def forward(self, noise: Float[Tensor, "*B Z"]) -> Float[Tensor, "*B D"]:
         x = unit_length(noise)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE)
@@ -128,7 +128,7 @@ class _Styled(nn.Module):
         self.style = EqualLinear(style_width, 2 * channels, rng, start)
 
     def forward(
-        self, x: Float[Tensor, "B C H W"], style: Float[Tensor, "B W"], noise: Float[Tensor, "B 1 H W"] | None
+        self, x: Float[Tensor, "B C H W"], style: Float[Tensor, "B D"], noise: Float[Tensor, "B 1 H W"] | None
     ) -> Float[Tensor, "B C H W"]:
         if noise is not None:
             x = torch.addcmul(x, self.noise[:, None, None].to(x.dtype), noise.to(x.dtype))
@@ -145,7 +145,7 @@ class _UpBlock(nn.Module):
         self.conv_2 = EqualConv(outputs, outputs, 3, rng)
         self.styled_1, self.styled_2 = (_Styled(outputs, style_width, rng) for _ in range(2))
 
-    def forward(self, x: Tensor, style: Float[Tensor, "B W"], noise: Float[Tensor, "B 2 _H _W"] | None) -> Tensor:
+    def forward(self, x: Tensor, style: Float[Tensor, "B D"], noise: Float[Tensor, "B 2 _H _W"] | None) -> Tensor:
         if self.conv_1 is not None:
             x = blur(self.conv_1(x, "up"))
         x = self.styled_1(x, style, None if noise is None else noise[:, :1])
@@ -180,7 +180,7 @@ class Synthesis(nn.Module):
 
     def forward(
         self,
-        styles: Float[Tensor, "B levels W"],
+        styles: Float[Tensor, "B levels D"],
         noise: list[Float[Tensor, "B 2 _ _"]] | None = None,
         level: int | None = None,
         fade: float = 1.0,
@@ -211,8 +211,8 @@ def draw_noise(count: int, levels: int, rng: Generator) -> list[Float[Tensor, "B
 
 
 def mixed(
-    first: Float[Tensor, "B W"], second: Float[Tensor, "B W"], takes_second: Bool[Tensor, " levels"]
-) -> Float[Tensor, "B levels W"]:
+    first: Float[Tensor, "B D"], second: Float[Tensor, "B D"], takes_second: Bool[Tensor, " levels"]
+) -> Float[Tensor, "B levels D"]:
     """Take some levels' styles from a second draw (mixing regularisation, section 3.1)."""
     return torch.where(takes_second[:, None], second[:, None], first[:, None])
 

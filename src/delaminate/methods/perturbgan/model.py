@@ -77,7 +77,7 @@ class LayeredGenerator(nn.Module):
             for outputs in ((7,) if c.layout == "one" else (3, 4))
         )
 
-    def styles(self, z: Float[Tensor, "S B Z"]) -> list[Float[Tensor, "B W"]]:
+    def styles(self, z: Float[Tensor, "S B Z"]) -> list[Float[Tensor, "B D"]]:
         """Make the style of every trunk."""
         return [
             self.mappings[min(trunk, len(self.mappings) - 1)](z[min(trunk, len(z) - 1)])
@@ -85,7 +85,7 @@ class LayeredGenerator(nn.Module):
         ]
 
     def forward(
-        self, styles: list[Float[Tensor, "B levels W"]], maps: list[list[Tensor]] | None, grown: Grown
+        self, styles: list[Float[Tensor, "B levels D"]], maps: list[list[Tensor]] | None, grown: Grown
     ) -> Layers:
         """Paint background and foreground; colours have no bounds, the discriminator takes them to be in [-1, 1]."""
         painted = [
@@ -118,10 +118,10 @@ class Encoder(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, features).normal_(std=features**-0.5, generator=rng))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "S B W"], Float[Tensor, "B 2"]]:
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "S B D"], Float[Tensor, "B 2"]]:
         """Styles as they differ from the mean, and the shift as a share of the canvas; images in [-1, 1]."""
         found = F.linear(pooled(self.body(side_by_side(images)), self.grid), self.weight, self.bias)
-        styles = found[:, :-2].unflatten(1, (self.styles, -1)).transpose(0, 1)  # S B W
+        styles = found[:, :-2].unflatten(1, (self.styles, -1)).transpose(0, 1)  # S B D
         return styles, self.reach * torch.tanh(found[:, -2:])
 
 
@@ -238,7 +238,7 @@ class PerturbGAN(Method):
         maps = [[noise[rows].to(self.centre) for noise in some] for some in drawn]
         return Noise(z[:, :, rows].to(self.centre), takes_second, maps * (trunks // len(maps)))
 
-    def paint(self, noise: Noise, grown: Grown) -> tuple[Layers, list[Float[Tensor, "B W"]]]:
+    def paint(self, noise: Noise, grown: Grown) -> tuple[Layers, list[Float[Tensor, "B D"]]]:
         """Paint scenes, with colours in [-1, 1], about; also return their (first) styles."""
         with self.precision(self.centre):
             first = self.generator.styles(noise.z[0])
@@ -285,13 +285,13 @@ class PerturbGAN(Method):
         both = both.repeat_interleave(times, 3).repeat_interleave(times, 4)  # a level below the last: pixel by pixel
         return Layers(both[:, :, :3], both[:, :, 3:], background=True)
 
-    def invert(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Layers, Float[Tensor, "S B W"], Float[Tensor, "B 2"]]:
+    def invert(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Layers, Float[Tensor, "S B D"], Float[Tensor, "B 2"]]:
         """Let the encoder find styles and shift of images in [-1, 1], and paint what they stand for, shifted."""
         assert self.encoder is not None
         grown = Grown(level_of(self.image_size[0]))
         with self.precision(images):
             offsets, moved = self.encoder(images)
-            found = self.centre[:, None] + offsets.to(images.dtype)  # S B W
+            found = self.centre[:, None] + offsets.to(images.dtype)  # S B D
             styles = [found[min(trunk, len(found) - 1)] for trunk in range(self.config.num_trunks)]
             layers = self.generator([s[:, None].expand(-1, grown.level + 1, -1) for s in styles], None, grown)
         moved = moved.to(images.dtype)

@@ -137,7 +137,7 @@ class Inverter(GradientPlayer):
             noise = model.noise(carry.batch, rng, grown, rows=carry.share)
             noise = type(noise)(noise.z, None, None)
             layers, styles = model.paint(noise, grown)
-            true_styles = torch.stack(styles[: model.config.num_styles]).to(images.dtype)  # S B W
+            true_styles = torch.stack(styles[: model.config.num_styles]).to(images.dtype)  # S B D
             layers, true_shift = move(model, layers, rng, carry)
             scenes = composite(layers)
         found, styles_found, shift_found = model.invert(scenes)
