@@ -14,7 +14,7 @@ from delaminate.engine import Budget, train
 from delaminate.engine.checkpoint import load, save
 from delaminate.engine.ema import Average
 from delaminate.engine.loop import order
-from delaminate.engine.record import read_log
+from delaminate.engine.record import Quiet, read_log
 from delaminate.errors import DataError, FormatError, OutputError, TrainingError
 from delaminate.methods import load_model
 
@@ -124,19 +124,13 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_good_checkpoint(tmp_
     train(model(PAPER), pixels(), tmp_path, pace=EVERY_STEP, budget=Budget(steps=3))
     good = load(tmp_path / "checkpoint.pt", CPU)
 
-    class Spoiler:
+    class Spoiler(Quiet):
         """Spoils the weights after some steps."""
-
-        def stage(self, name, step, steps):
-            pass
 
         def step(self, name, step, figures):
             if step == 5:
                 with torch.no_grad():
                     spoiled.sprites_rgb.fill_(torch.nan)
-
-        def close(self):
-            pass
 
     spoiled = model(PAPER)
     with pytest.raises(TrainingError, match=r"refine, step 5: .* nan") as caught:

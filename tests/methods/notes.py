@@ -1,20 +1,11 @@
 """A listener that remembers what is said."""
 
+from delaminate.engine.record import Quiet
 
-class Notes:
-    """Remembers what is said."""
 
+class Notes(Quiet):
     def __init__(self):
         self.notes = []
 
-    def stage(self, name, step, steps):
-        pass
-
-    def step(self, name, step, figures):
-        pass
-
     def note(self, text):
         self.notes.append(text)
-
-    def close(self):
-        pass
