@@ -109,6 +109,25 @@ def test_the_players_share_their_images_and_leave_the_other_alone():
     assert set(owned) == {id(p) for p in model.parameters()}
 
 
+@pytest.mark.parametrize("redraw_all", [True, False])
+@pytest.mark.parametrize("stage", ["warm-up", "adversary"])
+def test_the_discriminator_sees_what_was_judged_or_what_is_drawn_after_the_update(stage, redraw_all):
+    settings = {"redraw_all": redraw_all, "warm_steps": 2}
+    again = ReDO(replace(TINY, reuse_fakes=False, **settings)).eval()
+    now = carry(stage=stage)
+    Redrawer(again).turn(photos(), stream(0), now)
+    assert_close(Discriminator(again).fakes(now), now.values["fakes"])  # nothing has been updated yet
+    with torch.no_grad():
+        for parameter in (*again.generators.parameters(), *again.masks.parameters()):
+            parameter += 0.1 * torch.randn(parameter.shape, generator=stream(1))
+    fresh = Discriminator(again).fakes(now)
+    assert fresh.shape == now.values["fakes"].shape
+    assert not torch.allclose(fresh, now.values["fakes"])
+    assert not fresh.requires_grad
+    reused = ReDO(replace(TINY, **settings))
+    assert Discriminator(reused).fakes(now) is now.values["fakes"]
+
+
 def test_one_region_drawn_by_chance_is_the_mean_over_all():
     """Algorithm 1 draws a region; redrawing all of them is its expectation."""
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.errors import ConfigError
@@ -346,11 +346,12 @@ class Redrawer(GradientPlayer):
             model.watch(masks.detach(), carry)
         painted = model.paint(masks, noise)
         fakes = model.redrawn(photos, masks, painted)  # B n 3 H W
+        chosen = None
         if not c.redraw_all:
             chosen = torch.randint(c.num_regions, (carry.batch // 2,), generator=rng)[share].to(images.device)
-            fakes = fakes[torch.arange(len(fakes), device=images.device), chosen][:, None]
-        fakes = fakes.flatten(0, 1)
+        fakes = shown_of(fakes, chosen)
         carry.values |= {"masks": masks.detach(), "fakes": fakes.detach(), "photos": photos, "noise": noise}
+        carry.values["chosen"] = chosen
         scores = model.judge(model.shown(fakes, carry, rng))
         terms = {
             "adversary": -scores.mean(),
@@ -381,10 +382,25 @@ class Discriminator(GradientPlayer):
         return late_decay(self.model.config, carry)
 
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
-        model, real, fakes = self.model, images[1::2], carry.values["fakes"]
+        model, real, fakes = self.model, images[1::2], self.fakes(carry)
         advance(model.discriminator)
         scores = model.judge(torch.cat([model.shown(some, carry, rng) for some in (real, fakes)]))
         return {"real": hinge_real(scores[: len(real)]), "fake": hinge_fake(scores[len(real) :])}
+
+    @torch.no_grad()
+    def fakes(self, carry: Carry) -> Float[Tensor, "N 3 H W"]:
+        """The redrawn images that the redrawer was judged by; or the same ones as it draws them after its update."""
+        model, values = self.model, carry.values
+        if model.config.reuse_fakes:
+            return values["fakes"]
+        masks = values["masks"] if carry.stage == "warm-up" else model.regions(values["photos"])
+        drawn = model.redrawn(values["photos"], masks, model.paint(masks, values["noise"]))
+        return shown_of(drawn, values["chosen"])
+
+
+def shown_of(drawn: Float[Tensor, "B n 3 H W"], chosen: Int[Tensor, " B"] | None) -> Float[Tensor, "N 3 H W"]:
+    """One redrawn image of each photo, by the region that was chosen; None: all of them."""
+    return drawn.flatten(0, 1) if chosen is None else drawn[torch.arange(len(drawn), device=drawn.device), chosen]
 
 
 def late_decay(config: Config, carry: Carry) -> float:
