@@ -98,7 +98,7 @@ def _stack(frames: np.ndarray, places: np.ndarray, most: int = 31) -> Ground:
     """The median of frames laid at places, of at most `most` frames for each column; what never settles is filled in."""
     places = places - places.min(0)
     height, width = frames.shape[1:3]
-    rows, columns = places.max(0) + np.array([height, width])
+    rows, columns = (places.max(0) + np.array([height, width])).tolist()
     if rows * columns > MAX_LANDSCAPE:
         raise ConfigError(
             f"background: the frames would make a landscape of {rows} x {columns} pixels. If the camera does not scroll, "
