@@ -1,9 +1,8 @@
 """MarioNette's step is the published one: equal, in float64, to the algorithm written plainly."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
+import plain_marionette as plain
 import pytest
 import torch
 from torch.testing import assert_close
@@ -15,11 +14,6 @@ from delaminate.nets import partial
 from delaminate.rng import stream
 
 from .test_marionette import trained
-
-PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "plain_marionette.py"
-SPEC = importlib.util.spec_from_file_location("plain_marionette", PATH)
-plain = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(plain)
 
 BASE = Config(image_size=(32, 48), sprite_size=16, num_sprites=5, code_width=16)
 SHAPES = {

@@ -1,9 +1,8 @@
 """PerturbGAN: layers from noise, perturbation, rivals, learners, and looking after itself."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
+import plain_perturbgan as plain
 import pytest
 import torch
 from torch.testing import assert_close
@@ -191,10 +190,6 @@ def test_images_that_are_all_the_same_are_refused():
 
 def test_the_published_step_is_the_one_written_plainly():
     """Losses and gradients of both turns, in float64; `benchmarks/speed_perturbgan.py` measures the two."""
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "plain_perturbgan.py"
-    spec = importlib.util.spec_from_file_location("plain_perturbgan", path)
-    plain = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(plain)
     published = replace(
         TINY, loss="wgan-gp", mask_loss="published", area_weight=2.0, ramp_steps=0, reuse_fakes=False, encoder_steps=0
     )

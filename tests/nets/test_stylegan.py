@@ -1,8 +1,6 @@
 """Style-based networks against plain formulas, in float64."""
 
-import importlib.util
-from pathlib import Path
-
+import plain_perturbgan as plain
 import pytest
 import torch
 import torch.nn.functional as F
@@ -24,11 +22,6 @@ from delaminate.nets.stylegan import (
 )
 from delaminate.nets.unet import UNet
 from delaminate.rng import stream
-
-PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "plain_perturbgan.py"
-SPEC = importlib.util.spec_from_file_location("plain_perturbgan", PATH)
-plain = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(plain)
 
 
 def randn(*shape):

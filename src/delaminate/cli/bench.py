@@ -125,7 +125,7 @@ BENCHES = {
     ),
     "objects-on-texture-still": Bench(
         "the same without the shift, and without restarts: what it is good for", "objects-on-texture",
-        "objects-on-texture", {"shift": 0.0, "restarts": 0, "leak_gap": -1.0, "border_ratio": 0.0, "dead_area": 0.0},
+        "objects-on-texture", {"shift": 0.0, "watch_share": 0.0},
         method="perturbgan", count=20_000, minutes=60,
     ),
     "perturbgan-flowers17": Bench(

@@ -20,7 +20,17 @@ RATE, WIDTH = 2e-3, 24
 
 
 def taught(data: str, size: tuple[int, int], seed: int, scenes: int = SCENES, steps: int = STEPS) -> UNet:
-    """Teach a judge by scenes of a drawn set's training range, and their labels."""
+    """Teach a judge by scenes of a drawn set's training range, and their labels.
+
+    Args:
+        data: Name of the drawn set; one object and its background.
+        size: Height and width of the scenes in pixels.
+        seed: Names the scenes, and every random number.
+        scenes, steps: How many scenes, and how many steps of 32 of them.
+
+    Returns:
+        A network that maps images (B, 3, H, W) in [-1, 1] to logits of the foreground (B, 1, H, W).
+    """
     from delaminate.data import draw
 
     drawn = draw(data, scenes, seed=seed, split="train", size=size)

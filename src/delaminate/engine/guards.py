@@ -16,7 +16,11 @@ from delaminate.methods.base import Stage
 
 @contextmanager
 def enough_memory(config: Any, stage: Stage) -> Iterator[None]:
-    """Say what to do when there is not."""
+    """Say what to do when there is not.
+
+    Raises:
+        TrainingError: What runs inside has found no memory; names the setting of the batch, and half of it.
+    """
     try:
         yield
     except RuntimeError as error:

@@ -15,13 +15,17 @@ FEW = 100
 def few_images(pixels: UInt8[Tensor, "N 3 H W"], augment_below: int) -> tuple[bool, tuple[str, ...]]:
     """Say whether a discriminator would learn so few images by heart, and what the user should know about that.
 
+    Args:
+        pixels: All training images, RGB in 0..255.
+        augment_below: With fewer images than this, they are augmented.
+
     Returns:
         Whether to augment what the discriminator sees, and sentences.
 
     Raises:
         DataError: All images are the same.
     """
-    if bool((pixels == pixels[:1]).all()):
+    if all(torch.equal(image, pixels[0]) for image in pixels):  # ends at the first that differs
         said = "There is only one image" if len(pixels) == 1 else f"All {len(pixels)} images are the same"
         raise DataError(f"train: {said}; there is nothing that they have in common and differ in. Give other images.")
     augment, remarks = len(pixels) < augment_below, []

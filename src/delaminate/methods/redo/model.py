@@ -349,9 +349,10 @@ class Redrawer(GradientPlayer):
         chosen = None
         if not c.redraw_all:
             chosen = torch.randint(c.num_regions, (carry.batch // 2,), generator=rng)[share].to(images.device)
-        fakes = shown_of(fakes, chosen)
-        carry.values |= {"masks": masks.detach(), "fakes": fakes.detach(), "photos": photos, "noise": noise}
-        carry.values["chosen"] = chosen
+        fakes = picked(fakes, chosen)
+        carry.values |= {
+            "masks": masks.detach(), "fakes": fakes.detach(), "photos": photos, "noise": noise, "chosen": chosen,
+        }  # fmt: skip
         scores = model.judge(model.shown(fakes, carry, rng))
         terms = {
             "adversary": -scores.mean(),
@@ -395,10 +396,10 @@ class Discriminator(GradientPlayer):
             return values["fakes"]
         masks = values["masks"] if carry.stage == "warm-up" else model.regions(values["photos"])
         drawn = model.redrawn(values["photos"], masks, model.paint(masks, values["noise"]))
-        return shown_of(drawn, values["chosen"])
+        return picked(drawn, values["chosen"])
 
 
-def shown_of(drawn: Float[Tensor, "B n 3 H W"], chosen: Int[Tensor, " B"] | None) -> Float[Tensor, "N 3 H W"]:
+def picked(drawn: Float[Tensor, "B n 3 H W"], chosen: Int[Tensor, " B"] | None) -> Float[Tensor, "N 3 H W"]:
     """One redrawn image of each photo, by the region that was chosen; None: all of them."""
     return drawn.flatten(0, 1) if chosen is None else drawn[torch.arange(len(drawn), device=drawn.device), chosen]
 
