@@ -17,6 +17,7 @@ from delaminate.methods.perturbgan import PRESETS, Config, PerturbGAN
 from delaminate.methods.perturbgan.model import Grown
 from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter, photographs
 from delaminate.nets.stylegan import level_of
+from delaminate.objectives.priors import border_excess
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, segment
 from delaminate.scene.layers import Layers
@@ -83,6 +84,7 @@ def test_the_published_schedule_has_the_published_length():
         {"layout": "shared-style", "independent_noise": True},
         {"independent_noise": True, "reuse_fakes": False},
         {"swap_backgrounds": 0.5, "augment_below": 100},
+        {"foreground_noise": False, "border_weight": 5.0},
         {"loss": "wgan-gp", "mask_loss": "published", "enlarge": 1.125},
     ],
 )
@@ -122,6 +124,31 @@ def test_the_discriminator_sees_the_painters_scenes_or_others(reuse):
     judged = Discriminator(model).turn(photos(), stream(0), now)
     assert set(judged) == {"real", "fake", "penalty"}
     assert bool(torch.isfinite(judged["fake"])) is not reuse
+
+
+def test_without_foreground_noise_masks_have_no_grain_and_backgrounds_do():
+    model = PerturbGAN(replace(TINY, foreground_noise=False))
+    with torch.no_grad():
+        for trunk in model.generator.trunks:
+            for name, weight in trunk.named_parameters():
+                if name.endswith(".noise"):
+                    weight.fill_(1.0)
+    grown = Grown(level_of(16))
+    noise = model.noise(2, stream(0), grown)
+    other = replace(noise, maps=model.noise(2, stream(1), grown).maps)
+    one, two = (model.paint(some, grown)[0] for some in (noise, other))
+    assert torch.equal(one.alpha, two.alpha) and torch.equal(one.rgb[:, 1], two.rgb[:, 1])
+    assert not torch.equal(one.rgb[:, 0], two.rgb[:, 0])
+
+
+def test_a_mask_on_the_border_costs_something_before_the_shift():
+    model = PerturbGAN(replace(TINY, border_weight=5.0))
+    images = torch.rand(4, 3, 16, 16, generator=stream(0))
+    step = carry(batch=4)
+    terms = Painter(model).turn(images, stream(1), step)
+    expected = 5 * border_excess(step.values["masks"], 0.1)
+    assert_close(terms["border_excess"], expected)
+    assert float(expected) > 0
 
 
 def test_the_slope_is_held_now_and_then():
@@ -345,6 +372,7 @@ def test_what_is_not_trained_yet_is_refused():
         ({"shift": 0.5}, "shift is 0.5"),
         ({"least_area": 0.6}, "above most_area"),
         ({"layout": "one", "swap_backgrounds": 0.5}, "need two"),
+        ({"layout": "one", "foreground_noise": False}, "need two"),
         ({"growing": True, "first_side": 32}, "first_side is 32"),
         ({"segmenter_width": 12}, "multiple of 8"),
         ({"mixing": 1.5}, "expected 0 to 1"),

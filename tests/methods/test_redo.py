@@ -109,6 +109,24 @@ def test_the_players_share_their_images_and_leave_the_other_alone():
     assert set(owned) == {id(p) for p in model.parameters()}
 
 
+def test_the_weight_of_the_noise_falls_along_a_line_once_masks_move():
+    plain, falling = (ReDO(replace(TINY, late_noise=late)) for late in (1.0, 0.2))
+
+    def share(stage, step):
+        terms = [Redrawer(m).turn(photos(), stream(0), Carry(stage, step, 10, slice(0, 4), 4)) for m in (falling, plain)]
+        return (terms[0]["noise"] / terms[1]["noise"]).item()
+
+    assert share("warm-up", 5) == pytest.approx(1.0)
+    assert [share("adversary", step) for step in (0, 5, 10)] == pytest.approx([1.0, 0.6, 0.2])
+
+
+def test_the_discriminator_may_learn_at_a_rate_of_its_own():
+    for own, expected in ((None, 1e-3), (2e-4, 2e-4)):
+        model = ReDO(replace(TINY, rate=1e-3, discriminator_rate=own))
+        assert [group.rate for group in Discriminator(model).groups()] == [expected]
+        assert Redrawer(model).groups()[1].rate == 1e-3
+
+
 @pytest.mark.parametrize("redraw_all", [True, False])
 @pytest.mark.parametrize("stage", ["warm-up", "adversary"])
 def test_the_discriminator_sees_what_was_judged_or_what_is_drawn_after_the_update(stage, redraw_all):

@@ -3,7 +3,7 @@
 import torch
 from torch.testing import assert_close
 
-from delaminate.objectives.priors import area_within, coverage, indecision, nearness, sharpened
+from delaminate.objectives.priors import area_within, border_and_inside, border_excess, coverage, indecision, nearness, sharpened
 from delaminate.rng import stream
 
 
@@ -40,6 +40,16 @@ def test_a_grey_mask_satisfies_the_published_pair_as_well_as_a_decided_one_but_n
     assert float(area_within(grey, 0.25, 1)) > 0.2
     assert float(area_within(soft, 0.25, 1)) == 0
     assert float(indecision(grey)) > float(indecision(soft))
+
+
+def test_the_border_is_the_outermost_pixels():
+    some = torch.zeros(2, 1, 4, 4, dtype=torch.float64)
+    some[0, 0, 0], some[1, 0, 1:3, 1:3] = 1, 0.5  # a row of the border in one image; the whole inside in the other
+    edge, inside = border_and_inside(some)
+    assert_close(edge, number(4 / 24))
+    assert_close(inside, number(2 / 8))
+    assert_close(border_excess(some, 0.1), number(4 / 24 - 0.025))
+    assert float(border_excess(some, 1.0)) == 0
 
 
 def test_gradients_are_numbers_at_the_ends_too():

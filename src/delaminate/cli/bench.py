@@ -108,24 +108,28 @@ BENCHES = {
     ),
     "colored-2-mnist": Bench(
         "two digits and a ground, each a region that can be redrawn; 32 x 32, 12 minutes", "colored-2-mnist",
-        "colored-2-mnist", method="redo", count=20_000, minutes=12,
+        "colored-2-mnist", {"bf16": True}, method="redo", count=20_000, minutes=12,
     ),
     "colored-2-mnist-64": Bench(
         "the same at 64 x 64", "colored-2-mnist", "colored-2-mnist",
-        {"image_size": [64, 64]}, method="redo", count=20_000, minutes=60,
+        {"image_size": [64, 64], "bf16": True}, method="redo", count=20_000, minutes=60,
     ),
     "redo-flowers17": Bench(
         "flowers cut out of photos, 64 x 64; trained and scored on the same photos, labels unseen", "photos", "flowers17",
-        {"image_size": [64, 64], "discriminator_width": 16, "steps": 3_600}, method="redo", test=None, minutes=60,
+        {"discriminator_width": 16, "steps": 3_400, "bf16": True}, method="redo", test=None, minutes=60,
         published={"iou_best": 0.764, "accuracy_best": 0.879},
+    ),
+    "redo-butterflies": Bench(
+        "butterflies cut out of photos, 64 x 64; trained and scored on the same photos, labels unseen", "photos", "butterflies",
+        {"discriminator_width": 16, "steps": 3_400, "bf16": True}, method="redo", test=None, minutes=60,
     ),
     "objects-on-texture": Bench(
         "one figure on a drawn texture, 32 x 32: layers from noise, then a segmenter", "objects-on-texture",
-        "objects-on-texture", method="perturbgan", count=20_000, minutes=60,
+        "objects-on-texture", {"bf16": True}, method="perturbgan", count=20_000, minutes=60,
     ),
     "objects-on-texture-still": Bench(
         "the same without the shift, and without restarts: what it is good for", "objects-on-texture",
-        "objects-on-texture", {"shift": 0.0, "watch_share": 0.0},
+        "objects-on-texture", {"shift": 0.0, "watch_share": 0.0, "bf16": True},
         method="perturbgan", count=20_000, minutes=60,
     ),
     "perturbgan-flowers17": Bench(

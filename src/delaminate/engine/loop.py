@@ -77,7 +77,7 @@ class Optimiser:
         self.groups = player.groups()
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[player.algorithm]
         self.adams = {
-            g.name: kind(g.parameters, lr=g.rate, betas=player.betas, weight_decay=g.weight_decay, foreach=True)
+            g.name: kind(g.parameters, lr=g.rate, betas=player.betas, weight_decay=g.weight_decay, fused=True)
             for g in self.groups
         }
         self.parameters = [p for g in self.groups for p in g.parameters]

@@ -36,3 +36,17 @@ def area_within(masks: Float[Tensor, "B 1 H W"], least: float, most: float) -> F
     """mean_b relu(least - mean s) + relu(mean s - most) of sharpened masks s: what is decided covers a share in a range."""
     area = sharpened(masks).mean((1, 2, 3))
     return (F.relu(least - area) + F.relu(area - most)).mean()
+
+
+def border_and_inside(masks: Float[Tensor, "B 1 H W"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Mean of masks along the border, a sixteenth of the canvas wide (at least a pixel), and over all else."""
+    side = max(masks.shape[-1] // 16, 1)
+    inside = masks[..., side:-side, side:-side]
+    border = (masks.sum() - inside.sum()) / (masks.numel() - inside.numel())
+    return border, inside.mean()
+
+
+def border_excess(masks: Float[Tensor, "B 1 H W"], ratio: float) -> Float[Tensor, ""]:
+    """relu(border - ratio * inside): objects may touch the border, but on average they cover less of it than of the inside."""
+    border, inside = border_and_inside(masks)
+    return F.relu(border - ratio * inside)

@@ -25,6 +25,9 @@ class Config:
     all; shared-style: two trunks with one mapping network and the same noise maps."""
     independent_noise: bool = False
     """Each generator has a z of its own; False: one z makes both layers (the paper)."""
+    foreground_noise: bool = True
+    """Per-pixel noise reaches the trunk of foreground and mask, too (the paper); False: that of the background only, so that
+    masks have no grain."""
     swap_backgrounds: float = 0.0
     """Share of the scenes that stand before the background of another scene of the batch."""
     noise_width: int = 512
@@ -74,6 +77,10 @@ class Config:
     """Share of an image that the object covers at least, eta; the README's command has 0.25."""
     most_area: float = 0.5
     """Share of an image that the object covers at most (sharpened)."""
+    border_weight: float = 0.0
+    """Of what masks cover of the border beyond `border_most`, before the shift: what is cut off there shows once it moves."""
+    border_most: float = 0.1
+    """Mean of masks on the border, at most this times their mean inside, over a batch."""
 
     batch: int = 32
     """Made images in a step, and as many real ones."""
@@ -163,9 +170,10 @@ class Config:
             raise ConfigError(f"perturbgan: shift is {self.shift}; expected 0 to below 0.5.")
         if self.segmenter_width < 8 or self.segmenter_width % 8:
             raise ConfigError(f"perturbgan: segmenter_width is {self.segmenter_width}; expected a multiple of 8.")
-        if self.layout == "one" and (self.independent_noise or self.swap_backgrounds):
+        if self.layout == "one" and (self.independent_noise or self.swap_backgrounds or not self.foreground_noise):
             raise ConfigError(
-                "perturbgan: layout 'one' paints both layers from one z; independent_noise and swap_backgrounds need two."
+                "perturbgan: layout 'one' paints both layers in one trunk, from one z; independent_noise, swap_backgrounds "
+                "and a foreground without noise need two."
             )
         if self.least_area > self.most_area:
             raise ConfigError(f"perturbgan: least_area is {self.least_area}, above most_area, {self.most_area}.")
@@ -199,7 +207,9 @@ PAPER = Config(
     loss="wgan-gp", mask_loss="published", area_weight=2.0, ramp_steps=0, least_area=0.25, most_area=1.0, growing=True,
     enlarge=1.125, encoder_steps=30_000, segmenter_steps=0, restarts=0,
 )  # fmt: skip
-OURS = Config(gamma=None, rate=2e-3, independent_noise=True, reuse_fakes=True)
+OURS = Config(
+    gamma=None, rate=2e-3, independent_noise=True, reuse_fakes=True, foreground_noise=False, border_weight=20.0
+)
 SMALL = replace(OURS, noise_width=128, mapping_depth=4)
 
 PRESETS: dict[str, Config] = {
@@ -215,7 +225,7 @@ PRESETS: dict[str, Config] = {
     "cub-parity": PAPER,
     "photos": replace(SMALL, image_size=(64, 64), width=64, most_channels=128, steps=40_000, augment_below=5_000),
     "objects-on-texture": replace(
-        SMALL, image_size=(32, 32), width=48, most_channels=48, steps=7_000, least_area=0.08, most_area=0.45, ema=0.998,
-        watch_share=0.2, encoder_depth=32, segmenter_steps=1_500, segmenter_width=24,
+        SMALL, image_size=(32, 32), width=48, most_channels=48, steps=7_000, shift=0.25, least_area=0.08, most_area=0.35,
+        ema=0.998, watch_share=0.2, encoder_depth=32, segmenter_steps=1_500, segmenter_width=24,
     ),
 }  # fmt: skip

@@ -25,6 +25,7 @@ from delaminate.nets.resnet import ResNet, pooled
 from delaminate.nets.stylegan import Mapping, StyleDiscriminator, Synthesis, draw_noise, level_of, mixed
 from delaminate.nets.unet import UNet
 from delaminate.objectives.adversary import few_images
+from delaminate.objectives.priors import border_and_inside
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite
 from delaminate.scene.edits import contrast, shift
@@ -36,6 +37,7 @@ WATCH_EVERY = 10
 WATCH_RATE = 0.1
 """Share of the newest look in their running means."""
 WHOLE = slice(None)
+Maps = list[list[Tensor] | None]
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ class Noise:
     Attributes:
         z: One or two draws (the second for style mixing) from one or two sources, shape (T, S, B, Z).
         takes_second: Which levels of each trunk take the second draw, or None.
-        maps: Per-pixel noise, by trunk and level; None is none.
+        maps: Per-pixel noise, by trunk and level; None is none, for all or for one.
     """
 
     z: Float[Tensor, "T S B Z"]
     takes_second: Bool[Tensor, "G levels"] | None
-    maps: list[list[Tensor]] | None
+    maps: Maps | None
 
 
 class LayeredGenerator(nn.Module):
@@ -84,9 +86,7 @@ class LayeredGenerator(nn.Module):
             for trunk in range(len(self.trunks))
         ]
 
-    def forward(
-        self, styles: list[Float[Tensor, "B levels D"]], maps: list[list[Tensor]] | None, grown: Grown
-    ) -> Layers:
+    def forward(self, styles: list[Float[Tensor, "B levels D"]], maps: Maps | None, grown: Grown) -> Layers:
         """Paint background and foreground; colours have no bounds, the discriminator takes them to be in [-1, 1]."""
         painted = [
             trunk(style, None if maps is None else maps[index], grown.level, grown.fade)
@@ -235,8 +235,11 @@ class PerturbGAN(Method):
             takes_second = (torch.arange(levels) > crossover) & (torch.rand(1, generator=rng) < c.mixing)
             takes_second = takes_second.to(self.centre.device)
         drawn = [draw_noise(count, levels, rng) for _ in range(1 if c.layout == "shared-style" else trunks)]
-        maps = [[noise[rows].to(self.centre) for noise in some] for some in drawn]
-        return Noise(z[:, :, rows].to(self.centre), takes_second, maps * (trunks // len(maps)))
+        maps: Maps = [[noise[rows].to(self.centre) for noise in some] for some in drawn]
+        maps *= trunks // len(maps)
+        if not c.foreground_noise:
+            maps[-1] = None
+        return Noise(z[:, :, rows].to(self.centre), takes_second, maps)
 
     def paint(self, noise: Noise, grown: Grown) -> tuple[Layers, list[Float[Tensor, "B D"]]]:
         """Paint scenes, with colours in [-1, 1], about; also return their (first) styles."""
@@ -276,7 +279,7 @@ class PerturbGAN(Method):
         rgb, alpha = [], []
         for start in range(0, max(n, 1), 64):
             some = slice(start, start + 64)
-            maps = None if noise.maps is None else [[level[some] for level in trunk] for trunk in noise.maps]
+            maps = noise.maps and [trunk and [level[some] for level in trunk] for trunk in noise.maps]
             layers, _ = self.paint(Noise(noise.z[:, :, some], None, maps), grown)
             rgb.append(((layers.rgb + 1) / 2).clamp(0, 1))
             alpha.append(layers.alpha)
@@ -378,8 +381,7 @@ class PerturbGAN(Method):
         how many standard deviations whole scenes score higher than their backgrounds alone.
         """
         masks, fakes, backgrounds = (carry.values[name] for name in ("masks", "fakes", "backgrounds"))
-        edge = torch.cat([masks[..., 0, :], masks[..., -1, :], masks[..., 1:-1, 0], masks[..., 1:-1, -1]], -1)
-        shares = torch.stack([(masks > 0.5).to(masks).mean(), edge.mean(), masks[..., 1:-1, 1:-1].mean()])
+        shares = torch.stack([(masks > 0.5).to(masks).mean(), *border_and_inside(masks)])
         scores = self.score(torch.cat([fakes, backgrounds]), grown, halves=2).unflatten(0, (2, -1))
         moments = torch.stack([scores.mean(1), scores.square().mean(1)], 1).flatten()
         means = carry.all_reduce(torch.cat([shares, moments])) / (carry.batch / len(masks))

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, half_cosine
 from delaminate.objectives.adversary import gradient_penalty, logistic_fake, logistic_real, real_penalty
 from delaminate.objectives.augment import augment
-from delaminate.objectives.priors import area_within, coverage, indecision, nearness
+from delaminate.objectives.priors import area_within, border_excess, coverage, indecision, nearness
 from delaminate.scene.compositing import composite
 from delaminate.scene.layers import Layers
 
@@ -73,11 +73,14 @@ class Painter(_Rival):
             area, binary = coverage(masks, c.least_area), nearness(masks)
         else:
             area, binary = area_within(masks, c.least_area, c.most_area), indecision(masks)
-        return {
+        terms = {
             "adversary": logistic_real(scores) if c.loss == "logistic" else -scores.mean(),
             "area": c.area_weight * area,
             "binary": push * binary,
         }
+        if c.border_weight:
+            terms["border_excess"] = c.border_weight * border_excess(still.alpha[:, 1], c.border_most)
+        return terms
 
 
 class Discriminator(_Rival):

@@ -354,9 +354,11 @@ class Redrawer(GradientPlayer):
             "masks": masks.detach(), "fakes": fakes.detach(), "photos": photos, "noise": noise, "chosen": chosen,
         }  # fmt: skip
         scores = model.judge(model.shown(fakes, carry, rng))
+        done = carry.step / carry.steps if carry.stage == "adversary" else 0.0
+        weight = c.noise_weight * (1 + (c.late_noise - 1) * done)
         terms = {
             "adversary": -scores.mean(),
-            "noise": c.noise_weight * (model.recover(masks, painted) - noise).square().mean(),
+            "noise": weight * (model.recover(masks, painted) - noise).square().mean(),
         }
         push = c.area_weight * max(0.0, 1 - carry.step / c.area_steps)
         if push and carry.stage == "adversary":
@@ -377,7 +379,9 @@ class Discriminator(GradientPlayer):
         self.betas = model.config.betas
 
     def groups(self) -> tuple[ParameterGroup, ...]:
-        return (ParameterGroup("discriminator", tuple(self.model.discriminator.parameters()), self.model.config.rate),)
+        c = self.model.config
+        rate = c.rate if c.discriminator_rate is None else c.discriminator_rate
+        return (ParameterGroup("discriminator", tuple(self.model.discriminator.parameters()), rate),)
 
     def rate(self, group: str, carry: Carry) -> float:
         return late_decay(self.model.config, carry)
