@@ -19,6 +19,8 @@ from delaminate.cli.bench import BENCHES, SHOWN, Bench, evaluate_model
 from delaminate.engine.record import read_log
 from delaminate.methods import load_model, save_model
 from delaminate.methods.marionette import MarioNette
+from delaminate.methods.perturbgan import PerturbGAN
+from delaminate.methods.redo import ReDO
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -43,7 +45,11 @@ def runs_of(bench: str, results: Path = RESULTS) -> dict[int, Path]:
 
 
 def slim(model: Method) -> Method:
-    """A model of search without the empty places of its dictionary; any other as it is."""
+    """What decomposes: no empty places in a dictionary of search, no generators beside what finds masks."""
+    if isinstance(model, ReDO | PerturbGAN):
+        model.config = replace(model.config, bf16=False)
+        kept = model.paints if isinstance(model, ReDO) else model.trained[:2]  # generators; generator and encoder
+        kept.zero_()
     if not isinstance(model, MarioNette) or model.decomposers != ("search",):
         return model
     sheet = model.store.sheet()
@@ -69,6 +75,7 @@ def card(title: str, bench: str, name: str, best: dict[str, Any], seeds: int, mo
     """The text of a model's README."""
     ways = model.decomposers
     sprites = len(model.dictionary()) - len(model.dictionary().backgrounds)
+    holds = f"{sprites} sprites" if sprites else "only what finds masks, no generators"
     lines = [
         f"# {title}",
         "",
@@ -76,7 +83,7 @@ def card(title: str, bench: str, name: str, best: dict[str, Any], seeds: int, mo
         "",
         f"Made by `{best['command']}`, then `python benchmarks/make_zoo.py {bench} {name}`.",
         f"Seed {best['seed']}, the one of lowest label-free error among {seeds}. Images of "
-        f"{model.image_size[0]} x {model.image_size[1]} pixels; {sprites} sprites. Stored as float16.",
+        f"{model.image_size[0]} x {model.image_size[1]} pixels; {holds}. Stored as float16.",
         "",
         f"Figures of the stored file on {tested_on(BENCHES[bench], figures[ways[0]]['count'])}; the default is `{ways[0]}`:",
         "",

@@ -28,6 +28,9 @@ class Config:
     foreground_noise: bool = True
     """Per-pixel noise reaches the trunk of foreground and mask, too (the paper); False: that of the background only, so that
     masks have no grain."""
+    disc: float = 0.0
+    """Masks begin as a disc, which decides who is the foreground: their logits get this much more in the middle, and as much
+    less at the nearest edges. The generator may undo it."""
     swap_backgrounds: float = 0.0
     """Share of the scenes that stand before the background of another scene of the batch."""
     noise_width: int = 512
@@ -208,8 +211,8 @@ PAPER = Config(
     enlarge=1.125, encoder_steps=30_000, segmenter_steps=0, restarts=0,
 )  # fmt: skip
 OURS = Config(
-    gamma=None, rate=2e-3, independent_noise=True, reuse_fakes=True, foreground_noise=False, border_weight=20.0
-)
+    gamma=None, rate=2e-3, independent_noise=True, reuse_fakes=True, foreground_noise=False, disc=4.0, border_weight=20.0,
+)  # fmt: skip
 SMALL = replace(OURS, noise_width=128, mapping_depth=4)
 
 PRESETS: dict[str, Config] = {
@@ -225,7 +228,7 @@ PRESETS: dict[str, Config] = {
     "cub-parity": PAPER,
     "photos": replace(SMALL, image_size=(64, 64), width=64, most_channels=128, steps=40_000, augment_below=5_000),
     "objects-on-texture": replace(
-        SMALL, image_size=(32, 32), width=48, most_channels=48, steps=7_000, shift=0.25, least_area=0.08, most_area=0.35,
-        ema=0.998, watch_share=0.2, encoder_depth=32, segmenter_steps=1_500, segmenter_width=24,
+        SMALL, image_size=(32, 32), width=32, most_channels=128, steps=7_000, shift=0.25, least_area=0.08, most_area=0.35,
+        ema=0.998, gamma=0.3, watch_share=0.2, encoder_depth=32, segmenter_steps=1_500, segmenter_width=24,
     ),
 }  # fmt: skip

@@ -73,6 +73,7 @@ class LayeredGenerator(nn.Module):
     def __init__(self, config: Config, rng: Generator) -> None:
         super().__init__()
         c, mappings = config, 2 if config.layout == "two" else 1
+        self.disc = c.disc
         self.mappings = nn.ModuleList(Mapping(c.noise_width, c.mapping_depth, rng) for _ in range(mappings))
         self.trunks = nn.ModuleList(
             Synthesis(c.image_size[0], outputs, c.width, c.most_channels, c.noise_width, c.growing, rng)
@@ -93,7 +94,10 @@ class LayeredGenerator(nn.Module):
             for index, (trunk, style) in enumerate(zip(self.trunks, styles, strict=True))
         ]
         flat = torch.cat(painted, 1).to(next(self.parameters()).dtype)  # B 7 H W
-        mask = torch.sigmoid(flat[:, 6:])
+        logits = flat[:, 6:]
+        if self.disc:
+            logits = logits + self.disc * (1 - 2 * squared_distance(logits))
+        mask = torch.sigmoid(logits)
         rgb = torch.stack([flat[:, :3], flat[:, 3:6]], 1)  # B 2 3 H W
         return Layers(rgb, torch.stack([torch.ones_like(mask), mask], 1), background=True)
 
@@ -441,6 +445,15 @@ class PerturbGAN(Method):
             state[name].copy_(part)
         there = [float(any(name.startswith(prefix) for name in parts)) for prefix in self.optional_parts]
         self.trained.copy_(torch.tensor(there))
+
+
+def squared_distance(canvas: Float[Tensor, "B C H W"]) -> Float[Tensor, "H W"]:
+    """Squared distance of every pixel from the middle of a canvas; 1 at the nearest edges."""
+    height, width = canvas.shape[2:]
+    down, right = (
+        (torch.arange(n, dtype=canvas.dtype, device=canvas.device) + 0.5) * 2 / n - 1 for n in (height, width)
+    )
+    return down.square()[:, None] + right.square()
 
 
 def side_by_side(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
