@@ -141,6 +141,18 @@ def test_without_foreground_noise_masks_have_no_grain_and_backgrounds_do():
     assert not torch.equal(one.rgb[:, 0], two.rgb[:, 0])
 
 
+def test_masks_begin_as_a_disc():
+    grown = Grown(level_of(16))
+    plain, disc = PerturbGAN(TINY).double(), PerturbGAN(replace(TINY, disc=4.0)).double()
+    noise = plain.noise(2, stream(0), grown)
+    before, after = (torch.logit(model.paint(noise, grown)[0].alpha[:, 1, 0]) for model in (plain, disc))
+    added = after - before
+    assert_close(added[0], added[1], rtol=0, atol=1e-9)
+    middle, edge = added[0, 7:9, 7:9], added[0, 7:9, 0]  # centres of pixels 1/16 and 15/16 of the way to the edge
+    assert_close(middle, torch.full_like(middle, 4 * (1 - 2 * 2 / 256)), rtol=0, atol=1e-9)
+    assert_close(edge, torch.full_like(edge, 4 * (1 - 2 * (225 + 1) / 256)), rtol=0, atol=1e-9)
+
+
 def test_a_mask_on_the_border_costs_something_before_the_shift():
     model = PerturbGAN(replace(TINY, border_weight=5.0))
     images = torch.rand(4, 3, 16, 16, generator=stream(0))
