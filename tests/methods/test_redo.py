@@ -113,7 +113,9 @@ def test_the_weight_of_the_noise_falls_along_a_line_once_masks_move():
     plain, falling = (ReDO(replace(TINY, late_noise=late)) for late in (1.0, 0.2))
 
     def share(stage, step):
-        terms = [Redrawer(m).turn(photos(), stream(0), Carry(stage, step, 10, slice(0, 4), 4)) for m in (falling, plain)]
+        terms = [
+            Redrawer(m).turn(photos(), stream(0), Carry(stage, step, 10, slice(0, 4), 4)) for m in (falling, plain)
+        ]
         return (terms[0]["noise"] / terms[1]["noise"]).item()
 
     assert share("warm-up", 5) == pytest.approx(1.0)

@@ -3,7 +3,15 @@
 import torch
 from torch.testing import assert_close
 
-from delaminate.objectives.priors import area_within, border_and_inside, border_excess, coverage, indecision, nearness, sharpened
+from delaminate.objectives.priors import (
+    area_within,
+    border_and_inside,
+    border_excess,
+    coverage,
+    indecision,
+    nearness,
+    sharpened,
+)
 from delaminate.rng import stream
 
 
