@@ -294,7 +294,7 @@ def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_checkpo
         ([0.01, 0.0, 0.1, 1.0, 1.0], "the mask is dead"),
         ([0.9, 0.4, 0.9, 1.0, 1.0], "the foreground is the whole image"),
         ([0.3, 0.5, 0.3, 1.0, 1.0], "swapped roles"),
-        ([0.3, 0.1, 0.3, 0.02, 1.0], "leaked into the background"),
+        ([0.3, 0.1, 0.3, -1.2, 1.0], "leaked into the background"),
     ],
 )
 def test_collapses_are_said_in_words_early_and_only_then(signals, said):

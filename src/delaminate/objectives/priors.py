@@ -41,9 +41,9 @@ def area_within(masks: Float[Tensor, "B 1 H W"], least: float, most: float) -> F
 def border_and_inside(masks: Float[Tensor, "B 1 H W"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Mean of masks along the border, a sixteenth of the canvas wide (at least a pixel), and over all else."""
     side = max(masks.shape[-1] // 16, 1)
-    inside = masks[..., side:-side, side:-side]
-    border = (masks.sum() - inside.sum()) / (masks.numel() - inside.numel())
-    return border, inside.mean()
+    frame = masks.new_ones(masks.shape[-2:])
+    frame[side:-side, side:-side] = 0
+    return (masks * frame).mean() / frame.mean(), masks[..., side:-side, side:-side].mean()
 
 
 def border_excess(masks: Float[Tensor, "B 1 H W"], ratio: float) -> Float[Tensor, ""]:

@@ -137,9 +137,9 @@ class Config:
     """Less of the pixels than this in masks, on average of late: the mask is dead."""
     saturated_area: float = 0.6
     """More of the pixels than this in masks: the foreground is the whole image."""
-    leak_gap: float = 0.1
-    """A background alone that scores as high as whole scenes, up to this many standard deviations, holds the object;
-    negative: never mind."""
+    leak_gap: float = -1.0
+    """Whole scenes score this many standard deviations above their backgrounds alone, or the backgrounds hold the object. In
+    good runs the difference moves about 0: a discriminator looks for what is badly painted, on whichever layer."""
     border_ratio: float = 1.0
     """A mask whose mean on the border is more than this times its mean inside has swapped roles; 0: never mind."""
     restarts: int = 3
