@@ -106,7 +106,7 @@ class Config:
     ema: float = 0.999
     """Decay of the running mean of the generators' weights, which is what is sampled and what later stages learn from."""
     bf16: bool = False
-    """Compute the networks in bfloat16, penalties excepted; for GPUs, a CPU gains nothing."""
+    """Compute the networks in bfloat16, penalties excepted; for GPUs, and CPUs that multiply matrices of it (AMX)."""
 
     encoder_steps: int = 0
     """Steps of stage `encoder`: an encoder learns to find the styles and the shift of an image; half of them from made

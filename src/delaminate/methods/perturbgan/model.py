@@ -421,8 +421,8 @@ class PerturbGAN(Method):
             )
         if gap < c.leak_gap:
             return (
-                f"whole scenes score {gap:+.2f} standard deviations above their backgrounds alone (less than {c.leak_gap:g}): the "
-                "object has leaked into the background"
+                f"whole scenes score {gap:+.2f} standard deviations above their backgrounds alone (less than "
+                f"{c.leak_gap:g}): the object has leaked into the background"
             )
         return None
 

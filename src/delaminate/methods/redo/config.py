@@ -76,7 +76,7 @@ class Config:
     """With fewer images than this, the colour, place and wholeness of what the discriminator sees are changed at random, the
     same way for real and redrawn images."""
     bf16: bool = False
-    """Compute the networks in bfloat16; for GPUs, a CPU gains nothing."""
+    """Compute the networks in bfloat16; for GPUs, and CPUs that multiply matrices of it (AMX)."""
 
     collapsed_area: float = 0.02
     """A region whose mean area over the last 500 steps is below this has collapsed."""

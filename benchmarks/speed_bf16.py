@@ -1,0 +1,84 @@
+"""CPU time of a step of the small adversarial presets, computed in float32 and in bfloat16, alternating.
+
+    python benchmarks/speed_bf16.py            # writes benchmarks/results/speed-bf16.json
+
+It pays where the processor multiplies matrices of bfloat16 (AMX), and on GPUs; elsewhere it may cost.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from delaminate.cli.bench import machine
+from delaminate.engine.loop import Optimiser
+from delaminate.methods.base import Carry, GradientPlayer, Method
+from delaminate.methods.perturbgan import PRESETS as PERTURBGAN
+from delaminate.methods.perturbgan import PerturbGAN
+from delaminate.methods.redo import PRESETS as REDO
+from delaminate.methods.redo import ReDO
+from delaminate.rng import stream
+
+
+def models(bf16: bool) -> dict[str, Method]:
+    """The presets that benchmarks train on a CPU."""
+    return {
+        "redo colored-2-mnist, 32 x 32": ReDO(replace(REDO["colored-2-mnist"], bf16=bf16)),
+        "redo photos, 64 x 64": ReDO(replace(REDO["photos"], bf16=bf16)),
+        "perturbgan objects-on-texture, 32 x 32": PerturbGAN(replace(PERTURBGAN["objects-on-texture"], bf16=bf16)),
+    }
+
+
+def step_of(method: Method) -> Callable[[int], None]:
+    """A whole step of the first stage: every player's turn, backward pass and update."""
+    stage = method.stages()[0]
+    players = [player for player in stage.players if isinstance(player, GradientPlayer)]
+    optimisers = [Optimiser(player) for player in players]
+    images = torch.rand(stage.batch, 3, *method.image_size, generator=stream("images"))
+
+    def step(number: int) -> None:
+        now = Carry(stage.name, number, stage.steps, slice(0, stage.batch), stage.batch)
+        for player, optimiser in zip(players, optimisers, strict=True):
+            with optimiser.alone(method):
+                terms = player.turn(images, stream(number), now)
+                optimiser.step(torch.stack(list(terms.values())).sum(), now)
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "speed-bf16.json")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    seconds: dict[str, dict[str, float]] = {}
+    for name in models(False):
+        steps = {kind: step_of(models(kind == "bfloat16")[name]) for kind in ("float32", "bfloat16")}
+        times: dict[str, list[float]] = {kind: [] for kind in steps}
+        for number in range(1, options.rounds + 2):
+            for kind, step in steps.items():
+                begin = time.process_time()
+                step(number)
+                times[kind].append(time.process_time() - begin)
+        seconds[name] = {kind: round(statistics.median(values[1:]), 3) for kind, values in times.items()}
+    record = {
+        "command": "python benchmarks/speed_bf16.py",
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "amx": torch.cpu._is_amx_tile_supported(),
+        "rounds": options.rounds,
+        "median_cpu_seconds": seconds,
+        "ratios": {name: round(both["bfloat16"] / both["float32"], 3) for name, both in seconds.items()},
+    }
+    options.out.write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()
