@@ -14,6 +14,7 @@ from delaminate.methods import load_model, save_model
 from delaminate.methods.base import Carry
 from delaminate.methods.redo import PRESETS, Config, ReDO
 from delaminate.methods.redo.model import Discriminator, Redrawer, random_regions
+from delaminate.methods.redo.networks import MaskNetwork
 from delaminate.rng import stream
 from delaminate.scene.scenes import with_photo
 
@@ -56,6 +57,17 @@ def test_every_preset_builds_at_its_size(name):
         painted = model.paint(masks, noise)
     assert masks.shape == (1, model.config.num_regions, 1, *model.image_size)
     assert painted.shape == (1, model.config.num_regions, 3, *model.image_size)
+
+
+@pytest.mark.parametrize(
+    ("side", "halvings", "expected"), [(128, None, 2), (64, None, 1), (32, None, 0), (64, 2, 2), (32, 1, 1)]
+)
+def test_the_mask_network_has_its_residual_blocks_where_it_is_told(side, halvings, expected):
+    network = MaskNetwork(side, 2, 8, stream(0), 0.8, halvings)
+    seen = []
+    network.residual[0].register_forward_hook(lambda block, inputs, output: seen.append(output.shape[-1]))
+    assert network(torch.zeros(1, 3, side, side)).shape == (1, 2, 1, side, side)
+    assert seen == [side >> expected]
 
 
 @pytest.mark.parametrize("num_regions", [2, 3, 4])
@@ -333,6 +345,7 @@ def test_a_model_folder_holds_what_decomposes_and_what_redraws(tmp_path):
         ({"image_size": (64, 32)}, "expected a square"),
         ({"num_regions": 1}, "num_regions is 1; expected 2"),
         ({"mask_width": 6}, "multiple of 4"),
+        ({"mask_halvings": 3}, "mask_halvings is 3"),
         ({"discriminator_width": 24}, "multiple of 16"),
         ({"late_decay": 2.0}, "late_decay is 2.0"),
         ({"betas": (0.0, 1.0)}, "betas"),

@@ -25,6 +25,9 @@ class Config:
 
     mask_width: int = 64
     """Channels of the mask network where it is narrowest, a multiple of 4 (Table 2)."""
+    mask_halvings: int | None = None
+    """How often the mask network halves an image before its residual blocks, 0 to 2; None: until it has 32 pixels a side, but
+    at most twice (the paper: 128 to 32). More means smoother masks."""
     generator_width: int = 32
     """Channels of a region generator's last block, ch: 64 for faces and digits, 32 for flowers and birds."""
     discriminator_width: int = 64
@@ -106,6 +109,8 @@ class Config:
         for name in ("ema", "least_area", "collapsed_area", "late_decay", "late_noise", "undecided", "settled"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"redo: {name} is {getattr(self, name)}; expected 0 to 1.")
+        if self.mask_halvings not in (None, 0, 1, 2):
+            raise ConfigError(f"redo: mask_halvings is {self.mask_halvings}; expected 0, 1, 2 or none.")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"redo: betas are {self.betas}; expected two numbers from 0 to below 1.")
 
@@ -129,7 +134,8 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 PRESETS: dict[str, Config] = {
-    "photos": Config(image_size=(64, 64), mask_width=32, **(SMALL | {"steps": 6_000, "late_noise": 0.1})),
+    # Masks of photos that can be finer than this turn into stripes, between which the photo shows through.
+    "photos": Config(image_size=(64, 64), mask_width=32, mask_halvings=2, **(SMALL | {"steps": 6_000})),
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(
         image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.015, collapsed_area=0.005,

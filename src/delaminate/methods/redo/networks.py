@@ -59,17 +59,20 @@ class _Residual(nn.Module):
 class MaskNetwork(nn.Module):
     """An encoder, three residual blocks, pyramid pooling, and a decoder (Table 2).
 
-    The paper's encoder goes from 128 x 128 to 32 x 32. From smaller canvases it goes there in fewer steps, so that the finest
-    strokes of a mask are no coarser; a canvas of 32 x 32 stays as it is.
+    The paper's encoder goes from 128 x 128 to 32 x 32. Unless `halvings` says otherwise, it goes there in fewer steps from
+    smaller canvases, so that the finest strokes of a mask are no coarser; a canvas of 32 x 32 stays as it is.
 
     Departs: both papers print a last kernel of 3 x 3 with a padding of 3; the code has 7 x 7, the only one that keeps the
     size.
     """
 
-    def __init__(self, side: int, num_regions: int, width: int, rng: Generator, gain: float) -> None:
+    def __init__(
+        self, side: int, num_regions: int, width: int, rng: Generator, gain: float, halvings: int | None = None
+    ) -> None:
         super().__init__()
         self.num_regions = num_regions
-        halvings = min(2, max(0, int(math.log2(side)) - 5))
+        if halvings is None:
+            halvings = min(2, max(0, int(math.log2(side)) - 5))
         narrow = [width // 2**i for i in reversed(range(halvings + 1))]
         self.first, self.norm = _conv(3, narrow[0], 7, rng, gain, bias=False), _norm(narrow[0])
         self.down = nn.ModuleList(_conv(i, o, 3, rng, gain, bias=False, stride=2) for i, o in pairwise(narrow))
