@@ -15,6 +15,7 @@ from delaminate.methods.base import Carry
 from delaminate.methods.redo import PRESETS, Config, ReDO
 from delaminate.methods.redo.model import Discriminator, Redrawer, random_regions
 from delaminate.methods.redo.networks import MaskNetwork
+from delaminate.objectives.priors import total_variation
 from delaminate.rng import stream
 from delaminate.scene.scenes import with_photo
 
@@ -132,6 +133,12 @@ def test_the_weight_of_the_noise_falls_along_a_line_once_masks_move():
 
     assert share("warm-up", 5) == pytest.approx(1.0)
     assert [share("adversary", step) for step in (0, 5, 10)] == pytest.approx([1.0, 0.6, 0.2])
+
+
+def test_rough_masks_cost_something():
+    terms = Redrawer(ReDO(replace(TINY, smooth_weight=3.0))).turn(photos(), stream(0), now := carry())
+    assert_close(terms["smooth"], 3 * total_variation(now.values["masks"]))
+    assert float(terms["smooth"].detach()) > 0
 
 
 def test_the_discriminator_may_learn_at_a_rate_of_its_own():

@@ -11,6 +11,7 @@ from delaminate.objectives.priors import (
     indecision,
     nearness,
     sharpened,
+    total_variation,
 )
 from delaminate.rng import stream
 
@@ -48,6 +49,14 @@ def test_a_grey_mask_satisfies_the_published_pair_as_well_as_a_decided_one_but_n
     assert float(area_within(grey, 0.25, 1)) > 0.2
     assert float(area_within(soft, 0.25, 1)) == 0
     assert float(indecision(grey)) > float(indecision(soft))
+
+
+def test_total_variation_counts_the_edges_of_a_mask():
+    some = torch.zeros(1, 1, 5, 5, dtype=torch.float64)
+    some[..., 1:3, 1:4] = 0.5  # 2 x 3 pixels: 10 edges
+    assert_close(total_variation(some), number(10 * 0.5 / 25))
+    stripes = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat(4, 4)[None, None]
+    assert_close(total_variation(stripes), number(4 * 7 / 32))
 
 
 def test_the_border_is_the_outermost_pixels():

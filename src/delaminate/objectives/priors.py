@@ -38,6 +38,13 @@ def area_within(masks: Float[Tensor, "B 1 H W"], least: float, most: float) -> F
     return (F.relu(least - area) + F.relu(area - most)).mean()
 
 
+def total_variation(masks: Float[Tensor, "*B H W"]) -> Float[Tensor, ""]:
+    """Mean over pixels of |m - its right neighbour| + |m - the one below|, the edge's pixels being their own neighbours."""
+    right = (masks[..., 1:] - masks[..., :-1]).abs().sum()
+    down = (masks[..., 1:, :] - masks[..., :-1, :]).abs().sum()
+    return (right + down) / masks.numel()
+
+
 def border_and_inside(masks: Float[Tensor, "B 1 H W"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Mean of masks along the border, a sixteenth of the canvas wide (at least a pixel), and over all else."""
     side = max(masks.shape[-1] // 16, 1)

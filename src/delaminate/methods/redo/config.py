@@ -69,6 +69,9 @@ class Config:
 
     ema: float = 0.999
     """Decay of the running mean of the mask network's weights, which is what decomposes; 0 is none (the paper)."""
+    smooth_weight: float = 0.0
+    """Of the masks' total variation, mean over regions. Without it, masks of photos turn into combs and stripes, between whose
+    teeth the photo shows through and makes what is painted look real."""
     area_weight: float = 0.0
     """Of the area barrier: mean of relu(least_area - mean mask), over images and over the batch."""
     least_area: float = 0.05
@@ -134,8 +137,9 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 PRESETS: dict[str, Config] = {
-    # Masks of photos that can be finer than this turn into stripes, between which the photo shows through.
-    "photos": Config(image_size=(64, 64), mask_width=32, mask_halvings=2, **(SMALL | {"steps": 6_000})),
+    "photos": Config(
+        image_size=(64, 64), mask_width=32, smooth_weight=2.0, **(SMALL | {"steps": 6_000, "mask_rate": 2e-4})
+    ),
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(
         image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.015, collapsed_area=0.005,

@@ -21,6 +21,7 @@ from delaminate.methods.redo.networks import Critic, MaskNetwork, RegionGenerato
 from delaminate.nets.spectral import advance
 from delaminate.objectives.adversary import few_images, hinge_fake, hinge_real
 from delaminate.objectives.augment import augment
+from delaminate.objectives.priors import total_variation
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, from_partition
 from delaminate.scene.edits import redraw
@@ -360,6 +361,8 @@ class Redrawer(GradientPlayer):
             "adversary": -scores.mean(),
             "noise": weight * (model.recover(masks, painted) - noise).square().mean(),
         }
+        if c.smooth_weight:
+            terms["smooth"] = c.smooth_weight * total_variation(masks)
         push = c.area_weight * max(0.0, 1 - carry.step / c.area_steps)
         if push and carry.stage == "adversary":
             area = masks.mean((2, 3, 4))  # B n
