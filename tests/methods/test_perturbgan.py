@@ -17,7 +17,7 @@ from delaminate.methods.perturbgan import PRESETS, Config, PerturbGAN
 from delaminate.methods.perturbgan.model import Grown
 from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter, photographs
 from delaminate.nets.stylegan import level_of
-from delaminate.objectives.priors import border_excess
+from delaminate.objectives.priors import border_and_inside, variety
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, segment
 from delaminate.scene.layers import Layers
@@ -84,7 +84,7 @@ def test_the_published_schedule_has_the_published_length():
         {"layout": "shared-style", "independent_noise": True},
         {"independent_noise": True, "reuse_fakes": False},
         {"swap_backgrounds": 0.5, "augment_below": 100},
-        {"foreground_noise": False, "border_weight": 5.0},
+        {"foreground_noise": False, "border_weight": 5.0, "variety_weight": 5.0},
         {"loss": "wgan-gp", "mask_loss": "published", "enlarge": 1.125},
     ],
 )
@@ -153,14 +153,16 @@ def test_masks_begin_as_a_disc():
     assert_close(edge, torch.full_like(edge, 4 * (1 - 2 * (225 + 1) / 256)), rtol=0, atol=1e-9)
 
 
-def test_a_mask_on_the_border_costs_something_before_the_shift():
-    model = PerturbGAN(replace(TINY, border_weight=5.0))
+def test_masks_on_the_border_and_masks_all_alike_cost_something_before_the_shift():
+    model = PerturbGAN(replace(TINY, border_weight=5.0, variety_weight=3.0, variety=0.9))
     images = torch.rand(4, 3, 16, 16, generator=stream(0))
     step = carry(batch=4)
     terms = Painter(model).turn(images, stream(1), step)
-    expected = 5 * border_excess(step.values["masks"], 0.1)
-    assert_close(terms["border_excess"], expected)
-    assert float(expected) > 0
+    masks = step.values["masks"]
+    border, inside = border_and_inside(masks)
+    assert_close(terms["border_excess"], 5 * (border - 0.1 * inside))
+    assert_close(terms["sameness"], 3 * (0.9 - variety(masks)))
+    assert min(float(terms[name].detach()) for name in ("border_excess", "sameness")) > 0
 
 
 def test_the_slope_is_held_now_and_then():

@@ -6,12 +6,12 @@ from torch.testing import assert_close
 from delaminate.objectives.priors import (
     area_within,
     border_and_inside,
-    border_excess,
     coverage,
     indecision,
     nearness,
     sharpened,
     total_variation,
+    variety,
 )
 from delaminate.rng import stream
 
@@ -51,6 +51,14 @@ def test_a_grey_mask_satisfies_the_published_pair_as_well_as_a_decided_one_but_n
     assert float(indecision(grey)) > float(indecision(soft))
 
 
+def test_variety_is_how_far_pairs_of_masks_differ():
+    one, other = masks([1, 1, 0, 0]), masks([1, 0, 0, 0.5])
+    assert_close(variety(torch.cat([one, one])), number(0.0))
+    assert_close(variety(torch.cat([one, other])), number(1.5 / 4))
+    assert_close(variety(torch.cat([one, other, other, other, one])), number(1.5 / 8))  # the fifth has no partner
+    assert float(variety(one)) == 0
+
+
 def test_total_variation_counts_the_edges_of_a_mask():
     some = torch.zeros(1, 1, 5, 5, dtype=torch.float64)
     some[..., 1:3, 1:4] = 0.5  # 2 x 3 pixels: 10 edges
@@ -65,8 +73,6 @@ def test_the_border_is_the_outermost_pixels():
     edge, inside = border_and_inside(some)
     assert_close(edge, number(4 / 24))
     assert_close(inside, number(2 / 8))
-    assert_close(border_excess(some, 0.1), number(4 / 24 - 0.025))
-    assert float(border_excess(some, 1.0)) == 0
 
 
 def test_gradients_are_numbers_at_the_ends_too():

@@ -46,6 +46,15 @@ class Carry:
     all_reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor
     all_gather: Callable[[Tensor], Tensor] = lambda tensor: tensor
 
+    def excess(self, mean: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+        """relu of means over the whole batch, given those over this process's share.
+
+        Processes average what they get, losses and gradients alike; so each passes its share on, or not, as the whole
+        says.
+        """
+        whole = self.all_reduce(mean.detach().clone())
+        return torch.where(whole > 0, mean, torch.zeros_like(mean))
+
 
 @dataclass(frozen=True)
 class ParameterGroup:

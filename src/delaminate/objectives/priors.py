@@ -38,6 +38,17 @@ def area_within(masks: Float[Tensor, "B 1 H W"], least: float, most: float) -> F
     return (F.relu(least - area) + F.relu(area - most)).mean()
 
 
+def variety(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
+    """mean |m - m'| over pairs of masks, the first and the second, the third and the fourth, and so on; 0 without a pair.
+
+    To ask for some is mode-seeking regularisation (Mao et al., 2019).
+    """
+    pairs = len(masks) // 2
+    if not pairs:
+        return masks.new_zeros(())
+    return (masks[0 : 2 * pairs : 2] - masks[1 : 2 * pairs : 2]).abs().mean()
+
+
 def total_variation(masks: Float[Tensor, "*B H W"]) -> Float[Tensor, ""]:
     """Mean over pixels of |m - its right neighbour| + |m - the one below|, the edge's pixels being their own neighbours."""
     right = (masks[..., 1:] - masks[..., :-1]).abs().sum()
@@ -51,9 +62,3 @@ def border_and_inside(masks: Float[Tensor, "B 1 H W"]) -> tuple[Float[Tensor, ""
     frame = masks.new_ones(masks.shape[-2:])
     frame[side:-side, side:-side] = 0
     return (masks * frame).mean() / frame.mean(), masks[..., side:-side, side:-side].mean()
-
-
-def border_excess(masks: Float[Tensor, "B 1 H W"], ratio: float) -> Float[Tensor, ""]:
-    """relu(border - ratio * inside): objects may touch the border, but on average they cover less of it than of the inside."""
-    border, inside = border_and_inside(masks)
-    return F.relu(border - ratio * inside)

@@ -85,6 +85,11 @@ class Config:
     border_most: float = 0.1
     """Mean of masks on the border, at most this times their mean inside, over a batch."""
 
+    variety_weight: float = 0.0
+    """Of what masks of two scenes differ less than `variety`, before the shift: generators like to paint one shape for all."""
+    variety: float = 0.1
+    """Mean difference of two scenes' masks at the least."""
+
     batch: int = 32
     """Made images in a step, and as many real ones."""
     steps: int = 50_000
@@ -161,7 +166,7 @@ class Config:
                 raise ConfigError(f"perturbgan: {name} is {getattr(self, name)}; expected {lowest} or more.")
         shares = (
             "swap_backgrounds", "mixing", "contrast", "least_area", "most_area", "ema", "dead_area", "saturated_area",
-            "watch_share",
+            "watch_share", "variety",
         )  # fmt: skip
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:

@@ -366,7 +366,7 @@ class Redrawer(GradientPlayer):
         push = c.area_weight * max(0.0, 1 - carry.step / c.area_steps)
         if push and carry.stage == "adversary":
             area = masks.mean((2, 3, 4))  # B n
-            missing = F.relu(c.least_area - area).mean() + F.relu(c.least_area - area.mean(0)).mean()
+            missing = F.relu(c.least_area - area).mean() + carry.excess(c.least_area - area.mean(0)).mean()
             terms["area"] = push * missing
         return terms
 
