@@ -3,7 +3,7 @@ from typing import Literal
 
 import pytest
 
-from delaminate.config import build, parse_settings, parse_yaml, read_yaml, suggest, to_dict, to_yaml
+from delaminate.config import build, differences, parse_settings, parse_yaml, read_yaml, suggest, to_dict, to_yaml
 from delaminate.errors import ConfigError
 
 
@@ -25,6 +25,18 @@ class Settings:
 def test_yaml_and_back_is_the_same_configuration():
     settings = Settings(3, 0.5, (5, 6), (1, 2), "network", 1.0, False)
     assert build(Settings(), parse_yaml(to_yaml(settings), "here"), "here") == settings
+
+
+def test_a_stored_configuration_differs_by_names_and_may_lack_what_was_added_later():
+    settings = Settings(3, 0.5, (5, 6), clip=2.0)
+    stored = parse_yaml(to_yaml(settings), "here")
+    assert differences(settings, stored) == []
+    assert differences(settings, stored | {"rate": 0.25, "size": [5, 7]}) == ["rate", "size"]
+    assert differences(settings, stored | {"gone": 1}) == ["gone"]
+    del stored["kind"]  # stands at its default
+    assert differences(settings, stored) == []
+    del stored["clip"]  # does not
+    assert differences(settings, stored) == ["clip"]
 
 
 def test_values_take_the_types_of_their_fields():

@@ -127,6 +127,17 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return values
 
 
+def differences(config: Any, stored: Mapping[str, Any]) -> list[str]:
+    """Name the settings in which a configuration is not the stored one.
+
+    What was not stored was added later; its default is what was done before.
+    """
+    now = to_dict(config)
+    before = {f.name: _plain(f.default) for f in dataclasses.fields(config) if f.default is not dataclasses.MISSING}
+    before |= stored
+    return sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Turn a configuration into plain values: tuples become lists, and whole numbers floats where floats are meant."""
     hints = typing.get_type_hints(type(config))

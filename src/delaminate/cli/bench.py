@@ -1,6 +1,7 @@
 """`delaminate bench NAME`: train to a published number and record what came out, one file a seed."""
 
 import functools
+import itertools
 import json
 import platform
 import time
@@ -163,6 +164,14 @@ def machine() -> dict[str, Any]:
     }
 
 
+PAUSE = 90.0  # seconds between two lines of a log, from which on nothing was computed
+
+
+def busy_seconds(times: list[float]) -> float:
+    """Seconds that a log covers, given when its lines were written; the breaks between calls are left out."""
+    return sum(gap for before, after in itertools.pairwise(times) if (gap := after - before) < PAUSE)
+
+
 def run_seed(name: str, seed: int, out: Path, device: str, minutes: float | None, resume: bool) -> dict[str, Any]:
     """Train and evaluate one seed; return its record."""
     from delaminate.cli.opening import fill_size
@@ -202,7 +211,7 @@ def run_seed(name: str, seed: int, out: Path, device: str, minutes: float | None
         "command": f"delaminate bench {name} --seeds {seed}" + (f" --minutes {minutes:g}" if minutes else ""),
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
-        "train_seconds": round(seconds, 1),
+        "train_seconds": round(seconds + busy_seconds([line["time"] for line in log if line["time"] < started]), 1),
         "train_images": len(images),
         "steps": stages,
         "finished": outcome.finished,

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from delaminate.config import to_yaml
+from delaminate.config import differences, parse_yaml, to_yaml
 from delaminate.engine import checkpoint, parallel
 from delaminate.engine.ema import Average
 from delaminate.engine.guards import enough_memory, signals
@@ -189,8 +189,11 @@ class _Run:
         assert self.out is not None
         path = self.out / "checkpoint.pt"
         state = checkpoint.load(path, self.device)
-        if state.get("config") != to_yaml(self.method.config):
-            raise FormatError(f"{path}: was trained with another configuration. Resume with the run's own config.yaml.")
+        stored = parse_yaml(str(state.get("config", "")), str(path))
+        if found := differences(self.method.config, stored):
+            raise FormatError(
+                f"{path}: was trained with another configuration ({', '.join(found)}). Resume with the run's own config.yaml."
+            )
         if state.get("seed") != self.seed:
             raise FormatError(f"{path}: was trained with seed {state.get('seed')}, not {self.seed}.")
         try:
