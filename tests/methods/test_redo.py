@@ -236,7 +236,7 @@ def test_a_region_that_vanishes_is_said_in_words():
     model = ReDO(TINY)
     said = vanish(model)
     assert said is not None
-    assert "region 1 of 2 covers 0.10 %" in said
+    assert "region 1 of 2 wins 0.10 %" in said
     assert vanish(model, 501) is None  # asked at times only
     assert vanish(model, 400) is None  # the mean is not yet over 500 steps
     model.areas.fill_(0.5)
@@ -411,6 +411,11 @@ def test_signals_are_those_of_the_masks():
     for masks, expected in ((grey, 1.0), (decided, 0.0), (torch.cat([grey[:1], decided[:1]]), 0.5)):
         model.watch(masks, now)
         assert model.after_update(stream(0), now)["indecision"] == pytest.approx(expected)
+    decided[0, :, :, :4] = 1 - decided[0, :, :, :4]  # a quarter of one of two images goes to the first region
+    model.watch(decided, now)
+    assert model.areas[0].tolist() == pytest.approx([0.125, 0.875])
+    model.watch(torch.stack([0.9 * decided[:, 0] + 0.04, 0.96 - 0.9 * decided[:, 0]], 1), now)
+    assert model.after_update(stream(0), now)["least_area"] == pytest.approx(0.125)
     assert "agreement" not in model.after_update(stream(0), carry(100, stage="warm-up"))
 
 

@@ -85,7 +85,7 @@ class Config:
     """Compute the networks in bfloat16; for GPUs, and CPUs that multiply matrices of it (AMX)."""
 
     collapsed_area: float = 0.02
-    """A region whose mean area over the last 500 steps is below this has collapsed."""
+    """A region that wins a smaller share of the pixels than this, over the last 500 steps, has collapsed."""
     undecided: float = 0.95
     """Masks whose entropy, as a share of the highest there can be, is above this over the last 500 steps have collapsed."""
     settled: float = 0.0
@@ -142,8 +142,8 @@ PRESETS: dict[str, Config] = {
     ),
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(
-        image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.015, collapsed_area=0.005,
-        **(SMALL | {"steps": 4_000, "area_steps": 3_000, "late_noise": 0.05}),
+        image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.03, collapsed_area=0.008,
+        **(SMALL | {"steps": 3_600, "area_steps": 2_000, "late_noise": 0.05}),
     ),
     **{name: replace(config, **OURS) for name, config in PUBLISHED.items() if name != "colored-2-mnist"},
     **{f"{name}-paper": config for name, config in PUBLISHED.items()},

@@ -59,7 +59,9 @@ class ReDO(Method):
             if parameter.ndim == 4:
                 parameter.data = side_by_side(parameter.data)
         self.register_buffer("border", torch.zeros(c.num_regions))  # share of the border that is each region's, of late
-        self.register_buffer("areas", torch.full((WINDOW, c.num_regions), 1 / c.num_regions))  # mean masks, of late
+        self.register_buffer(
+            "areas", torch.full((WINDOW, c.num_regions), 1 / c.num_regions)
+        )  # shares of the pixels, of late
         self.register_buffer("indecision", torch.zeros(WINDOW))  # mean entropy of masks, of late
         self.register_buffer("snapshot", self._flat())
         self.register_buffer("agreement", torch.zeros(LOOKS))  # of snapshots in a row, of late
@@ -214,7 +216,9 @@ class ReDO(Method):
         """Note how large regions are, which lie at the border, and how undecided pixels are."""
         edge = torch.cat([masks[..., 0, :], masks[..., -1, :], masks[..., :, 0], masks[..., :, -1]], -1)
         entropy = -torch.xlogy(masks, masks).sum(1).mean() / math.log(self.config.num_regions)
-        seen = torch.stack([masks.mean((0, 2, 3, 4)), edge.mean((0, 2, 3)), entropy.expand(masks.shape[1])])  # 3 n
+        # By the pixels that a region wins: one that is thin grey everywhere is gone.
+        won = F.one_hot(masks.argmax(1), masks.shape[1]).to(masks).mean((0, 1, 2, 3))
+        seen = torch.stack([won, edge.mean((0, 2, 3)), entropy.expand(masks.shape[1])])  # 3 n
         area, border, undecided = carry.all_reduce(seen) / (carry.batch // 2 / len(masks))
         self.areas[carry.step % WINDOW] = area
         self.border.lerp_(border, 0.01)
@@ -279,8 +283,8 @@ class ReDO(Method):
         if float(area[least]) >= c.collapsed_area:
             return None
         return (
-            f"region {least + 1} of {c.num_regions} covers {100 * float(area[least]):.2f} % of the images, on average of "
-            f"the last {WINDOW} steps; less than {100 * c.collapsed_area:g} % counts as collapsed"
+            f"region {least + 1} of {c.num_regions} wins {100 * float(area[least]):.2f} % of the pixels, on average of the "
+            f"last {WINDOW} steps; less than {100 * c.collapsed_area:g} % counts as collapsed"
         )
 
     # --- on disk ------------------------------------------------------------------------------------------------------
