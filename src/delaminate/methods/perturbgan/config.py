@@ -217,6 +217,7 @@ PAPER = Config(
 )  # fmt: skip
 OURS = Config(
     gamma=None, rate=2e-3, independent_noise=True, reuse_fakes=True, foreground_noise=False, disc=4.0, border_weight=20.0,
+    variety_weight=20.0,
 )  # fmt: skip
 SMALL = replace(OURS, noise_width=128, mapping_depth=4)
 
