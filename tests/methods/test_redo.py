@@ -135,9 +135,11 @@ def test_the_weight_of_the_noise_falls_along_a_line_once_masks_move():
     assert [share("adversary", step) for step in (0, 5, 10)] == pytest.approx([1.0, 0.6, 0.2])
 
 
-def test_rough_masks_cost_something():
-    terms = Redrawer(ReDO(replace(TINY, smooth_weight=3.0))).turn(photos(), stream(0), now := carry())
-    assert_close(terms["smooth"], 3 * total_variation(now.values["masks"]))
+def test_rough_masks_cost_the_more_the_later():
+    player = Redrawer(ReDO(replace(TINY, smooth_weight=3.0)))
+    for step, share in ((0, 0.0), (50, 0.5), (100, 1.0)):
+        terms = player.turn(photos(), stream(0), now := carry(step))
+        assert_close(terms["smooth"], 3 * share * total_variation(now.values["masks"]))
     assert float(terms["smooth"].detach()) > 0
 
 

@@ -366,7 +366,7 @@ class Redrawer(GradientPlayer):
             "noise": weight * (model.recover(masks, painted) - noise).square().mean(),
         }
         if c.smooth_weight:
-            terms["smooth"] = c.smooth_weight * total_variation(masks)
+            terms["smooth"] = c.smooth_weight * done * total_variation(masks)
         push = c.area_weight * max(0.0, 1 - carry.step / c.area_steps)
         if push and carry.stage == "adversary":
             area = masks.mean((2, 3, 4))  # B n
