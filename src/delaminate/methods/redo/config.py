@@ -70,8 +70,8 @@ class Config:
     ema: float = 0.999
     """Decay of the running mean of the mask network's weights, which is what decomposes; 0 is none (the paper)."""
     smooth_weight: float = 0.0
-    """Of the masks' total variation, mean over regions; it rises from 0 along a line. Without it, masks of photos turn into combs and stripes, between whose
-    teeth the photo shows through and makes what is painted look real."""
+    """Of the masks' total variation, mean over regions; it rises from 0 along a line. Without it, masks of photos turn into
+    combs and stripes, between whose teeth the photo shows through and makes what is painted look real."""
     area_weight: float = 0.0
     """Of the area barrier: mean of relu(least_area - mean mask), over images and over the batch."""
     least_area: float = 0.05
