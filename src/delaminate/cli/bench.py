@@ -359,6 +359,8 @@ def results_table(out: Path) -> str:
     ]
     for name, some in records.items():
         first = some[0]
+        machines = [r["machine"] for r in some]
+        used = sorted({f"{each.get('threads', each['cores'])} of {each['cores']}" for each in machines})
         seconds = statistics.median(r["train_seconds"] for r in some)
         drawing = DRAWINGS.get(BENCHES[name].data) if name in BENCHES else None
         replica = " (replica, drawn by this library)" if drawing is not None and drawing.replica else ""
@@ -366,7 +368,7 @@ def results_table(out: Path) -> str:
             f"## {name}{replica}", "",
             f"{first['about'][0].upper()}{first['about'][1:]}. {len(some)} seed{'s' * (len(some) > 1)} "
             f"({', '.join(str(r['seed']) for r in some)}), median {seconds:.0f} s of training on "
-            f"{first['machine']['cores']} cores; unfinished: {sum(not r['finished'] for r in some)}.", "",
+            f"{' or '.join(used)} cores; unfinished: {sum(not r['finished'] for r in some)}.", "",
             "| decomposer | figure | mean | spread (min to max) | published |", "|---|---|---|---|---|",
         ]  # fmt: skip
         for by in first["figures"]:
