@@ -8,6 +8,7 @@ It pays where the processor multiplies matrices of bfloat16 (AMX), and on GPUs; 
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,9 +16,11 @@ from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent))
+from steps import stepper
+
 from delaminate.cli.bench import machine
-from delaminate.engine.loop import Optimiser
-from delaminate.methods.base import Carry, GradientPlayer, Method
+from delaminate.methods.base import Carry, Method
 from delaminate.methods.perturbgan import PRESETS as PERTURBGAN
 from delaminate.methods.perturbgan import PerturbGAN
 from delaminate.methods.redo import PRESETS as REDO
@@ -35,25 +38,14 @@ def models(bf16: bool) -> dict[str, Method]:
 
 
 def step_of(method: Method) -> Callable[[int], None]:
-    """A whole step of the first stage: every player's turn, backward pass and update."""
     stage = method.stages()[0]
-    players = [player for player in stage.players if isinstance(player, GradientPlayer)]
-    optimisers = [Optimiser(player) for player in players]
-    images = torch.rand(stage.batch, 3, *method.image_size, generator=stream("images"))
-
-    def step(number: int) -> None:
-        now = Carry(stage.name, number, stage.steps, slice(0, stage.batch), stage.batch)
-        for player, optimiser in zip(players, optimisers, strict=True):
-            with optimiser.alone(method):
-                terms = player.turn(images, stream(number), now)
-                optimiser.step(torch.stack(list(terms.values())).sum(), now)
-
-    return step
+    step = stepper(method, torch.rand(stage.batch, 3, *method.image_size, generator=stream("images")))
+    return lambda number: step(Carry(stage.name, number, stage.steps, slice(0, stage.batch), stage.batch))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "speed-bf16.json")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -24,9 +24,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent))
 import plain_perturbgan as plain
+from steps import stepper
 
 from delaminate.cli.bench import machine
-from delaminate.engine.loop import Optimiser
 from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PRESETS, PerturbGAN
 from delaminate.methods.perturbgan.players import Discriminator, Painter
@@ -60,20 +60,6 @@ def photos(side: int) -> Tensor:
     return torch.rand(BATCH, 3, side, side, generator=stream("photos"))
 
 
-def our_step(model: PerturbGAN) -> Callable[[int], None]:
-    players = model.stages()[0].players
-    optimisers, images = [Optimiser(player) for player in players], photos(model.image_size[0])
-
-    def step(number: int) -> None:
-        now = carry(number)
-        for player, optimiser in zip(players, optimisers, strict=True):
-            with optimiser.alone(model):
-                loss = torch.stack(list(player.turn(images, stream(1), now).values())).sum()
-                optimiser.step(loss, now)
-
-    return step
-
-
 class Everything:
     """Counts for the whole, in place of torch's tracker of modules, which slopes of images do not get along with."""
 
@@ -96,8 +82,9 @@ def flops(step: Callable[[], None]) -> float:
 def flops_of(name: str) -> float:
     """GFLOP of a step of ours, by image; steps with a penalty count as often as they occur."""
     config = SETTINGS[name]
-    step = our_step(PerturbGAN(config))
-    with_penalty, without = flops(lambda: step(0)), flops(lambda: step(1))
+    model = PerturbGAN(config)
+    step = stepper(model, photos(model.image_size[0]))
+    with_penalty, without = (flops(lambda number=number: step(carry(number))) for number in (0, 1))
     every = config.penalty_every if config.loss == "logistic" else 1
     return (with_penalty + (every - 1) * without) / every
 

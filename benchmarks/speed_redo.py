@@ -24,9 +24,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent))
 import plain_redo as plain
+from steps import stepper
 
 from delaminate.cli.bench import machine
-from delaminate.engine.loop import Optimiser
 from delaminate.methods.base import Carry
 from delaminate.methods.redo import PRESETS, ReDO
 from delaminate.methods.redo.model import Discriminator, Redrawer
@@ -60,17 +60,8 @@ def plain_step(model: ReDO) -> Callable[[], None]:
 
 
 def our_step(model: ReDO) -> Callable[[], None]:
-    players = [Redrawer(model), Discriminator(model)]
-    optimisers, images = [Optimiser(player) for player in players], photos(model.image_size[0])
-
-    def step() -> None:
-        now = carry()
-        for player, optimiser in zip(players, optimisers, strict=True):
-            with optimiser.alone(model):
-                loss = torch.stack(list(player.turn(images, stream(1), now).values())).sum()
-                optimiser.step(loss, now)
-
-    return step
+    step = stepper(model, photos(model.image_size[0]))
+    return lambda: step(carry())
 
 
 def proof() -> dict[str, float]:

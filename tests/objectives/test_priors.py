@@ -67,7 +67,7 @@ def test_total_variation_counts_the_edges_of_a_mask():
     assert_close(total_variation(stripes), number(4 * 7 / 32))
 
 
-def test_the_border_is_the_outermost_pixels():
+def test_the_border_of_a_small_canvas_is_its_outermost_pixels():
     some = torch.zeros(2, 1, 4, 4, dtype=torch.float64)
     some[0, 0, 0], some[1, 0, 1:3, 1:3] = 1, 0.5  # a row of the border in one image; the whole inside in the other
     edge, inside = border_and_inside(some)

@@ -1,4 +1,4 @@
-"""What a soft mask should be: not empty, not everything, and decided.
+"""What soft masks should be: not empty, not everything, decided; smooth, off the border, and not all alike.
 
 The published pair (Bielski and Favaro, 2019, as the authors' code 0a28b3b4 executes it) is `coverage` and `nearness`. Both
 are linear in a mask below one half, so that a uniform grey mask satisfies both and no pixel need ever belong to the

@@ -59,9 +59,7 @@ class ReDO(Method):
             if parameter.ndim == 4:
                 parameter.data = side_by_side(parameter.data)
         self.register_buffer("border", torch.zeros(c.num_regions))  # share of the border that is each region's, of late
-        self.register_buffer(
-            "areas", torch.full((WINDOW, c.num_regions), 1 / c.num_regions)
-        )  # shares of the pixels, of late
+        self.register_buffer("areas", torch.full((WINDOW, c.num_regions), 1 / c.num_regions))  # pixels won, of late
         self.register_buffer("indecision", torch.zeros(WINDOW))  # mean entropy of masks, of late
         self.register_buffer("snapshot", self._flat())
         self.register_buffer("agreement", torch.zeros(LOOKS))  # of snapshots in a row, of late

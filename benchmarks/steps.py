@@ -1,0 +1,24 @@
+"""One training step as the engine does it, for the benchmarks of speed."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from delaminate.engine.loop import Optimiser
+from delaminate.methods.base import Carry, GradientPlayer, Method
+from delaminate.rng import stream
+
+
+def stepper(method: Method, images: Tensor) -> Callable[[Carry], None]:
+    """Return what takes a step of the first stage: every player's turn, backward pass and update, on images (B, 3, H, W)."""
+    players = [player for player in method.stages()[0].players if isinstance(player, GradientPlayer)]
+    optimisers = [Optimiser(player) for player in players]
+
+    def step(now: Carry) -> None:
+        for player, optimiser in zip(players, optimisers, strict=True):
+            with optimiser.alone(method):
+                loss = torch.stack(list(player.turn(images, stream(1), now).values())).sum()
+                optimiser.step(loss, now)
+
+    return step
