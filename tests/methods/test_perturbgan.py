@@ -11,6 +11,7 @@ from delaminate.engine import Budget, train
 from delaminate.engine.checkpoint import load
 from delaminate.engine.loop import Pace
 from delaminate.errors import ConfigError, DataError, TrainingError
+from delaminate.matching.crf import refine
 from delaminate.methods import load_model, save_model
 from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PRESETS, Config, PerturbGAN
@@ -85,6 +86,7 @@ def test_the_published_schedule_has_the_published_length():
         {"independent_noise": True, "reuse_fakes": False},
         {"swap_backgrounds": 0.5, "augment_below": 100},
         {"foreground_noise": False, "border_weight": 5.0, "variety_weight": 5.0},
+        {"placed": True, "summed": True},
         {"loss": "wgan-gp", "mask_loss": "published", "enlarge": 1.125},
     ],
 )
@@ -354,6 +356,19 @@ def test_the_segmenters_layers_show_the_photo_and_the_encoders_do_not(trained):
     assert_close(trained.decompose(images, by="segmenter").composite(), images)
     assert trained.carries_photo("segmenter") and not trained.carries_photo("encoder")
     assert not torch.allclose(trained.decompose(images, by="encoder").composite(), images)
+
+
+def test_refined_masks_are_the_segmenters_at_the_outlines_of_the_photo(trained):
+    model = PerturbGAN(replace(TINY, refine_weight=3.0))
+    model.load_state_dict(trained.state_dict())
+    assert model.decomposers == ("refined", "segmenter", "encoder")
+    images = photos(3)
+    plain, found = (model.decompose(images, by=by).layers().alpha for by in ("segmenter", "refined"))
+    assert torch.equal(plain, trained.decompose(images).layers().alpha)
+    assert_close(found[:, 1:], refine(images, torch.cat([1 - plain[:, 1:], plain[:, 1:]], 1), 3.0)[:, 1:])
+    assert model.carries_photo("refined")
+    with pytest.raises(ConfigError, match="segmenter is not trained yet"):
+        PerturbGAN(replace(TINY, refine_weight=3.0)).decompose(images)
 
 
 def test_a_model_folder_comes_back_whole_or_with_its_segmenter_alone(trained, tmp_path):

@@ -10,6 +10,7 @@ from delaminate.engine import Budget, train
 from delaminate.engine.loop import Pace
 from delaminate.engine.record import read_log
 from delaminate.errors import ConfigError, DataError, TrainingError
+from delaminate.matching.crf import refine
 from delaminate.methods import load_model, save_model
 from delaminate.methods.base import Carry
 from delaminate.methods.redo import PRESETS, Config, ReDO
@@ -95,6 +96,50 @@ def test_layers_carry_the_photo_and_show_the_masks():
     assert torch.equal(found.labels()[0], masks.argmax(1))
     again = model.decompose(images)
     assert torch.equal(found.layers().alpha, again.layers().alpha)
+
+
+def test_refined_masks_are_those_of_the_network_at_the_outlines_of_the_photo():
+    assert ReDO(TINY).decomposers == ("network",)
+    model = ReDO(replace(TINY, refine_weight=4.0)).eval()
+    assert model.decomposers == ("refined", "network")
+    images, order = photos(), model.order()
+    refined, plain = model.decompose(images), model.decompose(images, by="network")
+    assert torch.equal(plain.layers().alpha, ReDO(TINY).eval().decompose(images).layers().alpha)
+    wanted = refine(images, model.regions(images), 4.0)[:, order, 0]
+    assert torch.equal(refined.labels()[0], wanted.argmax(1))
+    assert_close(refined.composite(), images, rtol=0, atol=1e-6)
+
+
+def test_the_mask_network_learns_what_refining_makes_of_the_masks_it_had():
+    half = (torch.arange(16) < 8).float().expand(16, 16)
+    flat = torch.stack([half, 1 - half, 0.2 * half]).expand(8, 3, 16, 16)  # two flat halves
+    model = ReDO(replace(TINY, steps=1, refine_weight=10.0, distil_steps=60, distil_rate=3e-3, ema=0.5))
+    assert [stage.name for stage in model.stages()] == ["adversary", "distil"]
+    seen = {}
+    begin = model.begin
+
+    def watched(stage):
+        begin(stage)
+        if stage == "distil":
+            seen["wanted"] = refine(flat[:1], model.regions(flat[:1]), 10.0, 16)
+            seen["error"] = model.error(flat, stage)
+
+    model.begin = watched
+    noisy = (flat + 0.01 * torch.rand(8, 3, 16, 16, generator=stream("noise"))).clamp(0, 1)
+    assert train(model, (noisy * 255).to(torch.uint8)).finished
+    assert model.error(flat, "distil").mean() < 0.5 * seen["error"].mean()
+    assert torch.equal(model.regions(flat[:1]).argmax(1), seen["wanted"].argmax(1))
+
+
+def test_a_run_stopped_while_distilling_goes_on_to_the_same_end(tmp_path):
+    config = replace(TINY, steps=2, refine_weight=10.0, distil_steps=6)
+    whole, model = ReDO(config), ReDO(config)
+    train(whole, pixels(), tmp_path / "whole")
+    train(model, pixels(), tmp_path / "run", budget=Budget(steps=5))
+    again = ReDO(config)
+    train(again, pixels(), tmp_path / "run", resume=True)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
 
 
 def test_a_scene_shows_the_photo_at_its_own_size():

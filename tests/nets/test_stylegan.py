@@ -1,5 +1,7 @@
 """Style-based networks against plain formulas, in float64."""
 
+import math
+
 import plain_perturbgan as plain
 import pytest
 import torch
@@ -149,6 +151,37 @@ def test_fading_begins_with_the_smaller_picture_and_ends_with_the_larger():
     styles = randn(2, 3, 5)
     exact(net(styles, None, 2, 0.0), F.interpolate(net(styles, None, 1), scale_factor=2.0))
     exact(net(styles, None, 2, 1 - 1e-13), net(styles, None, 2))
+
+
+@pytest.mark.parametrize("fade", [1.0, 0.25])
+def test_a_summed_picture_is_that_of_all_levels(fade):
+    net = stirred(Synthesis(16, 3, 3, 6, 5, False, stream(0), summed=True))
+    styles = randn(2, 3, 5)
+    features, picture = [], torch.zeros(())
+    for block in net.blocks:
+        block.register_forward_hook(lambda _module, _inputs, out: features.append(out))
+    found = net(styles, None, 2, fade)
+    for index, (x, head) in enumerate(zip(features, net.heads, strict=True)):
+        if index:
+            picture = F.interpolate(picture, scale_factor=2.0, mode="bilinear", align_corners=False)
+        weight = head.weight[:, :, 0, 0] * math.sqrt(2 / x.shape[1])
+        painted = torch.einsum("oc,bchw->bohw", weight, x) + head.bias[:, None, None]
+        picture = picture + painted / 3 * (fade if index == 2 else 1)
+    exact(found, picture)
+
+
+def test_placed_by_the_style_features_begin_apart_and_else_alike():
+    styles = randn(2, 2, 5)
+    styles[:, 1] = styles[:1, 1]  # they differ at the coarsest level alone
+    for placed in (True, False):
+        net = stirred(Synthesis(8, 3, 3, 6, 5, False, stream(0), placed=placed))
+        seen = []
+        net.blocks[0].register_forward_pre_hook(lambda _module, inputs, seen=seen: seen.append(inputs[0]))
+        net(styles)
+        assert torch.equal(seen[0][0], seen[0][1]) != placed
+        if placed:
+            moved = seen[0] - net.start
+            exact(moved.flatten(1), styles[:, 0] @ net.place.weight.T * math.sqrt(2 / 5) + net.place.bias)
 
 
 def test_a_unet_answers_image_by_image_at_full_size():

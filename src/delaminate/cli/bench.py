@@ -117,12 +117,12 @@ BENCHES = {
     ),
     "redo-flowers17": Bench(
         "flowers cut out of photos, 64 x 64; trained and scored on the same photos, labels unseen", "photos", "flowers17",
-        {"discriminator_width": 16, "steps": 3_400, "bf16": True}, method="redo", test=None, minutes=60,
+        {"discriminator_width": 16, "steps": 2_000, "bf16": True}, method="redo", test=None, minutes=60,
         published={"iou_best": 0.764, "accuracy_best": 0.879},
     ),
     "redo-butterflies": Bench(
         "butterflies cut out of photos, 64 x 64; trained and scored on the same photos, labels unseen", "photos", "butterflies",
-        {"discriminator_width": 16, "steps": 3_400, "bf16": True}, method="redo", test=None, minutes=60,
+        {"discriminator_width": 16, "steps": 2_000, "bf16": True}, method="redo", test=None, minutes=60,
     ),
     "objects-on-texture": Bench(
         "one figure on a drawn texture, 32 x 32: layers from noise, then a segmenter", "objects-on-texture",

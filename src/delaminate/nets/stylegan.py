@@ -162,20 +162,34 @@ class Synthesis(nn.Module):
         style_width: Numbers in a style.
         growing: Every level has an output of its own, so that canvases can be smaller; else only the last one has.
         rng: Draws the weights.
+        placed: Where things go is said by the style: it is mapped to what the 4 x 4 cells begin with, instead of learned
+            constants.
+        summed: All levels have outputs, and the picture is their sum, the coarse ones doubled (Karras et al., Analyzing and
+            Improving the Image Quality of StyleGAN, 2020, section 4.1).
     """
 
     def __init__(
-        self, side: int, outputs: int, width: int, most: int, style_width: int, growing: bool, rng: Generator
+        self,
+        side: int,
+        outputs: int,
+        width: int,
+        most: int,
+        style_width: int,
+        growing: bool,
+        rng: Generator,
+        placed: bool = False,
+        summed: bool = False,
     ) -> None:
         super().__init__()
-        self.levels = level_of(side) + 1
+        self.levels, self.summed = level_of(side) + 1, summed
         channels = [channels_at(4 * 2**level, side, width, most) for level in range(self.levels)]
         self.start = nn.Parameter(torch.empty(1, channels[0], 4, 4).normal_(generator=rng))
+        self.place = EqualLinear(style_width, 16 * channels[0], rng) if placed else None
         self.blocks = nn.ModuleList(
             _UpBlock(channels[max(level - 1, 0)], count, style_width, rng, level == 0)
             for level, count in enumerate(channels)
         )
-        own = range(self.levels) if growing else range(self.levels - 1, self.levels)
+        own = range(self.levels) if growing or summed else range(self.levels - 1, self.levels)
         self.heads = nn.ModuleList(EqualConv(channels[level], outputs, 1, rng) for level in own)
 
     def forward(
@@ -194,7 +208,12 @@ class Synthesis(nn.Module):
             fade: Share of the last level; the rest is the level before it, doubled. Below 1 only if growing.
         """
         level = self.levels - 1 if level is None else level
-        x = self.start.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        start = self.start.expand(len(styles), -1, -1, -1)
+        if self.place is not None:
+            start = start + self.place(styles[:, 0]).view_as(start)
+        x = start.contiguous(memory_format=torch.channels_last)
+        if self.summed:
+            return self._sum(x, styles, noise, level, fade)
         before = x
         for index in range(level + 1):
             before, x = x, self.blocks[index](x, styles[:, index], None if noise is None else noise[index])
@@ -203,6 +222,19 @@ class Synthesis(nn.Module):
             return painted
         coarse = F.interpolate(self.heads[level - 1 - self.levels](before), scale_factor=2.0, mode="nearest")
         return torch.lerp(coarse, painted, fade)
+
+    def _sum(self, x: Tensor, styles: Tensor, noise: list[Tensor] | None, level: int, fade: float) -> Tensor:
+        picture = None
+        for index in range(level + 1):
+            x = self.blocks[index](x, styles[:, index], None if noise is None else noise[index])
+            painted = self.heads[index](x) / self.levels  # so that the sum is about as loud as one
+            if picture is None:
+                picture = painted
+                continue
+            coarse = F.interpolate(picture, scale_factor=2.0, mode="bilinear", align_corners=False)
+            picture = coarse + (fade if index == level else 1.0) * painted
+        assert picture is not None
+        return picture
 
 
 def draw_noise(count: int, levels: int, rng: Generator) -> list[Float[Tensor, "B 2 _ _"]]:

@@ -28,6 +28,11 @@ class Config:
     foreground_noise: bool = True
     """Per-pixel noise reaches the trunk of foreground and mask, too (the paper); False: that of the background only, so that
     masks have no grain."""
+    placed: bool = False
+    """The style says where things go: it is mapped to what the 4 x 4 cells of a trunk begin with. False: these are learned
+    constants (the paper), which styles can only strengthen or weaken."""
+    summed: bool = False
+    """All levels paint, and the picture is the sum; False: the last one paints alone (the paper, but while it grows)."""
     disc: float = 0.0
     """Masks begin as a disc, which decides who is the foreground: their logits get this much more in the middle, and as much
     less at the nearest edges. The generator may undo it."""
@@ -133,6 +138,9 @@ class Config:
     """Of the segmenter; it falls to 0 along half a cosine."""
     segmenter_width: int = 32
     """Channels of the segmenter at full resolution, a multiple of 8."""
+    refine_weight: float = 0.0
+    """Of the votes by which pixels of like colour bring the segmenter's masks to the outlines in a photo
+    (matching/crf.py), when decomposing by `refined`; 0: that way is not there."""
 
     watch_from: int = 300
     """The first step, over all resolutions, at which a collapse is answered."""
@@ -159,7 +167,7 @@ class Config:
         least = {
             "noise_width": 1, "mapping_depth": 1, "width": 1, "most_channels": 1, "batch": 1, "steps": 1, "grow_images": 1,
             "penalty_every": 1, "ramp_steps": 0, "encoder_steps": 0, "encoder_batch": 1, "segmenter_steps": 0,
-            "segmenter_batch": 1, "watch_from": 0, "restarts": 0, "enlarge": 1, "augment_below": 0,
+            "segmenter_batch": 1, "watch_from": 0, "restarts": 0, "enlarge": 1, "augment_below": 0, "refine_weight": 0,
         }  # fmt: skip
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
@@ -217,7 +225,7 @@ PAPER = Config(
 )  # fmt: skip
 OURS = Config(
     gamma=None, rate=2e-3, independent_noise=True, reuse_fakes=True, foreground_noise=False, disc=4.0, border_weight=20.0,
-    variety_weight=20.0,
+    variety_weight=20.0, refine_weight=10.0,
 )  # fmt: skip
 SMALL = replace(OURS, noise_width=128, mapping_depth=4)
 

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.errors import ConfigError
+from delaminate.matching.crf import refine
 from delaminate.methods.base import Carry, Method, Stage
 from delaminate.methods.perturbgan.config import Config
 from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter
@@ -37,6 +38,8 @@ WATCH_EVERY = 10
 WATCH_RATE = 0.1
 """Share of the newest look in their running means."""
 WHOLE = slice(None)
+NEEDED = {"refined": "segmenter", "segmenter": "segmenter", "encoder": "encoder"}
+"""Which part each way to decompose takes; refining is of the segmenter's masks."""
 Maps = list[list[Tensor] | None]
 
 
@@ -76,7 +79,9 @@ class LayeredGenerator(nn.Module):
         self.disc = c.disc
         self.mappings = nn.ModuleList(Mapping(c.noise_width, c.mapping_depth, rng) for _ in range(mappings))
         self.trunks = nn.ModuleList(
-            Synthesis(c.image_size[0], outputs, c.width, c.most_channels, c.noise_width, c.growing, rng)
+            Synthesis(
+                c.image_size[0], outputs, c.width, c.most_channels, c.noise_width, c.growing, rng, c.placed, c.summed
+            )
             for outputs in ((7,) if c.layout == "one" else (3, 4))
         )
 
@@ -167,7 +172,9 @@ class PerturbGAN(Method):
     @property
     def decomposers(self) -> tuple[str, ...]:
         built = [name for name in ("segmenter", "encoder") if getattr(self, name) is not None]
-        return tuple(name for name in built if self._has(name)) or tuple(built) or ("segmenter",)
+        if self.segmenter is not None and self.config.refine_weight:
+            built = ["refined", *built]
+        return tuple(by for by in built if self._has(NEEDED[by])) or tuple(built) or ("segmenter",)
 
     def _has(self, part: str) -> bool:
         return bool(self.trained[("generator", "encoder", "segmenter").index(part)])
@@ -178,7 +185,7 @@ class PerturbGAN(Method):
         return self._has("generator")
 
     def carries_photo(self, by: str) -> bool:
-        return by == "segmenter"
+        return by != "encoder"
 
     def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
         self.augments, remarks = few_images(pixels, self.config.augment_below)
@@ -318,12 +325,15 @@ class PerturbGAN(Method):
 
     @torch.no_grad()
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
-        if not self._has(by) or (by == "encoder" and not self._has("generator")):
-            raise ConfigError(f"perturbgan: this model's {by} is not trained yet. Let training reach stage {by!r}.")
+        part = NEEDED[by]
+        if not self._has(part) or (by == "encoder" and not self._has("generator")):
+            raise ConfigError(f"perturbgan: this model's {part} is not trained yet. Let training reach stage {part!r}.")
         still, found = (Transform.shift(0, 0, self.image_size),), []
         for some in images.split(64):
-            if by == "segmenter":
+            if by != "encoder":
                 mask = torch.sigmoid(self.find(2 * some - 1))[:, None]  # B 1 1 H W
+                if by == "refined":
+                    mask = refine(some, torch.cat([1 - mask, mask], 1), self.config.refine_weight)[:, 1:]
                 rgb, alpha = some[:, None].expand(-1, 2, -1, -1, -1), torch.cat([torch.ones_like(mask), mask], 1)
             else:
                 layers, _, _ = self.invert(2 * some - 1)
@@ -359,7 +369,7 @@ class PerturbGAN(Method):
     def preview(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "N 3 _h _w"]]:
         """Images and their masks, if any are found yet; sampled scenes with their background, foreground and mask."""
         rows = [images]
-        if any(self._has(by) for by in self.decomposers):
+        if any(self._has(NEEDED[by]) for by in self.decomposers):
             rows.append(self.decompose(images).layers().alpha[:, 1].expand(-1, 3, -1, -1))
         layers = self.sample(len(images), stream("perturbgan", "preview"))
         masks = layers.alpha[:, 1].expand(-1, 3, -1, -1)

@@ -81,6 +81,13 @@ class Config:
     augment_below: int = 0
     """With fewer images than this, the colour, place and wholeness of what the discriminator sees are changed at random, the
     same way for real and redrawn images."""
+    refine_weight: float = 0.0
+    """Of the votes by which pixels of like colour bring masks to the outlines in a photo (matching/crf.py), when decomposing
+    by `refined` and in stage `distil`; 0: neither is there (the paper)."""
+    distil_steps: int = 0
+    """Steps of stage `distil`, at the end: the mask network learns what refining has made of its masks."""
+    distil_rate: float = 3e-4
+    """Of the mask network while distilling; it falls to 0 along half a cosine."""
     bf16: bool = False
     """Compute the networks in bfloat16; for GPUs, and CPUs that multiply matrices of it (AMX)."""
 
@@ -101,7 +108,7 @@ class Config:
             raise ConfigError(f"redo: image_size is {self.image_size}; expected a square of {SIDES} pixels a side.")
         least = {
             "num_regions": 2, "noise_width": 1, "batch": 1, "steps": 1, "warm_steps": 0, "area_steps": 1, "restarts": 0,
-            "generator_width": 1, "watch_from": 0, "augment_below": 0,
+            "generator_width": 1, "watch_from": 0, "augment_below": 0, "distil_steps": 0, "refine_weight": 0,
         }  # fmt: skip
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
@@ -114,6 +121,8 @@ class Config:
                 raise ConfigError(f"redo: {name} is {getattr(self, name)}; expected 0 to 1.")
         if self.mask_halvings not in (None, 0, 1, 2):
             raise ConfigError(f"redo: mask_halvings is {self.mask_halvings}; expected 0, 1, 2 or none.")
+        if self.distil_steps and not self.refine_weight:
+            raise ConfigError("redo: distil_steps asks for a refine_weight above 0: there is nothing else to distil.")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"redo: betas are {self.betas}; expected two numbers from 0 to below 1.")
 
@@ -128,7 +137,7 @@ PUBLISHED = {
 }
 OURS: dict[str, Any] = {
     "ema": 0.999, "reuse_fakes": True, "restarts": 3, "area_weight": 20.0, "late_decay": 0.5, "steps": 20_000,
-    "augment_below": 5_000, "settled": 0.999,
+    "augment_below": 5_000, "settled": 0.999, "refine_weight": 10.0,
 }  # fmt: skip
 # Small canvases and networks learn in minutes on a CPU, at higher rates.
 SMALL: dict[str, Any] = {
@@ -138,14 +147,19 @@ SMALL: dict[str, Any] = {
 
 PRESETS: dict[str, Config] = {
     "photos": Config(
-        image_size=(64, 64), mask_width=32, smooth_weight=2.0, **(SMALL | {"steps": 6_000, "mask_rate": 2e-4})
+        image_size=(64, 64), mask_width=32, smooth_weight=2.0, distil_steps=450,
+        **(SMALL | {"steps": 6_000, "mask_rate": 2e-4}),
     ),
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(
         image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.03, collapsed_area=0.008,
         **(SMALL | {"steps": 3_600, "area_steps": 2_000, "late_noise": 0.05}),
     ),
-    **{name: replace(config, **OURS) for name, config in PUBLISHED.items() if name != "colored-2-mnist"},
+    **{
+        name: replace(config, distil_steps=1_000, **OURS)
+        for name, config in PUBLISHED.items()
+        if name != "colored-2-mnist"
+    },
     **{f"{name}-paper": config for name, config in PUBLISHED.items()},
     # What the original does otherwise is work done twice; no result differs.
     **{f"{name}-parity": config for name, config in PUBLISHED.items()},

@@ -15,7 +15,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.errors import ConfigError
-from delaminate.methods.base import Carry, GradientPlayer, Method, ParameterGroup, Stage
+from delaminate.matching.crf import refine
+from delaminate.methods.base import Carry, GradientPlayer, Method, ParameterGroup, Stage, half_cosine
 from delaminate.methods.redo.config import Config
 from delaminate.methods.redo.networks import Critic, MaskNetwork, RegionGenerator
 from delaminate.nets.spectral import advance
@@ -34,6 +35,8 @@ APART = 100
 """Steps between two snapshots of the mask network."""
 LOOKS = 10
 """Snapshots in a row that must agree before training ends early."""
+TEACHERS = 16
+"""Voters along a side of a photo while masks are refined to be learned from: a quarter of the work."""
 
 
 class ReDO(Method):
@@ -77,7 +80,7 @@ class ReDO(Method):
 
     @property
     def decomposers(self) -> tuple[str, ...]:
-        return ("network",)
+        return ("refined", "network") if self.config.refine_weight else ("network",)
 
     def carries_photo(self, by: str) -> bool:
         return True
@@ -90,7 +93,15 @@ class ReDO(Method):
         c, players = self.config, (Redrawer(self), Discriminator(self))
         # Half of a batch is redrawn, the other half is shown as it is.
         warm = (Stage("warm-up", c.warm_steps, 2 * c.batch, players),) if c.warm_steps else ()
-        return (*warm, Stage("adversary", c.steps, 2 * c.batch, players))
+        late = (
+            (Stage("distil", c.distil_steps, 2 * c.batch, (Distiller(self),), averages=True),) if c.distil_steps else ()
+        )
+        return (*warm, Stage("adversary", c.steps, 2 * c.batch, players), *late)
+
+    @torch.no_grad()
+    def begin(self, stage: str) -> None:
+        if stage == "distil":
+            self.snapshot.copy_(self._flat())  # the teacher
 
     def precision(self, images: Tensor) -> AbstractContextManager[object]:
         """In which networks compute."""
@@ -102,6 +113,17 @@ class ReDO(Method):
         """Divide images in [0, 1] into masks that sum to one, in the order of the generators."""
         with self.precision(images):
             return self.masks(side_by_side(2 * images - 1)).to(images.dtype)
+
+    @torch.no_grad()
+    def divided(self, images: Float[Tensor, "B 3 H W"], by: str) -> Float[Tensor, "B n 1 H W"]:
+        """Masks by one of `decomposers`, in the order of the generators."""
+        masks = self.regions(images)
+        return refine(images, masks, self.config.refine_weight) if by == "refined" else masks
+
+    @torch.no_grad()
+    def taught(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n 1 H W"]:
+        """What refining makes of the masks of the snapshot."""
+        return refine(images, self._before(images), self.config.refine_weight, TEACHERS)
 
     def paint(self, masks: Float[Tensor, "B n 1 H W"], noise: Float[Tensor, "B n z"]) -> Float[Tensor, "B n 3 H W"]:
         """Paint every region anew: colours in [0, 1], to be seen through the masks."""
@@ -139,7 +161,7 @@ class ReDO(Method):
         noise = torch.randn(len(images), count, self.config.noise_width, generator=rng).to(images)
         was_training = self.training
         self.eval()
-        painted = self.paint(self.regions(images), noise)[:, self.order()[layer]]
+        painted = self.paint(self.divided(images, self.decomposers[0]), noise)[:, self.order()[layer]]
         self.train(was_training)
         return painted
 
@@ -154,7 +176,7 @@ class ReDO(Method):
         still = (Transform.shift(0, 0, size),)
         found = []
         for some in images.split(64):
-            masks = self.regions(some)[:, order]
+            masks = self.divided(some, by)[:, order]
             # The masks themselves are kept exactly: each is its layer's visibility.
             layers = from_partition(some[:, None].expand(-1, len(order), -1, -1, -1), masks / masks.sum(1, True), True)
             rasters = torch.cat([layers.rgb, layers.alpha], 2).cpu()  # B n 4 H W
@@ -168,7 +190,12 @@ class ReDO(Method):
 
     @torch.no_grad()
     def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
-        """Mean squared error of the noise that the encoder recovers from wholly redrawn images; 1 is no better than none."""
+        """Mean squared error of the noise that the encoder recovers from wholly redrawn images; 1 is no better than none.
+
+        While distilling: of the masks, from those that are taught.
+        """
+        if stage == "distil":
+            return torch.cat([(self.regions(x) - self.taught(x)).square().mean((1, 2, 3, 4)) for x in images.split(25)])
         noise = torch.randn(
             len(images), self.config.num_regions, self.config.noise_width, generator=stream("redo", "check")
         ).to(images)
@@ -241,17 +268,21 @@ class ReDO(Method):
         """All weights of the mask network in a row."""
         return torch.cat([parameter.flatten() for parameter in self.masks.parameters()])
 
-    def _agreement(self, carry: Carry) -> float:
-        """Share of the pixels of this step's photos that the snapshot puts into the same region as the masks of today."""
+    @torch.no_grad()
+    def _before(self, photos: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n 1 H W"]:
+        """Masks by the snapshot."""
         parts = self.snapshot.split([parameter.numel() for parameter in self.masks.parameters()])
         before = {
             name: part.view_as(parameter)
             for part, (name, parameter) in zip(parts, self.masks.named_parameters(), strict=True)
         }
-        photos = carry.values["photos"]
         with self.precision(photos):
-            past = torch.func.functional_call(self.masks, before, (side_by_side(2 * photos - 1),))
-        same = (past.argmax(1) == self.regions(photos).argmax(1)).to(photos).mean()
+            return torch.func.functional_call(self.masks, before, (side_by_side(2 * photos - 1),)).to(photos.dtype)
+
+    def _agreement(self, carry: Carry) -> float:
+        """Share of the pixels of this step's photos that the snapshot puts into the same region as the masks of today."""
+        photos = carry.values["photos"]
+        same = (self._before(photos).argmax(1) == self.regions(photos).argmax(1)).to(photos).mean()
         return float(carry.all_reduce(same) / (carry.batch // 2 / len(photos)))
 
     def settled(self, carry: Carry) -> str | None:
@@ -406,6 +437,29 @@ class Discriminator(GradientPlayer):
         masks = values["masks"] if carry.stage == "warm-up" else model.regions(values["photos"])
         drawn = model.redrawn(values["photos"], masks, model.paint(masks, values["noise"]))
         return picked(drawn, values["chosen"])
+
+
+class Distiller(GradientPlayer):
+    """The mask network learns outlines: what refining makes of the masks that it had, over all photos."""
+
+    name = "distiller"
+    algorithm = "adam"
+
+    def __init__(self, model: ReDO) -> None:
+        self.model = model
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        c = self.model.config
+        return (ParameterGroup("masks", tuple(self.model.masks.parameters()), c.distil_rate, c.mask_decay),)
+
+    def rate(self, group: str, carry: Carry) -> float:
+        return half_cosine(carry.step, carry.steps)
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        flip = (torch.rand(carry.batch, 1, 1, 1, generator=rng) < 0.5)[carry.share].to(images.device)
+        photos = torch.where(flip, images.flip(-1), images)
+        wanted, found = self.model.taught(photos), self.model.regions(photos)
+        return {"outlines": -(wanted * found.clamp_min(1e-6).log()).sum(1).mean()}
 
 
 def picked(drawn: Float[Tensor, "B n 3 H W"], chosen: Int[Tensor, " B"] | None) -> Float[Tensor, "N 3 H W"]:
