@@ -18,7 +18,7 @@ from delaminate.methods.perturbgan import PRESETS, Config, PerturbGAN
 from delaminate.methods.perturbgan.model import Grown
 from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter, photographs
 from delaminate.nets.stylegan import level_of
-from delaminate.objectives.priors import border_and_inside, variety
+from delaminate.objectives.priors import border_and_inside, total_variation, variety
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, segment
 from delaminate.scene.layers import Layers
@@ -155,8 +155,8 @@ def test_masks_begin_as_a_disc():
     assert_close(edge, torch.full_like(edge, 4 * (1 - 2 * (225 + 1) / 256)), rtol=0, atol=1e-9)
 
 
-def test_masks_on_the_border_and_masks_all_alike_cost_something_before_the_shift():
-    model = PerturbGAN(replace(TINY, border_weight=5.0, variety_weight=3.0, variety=0.9))
+def test_masks_on_the_border_all_alike_and_with_long_outlines_cost_something_before_the_shift():
+    model = PerturbGAN(replace(TINY, border_weight=5.0, variety_weight=3.0, variety=0.9, smooth_weight=2.0))
     images = torch.rand(4, 3, 16, 16, generator=stream(0))
     step = carry(batch=4)
     terms = Painter(model).turn(images, stream(1), step)
@@ -164,7 +164,8 @@ def test_masks_on_the_border_and_masks_all_alike_cost_something_before_the_shift
     border, inside = border_and_inside(masks)
     assert_close(terms["border_excess"], 5 * (border - 0.1 * inside))
     assert_close(terms["sameness"], 3 * (0.9 - variety(masks)))
-    assert min(float(terms[name].detach()) for name in ("border_excess", "sameness")) > 0
+    assert_close(terms["smooth"], 2 * total_variation(masks))
+    assert min(float(terms[name].detach()) for name in ("border_excess", "sameness", "smooth")) > 0
 
 
 def test_the_slope_is_held_now_and_then():

@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 import platform
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -336,6 +337,10 @@ SHOWN = (
 )  # fmt: skip
 
 
+VARIANT = re.compile("^(redo|perturbgan)-|-(search|paper|still)$")
+"""What the name of a benchmark says beside the name of its data."""
+
+
 def results_table(out: Path) -> str:
     """Write every result file as rows: mean and spread over seeds, published figures beside them."""
     import statistics
@@ -379,7 +384,7 @@ def results_table(out: Path) -> str:
                     lines.append(
                         f"| {by} | `{key}` | {statistics.mean(values):.4g} | {min(values):.4g} to {max(values):.4g} | {paper} |"
                     )
-        for kind, figures in baselines.get(name.removesuffix("-search").removesuffix("-paper"), {}).items():
+        for kind, figures in baselines.get(VARIANT.sub("", name), {}).items():
             lines += [f"| *baseline: {kind}* | `{key}` | {figures[key]:.4g} | | |" for key in SHOWN if key in figures]
         curve = first.get("check_curve", [])
         points = ", ".join(

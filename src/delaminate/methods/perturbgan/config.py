@@ -89,6 +89,8 @@ class Config:
     """Of what masks cover of the border beyond `border_most`, before the shift: what is cut off there shows once it moves."""
     border_most: float = 0.1
     """Mean of masks on the border, at most this times their mean inside, over a batch."""
+    smooth_weight: float = 0.0
+    """Of the masks' total variation, before the shift: without it masks have holes and arms, the cheapest way to differ."""
 
     variety_weight: float = 0.0
     """Of what masks of two scenes differ less than `variety`, before the shift: generators like to paint one shape for all."""

@@ -10,7 +10,15 @@ from torch import Generator, Tensor
 from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, half_cosine
 from delaminate.objectives.adversary import gradient_penalty, logistic_fake, logistic_real, real_penalty
 from delaminate.objectives.augment import augment
-from delaminate.objectives.priors import area_within, border_and_inside, coverage, indecision, nearness, variety
+from delaminate.objectives.priors import (
+    area_within,
+    border_and_inside,
+    coverage,
+    indecision,
+    nearness,
+    total_variation,
+    variety,
+)
 from delaminate.scene.compositing import composite
 from delaminate.scene.layers import Layers
 
@@ -81,6 +89,8 @@ class Painter(_Rival):
         if c.border_weight:
             border, inside = border_and_inside(still.alpha[:, 1])
             terms["border_excess"] = c.border_weight * carry.excess(border - c.border_most * inside)
+        if c.smooth_weight:
+            terms["smooth"] = c.smooth_weight * total_variation(still.alpha[:, 1])
         if c.variety_weight:
             terms["sameness"] = c.variety_weight * carry.excess(c.variety - variety(still.alpha[:, 1]))
         return terms
