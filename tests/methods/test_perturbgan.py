@@ -16,9 +16,9 @@ from delaminate.methods import load_model, save_model
 from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PRESETS, Config, PerturbGAN
 from delaminate.methods.perturbgan.model import Grown
-from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter, photographs
+from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter, photographs, stretched
 from delaminate.nets.stylegan import level_of
-from delaminate.objectives.priors import border_and_inside, total_variation, variety
+from delaminate.objectives.priors import border_and_inside, outline, variety
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, segment
 from delaminate.scene.layers import Layers
@@ -86,7 +86,7 @@ def test_the_published_schedule_has_the_published_length():
         {"independent_noise": True, "reuse_fakes": False},
         {"swap_backgrounds": 0.5, "augment_below": 100},
         {"foreground_noise": False, "border_weight": 5.0, "variety_weight": 5.0},
-        {"placed": True, "summed": True},
+        {"placed": True, "summed": True, "outline_weight": 1.0, "segmenter_stretch": 1.5},
         {"loss": "wgan-gp", "mask_loss": "published", "enlarge": 1.125},
     ],
 )
@@ -156,7 +156,7 @@ def test_masks_begin_as_a_disc():
 
 
 def test_masks_on_the_border_all_alike_and_with_long_outlines_cost_something_before_the_shift():
-    model = PerturbGAN(replace(TINY, border_weight=5.0, variety_weight=3.0, variety=0.9, smooth_weight=2.0))
+    model = PerturbGAN(replace(TINY, border_weight=5.0, variety_weight=3.0, variety=0.9, outline_weight=2.0))
     images = torch.rand(4, 3, 16, 16, generator=stream(0))
     step = carry(batch=4)
     terms = Painter(model).turn(images, stream(1), step)
@@ -164,8 +164,30 @@ def test_masks_on_the_border_all_alike_and_with_long_outlines_cost_something_bef
     border, inside = border_and_inside(masks)
     assert_close(terms["border_excess"], 5 * (border - 0.1 * inside))
     assert_close(terms["sameness"], 3 * (0.9 - variety(masks)))
-    assert_close(terms["smooth"], 2 * total_variation(masks))
-    assert min(float(terms[name].detach()) for name in ("border_excess", "sameness", "smooth")) > 0
+    assert_close(terms["outline"], 2 * outline(masks))
+    assert min(float(terms[name].detach()) for name in ("border_excess", "sameness", "outline")) > 0
+
+
+def test_stretched_foregrounds_keep_their_colours_and_change_their_shapes():
+    square = torch.zeros(64, 2, 1, 16, 16)
+    square[:, 0], square[:, 1, :, 4:12, 6:10] = 1, 1
+    rgb = torch.stack([torch.zeros(64, 3, 16, 16), torch.full((64, 3, 16, 16), 0.5)], 1)
+    layers = Layers(rgb, square, background=True)
+    found = stretched(layers, 1.5, stream(0), carry(batch=64))
+    assert torch.equal(found.rgb[:, 0], layers.rgb[:, 0])
+    assert torch.equal(found.alpha[:, 0], layers.alpha[:, 0])
+    inside = found.alpha[:, 1] > 0.99
+    assert_close(found.rgb[:, 1][inside.expand(-1, 3, -1, -1)], torch.full((int(inside.sum()) * 3,), 0.5))
+    areas = found.alpha[:, 1].sum((1, 2, 3))
+    assert float(areas.min()) < 32 / 1.5 and float(areas.max()) > 32 * 1.5
+    assert float(areas.min()) > 32 / 1.5**2 - 1 and float(areas.max()) < 32 * 1.5**2 + 1
+    rows = (found.alpha[:, 1] > 0.5).any(3).sum((1, 2))
+    assert int(rows.min()) < 7 and int(rows.max()) > 9  # some lie, some stand
+    still = stretched(layers, 1.0, stream(1), carry(batch=64))  # turned alone
+    assert float((still.alpha[:, 1].sum((1, 2, 3)) - 32).abs().max()) < 1
+    share = Carry("segmenter", 0, 9, slice(32, 64), 64)
+    half = Layers(rgb[32:], square[32:], background=True)
+    assert_close(stretched(half, 1.5, stream(0), share).alpha, found.alpha[32:])
 
 
 def test_the_slope_is_held_now_and_then():

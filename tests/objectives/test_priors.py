@@ -9,6 +9,7 @@ from delaminate.objectives.priors import (
     coverage,
     indecision,
     nearness,
+    outline,
     sharpened,
     total_variation,
     variety,
@@ -65,6 +66,19 @@ def test_total_variation_counts_the_edges_of_a_mask():
     assert_close(total_variation(some), number(10 * 0.5 / 25))
     stripes = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat(4, 4)[None, None]
     assert_close(total_variation(stripes), number(4 * 7 / 32))
+
+
+def test_an_outline_is_measured_by_that_of_a_square_of_the_same_size():
+    small, large, ring, parted = (torch.zeros(1, 1, 20, 20, dtype=torch.float64) for _ in range(4))
+    small[..., 8:12, 8:12], large[..., 3:15, 3:15] = 1, 1
+    ring[..., 5:15, 5:15], ring[..., 7:13, 7:13] = 1, 0  # 64 pixels, 40 + 24 edges
+    parted[..., 2:6, 2:6], parted[..., 10:14, 10:14] = 1, 1
+    assert_close(outline(small), number(1.0))
+    assert_close(outline(large), number(1.0))
+    assert_close(outline(ring), number(64 / 32))
+    assert_close(outline(parted), number(2**0.5))
+    assert_close(outline(torch.cat([small, ring])), number(1.5))
+    assert float(outline(torch.zeros(1, 1, 4, 4))) == 0
 
 
 def test_the_border_of_a_small_canvas_is_its_outermost_pixels():

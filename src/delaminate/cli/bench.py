@@ -118,12 +118,12 @@ BENCHES = {
     ),
     "redo-flowers17": Bench(
         "flowers cut out of photos, 64 x 64; trained and scored on the same photos, labels unseen", "photos", "flowers17",
-        {"discriminator_width": 16, "steps": 2_000, "bf16": True}, method="redo", test=None, minutes=60,
+        {"bf16": True}, method="redo", test=None, minutes=60,
         published={"iou_best": 0.764, "accuracy_best": 0.879},
     ),
     "redo-butterflies": Bench(
         "butterflies cut out of photos, 64 x 64; trained and scored on the same photos, labels unseen", "photos", "butterflies",
-        {"discriminator_width": 16, "steps": 2_000, "bf16": True}, method="redo", test=None, minutes=60,
+        {"bf16": True}, method="redo", test=None, minutes=60,
     ),
     "objects-on-texture": Bench(
         "one figure on a drawn texture, 32 x 32: layers from noise, then a segmenter", "objects-on-texture",
@@ -136,7 +136,7 @@ BENCHES = {
     ),
     "perturbgan-flowers17": Bench(
         "flowers cut out of photos, 64 x 64; trained and scored on the same photos, labels unseen", "photos", "flowers17",
-        {"steps": 4_000, "width": 32}, method="perturbgan", test=None, minutes=60,
+        {"steps": 4_500, "width": 16, "bf16": True}, method="perturbgan", test=None, minutes=60,
     ),
     "weizmann-horse": Bench(
         "horses cut out of photos; a shortened schedule", "weizmann-horse", "weizmann-horse",

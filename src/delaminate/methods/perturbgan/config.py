@@ -89,8 +89,9 @@ class Config:
     """Of what masks cover of the border beyond `border_most`, before the shift: what is cut off there shows once it moves."""
     border_most: float = 0.1
     """Mean of masks on the border, at most this times their mean inside, over a batch."""
-    smooth_weight: float = 0.0
-    """Of the masks' total variation, before the shift: without it masks have holes and arms, the cheapest way to differ."""
+    outline_weight: float = 0.0
+    """Of the length of masks' outlines, by that of a square of their size, before the shift: without it masks have holes and
+    arms, the cheapest way to differ."""
 
     variety_weight: float = 0.0
     """Of what masks of two scenes differ less than `variety`, before the shift: generators like to paint one shape for all."""
@@ -140,6 +141,9 @@ class Config:
     """Of the segmenter; it falls to 0 along half a cosine."""
     segmenter_width: int = 32
     """Channels of the segmenter at full resolution, a multiple of 8."""
+    segmenter_stretch: float = 1.0
+    """Foregrounds that the segmenter sees are turned by any angle, mirrored, and enlarged along each axis by 1 / stretch to
+    stretch times, so that it knows more shapes than are painted; 1: they stay as they are."""
     refine_weight: float = 0.0
     """Of the votes by which pixels of like colour bring the segmenter's masks to the outlines in a photo
     (matching/crf.py), when decomposing by `refined`; 0: that way is not there."""
@@ -169,7 +173,8 @@ class Config:
         least = {
             "noise_width": 1, "mapping_depth": 1, "width": 1, "most_channels": 1, "batch": 1, "steps": 1, "grow_images": 1,
             "penalty_every": 1, "ramp_steps": 0, "encoder_steps": 0, "encoder_batch": 1, "segmenter_steps": 0,
-            "segmenter_batch": 1, "watch_from": 0, "restarts": 0, "enlarge": 1, "augment_below": 0, "refine_weight": 0,
+            "segmenter_batch": 1, "watch_from": 0, "restarts": 0, "enlarge": 1, "segmenter_stretch": 1, "augment_below": 0,
+            "refine_weight": 0,
         }  # fmt: skip
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
@@ -227,7 +232,7 @@ PAPER = Config(
 )  # fmt: skip
 OURS = Config(
     gamma=None, rate=2e-3, independent_noise=True, reuse_fakes=True, foreground_noise=False, disc=4.0, border_weight=20.0,
-    variety_weight=20.0, refine_weight=10.0,
+    variety_weight=20.0, variety=0.05, outline_weight=0.6, placed=True, summed=True, segmenter_stretch=1.8, refine_weight=10.0,
 )  # fmt: skip
 SMALL = replace(OURS, noise_width=128, mapping_depth=4)
 
@@ -242,9 +247,11 @@ PRESETS: dict[str, Config] = {
     # Settings for birds were not released: these are those for LSUN.
     "cub-paper": PAPER,
     "cub-parity": PAPER,
-    "photos": replace(SMALL, image_size=(64, 64), width=64, most_channels=128, steps=40_000, augment_below=5_000),
+    "photos": replace(
+        SMALL, image_size=(64, 64), width=64, most_channels=128, steps=40_000, gamma=0.3, ema=0.998, augment_below=5_000
+    ),
     "objects-on-texture": replace(
-        SMALL, image_size=(32, 32), width=32, most_channels=128, steps=7_000, shift=0.25, least_area=0.08, most_area=0.35,
+        SMALL, image_size=(32, 32), width=32, most_channels=128, steps=5_000, shift=0.25, least_area=0.1, most_area=0.35,
         ema=0.998, gamma=0.3, watch_share=0.2, encoder_depth=32, segmenter_steps=1_500, segmenter_width=24,
     ),
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """PerturbGAN's players: two rivals, and two that learn from what has been painted."""
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,11 +17,12 @@ from delaminate.objectives.priors import (
     coverage,
     indecision,
     nearness,
-    total_variation,
+    outline,
     variety,
 )
 from delaminate.scene.compositing import composite
 from delaminate.scene.layers import Layers
+from delaminate.scene.transforms import warp
 
 if TYPE_CHECKING:
     from delaminate.methods.perturbgan.model import Grown, PerturbGAN
@@ -89,8 +91,8 @@ class Painter(_Rival):
         if c.border_weight:
             border, inside = border_and_inside(still.alpha[:, 1])
             terms["border_excess"] = c.border_weight * carry.excess(border - c.border_most * inside)
-        if c.smooth_weight:
-            terms["smooth"] = c.smooth_weight * total_variation(still.alpha[:, 1])
+        if c.outline_weight:
+            terms["outline"] = c.outline_weight * outline(still.alpha[:, 1])
         if c.variety_weight:
             terms["sameness"] = c.variety_weight * carry.excess(c.variety - variety(still.alpha[:, 1]))
         return terms
@@ -202,6 +204,8 @@ class Segmenter(GradientPlayer):
         model, grown = self.model, self.model.growth(carry)
         with torch.no_grad():
             layers, _ = model.paint(model.noise(carry.batch, rng, grown, rows=carry.share), grown)
+            if model.config.segmenter_stretch > 1:
+                layers = stretched(layers, model.config.segmenter_stretch, rng, carry)
             layers = model.perturb(layers, carry.batch, rng, carry.share)
             shown = recoloured(composite(layers).clamp(-1, 1), rng, carry)
             masks = (layers.alpha[:, 1] > 0.5).to(shown)
@@ -217,6 +221,22 @@ def move(model: "PerturbGAN", layers: Layers, rng: Generator, carry: Carry) -> t
     offset = offset.to(layers.rgb)
     moved = shift(layers, torch.stack([torch.zeros_like(offset), offset], 1).long())
     return moved, offset / side
+
+
+def stretched(layers: Layers, most: float, rng: Generator, carry: Carry) -> Layers:
+    """Turn, mirror and enlarge foregrounds about the middle at random: 1 / `most` to `most` times along each axis."""
+    drawn = torch.rand(carry.batch, 4, generator=rng)[carry.share].to(layers.rgb)
+    angle, mirror = 2 * math.pi * drawn[:, 0], torch.where(drawn[:, 1] < 0.5, -1.0, 1.0)
+    wide, high = (most ** (1 - 2 * drawn[:, 2:])).unbind(1)  # factors of the sampling map
+    zero = torch.zeros_like(angle)
+    sine, cosine = angle.sin(), angle.cos()
+    looked = torch.stack(
+        [mirror * wide * cosine - 1, -mirror * wide * sine, zero, high * sine, high * cosine - 1, zero], 1
+    )
+    foreground = torch.cat([layers.rgb[:, 1], layers.alpha[:, 1]], 1)  # B 4 H W
+    moved = warp(foreground, "affine", looked, (foreground.shape[2], foreground.shape[3]))
+    rgb, alpha = torch.stack([layers.rgb[:, 0], moved[:, :3]], 1), torch.stack([layers.alpha[:, 0], moved[:, 3:]], 1)
+    return Layers(rgb, alpha, background=True)
 
 
 def photographs(
