@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from delaminate.matching import crf
-from delaminate.matching.crf import refine
+from delaminate.matching.crf import mean_vote, refine
 from delaminate.rng import stream
 
 
@@ -16,9 +16,9 @@ def parted(images, masks, seed=0):
     return photos, torch.randn(images, masks, 1, 6, 8, generator=rng, dtype=torch.float64).softmax(1)
 
 
-def plainly(image, masks, weight, rounds):
-    """All pixels vote, one by one."""
-    count, height, width = masks.shape
+def kernel_of(image):
+    """How much each pixel heeds each other one."""
+    height, width = image.shape[1:]
     pixels = [(y, x) for y in range(height) for x in range(width)]
 
     def share(a, b):
@@ -26,7 +26,12 @@ def plainly(image, masks, weight, rounds):
         colour = ((image[:, a[0], a[1]] - image[:, b[0], b[1]]) ** 2).sum() / crf.COLOUR**2
         return torch.exp(-(place + colour) / 2)
 
-    kernel = torch.stack([torch.stack([share(a, b) for b in pixels]) for a in pixels])
+    return torch.stack([torch.stack([share(a, b) for b in pixels]) for a in pixels])
+
+
+def plainly(image, masks, weight, rounds):
+    """All pixels vote, one by one."""
+    count, kernel = len(masks), kernel_of(image)
     own = (crf.TRUST * masks + (1 - crf.TRUST) / count).log().flatten(1)
     found = own
     for _ in range(rounds + 1):
@@ -56,6 +61,16 @@ def test_a_blunt_mask_takes_the_outline_of_what_it_lies_on():
     assert torch.equal(found[:, 1:] > 0.5, square > 0.5)
     coarse = refine(photo, torch.cat([1 - blunt, blunt], 1), grid=8)
     assert ((coarse[:, 1:] > 0.5) == (square > 0.5)).float().mean() > 0.97
+
+
+def test_a_mean_vote_is_the_plain_sum():
+    photos, masks = parted(2, 1)
+    photos = 0.4 + 0.1 * photos
+    found = mean_vote(photos, masks[:, 0])
+    for image, some, ours in zip(photos, masks[:, 0], found, strict=True):
+        kernel = kernel_of(image)
+        assert_close(ours.flatten(), (kernel * some.flatten()).sum(1) / kernel.sum(1), rtol=0, atol=1e-12)
+    assert_close(mean_vote(photos, torch.full_like(masks[:, 0], 0.3), grid=4), torch.full_like(masks[:, 0], 0.3))
 
 
 def test_without_votes_masks_are_doubted_a_little_and_images_do_not_meet():

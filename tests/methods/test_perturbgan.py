@@ -5,6 +5,7 @@ from dataclasses import replace
 import plain_perturbgan as plain
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.testing import assert_close
 
 from delaminate.engine import Budget, train
@@ -16,7 +17,15 @@ from delaminate.methods import load_model, save_model
 from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PRESETS, Config, PerturbGAN
 from delaminate.methods.perturbgan.model import Grown
-from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter, photographs, stretched
+from delaminate.methods.perturbgan.players import (
+    Discriminator,
+    Inverter,
+    Painter,
+    Segmenter,
+    SelfTrainer,
+    photographs,
+    stretched,
+)
 from delaminate.nets.stylegan import level_of
 from delaminate.objectives.priors import border_and_inside, outline, variety
 from delaminate.rng import stream
@@ -381,6 +390,47 @@ def test_the_segmenters_layers_show_the_photo_and_the_encoders_do_not(trained):
     assert not torch.allclose(trained.decompose(images, by="encoder").composite(), images)
 
 
+def test_the_segmenter_learns_from_its_own_best_guesses_between_the_areas_allowed():
+    model = PerturbGAN(replace(TINY, self_training_steps=8, least_area=0.25, most_area=0.5))
+    assert [stage.name for stage in model.stages()][-1] == "self-training"
+    model.begin("self-training")
+    assert torch.equal(model.find(photos()), model.teacher(photos()))
+    ramp = torch.arange(256.0).view(1, 1, 16, 16).expand(4, -1, -1, -1) / 256
+    model.guess = lambda _images: ramp
+    logits = torch.randn(4, 1, 16, 16, generator=stream(3))
+    model.find = lambda _images: logits
+    found = SelfTrainer(model).turn(photos(), stream(0), carry(stage="self-training"))["masks"]
+    object_, ground = logits.flatten(1)[:, 192:], logits.flatten(1)[:, :128]  # a quarter, and all but half
+    costs = torch.cat([-F.logsigmoid(object_), -F.logsigmoid(-ground)], 1)
+    assert_close(found, costs.mean())
+
+
+def test_the_teacher_follows_and_guesses_alike_of_a_mirrored_photo():
+    model = PerturbGAN(replace(TINY, self_training_steps=3)).eval()
+    model.begin("self-training")
+    images = 2 * photos() - 1
+    assert_close(model.guess(images).flip(-1)[..., 1:-1], model.guess(images.flip(-1))[..., 1:-1], rtol=0, atol=1e-5)
+    before = [p.clone() for p in model.teacher.parameters()]
+    with torch.no_grad():
+        for parameter in model.segmenter.parameters():
+            parameter += 1
+    model.after_update(stream(0), carry(stage="self-training"))
+    for old, new in zip(before, model.teacher.parameters(), strict=True):
+        assert_close(new, old + 0.01)
+    assert not any(name.startswith("teacher") for name in model.parts(everything=True))
+
+
+def test_a_run_stopped_while_the_segmenter_teaches_itself_goes_on_to_the_same_end(tmp_path):
+    config = replace(TINY, steps=2, encoder_steps=0, segmenter_steps=2, self_training_steps=6)
+    whole, model = PerturbGAN(config), PerturbGAN(config)
+    train(whole, pixels(), tmp_path / "whole")
+    train(model, pixels(), tmp_path / "run", budget=Budget(steps=7))
+    again = PerturbGAN(config)
+    train(again, pixels(), tmp_path / "run", resume=True)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+
+
 def test_refined_masks_are_the_segmenters_at_the_outlines_of_the_photo(trained):
     model = PerturbGAN(replace(TINY, refine_weight=3.0))
     model.load_state_dict(trained.state_dict())
@@ -426,6 +476,7 @@ def test_what_is_not_trained_yet_is_refused():
         ({"layout": "one", "swap_backgrounds": 0.5}, "need two"),
         ({"layout": "one", "foreground_noise": False}, "need two"),
         ({"growing": True, "first_side": 32}, "first_side is 32"),
+        ({"self_training_steps": 3, "segmenter_steps": 0}, "has to begin"),
         ({"segmenter_width": 12}, "multiple of 8"),
         ({"mixing": 1.5}, "expected 0 to 1"),
         ({"batch": 0}, "expected 1 or more"),

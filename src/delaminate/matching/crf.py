@@ -10,7 +10,7 @@ and a last vote of these reaches all pixels. Votes are a mean over voters, not a
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 WEIGHT = 10.0
@@ -41,24 +41,40 @@ def refine(
     Returns:
         Masks that sum to one; without votes, `masks` with a little doubt.
     """
-    height, width = images.shape[-2:]
     doubt = TRUST * masks[:, :, 0] + (1 - TRUST) / masks.shape[1]
-    belief = doubt.log().flatten(2).mT  # B N n
-    step = max(1, -(-max(height, width) // grid))
-    down, right = (torch.arange(count, dtype=images.dtype, device=images.device) for count in (height, width))
-    place = torch.stack(torch.meshgrid(down, right, indexing="ij")) / (PLACE * max(height, width))  # 2 H W
-    voters = torch.zeros(height, width, dtype=torch.bool, device=images.device)
-    voters[step // 2 :: step, step // 2 :: step] = True
-    voters = voters.flatten()
+    features, voters = _pixels(images, grid)
     found = []
-    for image, own in zip(images, belief, strict=True):
-        features = torch.cat([place, image / COLOUR]).flatten(1).T  # N 5
-        theirs = features[voters]
-        among, votes = _shares(theirs, theirs), own[voters]
+    for pixels, own in zip(features, doubt.log().flatten(2).mT, strict=True):  # N 5, N n
+        theirs, votes = pixels[voters], own[voters]
+        among = _shares(theirs, theirs)
         for _ in range(ROUNDS):
             votes = own[voters] + weight * (among @ votes.softmax(1))
-        found.append((own + weight * (_shares(features, theirs) @ votes.softmax(1))).softmax(1))
-    return torch.stack(found).mT.unflatten(2, (1, height, width)) if found else masks
+        found.append((own + weight * (_shares(pixels, theirs) @ votes.softmax(1))).softmax(1))
+    return torch.stack(found).mT.unflatten(2, (1, *images.shape[-2:])) if found else masks
+
+
+@torch.no_grad()
+def mean_vote(
+    images: Float[Tensor, "B 3 H W"], maps: Float[Tensor, "B 1 H W"], grid: int = GRID
+) -> Float[Tensor, "B 1 H W"]:
+    """Mean of a map over all voters, by how near they are in place and colour: sum_j w_ij m_j of `refine`."""
+    features, voters = _pixels(images, grid)
+    found = [
+        _shares(pixels, pixels[voters]) @ some[voters] for pixels, some in zip(features, maps.flatten(1), strict=True)
+    ]
+    return torch.stack(found).view_as(maps) if found else maps
+
+
+def _pixels(images: Float[Tensor, "B 3 H W"], grid: int) -> tuple[Float[Tensor, "B N 5"], Bool[Tensor, " N"]]:
+    """Place and colour of every pixel, in standard deviations of a vote's reach; and which pixels vote."""
+    height, width = images.shape[-2:]
+    down, right = (torch.arange(count, dtype=images.dtype, device=images.device) for count in (height, width))
+    place = torch.stack(torch.meshgrid(down, right, indexing="ij")) / (PLACE * max(height, width))  # 2 H W
+    features = torch.cat([place.expand(len(images), -1, -1, -1), images / COLOUR], 1)  # B 5 H W
+    step = max(1, -(-max(height, width) // grid))
+    voters = torch.zeros(height, width, dtype=torch.bool, device=images.device)
+    voters[step // 2 :: step, step // 2 :: step] = True
+    return features.flatten(2).mT, voters.flatten()
 
 
 def _shares(of: Float[Tensor, "N 5"], by: Float[Tensor, "M 5"]) -> Float[Tensor, "N M"]:

@@ -144,6 +144,11 @@ class Config:
     segmenter_stretch: float = 1.0
     """Foregrounds that the segmenter sees are turned by any angle, mirrored, and enlarged along each axis by 1 / stretch to
     stretch times, so that it knows more shapes than are painted; 1: they stay as they are."""
+    self_training_steps: int = 0
+    """Steps of stage `self-training`: the segmenter learns from its own best guesses in real photos. In each, the
+    `least_area` of the pixels that it deems likeliest are object, all but the likeliest `most_area` are background."""
+    self_training_rate: float = 5e-4
+    """Of the segmenter then; it falls to 0 along half a cosine."""
     refine_weight: float = 0.0
     """Of the votes by which pixels of like colour bring the segmenter's masks to the outlines in a photo
     (matching/crf.py), when decomposing by `refined`; 0: that way is not there."""
@@ -174,6 +179,7 @@ class Config:
             "noise_width": 1, "mapping_depth": 1, "width": 1, "most_channels": 1, "batch": 1, "steps": 1, "grow_images": 1,
             "penalty_every": 1, "ramp_steps": 0, "encoder_steps": 0, "encoder_batch": 1, "segmenter_steps": 0,
             "segmenter_batch": 1, "watch_from": 0, "restarts": 0, "enlarge": 1, "segmenter_stretch": 1, "augment_below": 0,
+            "self_training_steps": 0,
             "refine_weight": 0,
         }  # fmt: skip
         for name, lowest in least.items():
@@ -197,6 +203,10 @@ class Config:
             raise ConfigError(
                 "perturbgan: layout 'one' paints both layers in one trunk, from one z; independent_noise, swap_backgrounds "
                 "and a foreground without noise need two."
+            )
+        if self.self_training_steps and not self.segmenter_steps:
+            raise ConfigError(
+                "perturbgan: self_training_steps asks for segmenter_steps: it has to begin with something."
             )
         if self.least_area > self.most_area:
             raise ConfigError(f"perturbgan: least_area is {self.least_area}, above most_area, {self.most_area}.")
@@ -248,10 +258,12 @@ PRESETS: dict[str, Config] = {
     "cub-paper": PAPER,
     "cub-parity": PAPER,
     "photos": replace(
-        SMALL, image_size=(64, 64), width=64, most_channels=128, steps=40_000, gamma=0.3, ema=0.998, augment_below=5_000
+        SMALL, image_size=(64, 64), width=64, most_channels=128, steps=40_000, gamma=0.3, ema=0.998, augment_below=5_000,
+        self_training_steps=1_000,
     ),
     "objects-on-texture": replace(
         SMALL, image_size=(32, 32), width=32, most_channels=128, steps=5_000, shift=0.25, least_area=0.1, most_area=0.35,
         ema=0.998, gamma=0.3, watch_share=0.2, encoder_depth=32, segmenter_steps=1_500, segmenter_width=24,
+        self_training_steps=1_000,
     ),
 }  # fmt: skip

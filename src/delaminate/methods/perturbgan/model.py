@@ -17,10 +17,10 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.errors import ConfigError
-from delaminate.matching.crf import refine
+from delaminate.matching.crf import mean_vote, refine
 from delaminate.methods.base import Carry, Method, Stage
 from delaminate.methods.perturbgan.config import Config
-from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter
+from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter, SelfTrainer
 from delaminate.nets.blocks import BatchNorm
 from delaminate.nets.resnet import ResNet, pooled
 from delaminate.nets.stylegan import Mapping, StyleDiscriminator, Synthesis, draw_noise, level_of, mixed
@@ -37,6 +37,10 @@ WATCH_EVERY = 10
 """Steps between two looks at the signals of a collapse."""
 WATCH_RATE = 0.1
 """Share of the newest look in their running means."""
+TEACHER_RATE = 0.01
+"""How fast the teacher follows the segmenter while that learns from itself."""
+VOTERS = 16
+"""Along a side of a photo, when the teacher's guess is spread over alike pixels."""
 WHOLE = slice(None)
 NEEDED = {"refined": "segmenter", "segmenter": "segmenter", "encoder": "encoder"}
 """Which part each way to decompose takes; refining is of the segmenter's masks."""
@@ -150,6 +154,7 @@ class PerturbGAN(Method):
         self.augments = False
         depth = min(level_of(side), 4)
         self.segmenter = UNet(1, c.segmenter_width, depth, rng) if c.segmenter_steps else None
+        self.teacher = UNet(1, c.segmenter_width, depth, rng).requires_grad_(False) if c.self_training_steps else None
         # Where channels lie side by side, convolutions are faster on CPUs and GPUs alike.
         for parameter in self.parameters():
             if parameter.ndim == 4:
@@ -205,6 +210,8 @@ class PerturbGAN(Method):
             found.append(Stage("encoder", c.encoder_steps, c.encoder_batch, (Inverter(self),), averages=True))
         if c.segmenter_steps:
             found.append(Stage("segmenter", c.segmenter_steps, c.segmenter_batch, (Segmenter(self),), averages=True))
+        if c.self_training_steps:
+            found.append(Stage("self-training", c.self_training_steps, c.segmenter_batch, (SelfTrainer(self),)))
         return tuple(found)
 
     @torch.no_grad()
@@ -212,6 +219,8 @@ class PerturbGAN(Method):
         for index, name in enumerate(("encoder", "segmenter"), 1):
             if stage == name:
                 self.trained[index] = 1
+        if stage == "self-training" and self.teacher is not None and self.segmenter is not None:
+            self.teacher.load_state_dict(self.segmenter.state_dict())
         if stage == "encoder":
             z = torch.randn(1, 1_000, self.config.noise_width, generator=stream("perturbgan", "centre")).to(self.centre)
             z = z.expand(len(self.centre), -1, -1)
@@ -318,6 +327,15 @@ class PerturbGAN(Method):
         with self.precision(images):
             return self.segmenter(images).to(images.dtype)
 
+    @torch.no_grad()
+    def guess(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
+        """How likely the teacher deems every pixel of images in [-1, 1] the object's: half by itself, half by alike pixels."""
+        assert self.teacher is not None
+        with self.precision(images):
+            both = (self.teacher(images) + self.teacher(images.flip(-1)).flip(-1)).to(images.dtype)
+        own = torch.sigmoid(both / 2)
+        return (own + mean_vote((images + 1) / 2, own, VOTERS)) / 2
+
     def score(self, images: Float[Tensor, "B 3 H W"], grown: Grown, halves: int = 1) -> Float[Tensor, " B"]:
         """Score images in [-1, 1] of the level's size; high is real."""
         with self.precision(images):
@@ -358,7 +376,7 @@ class PerturbGAN(Method):
         if stage == "encoder":
             rebuilt = torch.cat([composite(self.invert(2 * some - 1)[0]) for some in images.split(64)])
             return ((rebuilt + 1) / 2 - images).square().mean((1, 2, 3))
-        if stage == "segmenter":
+        if stage in ("segmenter", "self-training"):
             layers = self.sample(len(images), rng)
             masks = torch.cat([torch.sigmoid(self.find(2 * some - 1)) for some in composite(layers).split(64)])
             return (masks - (layers.alpha[:, 1] > 0.5).to(masks)).square().mean((1, 2, 3))
@@ -375,8 +393,12 @@ class PerturbGAN(Method):
         masks = layers.alpha[:, 1].expand(-1, 3, -1, -1)
         return [*rows, composite(layers), layers.rgb[:, 0], layers.rgb[:, 1], masks]
 
+    @torch.no_grad()
     def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
-        """Look for the signals of a collapse now and then."""
+        """Look for the signals of a collapse now and then; let the teacher follow the segmenter."""
+        if carry.stage == "self-training" and self.teacher is not None and self.segmenter is not None:
+            for one, other in zip(self.teacher.parameters(), self.segmenter.parameters(), strict=True):
+                one.lerp_(other.detach(), TEACHER_RATE)
         if "masks" not in carry.values:
             return {}
         grown = self.growth(carry)

@@ -212,6 +212,41 @@ class Segmenter(GradientPlayer):
         return {"masks": F.binary_cross_entropy_with_logits(model.find(shown), masks)}
 
 
+class SelfTrainer(GradientPlayer):
+    """The U-Net: what a running mean of itself deems object and background in real photos.
+
+    What is painted is simpler than what is real, so a segmenter that has seen nothing else is sure of little in photos. But
+    of every photo it is known how large the object may be: its likeliest pixels are taken for the object, the least likely
+    for the background, and those between are left open (pseudo-labels, Lee, 2013, of a mean teacher, Tarvainen and Valpola,
+    2017).
+    """
+
+    name = "self-trainer"
+
+    def __init__(self, model: "PerturbGAN") -> None:
+        self.model = model
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        assert self.model.segmenter is not None
+        parameters = tuple(self.model.segmenter.parameters())
+        return (ParameterGroup("segmenter", parameters, self.model.config.self_training_rate, 1e-4),)
+
+    def rate(self, group: str, carry: Carry) -> float:
+        return half_cosine(carry.step, carry.steps)
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, c = self.model, self.model.config
+        flip = (torch.rand(carry.batch, 1, 1, 1, generator=rng) < 0.5)[carry.share].to(images.device)
+        photos = 2 * torch.where(flip, images.flip(-1), images) - 1
+        chance = model.guess(photos)
+        ends = torch.tensor([1 - c.most_area, 1 - c.least_area]).to(chance)
+        low, high = chance.flatten(1).quantile(ends, 1)[:, :, None, None, None]  # B 1 1 1, each
+        known = ((chance >= high) | (chance < low)).to(chance)
+        found = model.find(recoloured(photos, rng, carry))
+        costs = F.binary_cross_entropy_with_logits(found, (chance >= high).to(chance), reduction="none")
+        return {"masks": (known * costs).sum() / known.sum()}
+
+
 def move(model: "PerturbGAN", layers: Layers, rng: Generator, carry: Carry) -> tuple[Layers, Float[Tensor, "B 2"]]:
     """Shift foregrounds by whole pixels at random; return by which share of the canvas, too."""
     from delaminate.scene.edits import shift
