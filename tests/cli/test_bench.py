@@ -1,0 +1,64 @@
+"""The tables of results, and what a record counts."""
+
+import json
+
+import pytest
+
+from delaminate.cli.bench import BENCHES, VARIANT, bench, busy_seconds, results_table
+from delaminate.cli.train import resolve
+from delaminate.config import build
+from delaminate.errors import ConfigError
+
+
+def record(folder, name, seed, iou, finished=True):
+    found = {
+        "bench": name, "seed": seed, "about": "flowers", "machine": {"cores": 2, "threads": 1}, "train_seconds": 60.0 + seed,
+        "finished": finished, "published": {"iou_best": 0.764}, "check_curve": [["adversary", 499, 30.0, 0.5]],
+        "figures": {"network": {"iou": iou, "iou_best": iou + 0.01, "count": 5}},
+    }  # fmt: skip
+    (folder / f"{name}-{seed}.json").write_text(json.dumps(found))
+
+
+def test_a_table_has_mean_spread_failures_and_what_needs_no_learning(tmp_path):
+    record(tmp_path, "redo-flowers17", 0, 0.7)
+    record(tmp_path, "redo-flowers17", 1, 0.8, finished=False)
+    baselines = {"flowers17": {"centred disc": {"iou": 0.59}}, "horses": {"centred disc": {"iou": 0.1}}}
+    (tmp_path / "baselines.json").write_text(json.dumps({"baselines": baselines}))
+    (tmp_path / "speed.json").write_text("{}")  # not a benchmark's
+    table = results_table(tmp_path)
+    assert "2 seeds (0, 1), median 60 s of training on 1 of 2 cores; unfinished: 1." in table
+    assert "| network | `iou` | 0.75 | 0.7 to 0.8 |  |" in table
+    assert "| network | `iou_best` | 0.76 | 0.71 to 0.81 | 0.764 |" in table
+    assert "| *baseline: centred disc* | `iou` | 0.59 | | |" in table
+    assert "0.1 |" not in table
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("tetrominoes-search", "tetrominoes"),
+        ("perturbgan-flowers17", "flowers17"),
+        ("objects-on-texture-still", "objects-on-texture"),
+        ("colored-2-mnist", "colored-2-mnist"),
+        ("colored-2-mnist-64", "colored-2-mnist-64"),  # another size, other baselines
+    ],
+)
+def test_variants_of_a_benchmark_share_the_baselines_of_its_data(name, data):
+    assert VARIANT.sub("", name) == data
+
+
+def test_breaks_between_calls_are_no_training_time():
+    assert busy_seconds([0.0, 10.0, 30.0, 500.0, 505.0]) == 35.0
+    assert busy_seconds([]) == 0.0
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_every_row_names_a_preset_and_settings_that_are_there(name):
+    row = BENCHES[name]
+    _, config = resolve(row.method, row.preset, None, [])
+    build(config, row.settings, name)
+
+
+def test_unknown_names_are_refused_with_a_hint(tmp_path):
+    with pytest.raises(ConfigError, match="redo-flowers17"):
+        bench(["redo-flower17"], out=tmp_path)
