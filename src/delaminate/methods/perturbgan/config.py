@@ -147,7 +147,7 @@ class Config:
     self_training_steps: int = 0
     """Steps of stage `self-training`: the segmenter learns from its own best guesses in real photos. In each, the
     `least_area` of the pixels that it deems likeliest are object, all but the likeliest `most_area` are background."""
-    self_training_rate: float = 5e-4
+    self_training_rate: float = 1e-3
     """Of the segmenter then; it falls to 0 along half a cosine."""
     refine_weight: float = 0.0
     """Of the votes by which pixels of like colour bring the segmenter's masks to the outlines in a photo
@@ -259,11 +259,11 @@ PRESETS: dict[str, Config] = {
     "cub-parity": PAPER,
     "photos": replace(
         SMALL, image_size=(64, 64), width=64, most_channels=128, steps=40_000, gamma=0.3, ema=0.998, augment_below=5_000,
-        self_training_steps=1_000,
+        self_training_steps=500,
     ),
     "objects-on-texture": replace(
         SMALL, image_size=(32, 32), width=32, most_channels=128, steps=5_000, shift=0.25, least_area=0.1, most_area=0.35,
         ema=0.998, gamma=0.3, watch_share=0.2, encoder_depth=32, segmenter_steps=1_500, segmenter_width=24,
-        self_training_steps=1_000,
+        self_training_steps=500,
     ),
 }  # fmt: skip
