@@ -48,8 +48,8 @@ def test_variants_of_a_benchmark_share_the_baselines_of_its_data(name, data):
 
 
 def test_breaks_between_calls_are_no_training_time():
-    assert busy_seconds([0.0, 10.0, 30.0, 500.0, 505.0]) == 35.0
-    assert busy_seconds([]) == 0.0
+    assert busy_seconds([]) == 0
+    assert busy_seconds([100.0, 110.0, 130.0, 9_000.0, 9_005.0]) == 35
 
 
 @pytest.mark.parametrize("name", BENCHES)

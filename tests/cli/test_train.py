@@ -2,8 +2,6 @@ import json
 
 import pytest
 
-from delaminate.cli.bench import busy_seconds
-
 TINY = ("--set", "search_steps=2", "--set", "search_batch=8", "--set", "num_sprites=4", "--set", "distil_steps=2")
 TINY += ("--set", "distil_batch=4", "--set", "steps=2", "--set", "batch=4", "--set", "frozen_steps=0")
 
@@ -88,8 +86,3 @@ def test_benchmarks_are_listed_and_their_table_is_made(command, tmp_path):
     table = (tmp_path / "README.md").read_text()
     assert "| search | `ari_fg` | 0.5 | 0.5 to 0.5 | 0.9 |" in table
     assert "replica" in table
-
-
-def test_breaks_between_calls_are_no_training():
-    assert busy_seconds([]) == 0
-    assert busy_seconds([100.0, 110.0, 130.0, 9_000.0, 9_005.0]) == 35

@@ -3,7 +3,8 @@
 A network's masks are right about where things are and blunt about their outlines. Here every pixel votes for its own region
 in all others, the more the nearer they are in place and colour. Krähenbühl and Koltun, Efficient Inference in Fully
 Connected CRFs with Gaussian Edge Potentials, NeurIPS 2011, Eq. 3 (its first kernel) and Algorithm 1. Its weight, its
-reach in colours and its number of rounds are what is usual; nothing here is learned, and nothing was fitted to labels.
+reach in colours and its number of rounds are what is usual, and nothing here is learned. Its reach in place, a quarter of the
+canvas, is ours: of the few tried on Flowers-17 it was better than the usual sixth, which labels showed.
 
 Departs: the paper sums over all pixels by a lattice, approximately. Here the rounds are held among pixels on a grid, exactly,
 and a last vote of these reaches all pixels. Votes are a mean over voters, not a sum (Eq. 5 without its constant).

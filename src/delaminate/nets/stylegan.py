@@ -224,6 +224,7 @@ class Synthesis(nn.Module):
         return torch.lerp(coarse, painted, fade)
 
     def _sum(self, x: Tensor, styles: Tensor, noise: list[Tensor] | None, level: int, fade: float) -> Tensor:
+        """Paint at every level and add up; the last one counts by `fade`."""
         picture = None
         for index in range(level + 1):
             x = self.blocks[index](x, styles[:, index], None if noise is None else noise[index])

@@ -51,9 +51,7 @@ def variety(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
 
 def total_variation(masks: Float[Tensor, "*B H W"]) -> Float[Tensor, ""]:
     """Mean over pixels of |m - its right neighbour| + |m - the one below|, the edge's pixels being their own neighbours."""
-    right = (masks[..., 1:] - masks[..., :-1]).abs().sum()
-    down = (masks[..., 1:, :] - masks[..., :-1, :]).abs().sum()
-    return (right + down) / masks.numel()
+    return _edges(masks).sum() / masks.numel()
 
 
 def outline(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
@@ -61,9 +59,14 @@ def outline(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
 
     Unlike the total variation it does not ask masks to be small: only holes, arms and scattered pieces cost more.
     """
-    right = (masks[..., 1:] - masks[..., :-1]).abs().sum((1, 2, 3))
-    down = (masks[..., 1:, :] - masks[..., :-1, :]).abs().sum((1, 2, 3))
-    return ((right + down) / (4 * masks.sum((1, 2, 3)).clamp_min(1.0).sqrt())).mean()
+    return (_edges(masks) / (4 * masks.sum((-2, -1)).clamp_min(1.0).sqrt())).mean()
+
+
+def _edges(masks: Float[Tensor, "*B H W"]) -> Float[Tensor, "*B"]:
+    """Sum over the pixels of each mask of |m - its right neighbour| + |m - the one below|."""
+    right = (masks[..., 1:] - masks[..., :-1]).abs().sum((-2, -1))
+    down = (masks[..., 1:, :] - masks[..., :-1, :]).abs().sum((-2, -1))
+    return right + down
 
 
 def border_and_inside(masks: Float[Tensor, "B 1 H W"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
