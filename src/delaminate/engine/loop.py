@@ -313,12 +313,16 @@ class _Run:
     def _restart(self, stage: Stage) -> str | None:
         """Answer a collapse: begin the whole run anew, with other random numbers, or give up and return why."""
         said = f"{stage.name}, step {self.step}: {self.collapse}."
+        self.step += 1
         if self.attempt >= self.restarts:
             times = f"after {self.attempt} restarts" if self.restarts else "restarts are off"
             self.note(f"{said} Given up ({times}). Other settings, or more images, may help.")
+            self.total_step += 1
             return "failed"
         self.attempt += 1
+        # Before the step is counted: the log of a resumed run is cut back to what had been counted.
         self.note(f"{said} Begun anew, restart {self.attempt} of {self.restarts}.")
+        self.total_step += 1
         self.method.restart(self.seed, self.attempt)
         self.stage_index, self.step, self.players, self.optimisers = 0, 0, {}, {}
         self.best_error = math.inf
@@ -349,11 +353,11 @@ class _Run:
                 self.best_error = math.inf
                 if stage.averages and self.average:
                     self.average.put(self.method)
+                    self.average.begin(self.method)
                 self.method.begin(stage.name)
             terms = self._play(stage, cache)
             done += stage.batch
             if self.collapse is not None:
-                self.total_step += 1
                 return self._restart(stage)
             if self.settled is not None:
                 self.note(f"{stage.name}, step {self.step}: {self.settled}. The stage ends early.")

@@ -153,7 +153,7 @@ PRESETS: dict[str, Config] = {
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(
         image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.03, collapsed_area=0.008,
-        **(SMALL | {"steps": 3_600, "area_steps": 2_000, "late_noise": 0.05}),
+        distil_steps=300, distil_rate=1e-3, **(SMALL | {"steps": 2_000, "area_steps": 1_200, "late_noise": 0.05}),
     ),
     **{
         name: replace(config, distil_steps=1_000, **OURS)

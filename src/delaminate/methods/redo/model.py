@@ -300,7 +300,8 @@ class ReDO(Method):
     def collapsed(self, carry: Carry) -> str | None:
         """Say, over the last 500 steps, which region has all but vanished, or that no pixel is decided."""
         c = self.config
-        if carry.stage != "adversary" or carry.step < max(c.watch_from, WINDOW) or carry.step % 100:
+        looks = carry.step % 100 == 0 or carry.step == carry.steps - 1
+        if carry.stage != "adversary" or carry.step < max(c.watch_from, WINDOW) or not looks:
             return None
         area, undecided = self.areas.mean(0), float(self.indecision.mean())
         least = int(area.argmin())
@@ -468,6 +469,8 @@ def picked(drawn: Float[Tensor, "B n 3 H W"], chosen: Int[Tensor, " B"] | None) 
 
 
 def late_decay(config: Config, carry: Carry) -> float:
-    """Factor on all rates: 1, then a line to 0."""
+    """Factor on all rates of stage `adversary`: 1, then a line to 0."""
+    if carry.stage != "adversary":
+        return 1.0
     left = 1 - carry.step / carry.steps
     return min(1.0, left / (1 - config.late_decay)) if config.late_decay < 1 else 1.0
