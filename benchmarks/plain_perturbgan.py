@@ -35,7 +35,7 @@ def blur(x):
 
 def style(styled, x, w, noise):
     if noise is not None:
-        x = x + styled.noise[None, :, None, None] * noise
+        x = x + styled.noise[None, :, None, None] * math.sqrt(2 / len(styled.noise)) * noise
     x = F.leaky_relu(x, 0.2)
     mean, variance = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, correction=0)
     scale, shift = linear(styled.style, w).chunk(2, 1)

@@ -5,6 +5,7 @@ Values come from a preset, then a YAML file, then `--set key=value`. A default l
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -80,6 +81,28 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         except ValueError:
             pass
     raise ConfigError(f"{where} is {value!r}; expected {getattr(hint, '__name__', hint)}.")
+
+
+def at_defaults(config: T) -> T:
+    """Set every field that has a default to it."""
+    assert dataclasses.is_dataclass(config) and not isinstance(config, type)
+    known = {f.name: f.default for f in dataclasses.fields(config) if f.default is not dataclasses.MISSING}
+    return dataclasses.replace(config, **known)
+
+
+def check_numbers(where: str, config: Any, negative: Sequence[str] = ()) -> None:
+    """Refuse numbers that are not finite, and floats below 0 but for those named.
+
+    Raises:
+        ConfigError: Names the setting.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if not isinstance(number, float) or (math.isfinite(number) and (number >= 0 or field.name in negative)):
+                continue
+            wanted = "a finite number" if field.name in negative else "a finite number, 0 or more"
+            raise ConfigError(f"{where}: {field.name} is {value}; expected {wanted}.")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def test_annotations_are_what_is_seen_of_the_layers(tmp_path, background, compre
     document = json.loads(result.files[0].read_text())
     assert [image["file_name"] for image in document["images"]] == [scene.name for scene in shown]
     names = {category["id"]: category["name"] for category in document["categories"]}
-    assert names == {1: "sprite-00", 2: "sprite-01", 3: "sprite-02", 5: "own raster"}
+    assert names == {1: "sprite-00", 2: "sprite-01", 3: "sprite-02", 5: "object"}
     assert [annotation["id"] for annotation in document["annotations"]] == list(
         range(1, len(document["annotations"]) + 1)
     )

@@ -244,11 +244,17 @@ def test_backgrounds_change_their_contrast_and_foregrounds_do_not():
 def test_real_images_are_enlarged_cut_and_shrunk_to_the_level_in_use():
     images = photos(4)
     assert torch.equal(photographs(images, 1.0, Grown(2), stream(0), carry()), 2 * images - 1)
-    cut = photographs(images, 1.125, Grown(2), stream(0), carry())
-    assert cut.shape == images.shape
-    assert not torch.allclose(cut, 2 * images - 1)
-    small = photographs(images, 1.0, Grown(1), stream(0), carry())
-    assert_close(small[:, :, 0, 0], (2 * images - 1)[:, :, :2, :2].mean((2, 3)))
+    down, right = torch.meshgrid(*[(torch.arange(16) + 0.5) / 16] * 2, indexing="ij")
+    ramps = torch.stack([down, right, down + right]).expand(4, -1, -1, -1)
+    for level, side in ((2, 16), (1, 8)):
+        cut = (photographs(ramps, 1.5, Grown(level), stream(1), carry()) + 1) / 2
+        assert cut.shape == (4, 3, side, side)
+        # Still ramps, as steep as 1.5 times the size asks for, and begun at places of their own.
+        middle = cut[:, :, 1:-1, 1:-1]
+        assert_close(middle[:, 0].diff(dim=1), torch.full((4, side - 3, side - 2), 2 / 3 / side), rtol=0, atol=0.02)
+        assert_close(middle[:, 1].diff(dim=2), torch.full((4, side - 2, side - 3), 2 / 3 / side), rtol=0, atol=0.02)
+        assert_close(middle[:, 2], middle[:, 0] + middle[:, 1])
+        assert len(set(cut[:, 0, side // 2, side // 2].tolist())) > 1
 
 
 def test_few_images_are_augmented_and_that_is_said():
@@ -440,7 +446,9 @@ def test_refined_masks_are_the_segmenters_at_the_outlines_of_the_photo(trained):
     assert torch.equal(plain, trained.decompose(images).layers().alpha)
     assert_close(found[:, 1:], refine(images, torch.cat([1 - plain[:, 1:], plain[:, 1:]], 1), 3.0)[:, 1:])
     assert model.carries_photo("refined")
-    with pytest.raises(ConfigError, match="segmenter is not trained yet"):
+    with pytest.raises(
+        ConfigError, match=r"no part of this model that decomposes has been trained yet.* layers, encoder"
+    ):
         PerturbGAN(replace(TINY, refine_weight=3.0)).decompose(images)
 
 
@@ -460,10 +468,13 @@ def test_a_model_folder_comes_back_whole_or_with_its_segmenter_alone(trained, tm
         small.sample(1, stream(0))
 
 
-def test_what_is_not_trained_yet_is_refused():
+def test_what_is_not_trained_yet_is_refused(tmp_path):
     model = PerturbGAN(TINY)
-    with pytest.raises(ConfigError, match="segmenter is not trained yet"):
-        model.decompose(photos())
+    assert model.decomposers == ()
+    save_model(model, tmp_path)
+    for some in (model, load_model(tmp_path)):
+        with pytest.raises(ConfigError, match=r"trained yet. Its training has the stages layers, encoder, segmenter\."):
+            some.decompose(photos())
 
 
 @pytest.mark.parametrize(

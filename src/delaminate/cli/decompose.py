@@ -60,7 +60,7 @@ def decompose(
     if said := forecast_taking_apart(method, found, batch):
         typer.echo(said)
     follow = follower(found)
-    by = by or method.decomposers[0]
+    by = by or method.default
     folder = _Output(out, model, by, found.rate, list(found.skipped), method.carries_photo(by))
     paths = _paths(Path(images))
     try:
@@ -165,8 +165,11 @@ class _Output:
                 if self.photo and original.shape[1:] == kept[place].size:
                     kept[place] = with_photo(kept[place], original)
                 rebuilt = kept[place].composite().cpu()
-            at_original = errors[index] if path is None else float(psnr(original[None], rebuilt[None]))
-            self.rows.append({"name": full, "psnr": errors[index], "psnr_original": at_original})
+            row = {"name": full}
+            if not self.photo:  # a photo seen through its own masks is itself
+                at_original = errors[index] if path is None else float(psnr(original[None], rebuilt[None]))
+                row |= {"psnr": errors[index], "psnr_original": at_original}
+            self.rows.append(row)
             write_atomic(residual_path(self.folder, full), png_bytes(residual_picture(original, rebuilt)))
         if kept:
             save_scenes(kept, self.folder, self.rate)
@@ -193,14 +196,17 @@ class _Output:
         write_atomic(self.folder / ERRORS, json_bytes(errors))
 
     def _means(self) -> dict[str, float]:
-        return {key: sum(row[key] for row in self.rows) / max(len(self.rows), 1) for key in ("psnr", "psnr_original")}
+        keys = () if self.photo else ("psnr", "psnr_original")
+        return {key: sum(row[key] for row in self.rows) / max(len(self.rows), 1) for key in keys}
 
     def summary(self) -> str:
         """Say what came out, in two lines."""
         means = self._means()
+        said = "layers show the images themselves."
+        if means:
+            said = f"rebuilt at {means['psnr']:.1f} dB at the model's size, {means['psnr_original']:.1f} dB at the images' own."
         return (
-            f"{len(self.rows)} scenes in {self.folder}, by {self.by}: rebuilt at {means['psnr']:.1f} dB at the model's "
-            f"size, {means['psnr_original']:.1f} dB at the images' own.\n"
+            f"{len(self.rows)} scenes in {self.folder}, by {self.by}: {said}\n"
             f"Next: delaminate export {self.folder} --to html --out report"
         )
 

@@ -132,10 +132,12 @@ def reorder(
 @app.command()
 def redraw(
     context: typer.Context,
-    model: Annotated[str, typer.Option("--with", help="A model of ReDO: a folder, a run folder or a zoo name.")],
+    model: Annotated[
+        str, typer.Option("--with", help="A model of ReDO with its generators: a folder or a run folder.")
+    ],
     seed: Annotated[int, typer.Option(help="Another seed, another drawing.")] = 0,
     grid: Annotated[
-        Path | None, typer.Option(help="Also write a picture: photo, mask and eight drawings a row.")
+        Path | None, typer.Option(help="Also write a picture: scene, region and eight drawings a row.")
     ] = None,
     scene: SceneNames = None,
     layer: LayerIds = None,
@@ -148,7 +150,7 @@ def redraw(
     _edit(context, out, (scene, layer, None), painter.change)
     if grid is not None:
         painter.write_grid(grid)
-        typer.echo(f"{grid}: {min(len(painter.rows), painter.most_rows)} photos, drawn anew eight times each.")
+        typer.echo(f"{grid}: {min(len(painter.rows), painter.most_rows)} scenes, drawn anew eight times each.")
 
 
 def _entry(scene: "Scene", name: str) -> int:

@@ -59,7 +59,7 @@ def evaluate(
     method = load_model(model, where)
     labelled, part = open_labelled(data, canvas(method, by), count, seed, split, fit, tuple(ignore or ()))
     replica = ", a replica drawn by this library" if labelled.replica else ""
-    sentence = f"{labelled.name}{replica} ({part}); decomposed by {by or method.decomposers[0]}."
+    sentence = f"{labelled.name}{replica} ({part}); decomposed by {by or method.default}."
     figures = measure(method, labelled, data, by, where, batch, sentence, whole=split is None and count is None)
     _print(figures)
     if out is not None:
@@ -138,7 +138,7 @@ def measure(
             sprite_iou=drawing.sprite_iou if drawing is not None else 0.9,
             batch=max(1, min(batch, PIXELS_AT_A_TIME // (height * width))),
             protocol=sentence,
-            reconstructs=not method.carries_photo(by or method.decomposers[0]),
+            reconstructs=not method.carries_photo(by or method.default),
             progress=lambda done: progress.update(task, completed=done),
         )
 

@@ -53,7 +53,8 @@ def sampled_figures(model: PerturbGAN, judge: UNet, data: str, seed: int, count:
     """Compare masks with what a judge sees.
 
     Returns:
-        `iou_sampled`, of the masks of `count` sampled scenes with the judge's, mean over scenes; and `iou_judge`, of the
+        `iou_sampled`, of the masks of `count` sampled scenes with the judge's, mean over scenes, 0 where the judge sees no
+        object; and `iou_judge`, of the
         judge's with the labels of as many scenes of the test range.
     """
     from delaminate.data import draw
@@ -64,6 +65,8 @@ def sampled_figures(model: PerturbGAN, judge: UNet, data: str, seed: int, count:
     layers = model.sample(count, stream(seed, "sampled"))
     drawn = draw(data, count, seed=seed, split="test", size=model.image_size)
     assert drawn.labels.instances is not None
-    judged = foreground_per_image(seen(composite(layers)), (layers.alpha[:, 1, 0] > 0.5).long())
+    there = seen(composite(layers))
+    judged = foreground_per_image(there, (layers.alpha[:, 1, 0] > 0.5).long())["iou"]
+    judged = judged[there.flatten(1).any(1).numpy()].sum() / count
     known = foreground_per_image((drawn.labels.instances > 0).long(), seen(drawn.images.batch(range(count))))
-    return {"iou_sampled": float(judged["iou"].mean()), "iou_judge": float(known["iou"].mean())}
+    return {"iou_sampled": float(judged), "iou_judge": float(known["iou"].mean())}

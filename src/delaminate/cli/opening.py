@@ -30,7 +30,7 @@ LIBRARY_BYTES = 600e6
 
 def canvas(method: "Method", by: str | None) -> tuple[int, int] | None:
     """The size that images are brought to for a model; None: they are taken as they are."""
-    return None if method.takes((1, 1), by or method.decomposers[0]) else method.image_size
+    return None if method.takes((1, 1), by or method.default) else method.image_size
 
 
 def open_images(

@@ -35,7 +35,7 @@ class Painter:
         self.rows: "list[Tensor]" = []
 
     def change(self, scene: "Scene", layer_id: str) -> "Scene":
-        """Give one layer new colours and keep its alpha.
+        """Give one layer new colours and keep its alpha: what is painted depends on the regions alone.
 
         Raises:
             ConfigError: The scene does not have the model's regions as its layers.
@@ -45,6 +45,7 @@ class Painter:
 
         from delaminate.errors import ConfigError
         from delaminate.rng import stream
+        from delaminate.scene.compositing import over
         from delaminate.scene.placements import OWN_RASTER, paint
 
         layers = [layer.id for layer in scene.layers]
@@ -54,27 +55,24 @@ class Painter:
                 f"redraw: scene {scene.name!r} has {len(layers)} layers; expected the {self.model.config.num_regions} regions "
                 "of a photo that this model has taken apart."
             )
-        index, photo = layers.index(layer_id), scene.composite()[None]
-        small = F.interpolate(photo, self.model.image_size, mode="bilinear", antialias=True, align_corners=False)
+        index, masks = layers.index(layer_id), _seen(scene)
+        small = (
+            _resized(masks.flatten(0, 1)[None], self.model.image_size)
+            .clamp(0, 1)
+            .view(1, -1, 1, *self.model.image_size)
+        )
+        small = small / small.sum(1, keepdim=True).clamp_min(1e-6)
         draws = self.drawings if len(self.rows) < self.most_rows else 1
         rng = stream("redraw", self.seed, scene.name, layer_id)
-        painted = self.model.repaint(small.clamp(0, 1).expand(draws, -1, -1, -1), index, rng)
+        painted = self.model.repaint(small.expand(draws, -1, -1, -1, -1), index, rng)
         if len(self.rows) < self.most_rows:
-            self.rows.append(self._row(small, index, painted))
+            picture, mask = _resized(scene.composite()[None], self.model.image_size).clamp(0, 1), small[:, index]
+            self.rows.append(torch.cat([picture, mask.expand(-1, 3, -1, -1), over(painted, mask, picture)]))
         colour = F.interpolate(painted[:1], scene.size, mode="bicubic", align_corners=False).clamp(0, 1)
         window = paint(scene.dictionary, scene.layer(layer_id).placement)
         alpha = torch.zeros(1, *scene.size)
         alpha[:, *window.slices] = window.alpha
         return scene.redraw(layer_id, torch.cat([colour[0], alpha]))
-
-    def _row(self, photo: "Tensor", index: int, painted: "Tensor") -> "Tensor":
-        """Photo, mask, and the photo with each drawing in the region's place, (N, 3, H, W)."""
-        import torch
-
-        from delaminate.scene.compositing import over
-
-        mask = self.model.regions(photo)[:, self.model.order()[index]].detach()
-        return torch.cat([photo, mask.expand(-1, 3, -1, -1), over(painted, mask, photo)])
 
     def write_grid(self, path: Path) -> None:
         """Write the rows as one picture."""
@@ -87,3 +85,25 @@ class Painter:
         ]
         picture = (torch.cat(lines, 1).clamp(0, 1) * 255).round().to(torch.uint8)  # 3 H W
         write_atomic(path, png_bytes(picture.permute(1, 2, 0).contiguous().numpy()))
+
+
+def _seen(scene: "Scene") -> "Tensor":
+    """What is seen of each layer, from back to front, (L, 1, H, W): its alpha where no layer in front hides it."""
+    import torch
+
+    from delaminate.scene.placements import paint
+
+    left, seen = torch.ones(1, *scene.size), []
+    for layer in reversed(scene.layers):
+        window = paint(scene.dictionary, layer.placement)
+        alpha = torch.zeros(1, *scene.size)
+        alpha[:, *window.slices] = window.alpha.clamp(0, 1)
+        seen.append(left * alpha)
+        left = left * (1 - alpha)
+    return torch.stack(seen[::-1])
+
+
+def _resized(images: "Tensor", size: tuple[int, int]) -> "Tensor":
+    import torch.nn.functional as F
+
+    return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)

@@ -26,11 +26,15 @@ def enough_memory(config: Any, stage: Stage) -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "alloc" not in str(error):
             raise
-        settings = to_dict(config)
-        key = f"{stage.name}_batch" if f"{stage.name}_batch" in settings else "batch"
+        settings, own = to_dict(config), f"{stage.name}_batch"
+        key = stage.batch_setting or (own if own in settings else "batch")
+        batch = settings[key]
+        less = (
+            f"'{key}={[max(n // 2, 1) for n in batch]}'" if isinstance(batch, list) else f"{key}={max(batch // 2, 1)}"
+        )
         raise TrainingError(
-            f"{stage.name}: a batch of {stage.batch} images does not fit into memory. Try --set "
-            f"{key}={max(settings[key] // 2, 1)}, or a smaller image_size."
+            f"{stage.name}: a batch of {stage.batch} images does not fit into memory. Try --set {less}, or a smaller "
+            "image_size."
         ) from error
 
 

@@ -5,6 +5,7 @@ run killed at any moment and resumed ends with the same weights: the order of th
 functions of (seed, stage, step, player, attempt).
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -126,6 +127,12 @@ def order(count: int, batch: int, seed: int, stage: str, step: int, cache: dict[
     return torch.cat(picked)
 
 
+def digest(pixels: UInt8[Tensor, "N 3 H W"], most: int = 1_000) -> str:
+    """Name images by their number, size and the pixels of a thousand of them at the most."""
+    some = pixels[:: max(len(pixels) // most, 1)].cpu().contiguous()
+    return f"{tuple(pixels.shape)} {hashlib.sha256(some.numpy().tobytes()).hexdigest()}"
+
+
 class _Run:
     """One call of `train`."""
 
@@ -136,6 +143,9 @@ class _Run:
         self.method, self.pixels, self.out, self.seed = method, pixels, out, seed
         self.budget, self.pace, self.listener, self.device = budget, pace, listener, device
         self.dtype = next(method.parameters()).dtype
+        self.images = digest(pixels)
+        if device.type == "cuda" and pixels.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
+            self.pixels = pixels.to(device)  # a step then copies nothing
         self.first = parallel.world()[0] == 0
         self.record = Record(out, tensorboard) if out is not None and self.first else None
         self.total_step, self.stage_index, self.step, self.attempt = 0, 0, 0, 0
@@ -166,6 +176,7 @@ class _Run:
         return {
             "seed": self.seed,
             "config": to_yaml(self.method.config),
+            "images": self.images,
             "stage": self.stage_index,
             "step": self.step,
             "attempt": self.attempt,
@@ -196,6 +207,10 @@ class _Run:
             )
         if state.get("seed") != self.seed:
             raise FormatError(f"{path}: was trained with seed {state.get('seed')}, not {self.seed}.")
+        if state.get("images", self.images) != self.images:
+            raise FormatError(
+                f"{path}: was trained on other images. Resume with the same data, and the same --fit and -n."
+            )
         try:
             self.method.load_state_dict(state["weights"])
             self.stage_index, self.step, self.attempt = state["stage"], state["step"], state["attempt"]
@@ -252,7 +267,7 @@ class _Run:
             self.average.update(self.method)
         self.collapse, self.settled = self.method.collapsed(carry), self.method.settled(carry)
         self.aside = tuple(after)
-        return terms | {name: torch.tensor(value) for name, value in after.items()}
+        return terms | {name: torch.as_tensor(value) for name, value in after.items()}
 
     def _guard(self, loss: Tensor, stage: Stage) -> None:
         """Stop before a loss that is no number spoils the weights; on a GPU, look only when logging."""
@@ -379,7 +394,10 @@ class _Run:
                 break
             if time.monotonic() - self.last_save > self.pace.checkpoint_seconds:
                 self.save()
-        self.stage_index, self.step, self.players, self.optimisers = self.stage_index + 1, 0, {}, {}
+        self.stage_index, self.step = self.stage_index + 1, 0
+        following = self.method.stages()[self.stage_index : self.stage_index + 1]
+        if not (following and following[0].continues):
+            self.players, self.optimisers = {}, {}
         self.save()
         return None
 

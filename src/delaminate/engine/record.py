@@ -45,6 +45,12 @@ class Quiet:
         pass
 
 
+SHOWN = (
+    "loss", "check", "active", "idle", "least_area", "indecision", "agreement", "covered", "border", "gap",
+)  # fmt: skip
+"""Figures on the screen: the others are in metrics.jsonl."""
+
+
 class Terminal:
     """Shows a bar per stage with loss, images per second, time left, active and idle sprites."""
 
@@ -70,11 +76,7 @@ class Terminal:
         if not figures:
             self.progress.update(self.task, completed=step)
             return
-        shown = [
-            f"{key} {value:.4g}"
-            for key, value in figures.items()
-            if key in ("loss", "check", "active", "idle", "least_area")
-        ]
+        shown = [f"{key} {value:.4g}" for key, value in figures.items() if key in SHOWN]
         shown.append(f"{figures.get('images_per_second', 0):.0f} images/s")
         self.progress.update(self.task, completed=step, note="  ".join(shown))
 

@@ -129,7 +129,7 @@ def write_coco(scenes: Sequence[Scene], out: str | Path, *, compressed: bool = T
             extra = {"layer": layer.id, "track": layer.placement.track}
             annotations.append({"id": len(annotations) + 1, **annotation, **extra})
     if any(annotation["category_id"] == own for annotation in annotations):
-        categories.append({"id": own, "name": "own raster", "supercategory": "raster"})
+        categories.append({"id": own, "name": "object", "supercategory": "layer"})
     path = Path(out) / "annotations.json"
     document = {"images": images, "annotations": annotations, "categories": categories}
     write_atomic(path, json_bytes(document))

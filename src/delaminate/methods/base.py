@@ -128,8 +128,10 @@ class Stage:
         name: Unique in the method.
         steps, batch: How long it is, and images in a step.
         players: Take their turns in this order.
-        averages: Averaged weights take the place of the weights themselves when the stage begins: it learns from what
-            is finished.
+        averages: Averaged weights take the place of the weights themselves when the stage begins, and the mean begins
+            anew: it learns from what is finished.
+        continues: Optimisers keep their state from the stage before, whose players are the same.
+        batch_setting: Which setting `batch` comes from; empty: NAME_batch, or `batch` where there is no such setting.
     """
 
     name: str
@@ -137,6 +139,8 @@ class Stage:
     batch: int
     players: tuple[Player, ...]
     averages: bool = False
+    continues: bool = False
+    batch_setting: str = ""
 
 
 class Method(nn.Module, ABC):
@@ -157,7 +161,21 @@ class Method(nn.Module, ABC):
     @property
     @abstractmethod
     def decomposers(self) -> tuple[str, ...]:
-        """The ways this model can decompose, by what has been trained; the first is the default."""
+        """The ways this model can decompose, by what has been trained; the first is the default, empty if there is none."""
+
+    @property
+    def default(self) -> str:
+        """The first of `decomposers`.
+
+        Raises:
+            ConfigError: No part that decomposes has been trained.
+        """
+        if not self.decomposers:
+            stages = ", ".join(stage.name for stage in self.stages())
+            raise ConfigError(
+                f"{self.name}: no part of this model that decomposes has been trained yet. Its training has the stages {stages}."
+            )
+        return self.decomposers[0]
 
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
@@ -274,7 +292,7 @@ class Method(nn.Module, ABC):
             window.copy_(window * (1 - sprite[3:]) + sprite[:3] * sprite[3:])
         return [images, found.composite(), *([row] if len(sprites) else [])]
 
-    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
+    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float | Tensor]:
         """Look after the model once all players had their turn; returns figures for the log."""
         return {}
 
@@ -306,14 +324,14 @@ class Method(nn.Module, ABC):
 
         Args:
             images: In [0, 1], a batch or a single one.
-            by: One of `decomposers`; None is the first.
+            by: One of `decomposers`; None is the default.
             frames: How images of the model's size sit in their originals; carried into the result.
 
         Raises:
             ConfigError: This model cannot decompose that way.
             ShapeError: These are no images.
         """
-        by = by or self.decomposers[0]
+        by = by or self.default
         if by not in self.decomposers:
             raise ConfigError(
                 f"{self.name}: cannot decompose by {by!r}: this model holds {', '.join(self.decomposers)}."

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from delaminate.config import build, suggest, to_dict
+from delaminate.config import at_defaults, build, suggest, to_dict
 from delaminate.errors import ConfigError, FormatError, MissingExtra
 from delaminate.scene.document import write_atomic
 
@@ -48,7 +48,7 @@ def save_model(method: "Method", folder: Path, card: str | None = None, half: bo
         "method": method.name,
         "config": to_dict(method.config),
         "decomposers": list(method.decomposers),
-        "default": method.decomposers[0],
+        "default": next(iter(method.decomposers), None),
     }
     files = {
         "model.safetensors": to_bytes({name: part.contiguous() for name, part in parts.items()}),
@@ -63,7 +63,7 @@ def _card(method: "Method") -> str:
     height, width = method.image_size
     return (
         f"# A {method.name} model\n\nDecomposes images of {height} x {width} pixels into layers, without labels.\n\n"
-        f"    delaminate decompose THIS_FOLDER IMAGES --out scenes\n\nDecomposers: {', '.join(method.decomposers)}.\n"
+        f"    delaminate decompose THIS_FOLDER IMAGES --out scenes\n\nDecomposers: {', '.join(method.decomposers) or 'none yet'}.\n"
     )
 
 
@@ -151,7 +151,8 @@ def load_folder_model(folder: Path, device: str | torch.device = "cpu") -> "Meth
         raise FormatError(f"{folder / 'config.json'}: unknown method {name!r}. {suggest(name, list(METHODS))}")
     method_class, presets = METHODS[name]
     try:
-        config = build(next(iter(presets.values())), values, str(folder / "config.json"))
+        # A setting that the folder lacks was added later; its default is what was done before.
+        config = build(at_defaults(next(iter(presets.values()))), values, str(folder / "config.json"))
     except ConfigError as error:
         raise FormatError(str(error)) from None
     expected = _expected(method_class, config, folder / "config.json")

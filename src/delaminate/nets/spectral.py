@@ -8,6 +8,7 @@ has no side effect and a step can be replayed.
 """
 
 import math
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -89,7 +90,9 @@ class SpectralConv(nn.Module):
     ) -> Float[Tensor, "B O _H _W"]:
         """Convolve; `mask` is one more input channel, the last, which keeps the others' number a power of two."""
         # Vectors are copied: an iteration between forward and backward must not change what backward sees.
-        with torch.autocast(self.weight.device.type, enabled=False):  # a norm in bfloat16 is off by half a percent
+        # A norm in bfloat16 would be off by half a percent. Shapes alone (meta) have no precision.
+        kind = self.weight.device.type
+        with nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False):
             kernel = self.weight / (self.u.clone() @ (self.weight.flatten(1) @ self.v.clone()))
         if mask is None:
             return convolve(x, kernel, self.bias, resample)

@@ -119,11 +119,15 @@ class _InstanceNorm(torch.autograd.Function):
 
 
 class _Styled(nn.Module):
-    """Per-pixel noise, leaky ReLU, and adaptive instance normalisation (Eq. 1)."""
+    """Per-pixel noise, leaky ReLU, and adaptive instance normalisation (Eq. 1).
+
+    The strength of the noise has an equalised rate, too, as in the authors' code.
+    """
 
     def __init__(self, channels: int, style_width: int, rng: Generator) -> None:
         super().__init__()
         self.noise = nn.Parameter(torch.zeros(channels))
+        self.scale = math.sqrt(2 / channels)
         start = torch.cat([torch.ones(channels), torch.zeros(channels)])
         self.style = EqualLinear(style_width, 2 * channels, rng, start)
 
@@ -131,7 +135,8 @@ class _Styled(nn.Module):
         self, x: Float[Tensor, "B C H W"], style: Float[Tensor, "B D"], noise: Float[Tensor, "B 1 H W"] | None
     ) -> Float[Tensor, "B C H W"]:
         if noise is not None:
-            x = torch.addcmul(x, self.noise[:, None, None].to(x.dtype), noise.to(x.dtype))
+            strength = (self.noise * self.scale)[:, None, None]
+            x = torch.addcmul(x, strength.to(x.dtype), noise.to(x.dtype))
         scale, shift = self.style(style)[..., None, None].chunk(2, 1)
         return _InstanceNorm.apply(F.leaky_relu(x, SLOPE), scale, shift)
 

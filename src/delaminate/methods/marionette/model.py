@@ -112,7 +112,11 @@ class MarioNette(Method):
             found.append(Stage("search", c.search_steps, c.search_batch, (players.Matcher(self),)))
         elif c.background == "solid" and c.steps:
             # Search has found it otherwise.
-            found.append(Stage("background", 1, c.background_images, (players.Backdrop(self),)))
+            found.append(
+                Stage(
+                    "background", 1, c.background_images, (players.Backdrop(self),), batch_setting="background_images"
+                )
+            )
         if c.distil_steps:
             found.append(Stage("distil", c.distil_steps, c.distil_batch, (players.Distiller(self),)))
         if c.steps:
@@ -470,5 +474,5 @@ class MarioNette(Method):
             if self.config.search_steps:
                 players.take_over(self)
 
-    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
+    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float | Tensor]:
         return {"dropped": carry.values["dropped"]} if carry.stage == "distil" else {}

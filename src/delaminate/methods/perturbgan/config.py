@@ -8,6 +8,7 @@ authors' code 0a28b3b4 and the command of its README have them.
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from delaminate.config import check_numbers
 from delaminate.errors import ConfigError
 
 SIDES = (8, 16, 32, 64, 128, 256)
@@ -37,7 +38,8 @@ class Config:
     """Masks begin as a disc, which decides who is the foreground: their logits get this much more in the middle, and as much
     less at the nearest edges. The generator may undo it."""
     swap_backgrounds: float = 0.0
-    """Share of the scenes that stand before the background of another scene of the batch."""
+    """Share of the scenes that stand before the background of another scene of the batch; with `independent_noise` all
+    backgrounds are others already."""
     noise_width: int = 512
     """Numbers in z and in a style w."""
     mapping_depth: int = 8
@@ -156,7 +158,7 @@ class Config:
     watch_from: int = 300
     """The first step, over all resolutions, at which a collapse is answered."""
     watch_share: float = 0.05
-    """Share of all steps of the generators in which collapses are answered."""
+    """Share of all steps of the generators in which collapses are answered, once at least; 0: they never are."""
     dead_area: float = 0.03
     """Less of the pixels than this in masks, on average of late: the mask is dead."""
     saturated_area: float = 0.6
@@ -180,8 +182,8 @@ class Config:
             "penalty_every": 1, "ramp_steps": 0, "encoder_steps": 0, "encoder_batch": 1, "segmenter_steps": 0,
             "segmenter_batch": 1, "watch_from": 0, "restarts": 0, "enlarge": 1, "segmenter_stretch": 1, "augment_below": 0,
             "self_training_steps": 0,
-            "refine_weight": 0,
         }  # fmt: skip
+        check_numbers("perturbgan", self, negative=("leak_gap",))
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
                 raise ConfigError(f"perturbgan: {name} is {getattr(self, name)}; expected {lowest} or more.")
@@ -192,6 +194,8 @@ class Config:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"perturbgan: {name} is {getattr(self, name)}; expected 0 to 1.")
+        if self.ema == 1:
+            raise ConfigError("perturbgan: ema is 1, so that the mean never moves; expected 0 to below 1.")
         self._check_pairs()
 
     def _check_pairs(self) -> None:
@@ -203,6 +207,10 @@ class Config:
             raise ConfigError(
                 "perturbgan: layout 'one' paints both layers in one trunk, from one z; independent_noise, swap_backgrounds "
                 "and a foreground without noise need two."
+            )
+        if self.independent_noise and self.swap_backgrounds:
+            raise ConfigError(
+                "perturbgan: swap_backgrounds does nothing with independent_noise: backgrounds have a z of their own then."
             )
         if self.self_training_steps and not self.segmenter_steps:
             raise ConfigError(
@@ -238,7 +246,7 @@ class Config:
 
 PAPER = Config(
     loss="wgan-gp", mask_loss="published", area_weight=2.0, ramp_steps=0, least_area=0.25, most_area=1.0, growing=True,
-    enlarge=1.125, encoder_steps=30_000, segmenter_steps=0, restarts=0,
+    enlarge=1.125, encoder_steps=30_000, segmenter_steps=0, watch_share=0.0, restarts=0,
 )  # fmt: skip
 OURS = Config(
     gamma=None, rate=2e-3, independent_noise=True, reuse_fakes=True, foreground_noise=False, disc=4.0, border_weight=20.0,
@@ -247,20 +255,21 @@ OURS = Config(
 SMALL = replace(OURS, noise_width=128, mapping_depth=4)
 
 PRESETS: dict[str, Config] = {
+    # About an hour of one CPU core; for a GPU, more of everything: `--set width=64 --set steps=40000`.
+    "photos": replace(
+        SMALL, image_size=(64, 64), width=16, most_channels=128, steps=3_600, gamma=0.3, ema=0.998, augment_below=5_000,
+        watch_share=0.2, segmenter_steps=800, segmenter_width=16, self_training_steps=300,
+    ),
     # Four million images of half the published widths.
     "lsun-object": replace(OURS, width=64, most_channels=256, steps=125_000, encoder_steps=10_000),
     "lsun-object-paper": PAPER,
-    # The original differs from this only in what the mathematics does not see: gradients computed and thrown away, and
-    # shifts one image at a time.
+    # What the original does otherwise and could be seen: photos are resampled from their files at every resolution, one
+    # noise map serves both halves of a block, and means of weights are not warmed up (docs/methods/perturbgan.md).
     "lsun-object-parity": PAPER,
     "cub": replace(OURS, width=64, most_channels=256, steps=60_000, augment_below=20_000),
     # Settings for birds were not released: these are those for LSUN.
     "cub-paper": PAPER,
     "cub-parity": PAPER,
-    "photos": replace(
-        SMALL, image_size=(64, 64), width=64, most_channels=128, steps=40_000, gamma=0.3, ema=0.998, augment_below=5_000,
-        self_training_steps=500,
-    ),
     "objects-on-texture": replace(
         SMALL, image_size=(32, 32), width=32, most_channels=128, steps=5_000, shift=0.25, least_area=0.1, most_area=0.35,
         ema=0.998, gamma=0.3, watch_share=0.2, encoder_depth=32, segmenter_steps=1_500, segmenter_width=24,

@@ -42,8 +42,6 @@ TEACHER_RATE = 0.01
 VOTERS = 16
 """Along a side of a photo, when the teacher's guess is spread over alike pixels."""
 WHOLE = slice(None)
-NEEDED = {"refined": "segmenter", "segmenter": "segmenter", "encoder": "encoder"}
-"""Which part each way to decompose takes; refining is of the segmenter's masks."""
 Maps = list[list[Tensor] | None]
 
 
@@ -176,13 +174,12 @@ class PerturbGAN(Method):
 
     @property
     def decomposers(self) -> tuple[str, ...]:
-        built = [name for name in ("segmenter", "encoder") if getattr(self, name) is not None]
-        if self.segmenter is not None and self.config.refine_weight:
-            built = ["refined", *built]
-        return tuple(by for by in built if self._has(NEEDED[by])) or tuple(built) or ("segmenter",)
+        refines = bool(self.config.refine_weight) and self._has("segmenter")
+        ways = {"refined": refines, "segmenter": self._has("segmenter"), "encoder": self._has("encoder", "generator")}
+        return tuple(by for by, there in ways.items() if there)
 
-    def _has(self, part: str) -> bool:
-        return bool(self.trained[("generator", "encoder", "segmenter").index(part)])
+    def _has(self, *parts: str) -> bool:
+        return all(bool(self.trained[("generator", "encoder", "segmenter").index(part)]) for part in parts)
 
     @property
     def can_sample(self) -> bool:
@@ -203,7 +200,9 @@ class PerturbGAN(Method):
         if c.growing:
             for level in range(level_of(c.first_side), level_of(c.image_size[0]) + 1):
                 batch = c.grow_batches[min(level - 1, len(c.grow_batches) - 1)]
-                found.append(Stage(f"layers-{Grown(level).side}", max(2 * c.grow_images // batch, 1), batch, rivals))
+                steps = max(2 * c.grow_images // batch, 1)
+                grown = Stage(f"layers-{Grown(level).side}", steps, batch, rivals, False, bool(found), "grow_batches")
+                found.append(grown)
         else:
             found.append(Stage("layers", c.steps, c.batch, rivals))
         if c.encoder_steps:
@@ -211,7 +210,12 @@ class PerturbGAN(Method):
         if c.segmenter_steps:
             found.append(Stage("segmenter", c.segmenter_steps, c.segmenter_batch, (Segmenter(self),), averages=True))
         if c.self_training_steps:
-            found.append(Stage("self-training", c.self_training_steps, c.segmenter_batch, (SelfTrainer(self),)))
+            learner = (SelfTrainer(self),)
+            found.append(
+                Stage(
+                    "self-training", c.self_training_steps, c.segmenter_batch, learner, batch_setting="segmenter_batch"
+                )
+            )
         return tuple(found)
 
     @torch.no_grad()
@@ -343,9 +347,6 @@ class PerturbGAN(Method):
 
     @torch.no_grad()
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
-        part = NEEDED[by]
-        if not self._has(part) or (by == "encoder" and not self._has("generator")):
-            raise ConfigError(f"perturbgan: this model's {part} is not trained yet. Let training reach stage {part!r}.")
         still, found = (Transform.shift(0, 0, self.image_size),), []
         for some in images.split(64):
             if by != "encoder":
@@ -385,16 +386,23 @@ class PerturbGAN(Method):
         return torch.cdist(real, made).amin(1).square() / real.shape[1]
 
     def preview(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "N 3 _h _w"]]:
-        """Images and their masks, if any are found yet; sampled scenes with their background, foreground and mask."""
-        rows = [images]
-        if any(self._has(NEEDED[by]) for by in self.decomposers):
+        """Images and their masks, if any are found yet; sampled scenes, whole, apart, and with their foregrounds moved."""
+        rows, rng = [images], stream("perturbgan", "preview")
+        if self.decomposers:
             rows.append(self.decompose(images).layers().alpha[:, 1].expand(-1, 3, -1, -1))
-        layers = self.sample(len(images), stream("perturbgan", "preview"))
+        layers = self.sample(len(images), rng)
         masks = layers.alpha[:, 1].expand(-1, 3, -1, -1)
-        return [*rows, composite(layers), layers.rgb[:, 0], layers.rgb[:, 1], masks]
+        moved = composite(self.perturb(layers, len(images), rng, background=False))
+        return [*rows, composite(layers), layers.rgb[:, 0], layers.rgb[:, 1], masks, moved]
+
+    def painted_steps(self, carry: Carry) -> tuple[int, int]:
+        """Steps of the generators that are done, over all resolutions, and how many there are."""
+        stages = [stage for stage in self.stages() if stage.name.startswith("layers")]
+        before = [stage.name for stage in stages].index(carry.stage)
+        return carry.step + sum(stage.steps for stage in stages[:before]), sum(stage.steps for stage in stages)
 
     @torch.no_grad()
-    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
+    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float | Tensor]:
         """Look for the signals of a collapse now and then; let the teacher follow the segmenter."""
         if carry.stage == "self-training" and self.teacher is not None and self.segmenter is not None:
             for one, other in zip(self.teacher.parameters(), self.segmenter.parameters(), strict=True):
@@ -433,10 +441,10 @@ class PerturbGAN(Method):
         c = self.config
         if not carry.stage.startswith("layers") or carry.step % (5 * WATCH_EVERY):
             return None
-        rivals = [stage for stage in self.stages() if stage.name.startswith("layers")]
-        before = [stage.name for stage in rivals].index(carry.stage)
-        done = carry.step + sum(stage.steps for stage in rivals[:before])
-        if not c.watch_from <= done <= c.watch_share * sum(stage.steps for stage in rivals) or not self.signals[4]:
+        done, steps = self.painted_steps(carry)
+        # A short run is looked at once at least.
+        last = max(c.watch_share * steps, c.watch_from + 5 * WATCH_EVERY - 1)
+        if not c.watch_share or not c.watch_from <= done <= last or not self.signals[4]:
             return None
         area, edge, inside, gap = (self.signals[:4] / self.signals[4]).tolist()
         if area < c.dead_area:

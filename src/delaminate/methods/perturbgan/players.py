@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from delaminate.errors import ConfigError
 from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, half_cosine
 from delaminate.objectives.adversary import gradient_penalty, logistic_fake, logistic_real, real_penalty
 from delaminate.objectives.augment import augment
@@ -21,6 +22,7 @@ from delaminate.objectives.priors import (
     variety,
 )
 from delaminate.scene.compositing import composite
+from delaminate.scene.edits import shift
 from delaminate.scene.layers import Layers
 from delaminate.scene.transforms import warp
 
@@ -78,7 +80,7 @@ class Painter(_Rival):
         }
         scores = model.score(self.shown(fakes, rng, carry), grown)
         masks = layers.alpha[:, 1]  # as they are seen: what has moved out of the canvas is lost
-        push = c.binary_weight * (min(1.0, carry.step / c.ramp_steps) if c.ramp_steps else 1.0)
+        push = c.binary_weight * (min(1.0, model.painted_steps(carry)[0] / c.ramp_steps) if c.ramp_steps else 1.0)
         if c.mask_loss == "published":
             area, binary = coverage(masks, c.least_area), nearness(masks)
         else:
@@ -94,6 +96,11 @@ class Painter(_Rival):
         if c.outline_weight:
             terms["outline"] = c.outline_weight * outline(still.alpha[:, 1])
         if c.variety_weight:
+            if len(masks) % 2 and len(masks) < carry.batch:
+                raise ConfigError(
+                    f"perturbgan: {len(masks)} images a process; variety_weight compares pairs. Choose a batch that gives each "
+                    "process an even number."
+                )
             terms["sameness"] = c.variety_weight * carry.excess(c.variety - variety(still.alpha[:, 1]))
         return terms
 
@@ -249,8 +256,6 @@ class SelfTrainer(GradientPlayer):
 
 def move(model: "PerturbGAN", layers: Layers, rng: Generator, carry: Carry) -> tuple[Layers, Float[Tensor, "B 2"]]:
     """Shift foregrounds by whole pixels at random; return by which share of the canvas, too."""
-    from delaminate.scene.edits import shift
-
     side = model.image_size[0]
     offset = (model.config.shift * side * (2 * torch.rand(carry.batch, 2, generator=rng) - 1)).round()[carry.share]
     offset = offset.to(layers.rgb)
@@ -277,17 +282,17 @@ def stretched(layers: Layers, most: float, rng: Generator, carry: Carry) -> Laye
 def photographs(
     images: Float[Tensor, "B 3 H W"], enlarge: float, grown: "Grown", rng: Generator, carry: Carry
 ) -> Float[Tensor, "B 3 _h _w"]:
-    """Turn images in [0, 1] into what is real: in [-1, 1], enlarged and cut at a random place, and shrunk to the level."""
-    side = images.shape[-1]
-    images = 2 * images - 1
-    large = round(side * enlarge)
-    if large > side:
-        wide = F.interpolate(images, (large, large), mode="bilinear", align_corners=False)
-        corner = torch.randint(large - side + 1, (carry.batch, 2, 1), generator=rng)[carry.share].to(images.device)
-        rows, columns = (corner + torch.arange(side, device=images.device)).unbind(1)  # B side, each
-        batch = torch.arange(len(images), device=images.device)[:, None, None]
-        images = wide.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
-    return F.avg_pool2d(images, side // grown.side) if grown.side < side else images
+    """Turn images in [0, 1] into what is real: in [-1, 1], `enlarge` times the level's size, cut at a random place."""
+    images, side = 2 * images - 1, grown.side
+    large = int(side * enlarge)
+    if large != images.shape[-1]:
+        images = F.interpolate(images, (large, large), mode="bilinear", antialias=True, align_corners=False)
+    if large == side:
+        return images
+    corner = torch.randint(large - side + 1, (carry.batch, 2, 1), generator=rng)[carry.share].to(images.device)
+    rows, columns = (corner + torch.arange(side, device=images.device)).unbind(1)  # B side, each
+    batch = torch.arange(len(images), device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
 
 
 def recoloured(images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> Float[Tensor, "B 3 H W"]:

@@ -145,23 +145,30 @@ class ReDO(Method):
         return composite(redraw(stack, 1, painted.flatten(0, 1))).unflatten(0, (-1, count))
 
     @torch.no_grad()
-    def repaint(self, images: Float[Tensor, "B 3 H W"], layer: int, rng: Generator) -> Float[Tensor, "B 3 H W"]:
-        """Draw new colours for one layer of what `decompose` finds in images of the model's size, from fresh noise.
+    def repaint(self, masks: Float[Tensor, "B n 1 H W"], layer: int, rng: Generator) -> Float[Tensor, "B 3 H W"]:
+        """Draw new colours, in [0, 1], for one layer of what `decompose` has found, from fresh noise.
+
+        Args:
+            masks: What is seen of each layer, from back to front, at the model's size; they sum to one.
+            layer: Its position from the back.
+            rng: Draws the noise.
 
         Raises:
             ConfigError: There is no such layer, or this model was stored without its generators.
         """
-        count = self.config.num_regions
+        count, order = self.config.num_regions, self.order()
         if not 0 <= layer < count:
             raise ConfigError(f"redo: layer {layer} of {count}; expected 0 to {count - 1}, 0 is the background.")
         if not bool(self.paints):
             raise ConfigError(
-                "redo: this model holds no generators, so it can divide photos but not redraw them. Train one."
+                "redo: this model holds no generators, so it can divide photos but not redraw them, as all models in the box. "
+                "Train one: `delaminate train redo PHOTOS --out RUN`, then `--with RUN`."
             )
-        noise = torch.randn(len(images), count, self.config.noise_width, generator=rng).to(images)
+        noise = torch.randn(len(masks), count, self.config.noise_width, generator=rng).to(masks)
+        regions = masks[:, [order.index(region) for region in range(count)]]
         was_training = self.training
         self.eval()
-        painted = self.paint(self.divided(images, self.decomposers[0]), noise)[:, self.order()[layer]]
+        painted = self.paint(regions, noise)[:, order[layer]]
         self.train(was_training)
         return painted
 
@@ -250,16 +257,19 @@ class ReDO(Method):
         self.indecision[carry.step % WINDOW] = undecided[0]
 
     @torch.no_grad()
-    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
+    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float | Tensor]:
         """Figures of this step's masks, and now and then how far they agree with those of an earlier snapshot."""
         if carry.stage != "adversary":
             return {}
         now = carry.step % WINDOW
-        found = {"least_area": float(self.areas[now].min()), "indecision": float(self.indecision[now])}
+        found: dict[str, float | Tensor] = {
+            "least_area": self.areas[now].min(),
+            "indecision": self.indecision[now].clone(),
+        }
         if carry.step % APART == 0:
             if carry.step:
-                found["agreement"] = self._agreement(carry)
-                self.agreement[carry.step // APART % LOOKS] = found["agreement"]
+                agreement = self._agreement(carry)
+                found["agreement"] = self.agreement[carry.step // APART % LOOKS] = agreement
             self.snapshot.copy_(self._flat())
         return found
 
