@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from delaminate import Method, zoo
-from delaminate.cli.bench import BENCHES, SHOWN, Bench, evaluate_model
+from delaminate.cli.bench import BENCHES, Bench, evaluate_model
+from delaminate.cli.tables import SHOWN
 from delaminate.engine.record import read_log
 from delaminate.methods import load_model, save_model
 from delaminate.methods.marionette import MarioNette
@@ -25,20 +26,24 @@ from delaminate.methods.redo import ReDO
 RESULTS = Path(__file__).parent / "results"
 
 
-def last_error(run: Path) -> float:
-    """The label-free error of a run's last check; of runs that lead to the same end, the lowest is chosen."""
-    checks = [line["check"] for line in read_log(run) if "check" in line]
+RIVALRY = {"redo": "adversary", "perturbgan": "layers"}
+"""The stage whose last check counts, where later stages measure themselves by their own run."""
+
+
+def last_error(run: Path, stage: str = "") -> float:
+    """The label-free error of a run's last check, of a stage or of all."""
+    checks = [line["check"] for line in read_log(run) if "check" in line and line["stage"].startswith(stage)]
     return float(checks[-1]) if checks else math.inf
 
 
 def runs_of(bench: str, results: Path = RESULTS) -> dict[int, Path]:
-    """Finished runs of a benchmark by their seed: those that have a result file and a model."""
+    """Finished runs of a benchmark by their seed: those whose result file says so, and that have a model."""
     found = {}
     for path in sorted(results.glob(f"{bench}-[0-9]*.json")):
-        seed = json.loads(path.read_text())["seed"]
-        run = results / "runs" / f"{bench}-{seed}"
-        if (run / "model").is_dir():
-            found[seed] = run
+        record = json.loads(path.read_text())
+        run = results / "runs" / f"{bench}-{record['seed']}"
+        if record["finished"] and (run / "model").is_dir():
+            found[record["seed"]] = run
     if not found:
         raise SystemExit(f"{results / 'runs'}: no run of {bench}; first `delaminate bench {bench}`.")
     return found
@@ -105,7 +110,8 @@ def main() -> None:
     parser.add_argument("--title", default="A trained model", help="what it knows, in a few words")
     options = parser.parse_args()
     runs = runs_of(options.bench)
-    seed = min(runs, key=lambda each: (last_error(runs[each]), each))
+    stage = RIVALRY.get(BENCHES[options.bench].method, "")
+    seed = min(runs, key=lambda each: (last_error(runs[each], stage), each))
     best = json.loads((RESULTS / f"{options.bench}-{seed}.json").read_text())
     folder = zoo.ROOT / options.name
     save_model(slim(load_model(runs[seed])), folder, half=True)

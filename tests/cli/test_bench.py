@@ -4,18 +4,19 @@ import json
 
 import pytest
 
-from delaminate.cli.bench import BENCHES, VARIANT, bench, busy_seconds, results_table
+from delaminate.cli.bench import BENCHES, bench, busy_seconds
+from delaminate.cli.tables import VARIANT, results_table
 from delaminate.cli.train import resolve
 from delaminate.config import build
 from delaminate.errors import ConfigError
 
 
-def record(folder, name, seed, iou, finished=True):
+def record(folder, name, seed, iou, finished=True, **more):
     found = {
         "bench": name, "seed": seed, "about": "flowers", "machine": {"cores": 2, "threads": 1}, "train_seconds": 60.0 + seed,
         "finished": finished, "published": {"iou_best": 0.764}, "check_curve": [["adversary", 499, 30.0, 0.5]],
         "figures": {"network": {"iou": iou, "iou_best": iou + 0.01, "count": 5}},
-    }  # fmt: skip
+    } | more  # fmt: skip
     (folder / f"{name}-{seed}.json").write_text(json.dumps(found))
 
 
@@ -26,11 +27,30 @@ def test_a_table_has_mean_spread_failures_and_what_needs_no_learning(tmp_path):
     (tmp_path / "baselines.json").write_text(json.dumps({"baselines": baselines}))
     (tmp_path / "speed.json").write_text("{}")  # not a benchmark's
     table = results_table(tmp_path)
-    assert "2 seeds (0, 1), median 60 s of training on 1 of 2 cores; unfinished: 1." in table
+    assert (
+        "2 seeds (0, 1), median 60 s of training on 1 of 2 cores; failed: 0, unfinished otherwise: 1, restarts: 0."
+        in table
+    )
     assert "| network | `iou` | 0.75 | 0.7 to 0.8 |  |" in table
     assert "| network | `iou_best` | 0.76 | 0.71 to 0.81 | 0.764 |" in table
     assert "| *baseline: centred disc* | `iou` | 0.59 | | |" in table
     assert "0.1 |" not in table
+
+
+def test_a_table_counts_failures_restarts_other_settings_and_seeds_above_the_baselines(tmp_path):
+    guesses = {"baseline_all": 0.3, "baseline_disc": 0.5, "baseline_colour": 0.4}
+    network = {"iou": 0.6, "miou": 0.2, "role_swaps": 0.0, **guesses}
+    lost = {"iou": 0.45, "miou": 0.9, "role_swaps": 0.0, **guesses}
+    notes = ["adversary, step 9: gone. Begun anew, restart 1 of 3.", "12 images are few."]
+    record(
+        tmp_path, "x", 0, 0.0, figures={"network": network, "refined": network}, notes=notes, config={"a": 1, "b": 1}
+    )
+    record(tmp_path, "x", 1, 0.0, False, figures={"network": lost}, stopped_by="failed", config={"a": 2, "b": 1})
+    table = results_table(tmp_path)
+    assert "failed: 1, unfinished otherwise: 0, restarts: 1." in table
+    assert "different settings (a): means tell little" in table
+    assert "| network | above every `baseline_` | 1 of 2 seeds | | |" in table
+    assert "| refined | `iou` | 0.6 | 0.6 to 0.6, 1 seeds |  |" in table
 
 
 @pytest.mark.parametrize(

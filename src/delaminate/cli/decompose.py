@@ -165,7 +165,7 @@ class _Output:
                 if self.photo and original.shape[1:] == kept[place].size:
                     kept[place] = with_photo(kept[place], original)
                 rebuilt = kept[place].composite().cpu()
-            row = {"name": full}
+            row: dict[str, Any] = {"name": full}
             if not self.photo:  # a photo seen through its own masks is itself
                 at_original = errors[index] if path is None else float(psnr(original[None], rebuilt[None]))
                 row |= {"psnr": errors[index], "psnr_original": at_original}

@@ -119,10 +119,12 @@ def measure(
     height, width = labelled.images.size
     drawing = DRAWINGS.get(data) if not Path(data).exists() else None
     known = drawing is not None and drawing.sprites is not None
-    validation = None
+    validation, chosen_on = None, "other images"
     if data in BENCHMARKS and not Path(data).exists() and whole:
         dev = load_benchmark(data, split="dev", size=method.image_size)
         validation = (dev.images, dev.labels)
+        if set(dev.images.names) & set(labelled.images.names):
+            chosen_on = f"{len(dev.images)} of them"
     elif drawing is not None and drawing.regions:
         others = draw(data, 100, split="train", size=labelled.images.size)
         validation = (others.images, others.labels)
@@ -134,6 +136,7 @@ def measure(
             labelled.images,
             labelled.labels,
             validation=validation,
+            chosen_on=chosen_on,
             sprites=true_sprites(data) if known else None,
             sprite_iou=drawing.sprite_iou if drawing is not None else 0.9,
             batch=max(1, min(batch, PIXELS_AT_A_TIME // (height * width))),

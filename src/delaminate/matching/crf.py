@@ -7,7 +7,8 @@ reach in colours and its number of rounds are what is usual, and nothing here is
 canvas, is ours: of the few tried on Flowers-17 it was better than the usual sixth, which labels showed.
 
 Departs: the paper sums over all pixels by a lattice, approximately. Here the rounds are held among pixels on a grid, exactly,
-and a last vote of these reaches all pixels. Votes are a mean over voters, not a sum (Eq. 5 without its constant).
+and a last vote of these reaches all pixels. Votes are a mean over voters, a pixel's own vote among them, not a sum over
+others.
 """
 
 import torch

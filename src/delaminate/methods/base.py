@@ -173,7 +173,8 @@ class Method(nn.Module, ABC):
         if not self.decomposers:
             stages = ", ".join(stage.name for stage in self.stages())
             raise ConfigError(
-                f"{self.name}: no part of this model that decomposes has been trained yet. Its training has the stages {stages}."
+                f"{self.name}: no part of this model that decomposes has been trained yet. Its training has the stages "
+                f"{stages}."
             )
         return self.decomposers[0]
 
@@ -292,7 +293,7 @@ class Method(nn.Module, ABC):
             window.copy_(window * (1 - sprite[3:]) + sprite[:3] * sprite[3:])
         return [images, found.composite(), *([row] if len(sprites) else [])]
 
-    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float | Tensor]:
+    def after_update(self, rng: Generator, carry: Carry) -> Mapping[str, float | Tensor]:
         """Look after the model once all players had their turn; returns figures for the log."""
         return {}
 

@@ -61,9 +61,10 @@ def save_model(method: "Method", folder: Path, card: str | None = None, half: bo
 
 def _card(method: "Method") -> str:
     height, width = method.image_size
+    ways = ", ".join(method.decomposers) or "none yet"
     return (
         f"# A {method.name} model\n\nDecomposes images of {height} x {width} pixels into layers, without labels.\n\n"
-        f"    delaminate decompose THIS_FOLDER IMAGES --out scenes\n\nDecomposers: {', '.join(method.decomposers) or 'none yet'}.\n"
+        f"    delaminate decompose THIS_FOLDER IMAGES --out scenes\n\nDecomposers: {ways}.\n"
     )
 
 

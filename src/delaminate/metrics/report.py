@@ -76,6 +76,7 @@ def evaluate(
     labels: Truth,
     *,
     validation: tuple[Images, Truth] | None = None,
+    chosen_on: str = "other images",
     num_classes: int | None = None,
     sprites: Sequence[Float[Tensor, "4 _h _w"]] | None = None,
     sprite_iou: float = ALPHA_IOU,
@@ -101,6 +102,7 @@ def evaluate(
         images: What it sees, in [0, 1].
         labels: What it does not see.
         validation: Other labelled images, which choose the names of the `_split` figures; without them there are none.
+        chosen_on: What these are, for the protocol.
         num_classes: True classes with the background; None: those up to the largest in `labels`.
         sprites: What the images were drawn from, RGBA in [0, 1], where it is known.
         sprite_iou: The alpha-IoU from which a sprite counts as found.
@@ -133,7 +135,7 @@ def evaluate(
         if progress is not None:
             progress(rows.stop)
     chosen = None if validation is None or not tally.regions else _region_maps(decompose, *validation, batch)
-    sentence = " ".join(filter(None, (protocol, tally.protocol(chosen is not None))))
+    sentence = " ".join(filter(None, (protocol, tally.protocol(chosen_on if chosen is not None else ""))))
     return {**tally.figures(chosen), "count": len(images), "protocol": sentence}
 
 
@@ -291,8 +293,8 @@ class _Tally:
         likeness = {name: averages[name] for name in ("psnr", "psnr_soft") if name in averages}
         return figures | likeness | {"images_per_second": speed}
 
-    def protocol(self, with_validation: bool) -> str:
-        """Say how the figures were made."""
+    def protocol(self, chosen_on: str) -> str:
+        """Say how the figures were made; `chosen_on` is empty without validation images."""
         words = ["Labels as predicted at the model's size"]
         if "ari" in self.means:
             helped = "ari_fg, ari_fg_helped" if self.helped else "ari_fg"
@@ -309,9 +311,9 @@ class _Tally:
             words.append("an image's cluster is the entry of its front-most object")
         if self.regions:
             words.append("accuracy, iou and miou are means over images")
-        if with_validation:
+        if chosen_on:
             swap = "the swap" if self.regions == 2 else "which label is which region"
-            words.append(f"{swap} of _split was chosen on other images")
+            words.append(f"{swap} of _split was chosen on {chosen_on}")
         return "; ".join(words) + "."
 
 

@@ -470,7 +470,7 @@ class DTISprites(Method):
     def begin(self, stage: str) -> None:
         players.begin(self, stage)
 
-    def after_update(self, rng: Generator, carry: "players.Carry") -> dict[str, float | Tensor]:
+    def after_update(self, rng: Generator, carry: "players.Carry") -> dict[str, float]:
         return players.after_update(self, rng, carry)
 
 

@@ -316,7 +316,7 @@ def begin(model: "DTISprites", stage: str) -> None:
 
 
 @torch.no_grad()
-def after_update(model: "DTISprites", rng: Generator, carry: Carry) -> dict[str, float | Tensor]:
+def after_update(model: "DTISprites", rng: Generator, carry: Carry) -> dict[str, float]:
     """Keep the clock of the curriculum, and give unused sprites a new start."""
     c = model.config
     if carry.stage != "refine":

@@ -474,5 +474,5 @@ class MarioNette(Method):
             if self.config.search_steps:
                 players.take_over(self)
 
-    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float | Tensor]:
+    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
         return {"dropped": carry.values["dropped"]} if carry.stage == "distil" else {}

@@ -196,7 +196,7 @@ class PerturbGAN(Method):
     def stages(self) -> tuple[Stage, ...]:
         c = self.config
         rivals = (Painter(self), Discriminator(self)) if c.reuse_fakes else (Discriminator(self), Painter(self))
-        found = []
+        found: list[Stage] = []
         if c.growing:
             for level in range(level_of(c.first_side), level_of(c.image_size[0]) + 1):
                 batch = c.grow_batches[min(level - 1, len(c.grow_batches) - 1)]
@@ -402,7 +402,7 @@ class PerturbGAN(Method):
         return carry.step + sum(stage.steps for stage in stages[:before]), sum(stage.steps for stage in stages)
 
     @torch.no_grad()
-    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float | Tensor]:
+    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
         """Look for the signals of a collapse now and then; let the teacher follow the segmenter."""
         if carry.stage == "self-training" and self.teacher is not None and self.segmenter is not None:
             for one, other in zip(self.teacher.parameters(), self.segmenter.parameters(), strict=True):

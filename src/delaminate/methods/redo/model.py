@@ -18,7 +18,7 @@ from delaminate.errors import ConfigError
 from delaminate.matching.crf import refine
 from delaminate.methods.base import Carry, GradientPlayer, Method, ParameterGroup, Stage, half_cosine
 from delaminate.methods.redo.config import Config
-from delaminate.methods.redo.networks import Critic, MaskNetwork, RegionGenerator
+from delaminate.methods.redo.networks import MaskNetwork, RegionGenerator, ResidualDiscriminator
 from delaminate.nets.spectral import advance
 from delaminate.objectives.adversary import few_images, hinge_fake, hinge_real
 from delaminate.objectives.augment import augment
@@ -53,9 +53,9 @@ class ReDO(Method):
         self.generators = nn.ModuleList(
             RegionGenerator(side, c.generator_width, c.noise_width, rng, c.gain) for _ in range(c.num_regions)
         )
-        self.discriminator = Critic(side, c.discriminator_width, 1, True, rng, c.gain)
+        self.discriminator = ResidualDiscriminator(side, c.discriminator_width, 1, True, rng, c.gain)
         recovered = c.num_regions * c.noise_width
-        self.encoder = Critic(side, c.discriminator_width, recovered, False, rng, c.gain)
+        self.encoder = ResidualDiscriminator(side, c.discriminator_width, recovered, False, rng, c.gain)
         self.augments = False
         # Where channels lie side by side, convolutions are faster on CPUs and GPUs alike.
         for parameter in self.parameters():
@@ -381,6 +381,11 @@ class Redrawer(GradientPlayer):
         model, c = self.model, self.model.config
         advance(model.generators)
         advance(model.encoder)
+        if len(images) % 2:
+            raise ConfigError(
+                f"redo: batch is {c.batch}, so that a process gets {len(images)} images; half of them are redrawn. Choose a "
+                "batch that the number of processes divides."
+            )
         photos = images[0::2]
         share = slice(carry.share.start // 2, carry.share.stop // 2)
         noise = torch.randn(carry.batch // 2, c.num_regions, c.noise_width, generator=rng)[share].to(images)

@@ -185,8 +185,9 @@ class _FlatBlock(nn.Module):
         return x + self.conv_2(F.relu(self.conv_1(F.relu(x))))
 
 
-class Critic(nn.Module):
-    """Looks at an image and says some numbers: the discriminator, and the encoder of z, which has no attention (Table 3).
+class ResidualDiscriminator(nn.Module):
+    """Looks at an image and says some numbers: the discriminator, and the encoder of z, which is one without attention
+    (Table 3).
 
     The features are summed over the 4 x 4 cells without a ReLU before, and the linear layer has no spectral norm, as in
     the code.
