@@ -42,6 +42,14 @@ def test_masks_on_the_object_score_as_high_as_the_judge_sees_and_others_do_not(j
     assert wrong["iou_sampled"] < 0.25
 
 
+def test_scenes_without_an_object_are_worth_nothing(judge):
+    model = painting(torch.zeros_like)
+    blank = model.sample(60, None)
+    grey = Layers(torch.full_like(blank.rgb, 0.5), blank.alpha, background=True)
+    model.sample = lambda n, rng: grey
+    assert sampled_figures(model, judge, "objects-on-texture", 0, count=60)["iou_sampled"] == 0
+
+
 def test_a_judge_is_the_same_each_time():
     one, other = (taught("objects-on-texture", SIZE, 0, scenes=20, steps=3) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

@@ -8,6 +8,7 @@ import torch
 from delaminate.engine import Budget, train
 from delaminate.engine.checkpoint import load
 from delaminate.engine.record import read_log
+from delaminate.errors import FormatError
 
 from .tiny import CONFIG, CONFIGS, EVERY_STEP, SELDOM, differences, model, pixels, total_steps
 
@@ -39,7 +40,7 @@ def test_the_same_seed_tells_the_same_history_and_another_seed_another(name, str
 # In every stage, at its borders, before and after sprites thaw, transforms unlock, rates fall and levels have faded in.
 STOPS = {
     "matched": (0, 2, 4, 5, 9), "peaks": (3, 6, 8, 10, 12), "paper": (1, 2, 3, 5), "adversary": (1, 2, 4, 6),
-    "growing": (3, 4, 5, 6, 7, 8, 9), "penalised": (1, 2),
+    "growing": (3, 4, 5, 6, 7, 8, 9), "penalised": (1, 2), "recommended": (2, 3, 4, 6),
 }  # fmt: skip
 
 
@@ -54,6 +55,13 @@ def test_a_run_stopped_after_any_step_resumes_to_the_same_end(name, straight, tm
         resumed = model(config)
         assert train(resumed, pixels(), out, seed=3, pace=SELDOM, resume=True).finished
         assert differences(end, load(out / "checkpoint.pt", CPU)) == [], f"stopped after {stop}"
+
+
+def test_a_run_goes_on_with_its_own_images_only(tmp_path):
+    train(model(CONFIG), pixels(), tmp_path, seed=3, budget=Budget(steps=2))
+    for other in (pixels(seed=1), pixels(10)):
+        with pytest.raises(FormatError, match=r"was trained on other images. Resume with the same data"):
+            train(model(CONFIG), other, tmp_path, seed=3, resume=True)
 
 
 def test_a_run_stopped_after_every_step_resumes_to_the_same_end(straight, tmp_path):

@@ -36,6 +36,11 @@ PENALISED = replace(
     GROWING, growing=False, layout="shared-style", swap_backgrounds=0.5, loss="wgan-gp", mask_loss="published",
     reuse_fakes=True, batch=4, steps=3, encoder_steps=0, segmenter_steps=0,
 )  # fmt: skip
+RECOMMENDED = replace(
+    GROWING, growing=False, batch=4, steps=3, independent_noise=True, foreground_noise=False, disc=4.0, placed=True,
+    summed=True, border_weight=5.0, variety_weight=5.0, outline_weight=0.5, segmenter_stretch=1.5, self_training_steps=2, refine_weight=3.0,
+    enlarge=1.0, encoder_steps=0, reuse_fakes=True,
+)  # fmt: skip
 CONFIGS = {
     "matched": CONFIG,
     "peaks": PEAKS,
@@ -43,6 +48,7 @@ CONFIGS = {
     "adversary": ADVERSARY,
     "growing": GROWING,
     "penalised": PENALISED,
+    "recommended": RECOMMENDED,
 }
 EVERY_STEP = Pace(log=1, check=2, preview=100, checkpoint_seconds=0.0)
 SELDOM = Pace(log=1, check=2, preview=100)

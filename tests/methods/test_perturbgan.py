@@ -264,6 +264,12 @@ def test_few_images_are_augmented_and_that_is_said():
     assert heard.notes[0] == "3 images are few: what the discriminator sees is augmented."
 
 
+def test_pairs_of_masks_are_not_torn_apart():
+    model = PerturbGAN(replace(TINY, variety_weight=5.0, batch=6))
+    with pytest.raises(ConfigError, match="3 images a process; variety_weight compares pairs"):
+        Painter(model).turn(photos(3), stream(0), Carry("layers", 0, 4, slice(0, 3), 6))
+
+
 def test_images_that_are_all_the_same_are_refused():
     with pytest.raises(DataError, match="All 5 images are the same"):
         train(PerturbGAN(TINY), pixels(1).expand(5, -1, -1, -1))
@@ -313,6 +319,18 @@ def test_a_run_stopped_in_the_middle_of_a_fade_goes_on_to_the_same_end(tmp_path)
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
+def test_optimisers_and_ramps_go_on_from_resolution_to_resolution(tmp_path):
+    config = replace(GROWING, ramp_steps=10, binary_weight=2.0)
+    train(PerturbGAN(config), pixels(), tmp_path, budget=Budget(steps=6))
+    state = load(tmp_path / "checkpoint.pt", CPU)
+    assert (state["stage"], state["step"]) == (1, 2)
+    for player in ("painter", "discriminator"):
+        counts = {int(each["step"]) for adam in state["optimisers"][player].values() for each in adam["state"].values()}
+        assert max(counts) == 6, player  # 4 at 8 pixels, 2 at 16
+    model = PerturbGAN(config)
+    assert model.painted_steps(carry(2, stage="layers-16")) == (6, 12)
+
+
 @pytest.mark.parametrize("player", [Painter, Discriminator])
 def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_checkpoint(player, monkeypatch, tmp_path):
     turn = player.turn
@@ -348,16 +366,39 @@ def test_collapses_are_said_in_words_early_and_only_then(signals, said):
     for step in (0, 101, 250):
         assert model.collapsed(carry(step)) is None
     assert model.collapsed(carry(100, stage="segmenter")) is None
+    short = PerturbGAN(replace(TINY, watch_from=50, steps=200, watch_share=0.05))  # looked at once all the same
+    never = PerturbGAN(replace(TINY, watch_from=0, steps=200, watch_share=0.0))
+    for some in (short, never):
+        some.signals.copy_(torch.tensor(signals))
+    assert [short.collapsed(carry(step)) is not None for step in (0, 50, 100)] == [False, True, False]
+    assert never.collapsed(carry(0)) is None
     model.signals.copy_(torch.tensor([0.3, 0.1, 0.3, 1.0, 1.0]))
     assert model.collapsed(carry(100)) is None
+
+
+def test_a_run_that_collapses_begins_anew_and_ends_as_failed_in_the_end():
+    heard = Notes()
+    outcome = train(PerturbGAN(replace(TINY, watch_from=0, dead_area=1.0)), pixels(), listener=heard)
+    assert outcome.reason == "failed"
+    first, second = heard.notes[-2:]
+    assert "the mask is dead" in first and first.endswith("Begun anew, restart 1 of 1.")
+    assert "the mask is dead" in second and "Given up (after 1 restarts)" in second
+
+
+def id_of(images):
+    return round(float(images.sum()), 3)
 
 
 def test_the_signals_are_those_of_the_scenes(monkeypatch):
     model, now = PerturbGAN(TINY), carry()
     masks = torch.zeros(4, 1, 16, 16)
     masks[:2, :, 4:12, 4:12] = 0.9
-    now.values |= {"masks": masks, "fakes": photos(), "backgrounds": photos()}
-    monkeypatch.setattr(PerturbGAN, "score", lambda self, x, grown, halves: torch.tensor([2.0, 4, 2, 4, 1, 3, 1, 3]))
+    now.values |= {"masks": masks, "fakes": photos(), "backgrounds": photos() / 2}
+    values = {"fakes": [2.0, 4, 2, 4], "backgrounds": [1.0, 3, 1, 3]}
+    scores = {id_of(now.values[kind]): torch.tensor(some) for kind, some in values.items()}
+    monkeypatch.setattr(
+        PerturbGAN, "score", lambda self, x, grown, halves: torch.cat([scores[id_of(half)] for half in x.chunk(2)])
+    )
     area, edge, inside, gap = model.watch(Grown(2), now)
     assert area == pytest.approx(0.125)
     assert edge == 0
@@ -493,6 +534,10 @@ def test_what_is_not_trained_yet_is_refused(tmp_path):
         ({"batch": 0}, "expected 1 or more"),
         ({"betas": (1.0, 0.9)}, "betas"),
         ({"grow_batches": ()}, "grow_batches"),
+        ({"independent_noise": True, "swap_backgrounds": 0.5}, "does nothing with independent_noise"),
+        ({"segmenter_rate": -1.0}, "segmenter_rate is -1.0; expected a finite number, 0 or more"),
+        ({"leak_gap": float("nan")}, "leak_gap is nan; expected a finite number"),
+        ({"ema": 1.0}, "ema is 1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):

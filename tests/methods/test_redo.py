@@ -1,5 +1,6 @@
 """ReDO: regions, redrawing, and looking after itself."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from delaminate.errors import ConfigError, DataError, TrainingError
 from delaminate.matching.crf import refine
 from delaminate.methods import load_model, save_model
 from delaminate.methods.base import Carry
+from delaminate.methods.perturbgan import PRESETS as PERTURBED
 from delaminate.methods.redo import PRESETS, Config, ReDO
 from delaminate.methods.redo.model import Discriminator, Redrawer, random_regions
 from delaminate.methods.redo.networks import MaskNetwork
@@ -456,6 +458,27 @@ def test_a_batch_that_does_not_fit_is_refused_with_a_smaller_one(error, monkeypa
     monkeypatch.setattr(Discriminator, "turn", greedy)
     with pytest.raises(TrainingError, match=r"a batch of 4 images does not fit into memory. Try --set batch=1"):
         train(ReDO(TINY), pixels())
+
+
+def test_a_stage_names_the_setting_its_batch_comes_from():
+    from delaminate.engine.guards import enough_memory
+    from delaminate.methods.base import Stage
+
+    for config, stage, advice in (
+        (PRESETS["photos"], Stage("distil", 1, 24, ()), "--set batch=6, or"),
+        (
+            PERTURBED["lsun-object-paper"],
+            Stage("layers-8", 1, 256, (), batch_setting="grow_batches"),
+            "'grow_batches=[128, 64",
+        ),
+        (
+            PERTURBED["photos"],
+            Stage("self-training", 1, 32, (), batch_setting="segmenter_batch"),
+            "segmenter_batch=16, or",
+        ),
+    ):
+        with pytest.raises(TrainingError, match=re.escape(advice)), enough_memory(config, stage):
+            raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 def test_previews_show_masks_and_what_is_redrawn():

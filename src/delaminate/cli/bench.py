@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 import platform
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,6 +190,8 @@ def run_seed(name: str, seed: int, out: Path, device: str, minutes: float | None
     images = training_images(bench.data, config.image_size, bench.count, seed, "squash", split)
     config = fill_size(config, images)
     run = out / "runs" / f"{name}-{seed}"
+    if not resume:
+        shutil.rmtree(run, ignore_errors=True)  # pictures and models of another run
     model: Method = method_class(config, seed)
     started = time.time()
     budget = Budget(minutes=minutes or bench.minutes)
