@@ -217,7 +217,8 @@ class Method(nn.Module, ABC):
         return size == self.image_size
 
     averaged: ClassVar[tuple[str, ...]] = ("",)
-    """Prefixes of the parameters that have a running mean (`ema` of the configuration), which is what decomposes."""
+    """Prefixes of the parameters that have a running mean (`ema` of the configuration): what decomposes, or what later stages
+    learn from."""
 
     def carries_photo(self, by: str) -> bool:
         """Whether layers show the image itself through alphas, so that there is nothing that could be reconstructed."""

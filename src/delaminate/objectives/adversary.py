@@ -103,6 +103,6 @@ def real_penalty(discriminator: Callable[[Tensor], Tensor], real: Float[Tensor, 
 
 
 def _slope(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    # Images do not influence one another's scores, so that the gradient of the sum holds every image's own.
+    # The gradient of the sum is every image's own, but for what a minibatch deviation passes on between them (as published).
     (slope,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
     return slope

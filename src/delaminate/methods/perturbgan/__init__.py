@@ -1,4 +1,10 @@
-"""PerturbGAN, one paper: see `model` for the idea, `config` for the settings."""
+"""PerturbGAN, one paper: see `model` for the idea, `config` for the settings.
+
+- Departs: photos are resampled from the canvas and not from their files at every resolution.
+- Departs: each half of a block has noise of its own; the authors' code uses one map twice.
+- Departs: running means of weights are warmed up.
+- Departs, but not in `-paper`: losses, masks, layout, and who is the foreground; docs/methods/perturbgan.md lists them with reasons.
+"""
 
 from delaminate.methods.perturbgan.config import PRESETS, Config
 from delaminate.methods.perturbgan.model import PerturbGAN
