@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from delaminate.methods.perturbgan import PerturbGAN
-from delaminate.methods.perturbgan.model import Grown
+from delaminate.methods.perturbgan.networks import Grown
 from delaminate.nets.stylegan import level_of
 
 # --- networks ---------------------------------------------------------------------------------------------------------

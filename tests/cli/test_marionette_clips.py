@@ -128,7 +128,7 @@ def test_training_that_stopped_goes_on_as_if_it_had_not(command, clip, tmp_path)
     more = ("--set", "search_steps=2", "--set", "search_batch=6")
     trained(command, clip, tmp_path / "whole", *more)
     out = trained(command, clip, tmp_path / "parts", "--steps", "1", *more)
-    assert "at step 1; go on with --resume" in out
+    assert "at step 1; go on with the same words and --resume" in out
     trained(command, clip, tmp_path / "parts", "--resume")
     one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "parts"))
     assert one.keys() == two.keys()

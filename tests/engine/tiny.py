@@ -38,8 +38,8 @@ PENALISED = replace(
 )  # fmt: skip
 RECOMMENDED = replace(
     GROWING, growing=False, batch=4, steps=3, independent_noise=True, foreground_noise=False, disc=4.0, placed=True,
-    summed=True, border_weight=5.0, variety_weight=5.0, outline_weight=0.5, segmenter_stretch=1.5, self_training_steps=2, refine_weight=3.0,
-    enlarge=1.0, encoder_steps=0, reuse_fakes=True,
+    summed=True, border_weight=5.0, variety_weight=5.0, outline_weight=0.5, segmenter_stretch=1.5, self_training_steps=2,
+    refine_weight=3.0, enlarge=1.0, encoder_steps=0, reuse_fakes=True,
 )  # fmt: skip
 CONFIGS = {
     "matched": CONFIG,

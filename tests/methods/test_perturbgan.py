@@ -16,7 +16,7 @@ from delaminate.matching.crf import refine
 from delaminate.methods import load_model, save_model
 from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PRESETS, Config, PerturbGAN
-from delaminate.methods.perturbgan.model import Grown
+from delaminate.methods.perturbgan.networks import Grown
 from delaminate.methods.perturbgan.players import (
     Discriminator,
     Inverter,

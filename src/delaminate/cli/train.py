@@ -130,15 +130,31 @@ def train(
         method_class(chosen, seed), images.pixels, out, seed=seed, device=where, budget=Budget(steps, minutes),
         resume=resume, listener=Quiet() if quiet else Terminal(console), tensorboard=tensorboard,
     )  # fmt: skip
+    facts = {"Method": method, "Preset": preset, "Images": f"{len(images)} of {data}", "Seed": str(seed)}
+    report = write_page(out, method_class, facts | {"Ended": f"{outcome.reason}, step {outcome.total_step}"})
     if outcome.reason == "failed":
-        console.print(
-            f"[red]Failed[/red] at step {outcome.total_step}: training collapsed; {out / 'metrics.jsonl'} says how."
-        )
+        console.print(f"[red]Failed[/red] at step {outcome.total_step}: training collapsed; {report} says how.")
         raise typer.Exit(1)
     if outcome.finished:
         console.print(f"Done. The model is {out / 'model'}; try: delaminate decompose {out} IMAGES --out scenes")
     else:
-        console.print(f"Stopped ({outcome.reason}) at step {outcome.total_step}; go on with --resume --out {out}.")
+        console.print(
+            f"Stopped ({outcome.reason}) at step {outcome.total_step}; go on with the same words and --resume --out {out}."
+        )
+    console.print(f"How it went: {report}")
+
+
+def write_page(out: Path, method_class: Any, facts: dict[str, str]) -> Path:
+    """Write the page about a training into its run folder."""
+    from delaminate.engine.record import read_log
+    from delaminate.export.history import write_history
+
+    page = out / "report.html"
+    previews = sorted((out / "previews").glob("*.png"))
+    write_history(
+        page, title="How it was trained", log=read_log(out), previews=previews, rows=method_class.rows, facts=facts
+    )
+    return page
 
 
 def report_skipped(console: Any, skipped: tuple[tuple[str, str], ...]) -> None:

@@ -55,7 +55,7 @@ def _small(pixels: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def _picture(pixels: np.ndarray, alt: str, side: int = PICTURE_SIDE, style: str = "") -> str:
+def img(pixels: np.ndarray, alt: str, side: int = PICTURE_SIDE, style: str = "") -> str:
     """Make an img element; `alt` is escaped here."""
     data = base64.b64encode(png_bytes(_small(pixels, side))).decode()
     pixel = ' class="pixel"' if max(pixels.shape[:2]) <= PIXEL_ART_SIDE else ""
@@ -141,7 +141,7 @@ def _stack(scene: Scene) -> str:
     keep = [*shown[:1], *shown[1:][-(STACK_LAYERS - 1) :]]
     gap = 190 / len(keep)
     pictures = [
-        _picture(picture.canvas(), "", LAYER_SIDE, f"transform:translateZ({index * gap - 60:.0f}px)")
+        img(picture.canvas(), "", LAYER_SIDE, f"transform:translateZ({index * gap - 60:.0f}px)")
         for index, picture in enumerate(keep)
     ]
     return f'<div class="stack" aria-hidden="true"><div class="stack-inner">{"".join(pictures)}</div></div>'
@@ -158,7 +158,7 @@ def _summary(scenes: Sequence[Scene], dictionary: Dictionary, usage: Sequence[in
     return text + "Each layer is a picture of its own, with the parts that others hide."
 
 
-def _header(title: str, summary: str, facts: Mapping[str, str], stack: str) -> str:
+def header(title: str, summary: str, facts: Mapping[str, str], stack: str) -> str:
     rows = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in facts.items())
     return (
         f"<header{' class=' + chr(34) + 'with-stack' + chr(34) if stack else ''}>\n<div>"
@@ -179,7 +179,7 @@ def _sprites(dictionary: Dictionary, usage: Sequence[int], tracks: Sequence[int]
             dot = '<i class="dot" style="background:rgb({},{},{})"></i>'.format(*colour_of(entry))
         used = "not used" if usage[entry] == 0 else f"used {_count(usage[entry], 'time')}"
         used += f" in {_count(tracks[entry], 'track')}" if tracks[entry] else ""
-        picture = _picture(to_pixels(dictionary.sprites[entry]), name, LAYER_SIDE)
+        picture = img(to_pixels(dictionary.sprites[entry]), name, LAYER_SIDE)
         cards.append(
             f'<li><figure class="card{"" if usage[entry] else " unused"}"><div class="check">{picture}</div>'
             f"<figcaption><b>{dot}{escape(name)}</b><span>{used}</span></figcaption></figure></li>"
@@ -197,21 +197,21 @@ def _figure(picture: str, caption: str, classes: str = "", backing: str = "check
 
 
 def _image_card(scene: Scene, original: np.ndarray | None, residual: np.ndarray | None) -> str:
-    views = [] if original is None else [_figure(_picture(original, f"{scene.name}: the original"), "Image")]
+    views = [] if original is None else [_figure(img(original, f"{scene.name}: the original"), "Image")]
     rebuilt = to_pixels(scene.composite())
-    views.append(_figure(_picture(rebuilt, f"{scene.name}: put together from its layers"), "Rebuilt from layers"))
-    regions = _picture(segmentation_picture(scene), f"{scene.name}: what is where")
+    views.append(_figure(img(rebuilt, f"{scene.name}: put together from its layers"), "Rebuilt from layers"))
+    regions = img(segmentation_picture(scene), f"{scene.name}: what is where")
     views.append(_figure(regions, "Segmentation", backing="regions"))
     if residual is not None:
         share = float(residual.mean()) / 255
-        heat = _picture(heat_picture(residual), f"{scene.name}: what the layers do not explain")
+        heat = img(heat_picture(residual), f"{scene.name}: what the layers do not explain")
         views.append(_figure(heat, f"Not explained ({share:.1%})", backing="heat"))
     layers = []
     for picture in list(painted_layers(scene))[:MOST_LAYERS]:
         layer = picture.layer
         hidden = "" if layer.visible else ' class="hidden"'
         caption = layer.name if layer.visible else f"{layer.name} (hidden)"
-        layers.append(f"<li>{_figure(_picture(picture.canvas(), layer.name, LAYER_SIDE), caption, hidden)}</li>")
+        layers.append(f"<li>{_figure(img(picture.canvas(), layer.name, LAYER_SIDE), caption, hidden)}</li>")
     more = len(scene.layers) - len(layers)
     note = f"Layers, back to front{f' (and {more} more)' if more > 0 else ''}"
     return (
@@ -348,7 +348,7 @@ def write_report(
     pictures = _originals(images, len(scenes), chosen)
     unexplained = [_residual(*pair, residuals) for pair in zip(shown, pictures, strict=True)]
     parts = [
-        _header(title, _summary(scenes, dictionary, used), facts or {}, _stack(scenes[0]) if scenes else ""),
+        header(title, _summary(scenes, dictionary, used), facts or {}, _stack(scenes[0]) if scenes else ""),
         "<main>",
         _sprites(dictionary, used, count_tracks(scenes)),
         _images(shown, len(scenes), pictures, unexplained),
@@ -358,11 +358,11 @@ def write_report(
         "</main>",
         "<footer>Made by Delaminate. This page holds everything it shows and loads nothing.</footer>",
     ]
-    write_atomic(Path(path), _page(title, parts).encode())
+    write_atomic(Path(path), page(title, parts).encode())
     return ExportResult((Path(path),), None)
 
 
-def _page(title: str, parts: Sequence[str]) -> str:
+def page(title: str, parts: Sequence[str]) -> str:
     """The whole document; parts that are empty are left out."""
     style = importlib.resources.files("delaminate.export").joinpath("report.css").read_text("utf-8")
     head = (

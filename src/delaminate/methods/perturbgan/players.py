@@ -27,7 +27,8 @@ from delaminate.scene.layers import Layers
 from delaminate.scene.transforms import warp
 
 if TYPE_CHECKING:
-    from delaminate.methods.perturbgan.model import Grown, PerturbGAN
+    from delaminate.methods.perturbgan.model import PerturbGAN
+    from delaminate.methods.perturbgan.networks import Grown
 
 FAST_RATES = {128: 1.5, 256: 2.0}
 """Factors on the rate of a growing network at these resolutions (the authors' schedule)."""

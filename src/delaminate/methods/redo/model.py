@@ -212,6 +212,8 @@ class ReDO(Method):
             found.append((self.recover(masks, self.paint(masks, z)) - z).square().mean((1, 2)))
         return torch.cat(found)
 
+    rows = "images, the masks of all regions from back to front, and images with one region redrawn at a time"
+
     @torch.no_grad()
     def preview(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "N 3 _h _w"]]:
         """Images, the masks of all regions in the order of layers, and images with one region redrawn at a time."""
