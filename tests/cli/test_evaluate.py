@@ -60,3 +60,34 @@ def test_models_are_listed_and_described(command, model):
     assert "dti-sprites" in out
     assert "35 x 35 pixels" in out
     assert "3 sprites" in out
+
+
+def test_fid_needs_a_model_that_paints_from_noise(command, model, tmp_path, monkeypatch):
+    from delaminate.methods import save_model
+    from delaminate.methods.perturbgan import Config, PerturbGAN
+    from delaminate.metrics import features
+
+    code, _, err = command("evaluate", model, "tetrominoes", "-n", "4", "--fid", "inception.onnx")
+    assert code == 2
+    assert "paints nothing from noise" in err
+    config = Config(image_size=(16, 16), noise_width=4, mapping_depth=1, width=8, most_channels=8, segmenter_width=8)
+    painting = PerturbGAN(config)
+    painting.begin("segmenter")
+    save_model(painting, tmp_path / "model")
+
+    class Means:
+        digest = "0123456789abcdef0123"
+
+        def __init__(self, path):
+            self.path = path
+
+        def __call__(self, images):
+            return images.mean((2, 3)).numpy()
+
+    monkeypatch.setattr(features, "Features", Means)
+    words = ("objects-on-texture", "-n", "20", "--fid", "net.onnx", "--json", tmp_path / "a.json")
+    code, _, err = command("evaluate", tmp_path / "model", *words)
+    assert code == 0, err
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["fid"] > 0
+    assert "fid is of 20 scenes from noise and as many images, by net.onnx (sha256 0123456789abcdef)." in found["protocol"]

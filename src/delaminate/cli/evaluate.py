@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from delaminate.data import LabelledSet
+    from delaminate.data import ImageSet, LabelledSet
     from delaminate.methods import Method
     from delaminate.metrics.report import Figures
 
@@ -35,6 +35,10 @@ def evaluate(
     fit: Annotated[str, typer.Option(help="How images meet the model's canvas: squash, crop or pad.")] = "squash",
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    fid: Annotated[
+        Path | None,
+        typer.Option(help="Also measure FID of scenes from noise by this network, an ONNX file (extra `fid`)."),
+    ] = None,
 ) -> None:
     """Measure a model on labelled images. Labels are used here and nowhere else.
 
@@ -60,7 +64,10 @@ def evaluate(
     labelled, part = open_labelled(data, canvas(method, by), count, seed, split, fit, tuple(ignore or ()))
     replica = ", a replica drawn by this library" if labelled.replica else ""
     sentence = f"{labelled.name}{replica} ({part}); decomposed by {by or method.default}."
+    distance = {} if fid is None else measure_fid(method, labelled.images, fid, batch, seed)
     figures = measure(method, labelled, data, by, where, batch, sentence, whole=split is None and count is None)
+    if distance:
+        figures |= distance | {"protocol": f"{figures['protocol']} {distance['protocol']}"}
     _print(figures)
     if out is not None:
         write_atomic(out, json_bytes(json.loads(json.dumps(figures))))
@@ -144,6 +151,29 @@ def measure(
             reconstructs=not method.carries_photo(by or method.default),
             progress=lambda done: progress.update(task, completed=done),
         )
+
+
+def measure_fid(method: "Method", images: "ImageSet", network: Path, batch: int, seed: int) -> "Figures":
+    """FID of as many scenes from noise as there are images, and how it was measured.
+
+    Raises:
+        ConfigError: The model paints nothing from noise.
+    """
+    from delaminate.errors import ConfigError
+    from delaminate.methods.perturbgan import PerturbGAN
+    from delaminate.metrics.features import Features, fid
+    from delaminate.rng import stream
+    from delaminate.scene.compositing import composite
+
+    if not isinstance(method, PerturbGAN) or not method.can_sample:
+        raise ConfigError(
+            "--fid: this model paints nothing from noise. Take a model of perturbgan with its generators."
+        )
+    features, count = Features(network), len(images)
+    made = composite(method.sample(count, stream(seed, "fid"))).split(batch)
+    real = (images.batch(range(first, min(first + batch, count))) for first in range(0, count, batch))
+    said = f"fid is of {count} scenes from noise and as many images, by {network.name} (sha256 {features.digest[:16]})."
+    return {"fid": fid(features, made, real), "protocol": said}
 
 
 def _print(figures: "Figures") -> None:

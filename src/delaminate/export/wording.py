@@ -32,6 +32,8 @@ EXPLANATIONS = {
     "sprites_found": "How many of the sprites that the images were drawn from are in the dictionary.",
     "sprites_true": "How many sprites the images were drawn from.",
     "dead_sprites": "How many entries of the dictionary are used by no image.",
+    "fid": "How far the crowd of painted scenes is from the crowd of images, in the features of the network that was brought; "
+    "0 is no difference.",
     "psnr_soft": "The same before the network makes up its mind, as while it trains.",
     "psnr": "How close the rebuilt images are to the originals, in decibels; 30 looks good, 40 looks the same.",
     "reconstruction_error": "Mean squared difference between rebuilt and original images; 0 is identical.",
