@@ -44,7 +44,13 @@ def score(network: MaskNetwork, images: Tensor, labels: Tensor) -> dict[str, flo
 def train(images: Tensor, labels: Tensor, choosing: tuple[Tensor, Tensor], seed: int, steps: int) -> MaskNetwork:
     """Teach a fresh network; it stops where it is best on the photos that choose."""
     network = MaskNetwork(
-        CONFIG.image_size[0], 2, CONFIG.mask_width, stream(seed, "weights"), CONFIG.gain, CONFIG.mask_halvings
+        CONFIG.image_size[0],
+        2,
+        CONFIG.mask_width,
+        stream(seed, "weights"),
+        CONFIG.gain,
+        CONFIG.mask_halvings,
+        CONFIG.disc,
     )
     adam = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4)
     best, kept = -1.0, {k: v.clone() for k, v in network.state_dict().items()}

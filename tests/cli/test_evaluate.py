@@ -90,4 +90,6 @@ def test_fid_needs_a_model_that_paints_from_noise(command, model, tmp_path, monk
     assert code == 0, err
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["fid"] > 0
-    assert "fid is of 20 scenes from noise and as many images, by net.onnx (sha256 0123456789abcdef)." in found["protocol"]
+    assert (
+        "fid is of 20 scenes from noise and as many images, by net.onnx (sha256 0123456789abcdef)." in found["protocol"]
+    )

@@ -247,6 +247,23 @@ def test_the_published_step_is_the_one_written_plainly():
     assert found["largest_relative_gradient_difference"] < 1e-6
 
 
+@pytest.mark.parametrize("regions", [2, 3])
+def test_objects_are_sought_in_the_middle_at_first_if_that_is_asked_for(regions):
+    plain, centred = (MaskNetwork(32, regions, 8, stream(0), 0.8, disc=disc) for disc in (0.0, 3.0))
+    anywhere, found = plain(photos(4, 32)), centred(photos(4, 32))
+    assert_close(found.sum(1), torch.ones_like(found[:, 0]))
+    change = (found - anywhere)[:, 0, 0].detach()
+    assert float(change[:, 16, 16].max()) < -0.1
+    assert float(change[:, 0, 0].min()) > 0.1
+    if regions == 2:  # logits move by the bump: 1 in the middle, -1 at the nearest edges
+        moved = torch.logit(found[:, 0, 0]) - torch.logit(anywhere[:, 0, 0])
+        assert_close(moved[:, 15:17, 15:17], torch.full((4, 2, 2), -3.0), rtol=0, atol=0.02)
+        assert_close(moved[:, 16, 0], torch.full((4,), 3 * (2 * (31 / 32) ** 2 + 2 / 32**2 - 1)), rtol=0, atol=0.02)
+    else:  # the others keep their shares among themselves
+        ratio = found[:, 1] / found[:, 2], anywhere[:, 1] / anywhere[:, 2]
+        assert_close(*ratio, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("batch", "processes"), [(3, 2), (12, 8)])
 def test_processes_that_would_get_half_a_pair_are_refused(batch, processes):
     each = 2 * batch // processes

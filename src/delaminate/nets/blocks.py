@@ -85,3 +85,12 @@ def _uniform(count: int, fan_in: int, fan_out: int, rng: Generator) -> tuple[nn.
     weight = torch.empty(count, fan_in, fan_out).uniform_(-bound, bound, generator=rng)
     bias = torch.empty(count, 1, fan_out).uniform_(-bound, bound, generator=rng)
     return nn.Parameter(weight), nn.Parameter(bias)
+
+
+def centred(canvas: Float[Tensor, "*B H W"]) -> Float[Tensor, "H W"]:
+    """A bump of a canvas's size: 1 - 2 d^2, d being the distance from the middle, 1 at the nearest edges."""
+    height, width = canvas.shape[-2:]
+    down, right = (
+        (torch.arange(n, dtype=canvas.dtype, device=canvas.device) + 0.5) * 2 / n - 1 for n in (height, width)
+    )
+    return 1 - 2 * (down.square()[:, None] + right.square())

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from delaminate.methods.perturbgan.config import Config
-from delaminate.nets.blocks import BatchNorm
+from delaminate.nets.blocks import BatchNorm, centred
 from delaminate.nets.resnet import ResNet, pooled
 from delaminate.nets.stylegan import Mapping, Synthesis
 from delaminate.scene.layers import Layers
@@ -59,7 +59,7 @@ class LayeredGenerator(nn.Module):
         flat = torch.cat(painted, 1).to(next(self.parameters()).dtype)  # B 7 H W
         logits = flat[:, 6:]
         if self.disc:
-            logits = logits + self.disc * (1 - 2 * squared_distance(logits))
+            logits = logits + self.disc * centred(logits)
         mask = torch.sigmoid(logits)
         rgb = torch.stack([flat[:, :3], flat[:, 3:6]], 1)  # B 2 3 H W
         return Layers(rgb, torch.stack([torch.ones_like(mask), mask], 1), background=True)
@@ -90,15 +90,6 @@ class Encoder(nn.Module):
         found = F.linear(pooled(self.body(side_by_side(images)), self.grid), self.weight, self.bias)
         styles = found[:, :-2].unflatten(1, (self.styles, -1)).transpose(0, 1)  # S B D
         return styles, self.reach * torch.tanh(found[:, -2:])
-
-
-def squared_distance(canvas: Float[Tensor, "B C H W"]) -> Float[Tensor, "H W"]:
-    """Squared distance of every pixel from the middle of a canvas; 1 at the nearest edges."""
-    height, width = canvas.shape[2:]
-    down, right = (
-        (torch.arange(n, dtype=canvas.dtype, device=canvas.device) + 0.5) * 2 / n - 1 for n in (height, width)
-    )
-    return down.square()[:, None] + right.square()
 
 
 def side_by_side(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:

@@ -29,6 +29,9 @@ class Config:
     mask_halvings: int | None = None
     """How often the mask network halves an image before its residual blocks, 0 to 2; None: until it has 32 pixels a side, but
     at most twice (the paper: 128 to 32). More means smoother masks."""
+    disc: float = 0.0
+    """Objects are sought in the middle at first: the logit of the first region is this much lower in the middle, and as much
+    higher at the nearest edges. The mask network may undo it. For photos of one thing each; 0: anywhere (the paper)."""
     generator_width: int = 32
     """Channels of a region generator's last block, ch: 64 for faces and digits, 32 for flowers and birds."""
     discriminator_width: int = 64

@@ -49,7 +49,7 @@ class ReDO(Method):
     def __init__(self, config: Config, seed: int = 0) -> None:
         super().__init__(config, seed)
         c, rng, side = config, stream(seed, "weights"), config.image_size[0]
-        self.masks = MaskNetwork(side, c.num_regions, c.mask_width, rng, c.gain, c.mask_halvings)
+        self.masks = MaskNetwork(side, c.num_regions, c.mask_width, rng, c.gain, c.mask_halvings, c.disc)
         self.generators = nn.ModuleList(
             RegionGenerator(side, c.generator_width, c.noise_width, rng, c.gain) for _ in range(c.num_regions)
         )

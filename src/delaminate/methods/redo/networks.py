@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from delaminate.nets.blocks import centred
 from delaminate.nets.spectral import SelfAttention, SpectralConv, convolve, orthogonal
 
 
@@ -67,10 +68,17 @@ class MaskNetwork(nn.Module):
     """
 
     def __init__(
-        self, side: int, num_regions: int, width: int, rng: Generator, gain: float, halvings: int | None = None
+        self,
+        side: int,
+        num_regions: int,
+        width: int,
+        rng: Generator,
+        gain: float,
+        halvings: int | None = None,
+        disc: float = 0.0,
     ) -> None:
         super().__init__()
-        self.num_regions = num_regions
+        self.num_regions, self.disc = num_regions, disc
         if halvings is None:
             halvings = min(2, max(0, int(math.log2(side)) - 5))
         narrow = [width // 2**i for i in reversed(range(halvings + 1))]
@@ -103,6 +111,9 @@ class MaskNetwork(nn.Module):
             assert isinstance(conv, nn.Conv2d)
             x = F.relu(norm(convolve(x, conv.weight, None, "up")))
         logits = self.last(F.pad(x, (3, 3, 3, 3), "reflect")).to(images.dtype)
+        if self.disc:
+            bump = self.disc * centred(logits)
+            logits = torch.cat([logits[:, :1] - bump, logits[:, 1:]], 1)
         if self.num_regions == 2:
             front = torch.sigmoid(logits)
             return torch.stack([front, 1 - front], 1)
