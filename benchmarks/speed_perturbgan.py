@@ -29,9 +29,9 @@ from steps import stepper
 from delaminate.cli.bench import machine
 from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PRESETS, PerturbGAN
+from delaminate.methods.perturbgan.networks import moved
 from delaminate.methods.perturbgan.players import Discriminator, Painter
 from delaminate.rng import stream
-from delaminate.scene.edits import shift
 from delaminate.scene.layers import Layers
 
 BATCH = 4
@@ -114,16 +114,15 @@ def shifts(rounds: int) -> dict[str, float]:
         torch.rand(64, 2, 3, 64, 64, generator=stream("rgb")), torch.rand(64, 2, 1, 64, 64, generator=stream("alpha"))
     )
     offset = torch.randint(-8, 9, (64, 2), generator=stream("offset"))
-    both = torch.stack([torch.zeros_like(offset), offset], 1)
 
     def loop() -> Tensor:
         return plain.shifted(torch.cat([layers.rgb[:, 1], layers.alpha[:, 1]], 1), offset)
 
-    moved = shift(layers, both)
-    assert torch.equal(torch.cat([moved.rgb[:, 1], moved.alpha[:, 1]], 1), loop())
+    found = moved(layers, offset)
+    assert torch.equal(torch.cat([found.rgb[:, 1], found.alpha[:, 1]], 1), loop())
     times: dict[str, list[float]] = {"one gather": [], "image by image": []}
     for _ in range(rounds):
-        for name, action in (("one gather", lambda: shift(layers, both)), ("image by image", loop)):
+        for name, action in (("one gather", lambda: moved(layers, offset)), ("image by image", loop)):
             begin = time.perf_counter()
             action()
             times[name].append(1000 * (time.perf_counter() - begin))

@@ -134,9 +134,13 @@ BENCHES = {
         "objects-on-texture", {"shift": 0.0, "watch_share": 0.0, "bf16": True},
         method="perturbgan", count=20_000, minutes=60,
     ),
+    "redo-objects-on-texture": Bench(
+        "the same scenes by ReDO, which cannot know what moves", "photos", "objects-on-texture",
+        {"image_size": [32, 32], "bf16": True}, method="redo", count=20_000, minutes=60,
+    ),
     "perturbgan-flowers17": Bench(
         "flowers cut out of photos, 64 x 64; trained and scored on the same photos, labels unseen", "photos", "flowers17",
-        {"steps": 4_500, "width": 16, "bf16": True}, method="perturbgan", test=None, minutes=60,
+        {"bf16": True}, method="perturbgan", test=None, minutes=60,
     ),
     "weizmann-horse": Bench(
         "horses cut out of photos; a shortened schedule", "weizmann-horse", "weizmann-horse",

@@ -272,7 +272,7 @@ PRESETS: dict[str, Config] = {
     "cub-parity": PAPER,
     "objects-on-texture": replace(
         SMALL, image_size=(32, 32), width=32, most_channels=128, steps=5_000, shift=0.25, least_area=0.1, most_area=0.35,
-        ema=0.998, gamma=0.3, watch_share=0.2, encoder_depth=32, segmenter_steps=1_500, segmenter_width=24,
+        ema=0.998, gamma=0.3, watch_share=0.2, encoder_depth=32, encoder_steps=800, segmenter_steps=1_500, segmenter_width=24,
         self_training_steps=500,
     ),
 }  # fmt: skip

@@ -20,7 +20,7 @@ from delaminate.errors import ConfigError
 from delaminate.matching.crf import mean_vote, refine
 from delaminate.methods.base import Carry, Method, Stage
 from delaminate.methods.perturbgan.config import Config
-from delaminate.methods.perturbgan.networks import Encoder, Grown, LayeredGenerator, Maps, side_by_side
+from delaminate.methods.perturbgan.networks import Encoder, Grown, LayeredGenerator, Maps, moved, side_by_side
 from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter, SelfTrainer
 from delaminate.nets.stylegan import StyleDiscriminator, draw_noise, level_of, mixed
 from delaminate.nets.unet import UNet
@@ -28,7 +28,7 @@ from delaminate.objectives.adversary import few_images
 from delaminate.objectives.priors import border_and_inside
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite
-from delaminate.scene.edits import contrast, shift
+from delaminate.scene.edits import contrast
 from delaminate.scene.layers import Layers
 from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
 
@@ -204,11 +204,10 @@ class PerturbGAN(Method):
         """Shift the foreground by whole pixels, and change the background's contrast, at random."""
         c, like = self.config, layers.rgb
         offset = (c.shift * like.shape[-1] * (2 * torch.rand(count, 2, generator=rng) - 1)).round().long()  # B 2
-        offset = torch.stack([torch.zeros_like(offset), offset], 1)[rows].to(like.device)
         factor = 1 + c.contrast * (2 * torch.rand(count, generator=rng) - 1)
         if c.contrast and background:
             layers = contrast(layers, 0, factor[rows].to(like))
-        return shift(layers, offset) if c.shift else layers
+        return moved(layers, offset[rows].to(like.device)) if c.shift else layers
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator) -> Layers:
@@ -239,13 +238,12 @@ class PerturbGAN(Method):
         assert self.encoder is not None
         grown = Grown(level_of(self.image_size[0]))
         with self.precision(images):
-            offsets, moved = self.encoder(images)
+            offsets, place = self.encoder(images)
             found = self.centre[:, None] + offsets.to(images.dtype)  # S B D
             styles = [found[min(trunk, len(found) - 1)] for trunk in range(self.config.num_trunks)]
             layers = self.generator([s[:, None].expand(-1, grown.level + 1, -1) for s in styles], None, grown)
-        moved = moved.to(images.dtype)
-        offset = torch.stack([torch.zeros_like(moved), moved * self.image_size[0]], 1)  # B 2 2
-        return shift(layers, offset), found, moved
+        place = place.to(images.dtype)
+        return moved(layers, place * self.image_size[0]), found, place
 
     def find(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
         """Logits of the segmenter for images in [-1, 1]."""

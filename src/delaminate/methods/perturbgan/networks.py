@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
 from delaminate.methods.perturbgan.config import Config
 from delaminate.nets.blocks import BatchNorm, centred
 from delaminate.nets.resnet import ResNet, pooled
 from delaminate.nets.stylegan import Mapping, Synthesis
+from delaminate.scene.edits import shift
 from delaminate.scene.layers import Layers
 
 Maps = list[list[Tensor] | None]
@@ -90,6 +91,13 @@ class Encoder(nn.Module):
         found = F.linear(pooled(self.body(side_by_side(images)), self.grid), self.weight, self.bias)
         styles = found[:, :-2].unflatten(1, (self.styles, -1)).transpose(0, 1)  # S B D
         return styles, self.reach * torch.tanh(found[:, -2:])
+
+
+def moved(layers: Layers, offset: Float[Tensor, "B 2"] | Int[Tensor, "B 2"]) -> Layers:
+    """Shift the foreground by dx to the right and dy downwards in pixels; the background stays."""
+    front = shift(Layers(layers.rgb[:, 1:], layers.alpha[:, 1:]), offset[:, None])
+    rgb, alpha = torch.cat([layers.rgb[:, :1], front.rgb], 1), torch.cat([layers.alpha[:, :1], front.alpha], 1)
+    return Layers(rgb, alpha, background=True)
 
 
 def side_by_side(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:

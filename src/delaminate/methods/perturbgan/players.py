@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from delaminate.errors import ConfigError
 from delaminate.methods.base import Carry, GradientPlayer, ParameterGroup, half_cosine
+from delaminate.methods.perturbgan.networks import moved
 from delaminate.objectives.adversary import gradient_penalty, logistic_fake, logistic_real, real_penalty
 from delaminate.objectives.augment import augment
 from delaminate.objectives.priors import (
@@ -22,7 +23,6 @@ from delaminate.objectives.priors import (
     variety,
 )
 from delaminate.scene.compositing import composite
-from delaminate.scene.edits import shift
 from delaminate.scene.layers import Layers
 from delaminate.scene.transforms import warp
 
@@ -260,8 +260,7 @@ def move(model: "PerturbGAN", layers: Layers, rng: Generator, carry: Carry) -> t
     side = model.image_size[0]
     offset = (model.config.shift * side * (2 * torch.rand(carry.batch, 2, generator=rng) - 1)).round()[carry.share]
     offset = offset.to(layers.rgb)
-    moved = shift(layers, torch.stack([torch.zeros_like(offset), offset], 1).long())
-    return moved, offset / side
+    return moved(layers, offset.long()), offset / side
 
 
 def stretched(layers: Layers, most: float, rng: Generator, carry: Carry) -> Layers:
@@ -275,8 +274,8 @@ def stretched(layers: Layers, most: float, rng: Generator, carry: Carry) -> Laye
         [mirror * wide * cosine - 1, -mirror * wide * sine, zero, high * sine, high * cosine - 1, zero], 1
     )
     foreground = torch.cat([layers.rgb[:, 1], layers.alpha[:, 1]], 1)  # B 4 H W
-    moved = warp(foreground, "affine", looked, (foreground.shape[2], foreground.shape[3]))
-    rgb, alpha = torch.stack([layers.rgb[:, 0], moved[:, :3]], 1), torch.stack([layers.alpha[:, 0], moved[:, 3:]], 1)
+    turned = warp(foreground, "affine", looked, (foreground.shape[2], foreground.shape[3]))
+    rgb, alpha = torch.stack([layers.rgb[:, 0], turned[:, :3]], 1), torch.stack([layers.alpha[:, 0], turned[:, 3:]], 1)
     return Layers(rgb, alpha, background=True)
 
 
