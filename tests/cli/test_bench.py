@@ -40,16 +40,19 @@ def test_a_table_has_mean_spread_failures_and_what_needs_no_learning(tmp_path):
 def test_a_table_counts_failures_restarts_other_settings_and_seeds_above_the_baselines(tmp_path):
     guesses = {"baseline_all": 0.3, "baseline_disc": 0.5, "baseline_colour": 0.4}
     network = {"iou": 0.6, "miou": 0.2, "role_swaps": 0.0, **guesses}
+    three = {"iou": 0.9, "miou": 0.3, "miou_split": 0.6, **guesses}
     lost = {"iou": 0.45, "miou": 0.9, "role_swaps": 0.0, **guesses}
     notes = ["adversary, step 9: gone. Begun anew, restart 1 of 3.", "12 images are few."]
     record(
         tmp_path, "x", 0, 0.0, figures={"network": network, "refined": network}, notes=notes, config={"a": 1, "b": 1}
     )
+    record(tmp_path, "y", 0, 0.0, figures={"network": three})
     record(tmp_path, "x", 1, 0.0, False, figures={"network": lost}, stopped_by="failed", config={"a": 2, "b": 1})
     table = results_table(tmp_path)
     assert "failed: 1, unfinished otherwise: 0, restarts: 1." in table
     assert "different settings (a): means tell little" in table
     assert "| network | above every `baseline_` | 1 of 2 seeds | | |" in table
+    assert "| network | above every `baseline_` | 1 of 1 seeds | | |" in table
     assert "| refined | `iou` | 0.6 | 0.6 to 0.6, 1 seeds |  |" in table
 
 

@@ -109,7 +109,7 @@ BENCHES = {
         {"steps": 1_400, "unlock_steps": [250, 800]}, test=None, minutes=45, published={"clustering_accuracy": 0.899},
     ),
     "colored-2-mnist": Bench(
-        "two digits and a ground, each a region that can be redrawn; 32 x 32, 12 minutes", "colored-2-mnist",
+        "two digits and a ground, each a region that can be redrawn; 32 x 32", "colored-2-mnist",
         "colored-2-mnist", {"bf16": True}, method="redo", count=20_000, minutes=12,
     ),
     "colored-2-mnist-64": Bench(
