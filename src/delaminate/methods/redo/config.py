@@ -151,19 +151,19 @@ OURS: dict[str, Any] = {
 }  # fmt: skip
 # Small canvases and networks learn in minutes on a CPU, at higher rates.
 SMALL: dict[str, Any] = {
-    **OURS, "generator_width": 16, "discriminator_width": 32, "noise_width": 16, "batch": 12, "rate": 1.5e-3,
+    **OURS, "generator_width": 16, "discriminator_width": 16, "noise_width": 16, "batch": 12, "rate": 1.5e-3,
     "discriminator_rate": 5e-4, "mask_rate": 3e-4, "ema": 0.995,
 }  # fmt: skip
 
 PRESETS: dict[str, Config] = {
     "photos": Config(
         image_size=(64, 64), mask_width=32, smooth_weight=2.0, distil_steps=450,
-        **(SMALL | {"steps": 2_000, "mask_rate": 2e-4, "discriminator_width": 16}),
+        **(SMALL | {"steps": 2_000, "mask_rate": 2e-4}),
     ),
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(
         image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.03, distil_steps=300, distil_rate=1e-3,
-        **(SMALL | {"steps": 2_000, "area_steps": 1_200, "late_noise": 0.05, "collapsed_area": 0.008}),
+        **(SMALL | {"steps": 2_400, "late_decay": 0.6, "area_steps": 1_400, "late_noise": 0.05, "collapsed_area": 0.008}),
     ),
     **{
         name: replace(config, distil_steps=1_000, **OURS)
