@@ -104,8 +104,8 @@ def _rows(some: list[dict[str, Any]]) -> list[str]:
 
 
 def _measure(figures: dict[str, Any]) -> str:
-    """What baselines are compared with: the foreground's IoU; of three and more regions, whose numbers are arbitrary, their mean
-    IoU with one naming for all images, as baselines have."""
+    """What baselines are compared with: the foreground's IoU; of three and more regions, whose numbers mean nothing, their
+    mean IoU with one naming for all images, as baselines have."""
     return "iou" if "role_swaps" in figures else "miou_split" if "miou_split" in figures else "miou"
 
 
