@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from delaminate.cli.bench import BENCHES, bench, busy_seconds
+from delaminate.cli.bench import BENCHES, Bench, bench, busy_seconds, run_seed
 from delaminate.cli.tables import VARIANT, results_table
 from delaminate.cli.train import resolve
 from delaminate.config import build
@@ -85,3 +85,31 @@ def test_every_row_names_a_preset_and_settings_that_are_there(name):
 def test_unknown_names_are_refused_with_a_hint(tmp_path):
     with pytest.raises(ConfigError, match="redo-flowers17"):
         bench(["redo-flower17"], out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("steps", "minutes", "ways", "reason"),
+    [(100_000, 0.02, {"sampled"}, "minutes"), (2, None, {"refined", "segmenter", "sampled"}, "finished")],
+)
+def test_a_run_that_ends_before_anything_decomposes_is_recorded_too(
+    steps, minutes, ways, reason, monkeypatch, tmp_path
+):
+    from delaminate.cli import judging
+
+    settings = {
+        "image_size": [16, 16], "noise_width": 4, "mapping_depth": 1, "width": 8, "most_channels": 8, "batch": 4,
+        "steps": steps, "encoder_steps": 0, "segmenter_steps": 2, "segmenter_width": 8, "self_training_steps": 2,
+    }  # fmt: skip
+    row = Bench("tiny", "objects-on-texture", "objects-on-texture", settings, "perturbgan", count=20, test=8)
+    monkeypatch.setitem(BENCHES, "tiny", row)
+    taught, sampled = judging.taught, judging.sampled_figures
+    monkeypatch.setattr(judging, "taught", lambda *a: taught(*a, scenes=8, steps=1))
+    monkeypatch.setattr(judging, "sampled_figures", lambda *a: sampled(*a, count=8))
+    (tmp_path / "runs" / "tiny-0" / "previews").mkdir(parents=True)
+    (tmp_path / "runs" / "tiny-0" / "previews" / "00009999.png").write_bytes(b"of another run")
+    found = run_seed("tiny", 0, tmp_path, "cpu", minutes, resume=False)
+    assert set(found["figures"]) == ways
+    assert found["stopped_by"] == reason
+    assert found["finished"] is (reason == "finished")
+    assert 0 <= found["figures"]["sampled"]["iou_sampled"] <= 1
+    assert not (tmp_path / "runs" / "tiny-0" / "previews" / "00009999.png").exists()

@@ -30,7 +30,8 @@ LIBRARY_BYTES = 600e6
 
 def canvas(method: "Method", by: str | None) -> tuple[int, int] | None:
     """The size that images are brought to for a model; None: they are taken as they are."""
-    return None if method.takes((1, 1), by or method.default) else method.image_size
+    by = by or next(iter(method.decomposers), None)
+    return None if by is not None and method.takes((1, 1), by) else method.image_size
 
 
 def open_images(
