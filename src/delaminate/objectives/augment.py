@@ -10,9 +10,13 @@ from torch import Generator, Tensor
 
 
 def augment(
-    images: Float[Tensor, "B C H W"], rng: Generator, rows: slice | None = None, batch: int | None = None
+    images: Float[Tensor, "B C H W"],
+    rng: Generator,
+    rows: slice | None = None,
+    batch: int | None = None,
+    colours: bool = True,
 ) -> Float[Tensor, "B C H W"]:
-    """Change colours, move by up to an eighth (zeros come in), and cut out a square of half the size.
+    """Move by up to an eighth (zeros come in), cut out a square of half the size, and change colours.
 
     Brightness by up to 0.5, saturation by up to 2 times, contrast by 0.5 to 1.5 times.
 
@@ -20,6 +24,7 @@ def augment(
         images: In [-1, 1].
         rng: Draws the changes, for a global batch.
         rows, batch: This process's part of the global batch and its size; None: the images are the whole.
+        colours: False leaves them alone.
     """
     count = batch or len(images)
 
@@ -27,11 +32,12 @@ def augment(
         drawn = torch.rand(count, 1, 1, 1, generator=rng) * (high - low) + low
         return drawn[rows or slice(None)].to(images)
 
-    images = images + draw(-0.5, 0.5)
-    grey = images.mean(1, keepdim=True)
-    images = grey + (images - grey) * draw(0, 2)
-    middle = images.mean((1, 2, 3), keepdim=True)
-    images = middle + (images - middle) * draw(0.5, 1.5)
+    if colours:
+        images = images + draw(-0.5, 0.5)
+        grey = images.mean(1, keepdim=True)
+        images = grey + (images - grey) * draw(0, 2)
+        middle = images.mean((1, 2, 3), keepdim=True)
+        images = middle + (images - middle) * draw(0.5, 1.5)
 
     def along(n: int) -> tuple[Tensor, Tensor, Tensor]:
         """Where each of n pixels comes from, whether that is inside the image, and whether the pixel is cut out."""

@@ -76,6 +76,9 @@ class Config:
     smooth_weight: float = 0.0
     """Of the masks' total variation, mean over regions; it rises from 0 along a line. Without it, masks of photos turn into
     combs and stripes, between whose teeth the photo shows through and makes what is painted look real."""
+    decision_weight: float = 0.0
+    """Of the masks' impurity, mean of 1 - sum m^2; it rises from 0 along a line. Without it, two of three regions may share the
+    ground half and half, for good."""
     area_weight: float = 0.0
     """Of the area barrier: mean of relu(least_area - mean mask), over images and over the batch."""
     least_area: float = 0.05
@@ -83,8 +86,8 @@ class Config:
     area_steps: int = 2_000
     """Steps in which the barrier's weight falls to 0 along a line."""
     augment_below: int = 0
-    """With fewer images than this, the colour, place and wholeness of what the discriminator sees are changed at random, the
-    same way for real and redrawn images."""
+    """With fewer images than this, the place and wholeness of what the discriminator sees are changed at random, the same way
+    for real and redrawn images."""
     refine_weight: float = 0.0
     """Of the votes by which pixels of like colour bring masks to the outlines in a photo (matching/crf.py), when decomposing
     by `refined` and in stage `distil`; 0: neither is there (the paper)."""
@@ -98,7 +101,8 @@ class Config:
     collapsed_area: float = 0.02
     """A region that wins a smaller share of the pixels than this, over the last 500 steps, has collapsed."""
     undecided: float = 0.95
-    """Masks whose entropy, as a share of the highest there can be, is above this over the last 500 steps have collapsed."""
+    """Masks whose entropy, as a share of the highest there can be, is above this over the last 500 steps have collapsed.
+    At 0.6 two of three regions share everything."""
     settled: float = 0.0
     """Training ends early once masks 100 steps apart agree in this share of the pixels, ten times in a row; 0: never."""
     watch_from: int = 1_000
@@ -163,7 +167,8 @@ PRESETS: dict[str, Config] = {
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(
         image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.03, distil_steps=300, distil_rate=1e-3,
-        **(SMALL | {"steps": 2_400, "late_decay": 0.6, "area_steps": 1_400, "late_noise": 0.05, "collapsed_area": 0.008}),
+        **(SMALL | {"steps": 2_400, "late_decay": 0.6, "area_steps": 1_400, "late_noise": 0.05, "collapsed_area": 0.008,
+           "decision_weight": 1.0, "undecided": 0.5}),
     ),
     **{
         name: replace(config, distil_steps=1_000, **OURS)

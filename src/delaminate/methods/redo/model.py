@@ -22,7 +22,7 @@ from delaminate.methods.redo.networks import MaskNetwork, RegionGenerator, Resid
 from delaminate.nets.spectral import advance
 from delaminate.objectives.adversary import few_images, hinge_fake, hinge_real
 from delaminate.objectives.augment import augment
-from delaminate.objectives.priors import total_variation
+from delaminate.objectives.priors import impurity, total_variation
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, from_partition
 from delaminate.scene.edits import redraw
@@ -238,7 +238,8 @@ class ReDO(Method):
             return images
         processes = carry.batch // (carry.share.stop - carry.share.start)
         first = carry.share.start * processes * len(images) // carry.batch
-        return augment(images, rng, slice(first, first + len(images)), processes * len(images))
+        # Not their colours: colour is what is redrawn, and what would give a redrawn region away.
+        return augment(images, rng, slice(first, first + len(images)), processes * len(images), colours=False)
 
     def judge(self, shown: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
         """Score images; high is real."""
@@ -414,6 +415,8 @@ class Redrawer(GradientPlayer):
         }
         if c.smooth_weight:
             terms["smooth"] = c.smooth_weight * done * total_variation(masks)
+        if c.decision_weight:
+            terms["decision"] = c.decision_weight * done * impurity(masks)
         push = c.area_weight * max(0.0, 1 - carry.step / c.area_steps)
         if push and carry.stage == "adversary":
             area = masks.mean((2, 3, 4))  # B n
