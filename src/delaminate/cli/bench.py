@@ -121,6 +121,10 @@ BENCHES = {
         {"bf16": True}, method="redo", test=None, minutes=60,
         published={"iou_best": 0.764, "accuracy_best": 0.879},
     ),
+    "redo-clothing": Bench(
+        "dressed people cut out of photos, 64 x 64; trained and scored on the same photos, labels unseen", "photos",
+        "clothing-ccp", {"bf16": True}, method="redo", test=None, minutes=60,
+    ),
     "redo-butterflies": Bench(
         "butterflies cut out of photos, 64 x 64; trained and scored on the same photos, labels unseen", "photos", "butterflies",
         {"bf16": True}, method="redo", test=None, minutes=60,
