@@ -247,15 +247,6 @@ def test_the_published_step_is_the_one_written_plainly():
     assert found["largest_relative_gradient_difference"] < 1e-6
 
 
-def test_undecided_masks_cost_more_and_more():
-    model = ReDO(replace(TINY, decision_weight=3.0))
-    masks = model.regions(photos()[0::2])
-    costs = [float(Redrawer(model).turn(photos(), stream(0), carry(step))["decision"].detach()) for step in (0, 50, 90)]
-    whole = 3 * float((1 - masks.square().sum(1)).mean().detach())
-    assert costs == pytest.approx([0.0, whole / 2, 0.9 * whole], rel=1e-5)
-    assert "decision" not in Redrawer(ReDO(TINY)).turn(photos(), stream(0), carry(50))
-
-
 @pytest.mark.parametrize("regions", [2, 3])
 def test_objects_are_sought_in_the_middle_at_first_if_that_is_asked_for(regions):
     plain, centred = (MaskNetwork(32, regions, 8, stream(0), 0.8, disc=disc) for disc in (0.0, 3.0))

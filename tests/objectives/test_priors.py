@@ -7,7 +7,6 @@ from delaminate.objectives.priors import (
     area_within,
     border_and_inside,
     coverage,
-    impurity,
     indecision,
     nearness,
     outline,
@@ -42,8 +41,6 @@ def test_the_sharpened_pair_by_hand():
     assert_close(area_within(some, 0.25, 0.5), number((0.25 - areas[0] + areas[1] - 0.5) / 2))
     assert_close(area_within(some, 0.0, 1.0), number(0.0))
     assert_close(indecision(some), number(2 * (0.24 + 0.25 + 0.21) / 8))
-    assert_close(impurity(torch.stack([some, 1 - some], 1)), indecision(some))
-    assert_close(impurity(torch.full_like(some, 0.25)[:, None].expand(-1, 4, -1, -1, -1)), number(0.75))
 
 
 def test_a_grey_mask_satisfies_the_published_pair_as_well_as_a_decided_one_but_not_the_sharpened():

@@ -26,14 +26,6 @@ def indecision(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
     return (2 * masks * (1 - masks)).mean()
 
 
-def impurity(masks: Float[Tensor, "B n 1 H W"]) -> Float[Tensor, ""]:
-    """mean 1 - sum_k m_k^2 of masks that sum to one: 0 where every pixel belongs to one region (Gini's impurity).
-
-    With two regions it is `indecision`.
-    """
-    return (1 - masks.square().sum(1)).mean()
-
-
 def sharpened(masks: Float[Tensor, "*B H W"], power: float = 4.0) -> Float[Tensor, "*B H W"]:
     """s = m^p / (m^p + (1 - m)^p): 0, 1/2 and 1 stay, all else moves towards the nearer end."""
     one, other = masks.pow(power), (1 - masks).pow(power)

@@ -76,9 +76,6 @@ class Config:
     smooth_weight: float = 0.0
     """Of the masks' total variation, mean over regions; it rises from 0 along a line. Without it, masks of photos turn into
     combs and stripes, between whose teeth the photo shows through and makes what is painted look real."""
-    decision_weight: float = 0.0
-    """Of the masks' impurity, mean of 1 - sum m^2; it rises from 0 along a line. Without it, two of three regions may share the
-    ground half and half, for good."""
     area_weight: float = 0.0
     """Of the area barrier: mean of relu(least_area - mean mask), over images and over the batch."""
     least_area: float = 0.05
@@ -168,7 +165,7 @@ PRESETS: dict[str, Config] = {
     "colored-2-mnist": Config(
         image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.03, distil_steps=300, distil_rate=1e-3,
         **(SMALL | {"steps": 2_400, "late_decay": 0.6, "area_steps": 1_400, "late_noise": 0.05, "collapsed_area": 0.008,
-           "decision_weight": 1.0, "undecided": 0.5}),
+           "undecided": 0.5, "watch_from": 800}),
     ),
     **{
         name: replace(config, distil_steps=1_000, **OURS)

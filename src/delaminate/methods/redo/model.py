@@ -22,7 +22,7 @@ from delaminate.methods.redo.networks import MaskNetwork, RegionGenerator, Resid
 from delaminate.nets.spectral import advance
 from delaminate.objectives.adversary import few_images, hinge_fake, hinge_real
 from delaminate.objectives.augment import augment
-from delaminate.objectives.priors import impurity, total_variation
+from delaminate.objectives.priors import total_variation
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, from_partition
 from delaminate.scene.edits import redraw
@@ -415,8 +415,6 @@ class Redrawer(GradientPlayer):
         }
         if c.smooth_weight:
             terms["smooth"] = c.smooth_weight * done * total_variation(masks)
-        if c.decision_weight:
-            terms["decision"] = c.decision_weight * done * impurity(masks)
         push = c.area_weight * max(0.0, 1 - carry.step / c.area_steps)
         if push and carry.stage == "adversary":
             area = masks.mean((2, 3, 4))  # B n
