@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from delaminate.data.benchmarks import BENCHMARKS, load_benchmark, names, open_data
+from delaminate.data.benchmarks import BENCHMARKS, load_benchmark, load_photos, names, open_data
 from delaminate.data.images import ImageSet, LabelledSet
 from delaminate.data.labelled import write_folder
 from delaminate.data.synthetic import draw
@@ -104,3 +104,19 @@ def test_the_real_sets_load(name):
     assert found.images.size == (128, 128)
     assert 0.05 < (found.labels.instances > 0).float().mean() < 0.6
     assert not found.images.skipped
+
+
+def test_photos_without_masks_come_after_those_with_them(tmp_path):
+    fake(tmp_path, "weizmann_horse", np.zeros((4, 5), dtype=np.uint8))
+    folder = tmp_path / "weizmann_horse" / "images_unlabelled"
+    with pytest.raises(DataError, match="images_unlabelled"):
+        load_photos("weizmann-horse", tmp_path)
+    folder.mkdir()
+    Image.fromarray(np.full((4, 5, 3), 7, np.uint8)).save(folder / "z.png")
+    known, photos = load_benchmark("weizmann-horse", tmp_path).images, load_photos("weizmann-horse", tmp_path)
+    assert photos.names == (*known.names, "z")
+    assert bool((photos.pixels[-1] == 7).all())
+    with pytest.raises(DataError, match="two images have the same name"):
+        photos.joined(known)
+    with pytest.raises(DataError, match="are no set"):
+        photos.joined(load_photos("weizmann-horse", tmp_path, size=(8, 8)))

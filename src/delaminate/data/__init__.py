@@ -1,6 +1,6 @@
 """Images in: folders, drawn scenes, benchmarks. Labels stay here and in `metrics`."""
 
-from delaminate.data.benchmarks import load_benchmark, names, open_data
+from delaminate.data.benchmarks import load_benchmark, load_photos, names, open_data
 from delaminate.data.clips import detect_upscaling, is_clip, is_enlarged, read_clip, reduced
 from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder
 from delaminate.data.labelled import load_labelled_folder, write_folder
@@ -20,6 +20,7 @@ __all__ = [
     "load_benchmark",
     "load_folder",
     "load_labelled_folder",
+    "load_photos",
     "names",
     "open_data",
     "read_clip",

@@ -175,6 +175,21 @@ def load_benchmark(
     return found.subset(range(min(benchmark.num_dev, len(found)))) if split == "dev" else found
 
 
+def load_photos(
+    name: str, root: str | Path | None = None, size: tuple[int, int] | None = None, fit: Fit = "squash"
+) -> ImageSet:
+    """Load all photos of a real set: those with masks, and those in `images_unlabelled/` beside them.
+
+    Args:
+        name, root, size, fit: As in `load_benchmark`.
+
+    Raises:
+        DataError: As `load_benchmark`, or there are no photos without masks.
+    """
+    known = load_benchmark(name, root, size=size, fit=fit, labels=False).images
+    return known.joined(load_folder(data_folder(BENCHMARKS[name].folder, name, root) / "images_unlabelled", size, fit))
+
+
 def _with_objects(labelled: LabelledSet, benchmark: Benchmark) -> LabelledSet:
     """Turn raw mask values into instances and classes."""
     values = labelled.labels.instances

@@ -104,6 +104,22 @@ class ImageSet:
             frames=tuple(self.frames[i] for i in order),
         )
 
+    def joined(self, other: "ImageSet") -> "ImageSet":
+        """Both sets one after the other.
+
+        Raises:
+            DataError: They differ in size or rate, or share a name.
+        """
+        if (self.size, self.rate) != (other.size, other.rate):
+            raise DataError(f"ImageSet: images of {self.size} and of {other.size} are no set, nor are two rates.")
+        return ImageSet(
+            torch.cat([self.pixels, other.pixels]),
+            (*self.names, *other.names),
+            (*self.frames, *other.frames),
+            (*self.skipped, *other.skipped),
+            self.rate,
+        )
+
     def to(self, device: str | torch.device) -> "ImageSet":
         """The same set with its bytes held on `device`."""
         return replace(self, pixels=self.pixels.to(device))

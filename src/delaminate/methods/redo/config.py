@@ -159,7 +159,7 @@ SMALL: dict[str, Any] = {
 PRESETS: dict[str, Config] = {
     "photos": Config(
         image_size=(64, 64), mask_width=32, disc=2.0, smooth_weight=2.0, distil_steps=450,
-        **(SMALL | {"steps": 2_000, "mask_rate": 2e-4}),
+        **(SMALL | {"steps": 2_000, "mask_rate": 2e-4, "augment_below": 1_000}),
     ),
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(
