@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from delaminate import Method, zoo
-from delaminate.cli.bench import BENCHES, Bench, evaluate_model
+from delaminate.cli.bench import evaluate_model
+from delaminate.cli.benches import BENCHES, Bench
 from delaminate.cli.tables import SHOWN
 from delaminate.engine.record import read_log
 from delaminate.methods import load_model, save_model

@@ -29,7 +29,7 @@ from steps import stepper
 from delaminate.cli.bench import machine
 from delaminate.methods.base import Carry
 from delaminate.methods.redo import PRESETS, ReDO
-from delaminate.methods.redo.model import Discriminator, Redrawer
+from delaminate.methods.redo.players import Discriminator, Redrawer
 from delaminate.rng import stream
 
 BATCH = 4

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from delaminate.cli.bench import BENCHES, Bench, bench, busy_seconds, run_seed
+from delaminate.cli.bench import bench, busy_seconds, run_seed
+from delaminate.cli.benches import BENCHES, Bench
 from delaminate.cli.tables import VARIANT, results_table
 from delaminate.cli.train import resolve
 from delaminate.config import build

@@ -16,8 +16,8 @@ from delaminate.methods import load_model, save_model
 from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PRESETS as PERTURBED
 from delaminate.methods.redo import PRESETS, Config, ReDO
-from delaminate.methods.redo.model import Discriminator, Redrawer, random_regions
 from delaminate.methods.redo.networks import MaskNetwork
+from delaminate.methods.redo.players import Discriminator, Redrawer, random_regions
 from delaminate.objectives.priors import total_variation
 from delaminate.rng import stream
 from delaminate.scene.scenes import with_photo

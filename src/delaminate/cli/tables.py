@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from delaminate.cli.bench import BENCHES
+from delaminate.cli.benches import BENCHES
 from delaminate.data.synthetic import DRAWINGS
 
 SHOWN = (
