@@ -164,7 +164,7 @@ PRESETS: dict[str, Config] = {
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(
         image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.03, distil_steps=300, distil_rate=1e-3,
-        **(SMALL | {"steps": 2_400, "late_decay": 0.6, "area_steps": 1_400, "late_noise": 0.05, "collapsed_area": 0.008,
+        **(SMALL | {"discriminator_width": 32, "steps": 3_000, "area_steps": 1_800, "late_noise": 0.05, "collapsed_area": 0.008,
            "undecided": 0.5, "watch_from": 800}),
     ),
     **{
