@@ -159,13 +159,13 @@ SMALL: dict[str, Any] = {
 PRESETS: dict[str, Config] = {
     "photos": Config(
         image_size=(64, 64), mask_width=32, disc=2.0, smooth_weight=2.0, distil_steps=450,
-        **(SMALL | {"steps": 2_000, "mask_rate": 2e-4, "augment_below": 1_000}),
+        **(SMALL | {"steps": 2_000, "mask_rate": 2e-4, "augment_below": 1_000, "refine_weight": 3.0}),
     ),
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(
         image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.03, distil_steps=300, distil_rate=1e-3,
-        **(SMALL | {"discriminator_width": 32, "steps": 3_000, "area_steps": 1_800, "late_noise": 0.05, "collapsed_area": 0.008,
-           "undecided": 0.5, "watch_from": 800}),
+        **(SMALL | {"discriminator_width": 32, "steps": 2_800, "area_steps": 1_600, "late_noise": 0.05,
+           "collapsed_area": 0.008}),
     ),
     **{
         name: replace(config, distil_steps=1_000, **OURS)
