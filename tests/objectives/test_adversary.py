@@ -81,15 +81,6 @@ def test_augmentation_is_the_same_for_equal_numbers_and_differs_from_image_to_im
     assert len({tuple(image.flatten().tolist()) for image in one}) == 6
 
 
-def test_colours_stay_if_that_is_asked_for():
-    images = torch.rand(6, 3, 16, 16, generator=stream(0)) + 0.1
-    shown = augment(images, stream(1), colours=False)
-    assert not torch.equal(shown, images)
-    for image, seen in zip(images, shown, strict=True):
-        known = {tuple(pixel) for pixel in image.flatten(1).T.tolist()} | {(0.0, 0.0, 0.0)}
-        assert {tuple(pixel) for pixel in seen.flatten(1).T.tolist()} <= known
-
-
 def test_a_process_draws_its_rows_of_the_whole_batch():
     images = torch.rand(6, 3, 16, 16, generator=stream(0))
     whole = augment(images, stream(1))

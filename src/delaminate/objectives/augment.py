@@ -10,13 +10,9 @@ from torch import Generator, Tensor
 
 
 def augment(
-    images: Float[Tensor, "B C H W"],
-    rng: Generator,
-    rows: slice | None = None,
-    batch: int | None = None,
-    colours: bool = True,
+    images: Float[Tensor, "B C H W"], rng: Generator, rows: slice | None = None, batch: int | None = None
 ) -> Float[Tensor, "B C H W"]:
-    """Move by up to an eighth (zeros come in), cut out a square of half the size, and change colours.
+    """Change colours, move by up to an eighth (zeros come in), and cut out a square of half the size.
 
     Brightness by up to 0.5, saturation by up to 2 times, contrast by 0.5 to 1.5 times.
 
@@ -24,7 +20,6 @@ def augment(
         images: In [-1, 1].
         rng: Draws the changes, for a global batch.
         rows, batch: This process's part of the global batch and its size; None: the images are the whole.
-        colours: False leaves them alone.
     """
     count = batch or len(images)
 
@@ -32,12 +27,11 @@ def augment(
         drawn = torch.rand(count, 1, 1, 1, generator=rng) * (high - low) + low
         return drawn[rows or slice(None)].to(images)
 
-    if colours:
-        images = images + draw(-0.5, 0.5)
-        grey = images.mean(1, keepdim=True)
-        images = grey + (images - grey) * draw(0, 2)
-        middle = images.mean((1, 2, 3), keepdim=True)
-        images = middle + (images - middle) * draw(0.5, 1.5)
+    images = images + draw(-0.5, 0.5)
+    grey = images.mean(1, keepdim=True)
+    images = grey + (images - grey) * draw(0, 2)
+    middle = images.mean((1, 2, 3), keepdim=True)
+    images = middle + (images - middle) * draw(0.5, 1.5)
 
     def along(n: int) -> tuple[Tensor, Tensor, Tensor]:
         """Where each of n pixels comes from, whether that is inside the image, and whether the pixel is cut out."""

@@ -83,8 +83,8 @@ class Config:
     area_steps: int = 2_000
     """Steps in which the barrier's weight falls to 0 along a line."""
     augment_below: int = 0
-    """With fewer images than this, the place and wholeness of what the discriminator sees are changed at random, the same way
-    for real and redrawn images."""
+    """With fewer images than this, the colour, place and wholeness of what the discriminator sees are changed at random, the
+    same way for real and redrawn images."""
     refine_weight: float = 0.0
     """Of the votes by which pixels of like colour bring masks to the outlines in a photo (matching/crf.py), when decomposing
     by `refined` and in stage `distil`; 0: neither is there (the paper)."""
@@ -158,8 +158,8 @@ SMALL: dict[str, Any] = {
 
 PRESETS: dict[str, Config] = {
     "photos": Config(
-        image_size=(64, 64), mask_width=32, disc=2.0, smooth_weight=2.0, distil_steps=450,
-        **(SMALL | {"steps": 2_000, "mask_rate": 2e-4, "augment_below": 1_000, "refine_weight": 3.0}),
+        image_size=(64, 64), mask_width=32, smooth_weight=2.0, distil_steps=450,
+        **(SMALL | {"steps": 2_000, "mask_rate": 2e-4}),
     ),
     # A digit covers about 2 % of the canvas.
     "colored-2-mnist": Config(

@@ -237,8 +237,7 @@ class ReDO(Method):
             return images
         processes = carry.batch // (carry.share.stop - carry.share.start)
         first = carry.share.start * processes * len(images) // carry.batch
-        # Not their colours: colour is what is redrawn, and what would give a redrawn region away.
-        return augment(images, rng, slice(first, first + len(images)), processes * len(images), colours=False)
+        return augment(images, rng, slice(first, first + len(images)), processes * len(images))
 
     def judge(self, shown: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
         """Score images; high is real."""
