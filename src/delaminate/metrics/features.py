@@ -63,7 +63,7 @@ class Features:
 
 
 def fid(
-    features: Features, made: Iterable[Float[Tensor, "B 3 H W"]], real: Iterable[Float[Tensor, "B 3 H W"]]
+    features: Features, made: Iterable[Float[Tensor, "_ 3 _ _"]], real: Iterable[Float[Tensor, "_ 3 _ _"]]
 ) -> float:
     """Distance of made from real images, in batches, each in [0, 1].
 
