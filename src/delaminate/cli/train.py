@@ -8,6 +8,7 @@ import typer
 if TYPE_CHECKING:
     from delaminate.data import ImageSet
     from delaminate.data.synthetic import Split
+    from delaminate.engine import Outcome
 
 TRAIN_COUNT = 20_000
 """Images drawn for training from a built-in set, unless -n says otherwise."""
@@ -132,6 +133,11 @@ def train(
     )  # fmt: skip
     facts = {"Method": method, "Preset": preset, "Images": f"{len(images)} of {data}", "Seed": str(seed)}
     report = write_page(out, method_class, facts | {"Ended": f"{outcome.reason}, step {outcome.total_step}"})
+    say_how_it_ended(console, outcome, out, report)
+
+
+def say_how_it_ended(console: Any, outcome: "Outcome", out: Path, report: Path) -> None:
+    """Name the model, or what to do next; a training that failed ends the command with 1."""
     if outcome.reason == "failed":
         console.print(f"[red]Failed[/red] at step {outcome.total_step}: training collapsed; {report} says how.")
         raise typer.Exit(1)

@@ -15,7 +15,7 @@ from PIL import Image
 from delaminate.errors import FormatError
 from delaminate.export.chart import draw_curve
 from delaminate.export.files import ExportResult
-from delaminate.export.report import header, img, page
+from delaminate.export.report import FOOTER, header, img, page
 from delaminate.export.wording import SIGNALS
 from delaminate.scene.document import write_atomic
 
@@ -51,8 +51,7 @@ def write_history(
         f"{len(steps):,} looks at the training, and {len(notes)} remarks." if steps else "Training has not begun yet."
     )
     parts = [header(title, lead, facts or {}, ""), "<main>", _notes(notes), _signals(steps), _pictures(previews, rows)]
-    footer = "<footer>Made by Delaminate. This page holds everything it shows and loads nothing.</footer>"
-    write_atomic(Path(path), page(title, [*parts, "</main>", footer]).encode())
+    write_atomic(Path(path), page(title, [*parts, "</main>", FOOTER]).encode())
     return ExportResult((Path(path),), None)
 
 

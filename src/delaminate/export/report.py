@@ -35,6 +35,7 @@ STACK_LAYERS = 7
 
 # Colours of dictionary entries in segmentations; further entries darken them.
 PALETTE = ("#e0623f", "#2a9d8f", "#e9b949", "#4d7fc4", "#9b5fb5", "#79a843", "#d96a94", "#3fa7c9", "#b07d4f", "#6c6fd1")
+FOOTER = "<footer>Made by Delaminate. This page holds everything it shows and loads nothing.</footer>"
 CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 Images = np.ndarray | Tensor | Sequence[np.ndarray]
@@ -356,7 +357,7 @@ def write_report(
         _figures(figures or {}, explanations or {}),
         _next(next_steps),
         "</main>",
-        "<footer>Made by Delaminate. This page holds everything it shows and loads nothing.</footer>",
+        FOOTER,
     ]
     write_atomic(Path(path), page(title, parts).encode())
     return ExportResult((Path(path),), None)

@@ -285,7 +285,6 @@ class Method(nn.Module, ABC):
     rows: ClassVar[str] = "images, what they are rebuilt to, sprites"
     """What the rows of `preview` are, in words."""
 
-    @torch.no_grad()
     def preview(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "N 3 _h _w"]]:
         """Rows of pictures in [0, 1] that show how training goes: images, what they are rebuilt to, sprites."""
         found = self.decompose(images)

@@ -48,13 +48,13 @@ class Redrawer(GradientPlayer):
 
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
         model, c = self.model, self.model.config
-        advance(model.generators)
-        advance(model.encoder)
         if len(images) % 2:
             raise ConfigError(
                 f"redo: batch is {c.batch}, so that a process gets {len(images)} images; half of them are redrawn. Choose a "
                 "batch that the number of processes divides."
             )
+        advance(model.generators)
+        advance(model.encoder)
         photos = images[0::2]
         share = slice(carry.share.start // 2, carry.share.stop // 2)
         noise = torch.randn(carry.batch // 2, c.num_regions, c.noise_width, generator=rng)[share].to(images)
