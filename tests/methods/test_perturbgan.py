@@ -23,6 +23,7 @@ from delaminate.methods.perturbgan.players import (
     Painter,
     Segmenter,
     SelfTrainer,
+    pasted,
     photographs,
     stretched,
 )
@@ -438,7 +439,7 @@ def test_the_segmenters_layers_show_the_photo_and_the_encoders_do_not(trained):
 
 
 def test_the_segmenter_learns_from_its_own_best_guesses_between_the_areas_allowed():
-    model = PerturbGAN(replace(TINY, self_training_steps=8, least_area=0.25, most_area=0.5))
+    model = PerturbGAN(replace(TINY, self_training_steps=8, least_area=0.25, most_area=0.5, self_training_paste=0.0))
     assert [stage.name for stage in model.stages()][-1] == "self-training"
     model.begin("self-training")
     assert torch.equal(model.find(photos()), model.teacher(photos()))
@@ -450,6 +451,30 @@ def test_the_segmenter_learns_from_its_own_best_guesses_between_the_areas_allowe
     object_, ground = logits.flatten(1)[:, 192:], logits.flatten(1)[:, :128]  # a quarter, and all but half
     costs = torch.cat([-F.logsigmoid(object_), -F.logsigmoid(-ground)], 1)
     assert_close(found, costs.mean())
+
+
+def test_the_object_of_a_neighbour_is_pasted_with_what_is_known_of_it():
+    model = PerturbGAN(replace(TINY, self_training_steps=8, self_training_paste=0.5, shift=0.25))
+    images, rng = photos(8), stream(5)
+    may_be = torch.zeros(8, 1, 16, 16)
+    may_be[:, :, 5:9, 4:9] = 1
+    is_object = may_be * (torch.rand(8, 1, 16, 16, generator=rng) < 0.5)
+    now = carry(stage="self-training", batch=8)
+    mixed, mixed_object, mixed_may_be = pasted(model, images, is_object, may_be, stream(0), now)
+    chosen = torch.rand(8, 1, 1, 1, generator=(again := stream(0))).flatten() < 0.5
+    offset = (4 * (2 * torch.rand(8, 2, generator=again) - 1)).round().long().tolist()
+    assert 0 < chosen.sum() < 8
+    for k, (right, down) in enumerate(offset):
+        on = torch.zeros(16, 16, dtype=torch.bool)
+        if chosen[k]:
+            on[5 + down : 9 + down, 4 + right : 9 + right] = True
+
+        def wanted(maps, k=k, on=on, by=(down, right)):
+            return torch.where(on, maps[k ^ 1].roll(by, (1, 2)), maps[k])
+
+        assert_close(mixed[k], wanted(images))
+        assert torch.equal(mixed_object[k], wanted(is_object))
+        assert torch.equal(mixed_may_be[k], wanted(may_be))
 
 
 def test_the_teacher_follows_and_guesses_alike_of_a_mirrored_photo():

@@ -151,6 +151,8 @@ class Config:
     `least_area` of the pixels that it deems likeliest are object, all but the likeliest `most_area` are background."""
     self_training_rate: float = 1e-3
     """Of the segmenter then; it falls to 0 along half a cosine."""
+    self_training_paste: float = 0.5
+    """Share of the photos then before which the object of another photo is pasted, where it is guessed to be."""
     refine_weight: float = 0.0
     """Of the votes by which pixels of like colour bring the segmenter's masks to the outlines in a photo
     (matching/crf.py), when decomposing by `refined`; 0: that way is not there."""
@@ -189,7 +191,7 @@ class Config:
                 raise ConfigError(f"perturbgan: {name} is {getattr(self, name)}; expected {lowest} or more.")
         shares = (
             "swap_backgrounds", "mixing", "contrast", "least_area", "most_area", "ema", "dead_area", "saturated_area",
-            "watch_share", "variety",
+            "watch_share", "variety", "self_training_paste",
         )  # fmt: skip
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
@@ -273,6 +275,6 @@ PRESETS: dict[str, Config] = {
     "objects-on-texture": replace(
         SMALL, image_size=(32, 32), width=32, most_channels=128, steps=5_000, shift=0.25, least_area=0.1, most_area=0.35,
         ema=0.998, gamma=0.3, watch_share=0.2, encoder_depth=32, encoder_steps=800, segmenter_steps=1_500, segmenter_width=24,
-        self_training_steps=500,
+        self_training_steps=1_000,
     ),
 }  # fmt: skip

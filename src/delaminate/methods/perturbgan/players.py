@@ -226,7 +226,8 @@ class SelfTrainer(GradientPlayer):
     What is painted is simpler than what is real, so a segmenter that has seen nothing else is sure of little in photos. But
     of every photo it is known how large the object may be: its likeliest pixels are taken for the object, the least likely
     for the background, and those between are left open (pseudo-labels, Lee, 2013, of a mean teacher, Tarvainen and Valpola,
-    2017).
+    2017). Some photos get the object of another one pasted in, moved at random, and with it what is known of it, so that an
+    object is learned apart from its ground (ClassMix, Olsson et al., 2021).
     """
 
     name = "self-trainer"
@@ -249,9 +250,13 @@ class SelfTrainer(GradientPlayer):
         chance = model.guess(photos)
         ends = torch.tensor([1 - c.most_area, 1 - c.least_area]).to(chance)
         low, high = chance.flatten(1).quantile(ends, 1)[:, :, None, None, None]  # B 1 1 1, each
-        known = ((chance >= high) | (chance < low)).to(chance)
-        found = model.find(recoloured(photos, rng, carry))
-        costs = F.binary_cross_entropy_with_logits(found, (chance >= high).to(chance), reduction="none")
+        is_object, may_be = (chance >= high).to(chance), (chance >= low).to(chance)
+        if c.self_training_paste:
+            photos, is_object, may_be = pasted(model, photos, is_object, may_be, rng, carry)
+        known = 1 - may_be + is_object
+        costs = F.binary_cross_entropy_with_logits(
+            model.find(recoloured(photos, rng, carry)), is_object, reduction="none"
+        )
         return {"masks": (known * costs).sum() / known.sum()}
 
 
@@ -261,6 +266,31 @@ def move(model: "PerturbGAN", layers: Layers, rng: Generator, carry: Carry) -> t
     offset = (model.config.shift * side * (2 * torch.rand(carry.batch, 2, generator=rng) - 1)).round()[carry.share]
     offset = offset.to(layers.rgb)
     return moved(layers, offset.long()), offset / side
+
+
+def pasted(
+    model: "PerturbGAN",
+    photos: Float[Tensor, "B 3 H W"],
+    is_object: Float[Tensor, "B 1 H W"],
+    may_be: Float[Tensor, "B 1 H W"],
+    rng: Generator,
+    carry: Carry,
+) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
+    """Put before some photos whatever may be the object of their neighbour, moved at random; return all three anew."""
+    other = (torch.arange(len(photos)) ^ 1).clamp_max(len(photos) - 1)  # in pairs, which processes do not divide
+    chosen = (torch.rand(carry.batch, 1, 1, 1, generator=rng) < model.config.self_training_paste)[carry.share].to(
+        photos
+    )
+    front = chosen * may_be[other]
+    alpha = torch.stack([torch.ones_like(front), front], 1)  # B 2 1 H W
+
+    def before(ground: Float[Tensor, "B 3 H W"]) -> Layers:
+        return Layers(torch.stack([ground, ground[other]], 1), alpha, background=True)
+
+    shown, by = move(model, before(photos), rng, carry)
+    told = moved(before(torch.cat([is_object, may_be, may_be], 1)), (by * model.image_size[0]).round().long())
+    is_object, may_be, _ = composite(told).split(1, 1)
+    return composite(shown), is_object, may_be
 
 
 def stretched(layers: Layers, most: float, rng: Generator, carry: Carry) -> Layers:
