@@ -133,6 +133,27 @@ def test_the_mask_network_learns_what_refining_makes_of_the_masks_it_had():
     assert torch.equal(model.regions(flat[:1]).argmax(1), seen["wanted"].argmax(1))
 
 
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ((0.55, 0.45, 0.0), (0.0, 0.3, 0.0)),  # the ground is shared: it goes to the region that has nothing else
+        ((0.75, 0.25, 0.0), (0.0, 0.0, 0.0)),  # that is no tie
+        ((0.45, 0.55, 0.0), (0.0, 0.0, 0.0)),  # all regions win something
+    ],
+)
+def test_a_ground_that_two_regions_share_goes_to_the_one_that_wins_nothing_else(shares, expected):
+    model = ReDO(replace(TINY, num_regions=3, refine_weight=1e-9, distil_steps=3, collapsed_area=0.03))
+    masks = torch.tensor(shares).view(3, 1, 1, 1).repeat(1, 1, 16, 16)
+    masks[:, :, :4, :4] = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1, 1)
+    masks[:, :, 8:12, :4] = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1, 1)
+    model._before = lambda images: masks.expand(len(images), -1, -1, -1, -1)
+    model.decide_ties(photos(4), Carry("distil", 0, 3, slice(0, 4), 4))
+    assert_close(model.head_start, torch.tensor(expected))
+    winners = model.taught(photos(4)).argmax(1)[0, 0]
+    assert winners[0, 0] == 0 and winners[8, 0] == 2
+    assert winners[15, 15] == (1 if expected[1] or shares[1] > 0.5 else 0)
+
+
 def test_a_run_stopped_while_distilling_goes_on_to_the_same_end(tmp_path):
     config = replace(TINY, steps=2, refine_weight=10.0, distil_steps=6)
     whole, model = ReDO(config), ReDO(config)

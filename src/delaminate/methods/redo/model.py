@@ -34,6 +34,8 @@ APART = 100
 """Steps between two snapshots of the mask network."""
 LOOKS = 10
 """Snapshots in a row that must agree before training ends early."""
+HEAD_STARTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+"""Added to the logits of a region that shares what another one wins; the last makes a third of a pixel enough."""
 TEACHERS = 16
 """Voters along a side of a photo while masks are refined to be learned from: a quarter of the work."""
 
@@ -65,8 +67,10 @@ class ReDO(Method):
         self.register_buffer("indecision", torch.zeros(WINDOW))  # mean entropy of masks, of late
         self.register_buffer("snapshot", self._flat())
         self.register_buffer("agreement", torch.zeros(LOOKS))  # of snapshots in a row, of late
+        self.register_buffer("head_start", torch.zeros(c.num_regions))  # added to the logits of masks that teach
         self.register_buffer("paints", torch.ones(()))  # 0: loaded without its generators
         self.border: Tensor
+        self.head_start: Tensor
         self.paints: Tensor
         self.areas: Tensor
         self.indecision: Tensor
@@ -121,8 +125,31 @@ class ReDO(Method):
 
     @torch.no_grad()
     def taught(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n 1 H W"]:
-        """What refining makes of the masks of the snapshot."""
-        return refine(images, self._before(images), self.config.refine_weight, TEACHERS)
+        """What refining makes of the masks of the snapshot, once ties are decided."""
+        masks = ahead(self._before(images), self.head_start)
+        return refine(images, masks, self.config.refine_weight, TEACHERS)
+
+    @torch.no_grad()
+    def decide_ties(self, images: Float[Tensor, "B 3 H W"], carry: Carry) -> None:
+        """Give a head start to regions that win next to nothing but share what another one wins.
+
+        Two regions may hold the ground half and half, and what either paints there is believed. If one of them has an object
+        besides, and wins the ground by a hair, the other has nothing. Then it gets the ground.
+        """
+
+        def won(head_start: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+            winner = ahead(masks, head_start).argmax(1)
+            share = F.one_hot(winner, masks.shape[1]).to(masks).mean((0, 1, 2, 3))
+            return carry.all_reduce(share) * len(images) / carry.batch
+
+        masks, self.head_start = self._before(images), torch.zeros_like(self.head_start)
+        least = self.config.collapsed_area
+        for region in won(self.head_start).argsort().tolist():
+            for head_start in HEAD_STARTS if float(won(self.head_start)[region]) < least else ():
+                tried = self.head_start.index_fill(0, torch.tensor([region], device=masks.device), head_start)
+                if float(won(tried).min()) >= least:
+                    self.head_start = tried
+                    break
 
     def paint(self, masks: Float[Tensor, "B n 1 H W"], noise: Float[Tensor, "B n z"]) -> Float[Tensor, "B n 3 H W"]:
         """Paint every region anew: colours in [0, 1], to be seen through the masks."""
@@ -344,6 +371,11 @@ class ReDO(Method):
         for name, part in parts.items():
             state[name].copy_(part)
         self.paints.fill_(any(name.startswith(self.optional_parts) for name in parts))
+
+
+def ahead(masks: Float[Tensor, "B n 1 H W"], head_start: Float[Tensor, " n"]) -> Float[Tensor, "B n 1 H W"]:
+    """Masks once something has been added to the logits of each region; they sum to one."""
+    return (masks.clamp_min(1e-6).log() + head_start[:, None, None, None]).softmax(1)
 
 
 def side_by_side(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:

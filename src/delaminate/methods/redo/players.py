@@ -143,6 +143,8 @@ class Distiller(GradientPlayer):
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
         flip = (torch.rand(carry.batch, 1, 1, 1, generator=rng) < 0.5)[carry.share].to(images.device)
         photos = torch.where(flip, images.flip(-1), images)
+        if carry.step == 0:
+            self.model.decide_ties(photos, carry)
         wanted, found = self.model.taught(photos), self.model.regions(photos)
         return {"outlines": -(wanted * found.clamp_min(1e-6).log()).sum(1).mean()}
 
