@@ -1,5 +1,6 @@
 """ReDO: regions, redrawing, and looking after itself."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -136,13 +137,16 @@ def test_the_mask_network_learns_what_refining_makes_of_the_masks_it_had():
 @pytest.mark.parametrize(
     ("shares", "expected"),
     [
-        ((0.55, 0.45, 0.0), (0.0, 0.3, 0.0)),  # the ground is shared: it goes to the region that has nothing else
-        ((0.75, 0.25, 0.0), (0.0, 0.0, 0.0)),  # that is no tie
+        (
+            (0.55, 0.45, 0.0),
+            (0.0, math.log(2), 0.0),
+        ),  # the ground is shared: it goes to the region that has nothing else
+        ((0.7, 0.3, 0.0), (0.0, 0.0, 0.0)),  # that is no tie
         ((0.45, 0.55, 0.0), (0.0, 0.0, 0.0)),  # all regions win something
     ],
 )
 def test_a_ground_that_two_regions_share_goes_to_the_one_that_wins_nothing_else(shares, expected):
-    model = ReDO(replace(TINY, num_regions=3, refine_weight=1e-9, distil_steps=3, collapsed_area=0.03))
+    model = ReDO(replace(TINY, num_regions=3, refine_weight=1e-9, distil_steps=3))
     masks = torch.tensor(shares).view(3, 1, 1, 1).repeat(1, 1, 16, 16)
     masks[:, :, :4, :4] = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1, 1)
     masks[:, :, 8:12, :4] = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1, 1)

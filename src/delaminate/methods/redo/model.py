@@ -34,8 +34,8 @@ APART = 100
 """Steps between two snapshots of the mask network."""
 LOOKS = 10
 """Snapshots in a row that must agree before training ends early."""
-HEAD_STARTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-"""Added to the logits of a region that shares what another one wins; the last makes a third of a pixel enough."""
+HEAD_START = math.log(2)
+"""Added to the logits of a region that shares what another one wins: it wins with half of the other's mask."""
 TEACHERS = 16
 """Voters along a side of a photo while masks are refined to be learned from: a quarter of the work."""
 
@@ -131,25 +131,27 @@ class ReDO(Method):
 
     @torch.no_grad()
     def decide_ties(self, images: Float[Tensor, "B 3 H W"], carry: Carry) -> None:
-        """Give a head start to regions that win next to nothing but share what another one wins.
+        """Give a head start to regions that share what another one wins, if all would win more then.
 
         Two regions may hold the ground half and half, and what either paints there is believed. If one of them has an object
-        besides, and wins the ground by a hair, the other has nothing. Then it gets the ground.
+        besides, and wins the ground by a hair, the other is left with next to nothing. Then it gets the ground.
         """
 
-        def won(head_start: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-            winner = ahead(masks, head_start).argmax(1)
-            share = F.one_hot(winner, masks.shape[1]).to(masks).mean((0, 1, 2, 3))
-            return carry.all_reduce(share) * len(images) / carry.batch
+        def mean(maps: Float[Tensor, "B n 1 H W"]) -> Float[Tensor, " n"]:
+            return carry.all_reduce(maps.mean((0, 2, 3, 4))) * len(images) / carry.batch
 
-        masks, self.head_start = self._before(images), torch.zeros_like(self.head_start)
-        least = self.config.collapsed_area
-        for region in won(self.head_start).argsort().tolist():
-            for head_start in HEAD_STARTS if float(won(self.head_start)[region]) < least else ():
-                tried = self.head_start.index_fill(0, torch.tensor([region], device=masks.device), head_start)
-                if float(won(tried).min()) >= least:
-                    self.head_start = tried
-                    break
+        def won(head_start: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+            winner = ahead(masks, head_start).argmax(1)[:, 0]
+            return mean(F.one_hot(winner, masks.shape[1]).to(masks).movedim(3, 1)[:, :, None])
+
+        masks = self._before(images)
+        self.head_start.zero_()
+        held, first = mean(masks), won(self.head_start)
+        for region in first.argsort().tolist():
+            tried = self.head_start.clone()
+            tried[region] = HEAD_START
+            if first[region] < held[region] / 4 and won(tried).min() > won(self.head_start).min():
+                self.head_start.copy_(tried)
 
     def paint(self, masks: Float[Tensor, "B n 1 H W"], noise: Float[Tensor, "B n z"]) -> Float[Tensor, "B n 3 H W"]:
         """Paint every region anew: colours in [0, 1], to be seen through the masks."""
