@@ -132,6 +132,7 @@ def test_the_mask_network_learns_what_refining_makes_of_the_masks_it_had():
     assert train(model, (noisy * 255).to(torch.uint8)).finished
     assert model.error(flat, "distil").mean() < 0.5 * seen["error"].mean()
     assert torch.equal(model.regions(flat[:1]).argmax(1), seen["wanted"].argmax(1))
+    assert model.border.sum() > 0.3  # told while distilling, too: the one step of the rivals leaves 0.01
 
 
 @pytest.mark.parametrize(

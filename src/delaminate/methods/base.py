@@ -46,6 +46,15 @@ class Carry:
     all_reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor
     all_gather: Callable[[Tensor], Tensor] = lambda tensor: tensor
 
+    @property
+    def processes(self) -> int:
+        """How many processes share the batch."""
+        return self.batch // (self.share.stop - self.share.start)
+
+    def mean(self, own: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+        """Means over the whole batch, given those over this process's share."""
+        return self.all_reduce(own) / self.processes
+
     def excess(self, mean: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
         """relu of means over the whole batch, given those over this process's share.
 

@@ -350,7 +350,7 @@ class PerturbGAN(Method):
         shares = torch.stack([(masks > 0.5).to(masks).mean(), *border_and_inside(masks)])
         scores = self.score(torch.cat([fakes, backgrounds]), grown, halves=2).unflatten(0, (2, -1))
         moments = torch.stack([scores.mean(1), scores.square().mean(1)], 1).flatten()
-        means = carry.all_reduce(torch.cat([shares, moments])) / (carry.batch / len(masks))
+        means = carry.mean(torch.cat([shares, moments]))
         scene, scene_square, alone, alone_square = means[3:]
         variance = (scene_square - scene.square() + alone_square - alone.square()) / 2
         gap = (scene - alone) / variance.clamp_min(1e-6).sqrt()

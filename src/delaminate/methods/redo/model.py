@@ -138,7 +138,7 @@ class ReDO(Method):
         """
 
         def mean(maps: Float[Tensor, "B n 1 H W"]) -> Float[Tensor, " n"]:
-            return carry.all_reduce(maps.mean((0, 2, 3, 4))) * len(images) / carry.batch
+            return carry.mean(maps.mean((0, 2, 3, 4)))
 
         def won(head_start: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
             winner = ahead(masks, head_start).argmax(1)[:, 0]
@@ -264,9 +264,8 @@ class ReDO(Method):
         images = 2 * images - 1
         if not self.augments:
             return images
-        processes = carry.batch // (carry.share.stop - carry.share.start)
-        first = carry.share.start * processes * len(images) // carry.batch
-        return augment(images, rng, slice(first, first + len(images)), processes * len(images))
+        first = carry.share.start * carry.processes * len(images) // carry.batch
+        return augment(images, rng, slice(first, first + len(images)), carry.processes * len(images))
 
     def judge(self, shown: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
         """Score images; high is real."""
@@ -281,7 +280,7 @@ class ReDO(Method):
         # By the pixels that a region wins: one that is thin grey everywhere is gone.
         won = F.one_hot(masks.argmax(1), masks.shape[1]).to(masks).mean((0, 1, 2, 3))
         seen = torch.stack([won, edge.mean((0, 2, 3)), entropy.expand(masks.shape[1])])  # 3 n
-        area, border, undecided = carry.all_reduce(seen) / (carry.batch // 2 / len(masks))
+        area, border, undecided = carry.mean(seen)
         self.areas[carry.step % WINDOW] = area
         self.border.lerp_(border, 0.01)
         self.indecision[carry.step % WINDOW] = undecided[0]
@@ -323,7 +322,7 @@ class ReDO(Method):
         """Share of the pixels of this step's photos that the snapshot puts into the same region as the masks of today."""
         photos = carry.values["photos"]
         same = (self._before(photos).argmax(1) == self.regions(photos).argmax(1)).to(photos).mean()
-        return float(carry.all_reduce(same) / (carry.batch // 2 / len(photos)))
+        return float(carry.mean(same))
 
     def settled(self, carry: Carry) -> str | None:
         """Say that snapshots of the masks have agreed for so long that training may end."""

@@ -146,6 +146,7 @@ class Distiller(GradientPlayer):
         if carry.step == 0:
             self.model.decide_ties(photos, carry)
         wanted, found = self.model.taught(photos), self.model.regions(photos)
+        self.model.watch(wanted, carry)  # who is the background may be another one once ties are decided
         return {"outlines": -(wanted * found.clamp_min(1e-6).log()).sum(1).mean()}
 
 
