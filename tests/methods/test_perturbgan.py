@@ -453,7 +453,7 @@ def test_the_segmenter_learns_from_its_own_best_guesses_between_the_areas_allowe
     assert_close(found, costs.mean())
 
 
-def test_the_object_of_a_neighbour_is_pasted_with_what_is_known_of_it():
+def test_the_object_of_the_next_photo_is_pasted_with_what_is_known_of_it():
     model = PerturbGAN(replace(TINY, self_training_steps=8, self_training_paste=0.5, shift=0.25))
     images, rng = photos(8), stream(5)
     may_be = torch.zeros(8, 1, 16, 16)
@@ -470,7 +470,7 @@ def test_the_object_of_a_neighbour_is_pasted_with_what_is_known_of_it():
             on[5 + down : 9 + down, 4 + right : 9 + right] = True
 
         def wanted(maps, k=k, on=on, by=(down, right)):
-            return torch.where(on, maps[k ^ 1].roll(by, (1, 2)), maps[k])
+            return torch.where(on, maps[(k + 1) % 8].roll(by, (1, 2)), maps[k])
 
         assert_close(mixed[k], wanted(images))
         assert torch.equal(mixed_object[k], wanted(is_object))

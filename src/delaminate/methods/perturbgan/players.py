@@ -257,7 +257,7 @@ class SelfTrainer(GradientPlayer):
         costs = F.binary_cross_entropy_with_logits(
             model.find(recoloured(photos, rng, carry)), is_object, reduction="none"
         )
-        return {"masks": (known * costs).sum() / known.sum()}
+        return {"masks": (known * costs).sum() / carry.mean(known.sum())}  # over all that is known to any process
 
 
 def move(model: "PerturbGAN", layers: Layers, rng: Generator, carry: Carry) -> tuple[Layers, Float[Tensor, "B 2"]]:
@@ -276,19 +276,19 @@ def pasted(
     rng: Generator,
     carry: Carry,
 ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
-    """Put before some photos whatever may be the object of their neighbour, moved at random; return all three anew."""
-    other = (torch.arange(len(photos)) ^ 1).clamp_max(len(photos) - 1)  # in pairs, which processes do not divide
+    """Put before some photos whatever may be the object of the next photo, moved at random; return all three anew."""
+    following = (carry.share.start + 1 + torch.arange(len(photos))) % carry.batch  # it may be another process's
+    lesson = torch.cat([is_object, may_be, may_be], 1)
+    other, other_lesson = (carry.all_gather(some)[following] for some in (photos, lesson))
     chosen = (torch.rand(carry.batch, 1, 1, 1, generator=rng) < model.config.self_training_paste)[carry.share].to(
         photos
     )
-    front = chosen * may_be[other]
+    front = chosen * other_lesson[:, 1:2]
     alpha = torch.stack([torch.ones_like(front), front], 1)  # B 2 1 H W
 
-    def before(ground: Float[Tensor, "B 3 H W"]) -> Layers:
-        return Layers(torch.stack([ground, ground[other]], 1), alpha, background=True)
-
-    shown, by = move(model, before(photos), rng, carry)
-    told = moved(before(torch.cat([is_object, may_be, may_be], 1)), (by * model.image_size[0]).round().long())
+    shown, by = move(model, Layers(torch.stack([photos, other], 1), alpha, background=True), rng, carry)
+    told = Layers(torch.stack([lesson, other_lesson], 1), alpha, background=True)
+    told = moved(told, (by * model.image_size[0]).round().long())
     is_object, may_be, _ = composite(told).split(1, 1)
     return composite(shown), is_object, may_be
 
