@@ -276,7 +276,15 @@ def pasted(
     rng: Generator,
     carry: Carry,
 ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
-    """Put before some photos whatever may be the object of the next photo, moved at random; return all three anew."""
+    """Put before some photos whatever may be the object of the next photo, moved at random; return all three anew.
+
+    Args:
+        photos: In [-1, 1].
+        is_object, may_be: 1 where the object is taken to be, and where it is not known to be absent; else 0.
+        rng: Draws which photos, and how far the object moves.
+
+    Reference: ClassMix (Olsson et al., 2021), with one class and a shift.
+    """
     following = (carry.share.start + 1 + torch.arange(len(photos))) % carry.batch  # it may be another process's
     lesson = torch.cat([is_object, may_be, may_be], 1)
     other, other_lesson = (carry.all_gather(some)[following] for some in (photos, lesson))

@@ -137,21 +137,17 @@ class ReDO(Method):
         besides, and wins the ground by a hair, the other is left with next to nothing. Then it gets the ground.
         """
 
-        def mean(maps: Float[Tensor, "B n 1 H W"]) -> Float[Tensor, " n"]:
-            return carry.mean(maps.mean((0, 2, 3, 4)))
-
-        def won(head_start: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-            winner = ahead(masks, head_start).argmax(1)[:, 0]
-            return mean(F.one_hot(winner, masks.shape[1]).to(masks).movedim(3, 1)[:, :, None])
-
         masks = self._before(images)
         self.head_start.zero_()
-        held, first = mean(masks), won(self.head_start)
+        held, first = carry.mean(masks.mean((0, 2, 3, 4))), carry.mean(won(masks))
+        least = first.min()
         for region in first.argsort().tolist():
             tried = self.head_start.clone()
             tried[region] = HEAD_START
-            if first[region] < held[region] / 4 and won(tried).min() > won(self.head_start).min():
+            smallest = carry.mean(won(ahead(masks, tried))).min()
+            if first[region] < held[region] / 4 and smallest > least:
                 self.head_start.copy_(tried)
+                least = smallest
 
     def paint(self, masks: Float[Tensor, "B n 1 H W"], noise: Float[Tensor, "B n z"]) -> Float[Tensor, "B n 3 H W"]:
         """Paint every region anew: colours in [0, 1], to be seen through the masks."""
@@ -278,8 +274,7 @@ class ReDO(Method):
         edge = torch.cat([masks[..., 0, :], masks[..., -1, :], masks[..., :, 0], masks[..., :, -1]], -1)
         entropy = -torch.xlogy(masks, masks).sum(1).mean() / math.log(self.config.num_regions)
         # By the pixels that a region wins: one that is thin grey everywhere is gone.
-        won = F.one_hot(masks.argmax(1), masks.shape[1]).to(masks).mean((0, 1, 2, 3))
-        seen = torch.stack([won, edge.mean((0, 2, 3)), entropy.expand(masks.shape[1])])  # 3 n
+        seen = torch.stack([won(masks), edge.mean((0, 2, 3)), entropy.expand(masks.shape[1])])  # 3 n
         area, border, undecided = carry.mean(seen)
         self.areas[carry.step % WINDOW] = area
         self.border.lerp_(border, 0.01)
@@ -372,6 +367,11 @@ class ReDO(Method):
         for name, part in parts.items():
             state[name].copy_(part)
         self.paints.fill_(any(name.startswith(self.optional_parts) for name in parts))
+
+
+def won(masks: Float[Tensor, "B n 1 H W"]) -> Float[Tensor, " n"]:
+    """Share of the pixels that each region wins: where its mask is the largest."""
+    return F.one_hot(masks.argmax(1), masks.shape[1]).to(masks).mean((0, 1, 2, 3))
 
 
 def ahead(masks: Float[Tensor, "B n 1 H W"], head_start: Float[Tensor, " n"]) -> Float[Tensor, "B n 1 H W"]:
