@@ -196,6 +196,14 @@ class _Run:
             checkpoint.save(self.out / "checkpoint.pt", self.state())
         self.last_save = time.monotonic()
 
+    def begin(self, remarks: tuple[str, ...]) -> None:
+        """Open a run folder of a run from nothing, and say what the user should know about the images."""
+        if self.record is not None and self.out is not None:
+            write_atomic(self.out / "config.yaml", to_yaml(self.method.config).encode())
+            self.record.cut(0)
+        for text in remarks:
+            self.note(text)
+
     def restore(self) -> None:
         assert self.out is not None
         path = self.out / "checkpoint.pt"
@@ -467,13 +475,8 @@ def train(
     )  # fmt: skip
     if resume:
         run.restore()
-    elif run.out is not None and run.first:
-        write_atomic(run.out / "config.yaml", to_yaml(method.config).encode())
-        if run.record is not None:
-            run.record.cut(0)
-    if not resume:
-        for text in remarks:
-            run.note(text)
+    else:
+        run.begin(remarks)
 
     def tell(name: str) -> None:
         run.stopped = name
