@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from delaminate.methods import METHODS, Method, load_model
     from delaminate.methods.dti_sprites import DTISprites
     from delaminate.methods.marionette import MarioNette
+    from delaminate.methods.perturbgan import PerturbGAN
+    from delaminate.methods.redo import ReDO
     from delaminate.scene.compositing import composite, segment
     from delaminate.scene.layers import Layers
     from delaminate.scene.placements import Decomposition, Dictionary
@@ -27,6 +29,8 @@ _PLACES = {
     "MarioNette": "methods.marionette",
     "METHODS": "methods",
     "Method": "methods",
+    "PerturbGAN": "methods.perturbgan",
+    "ReDO": "methods.redo",
     "Scene": "scene.scenes",
     "composite": "scene.compositing",
     "draw": "data",
@@ -48,6 +52,8 @@ __all__ = [
     "Layers",
     "MarioNette",
     "Method",
+    "PerturbGAN",
+    "ReDO",
     "Scene",
     "composite",
     "draw",
