@@ -25,3 +25,9 @@ def test_sprite_sheet(tmp_path):
     assert 0 <= error < 0.2
     assert (tmp_path / "sprite_sheet.png").stat().st_size > 5_000
     assert (tmp_path / "scenes" / "summary.json").exists()
+
+
+def test_cut_out(tmp_path):
+    assert load("cut_out").main(tmp_path, count=4) > 0.7
+    assert (tmp_path / "cut_out.png").stat().st_size > 5_000
+    assert (tmp_path / "scenes" / "summary.json").exists()
