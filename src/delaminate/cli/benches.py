@@ -120,7 +120,7 @@ BENCHES = {
     ),
     "objects-on-texture-still": Bench(
         "the same without the shift, and without restarts: what it is good for", "objects-on-texture",
-        "objects-on-texture", {"shift": 0.0, "watch_share": 0.0, "bf16": True},
+        "objects-on-texture", {"shift": 0.0, "watch_share": 0.0, "encoder_steps": 0, "bf16": True},
         method="perturbgan", count=20_000, minutes=60,
     ),
     "redo-objects-on-texture": Bench(
