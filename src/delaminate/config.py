@@ -64,7 +64,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where} is {value!r}; expected a list.")
+            raise ConfigError(f"{where} is {value!r}; expected a list, such as [64, 64].")
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(_convert(item, arguments[0], where) for item in value)
         if len(value) != len(arguments):

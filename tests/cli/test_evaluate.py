@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -93,3 +94,13 @@ def test_fid_needs_a_model_that_paints_from_noise(command, model, tmp_path, monk
     assert (
         "fid is of 20 scenes from noise and as many images, by net.onnx (sha256 0123456789abcdef)." in found["protocol"]
     )
+
+
+def test_files_that_cannot_be_measured_are_named(command, model, pieces, tmp_path):
+    folder = tmp_path / "pieces"
+    shutil.copytree(pieces, folder)
+    broken = sorted((folder / "images").iterdir())[0]
+    broken.write_bytes(b"no picture")
+    code, out, err = command("evaluate", model, folder)
+    assert code == 0, err
+    assert "1 files skipped" in out and broken.name in out

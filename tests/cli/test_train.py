@@ -86,3 +86,29 @@ def test_benchmarks_are_listed_and_their_table_is_made(command, tmp_path):
     table = (tmp_path / "README.md").read_text()
     assert "| search | `ari_fg` | 0.5 | 0.5 to 0.5 | 0.9 |" in table
     assert "replica" in table
+
+
+def test_a_folder_that_holds_a_run_is_kept_unless_told_otherwise(pieces, command, tmp_path):
+    run = tmp_path / "run"
+    words = ("train", "dti-sprites", pieces / "images", "--preset", "tetrominoes", *TINY, "--quiet", "--out", run)
+    assert command(*words)[0] == 0
+    kept = (run / "checkpoint.pt").read_bytes()
+    (run / "previews" / "99999999.png").write_bytes(b"of another run")
+    (run / "mine.txt").write_text("not of a run")
+    code, _, err = command(*words, "--seed", 1)
+    assert code and "--again" in err and (run / "checkpoint.pt").read_bytes() == kept
+    assert command(*words, "--seed", 1, "--again")[0] == 0
+    assert (run / "checkpoint.pt").read_bytes() != kept
+    assert not (run / "previews" / "99999999.png").exists()
+    assert (run / "mine.txt").exists()
+
+
+def test_resuming_heeds_a_configuration_that_is_given(pieces, command, tmp_path):
+    run = tmp_path / "run"
+    words = ("train", "dti-sprites", pieces / "images", "--preset", "tetrominoes", "--quiet", "--out", run)
+    assert command(*words, *TINY)[0] == 0
+    assert command(*words, "--resume")[0] == 0
+    other = tmp_path / "other.yaml"
+    other.write_text((run / "config.yaml").read_text().replace("num_layers: ", "num_layers: 1"))
+    code, _, err = command(*words, "--resume", "--config", other)
+    assert code and "num_layers" in err

@@ -56,7 +56,7 @@ def list_sets() -> None:
 def write(
     name: Annotated[str, typer.Argument(help="A name of `delaminate data list`.")],
     out: Annotated[Path, typer.Option(help="The folder to fill: images/, masks/, classes/, index.csv.")],
-    count: Annotated[int | None, typer.Option("-n", help="How many images; 1000 unless given.")] = None,
+    count: Annotated[int | None, typer.Option("-n", min=1, help="How many images; 1000 unless given.")] = None,
     seed: Annotated[int, typer.Option(help="Which series of a drawn set.")] = 0,
     split: Annotated[str, typer.Option(help="train or dev; their scenes never meet.")] = "train",
 ) -> None:

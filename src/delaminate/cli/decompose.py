@@ -28,7 +28,7 @@ def decompose(
         str | None, typer.Option(help="How to decompose: search, network, refined ...; default: the best.")
     ] = None,
     fit: Annotated[str, typer.Option(help="How images meet the model's canvas: squash, crop or pad.")] = "squash",
-    limit: Annotated[int | None, typer.Option(help="Only so many images, the first ones.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many images, the first ones.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time, fewer where they are large.")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:

@@ -27,7 +27,7 @@ def evaluate(
     ignore: Annotated[
         list[int] | None, typer.Option(help="A mask value to leave out of every figure; repeatable.")
     ] = None,
-    count: Annotated[int | None, typer.Option("-n", help="How many images; drawn sets: 320.")] = None,
+    count: Annotated[int | None, typer.Option("-n", min=1, help="How many images; drawn sets: 320.")] = None,
     split: Annotated[
         str | None, typer.Option(help="train or dev; default: dev of drawn sets, all of real ones.")
     ] = None,
@@ -51,9 +51,11 @@ def evaluate(
 
         delaminate evaluate runs/photos photos/ --ignore 255
     """
+    from rich.console import Console
+
     from delaminate.cli.data import refuse_test
     from delaminate.cli.opening import canvas
-    from delaminate.cli.train import pick_device
+    from delaminate.cli.train import pick_device, report_skipped
     from delaminate.methods import load_model
     from delaminate.scene.document import json_bytes, write_atomic
 
@@ -62,6 +64,7 @@ def evaluate(
     where = pick_device(device)
     method = load_model(model, where)
     labelled, part = open_labelled(data, canvas(method, by), count, seed, split, fit, tuple(ignore or ()))
+    report_skipped(Console(), labelled.images.skipped)
     replica = ", a replica drawn by this library" if labelled.replica else ""
     sentence = f"{labelled.name}{replica} ({part}); decomposed by {by or method.default}."
     distance = {} if fid is None else measure_fid(method, labelled.images, fid, batch, seed)

@@ -82,11 +82,12 @@ def train(
     print_config: Annotated[bool, typer.Option(help="Print the resolved settings and stop.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/METHOD-PRESET-SEED.")] = None,
     seed: Annotated[int, typer.Option(help="Names every random number of the run.")] = 0,
-    count: Annotated[int | None, typer.Option("-n", help="Use at most this many images.")] = None,
+    count: Annotated[int | None, typer.Option("-n", min=1, help="Use at most this many images.")] = None,
     fit: Annotated[str, typer.Option(help="How images meet the canvas: squash, crop or pad.")] = "squash",
-    steps: Annotated[int | None, typer.Option(help="Stop after this many steps in all; schedules stay.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes; schedules stay.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after this many steps in all; schedules stay.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this many minutes; schedules stay.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run folder's checkpoint, exactly.")] = False,
+    again: Annotated[bool, typer.Option(help="Remove the run in the run folder, and begin anew.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     tensorboard: Annotated[bool, typer.Option(help="Also write TensorBoard files (extra `track`).")] = False,
     quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
@@ -104,7 +105,7 @@ def train(
     from rich.console import Console
 
     from delaminate.cli.opening import fill_size, forecast_training
-    from delaminate.config import read_yaml, to_yaml
+    from delaminate.config import to_yaml
     from delaminate.engine import Budget
     from delaminate.engine import train as run_training
     from delaminate.engine.record import Quiet, Terminal
@@ -113,16 +114,18 @@ def train(
     preset = preset or guess_preset(method, data)
     out = out or Path("runs") / f"{method}-{preset}-{seed}"
     stored = out / "config.yaml"
-    method_class, chosen = resolve(method, preset, stored if resume and stored.exists() else config, settings or [])
+    if resume and config is None and stored.exists():
+        config = stored
+    method_class, chosen = resolve(method, preset, config, settings or [])
     if print_config:
         console.print(to_yaml(chosen), highlight=False, end="")
         return
-    if resume and stored.exists():
-        read_yaml(stored)
     images = training_images(data, chosen.image_size, count, seed, fit)
     chosen = fill_size(chosen, images)
     report_skipped(console, images.skipped)
     where = pick_device(device)
+    if not resume:
+        make_room(out, again)
     if not quiet:
         console.print(f"{len(images)} images of {chosen.image_size[0]} x {chosen.image_size[1]} on {where} -> {out}")
     if said := forecast_training(chosen, images):
@@ -131,7 +134,8 @@ def train(
         method_class(chosen, seed), images.pixels, out, seed=seed, device=where, budget=Budget(steps, minutes),
         resume=resume, listener=Quiet() if quiet else Terminal(console), tensorboard=tensorboard,
     )  # fmt: skip
-    facts = {"Method": method, "Preset": preset, "Images": f"{len(images)} of {data}", "Seed": str(seed)}
+    facts = {"Method": method} | ({} if resume else {"Preset": preset})
+    facts |= {"Images": f"{len(images)} of {data}", "Seed": str(seed)}
     report = write_page(out, method_class, facts | {"Ended": f"{outcome.reason}, step {outcome.total_step}"})
     say_how_it_ended(console, outcome, out, report)
 
@@ -161,6 +165,24 @@ def write_page(out: Path, method_class: Any, facts: dict[str, str]) -> Path:
         page, title="How it was trained", log=read_log(out), previews=previews, rows=method_class.rows, facts=facts
     )
     return page
+
+
+def make_room(out: Path, again: bool) -> None:
+    """Remove what a run has left in a folder; one that could still be resumed or used only if `again`."""
+    import shutil
+
+    from delaminate.engine.record import PARTS
+    from delaminate.errors import ConfigError
+
+    if not again and any((out / part).exists() for part in ("checkpoint.pt", "model")):
+        raise ConfigError(
+            f"{out}: holds a run already. Go on with --resume, choose another --out, or remove it and begin anew with --again."
+        )
+    for part in (out / name for name in PARTS):
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def report_skipped(console: Any, skipped: tuple[tuple[str, str], ...]) -> None:

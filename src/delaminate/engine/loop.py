@@ -211,7 +211,8 @@ class _Run:
         stored = parse_yaml(str(state.get("config", "")), str(path))
         if found := differences(self.method.config, stored):
             raise FormatError(
-                f"{path}: was trained with another configuration ({', '.join(found)}). Resume with the run's own config.yaml."
+                f"{path}: was trained with another configuration ({', '.join(found)}). Leave these settings as the run's "
+                "config.yaml has them, or train anew elsewhere."
             )
         if state.get("seed") != self.seed:
             raise FormatError(f"{path}: was trained with seed {state.get('seed')}, not {self.seed}.")

@@ -15,6 +15,9 @@ from torch import Tensor
 from delaminate.errors import MissingExtra, OutputError
 from delaminate.scene.document import write_atomic
 
+PARTS = ("config.yaml", "metrics.jsonl", "checkpoint.pt", "report.html", "previews", "best", "model", "tensorboard")
+"""What a run folder holds."""
+
 
 @runtime_checkable
 class Listener(Protocol):

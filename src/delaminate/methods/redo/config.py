@@ -130,7 +130,7 @@ class Config:
         if self.gain == 0:
             raise ConfigError("redo: gain is 0; networks of zeros learn nothing.")
         if self.mask_halvings not in (None, 0, 1, 2):
-            raise ConfigError(f"redo: mask_halvings is {self.mask_halvings}; expected 0, 1, 2 or none.")
+            raise ConfigError(f"redo: mask_halvings is {self.mask_halvings}; expected 0, 1, 2 or null.")
         if self.distil_steps and not self.refine_weight:
             raise ConfigError("redo: distil_steps asks for a refine_weight above 0: there is nothing else to distil.")
         if not all(0 <= beta < 1 for beta in self.betas):
