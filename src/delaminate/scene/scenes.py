@@ -20,6 +20,7 @@ from torch import Tensor
 from delaminate.errors import ConfigError, ShapeError
 from delaminate.scene.frame import Frame
 from delaminate.scene.placements import OWN_RASTER, Decomposition, Dictionary, Placement, Transform, paint
+from delaminate.scene.unmixing import unmixed
 
 LAYER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -237,34 +238,35 @@ def with_sprite(scenes: Sequence[Scene], entry: int, sprite: Float[Tensor, "4 h 
 
 
 def with_photo(scene: Scene, photo: Float[Tensor, "3 H W"]) -> Scene:
-    """Let every layer with a raster of its own show the photo through its alpha, at the photo's own size.
+    """Let layers with rasters of their own show the photo through their alphas, at the photo's own size (`unmixed`).
 
-    For decompositions whose layers carry the photo itself: alpha is enlarged, colour is never resampled. What a crop left
-    out is background.
+    For decompositions whose layers carry the photo itself, the first of them a background: alpha is enlarged and rounded to 8
+    bits, colour is never resampled. What a crop left out is background.
 
     Args:
         photo: The original image in [0, 1], of the scene's size.
 
     Raises:
-        ShapeError: The photo has another size than the scene.
+        ShapeError: The photo has another size than the scene, or there is no background.
     """
     if tuple(photo.shape) != (3, *scene.size):
         raise ShapeError(
             f"with_photo: the photo is {tuple(photo.shape)}; expected (3, {scene.size[0]}, {scene.size[1]})."
         )
+    if not scene.background or any(layer.placement.entry != OWN_RASTER for layer in scene.layers):
+        raise ShapeError("with_photo: expected a background, and layers with rasters of their own.")
     still = (Transform.shift(0, 0, scene.size),)
-    layers = []
-    for index, layer in enumerate(scene.layers):
-        if layer.placement.entry == OWN_RASTER:
-            window = paint(scene.dictionary, layer.placement)
-            alpha = photo.new_zeros(1, *scene.size)
-            alpha[:, *window.slices] = window.alpha.clamp(0, 1)
-            if scene.background and index == 0:
-                alpha.fill_(1)
-            placement = dataclasses.replace(layer.placement, transforms=still, raster=torch.cat([photo, alpha]))
-            layer = dataclasses.replace(layer, placement=placement)
-        layers.append(layer)
-    return dataclasses.replace(scene, layers=tuple(layers))
+    alpha = photo.new_zeros(len(scene.layers), 1, *scene.size)
+    for own, layer in zip(alpha, scene.layers, strict=True):
+        window = paint(scene.dictionary, layer.placement)
+        own[:, *window.slices] = (255 * window.alpha.clamp(0, 1)).round() / 255
+    alpha[0] = 1
+    rasters = torch.cat([unmixed(photo[None], alpha[None])[0], alpha], 1)  # L 4 H W
+    layers = tuple(
+        dataclasses.replace(layer, placement=dataclasses.replace(layer.placement, transforms=still, raster=raster))
+        for layer, raster in zip(scene.layers, rasters, strict=True)
+    )
+    return dataclasses.replace(scene, layers=layers)
 
 
 def shared_dictionary(scenes: Sequence[Scene]) -> Dictionary:

@@ -31,6 +31,7 @@ from delaminate.scene.compositing import composite
 from delaminate.scene.edits import contrast
 from delaminate.scene.layers import Layers
 from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.unmixing import unmixed
 
 WATCH_EVERY = 10
 """Steps between two looks at the signals of a collapse."""
@@ -273,7 +274,8 @@ class PerturbGAN(Method):
                 mask = torch.sigmoid(self.find(2 * some - 1))[:, None]  # B 1 1 H W
                 if by == "refined":
                     mask = refine(some, torch.cat([1 - mask, mask], 1), self.config.refine_weight)[:, 1:]
-                rgb, alpha = some[:, None].expand(-1, 2, -1, -1, -1), torch.cat([torch.ones_like(mask), mask], 1)
+                alpha = torch.cat([torch.ones_like(mask), mask], 1)
+                rgb = unmixed(some, alpha)
             else:
                 layers, _, _ = self.invert(2 * some - 1)
                 rgb, alpha = ((layers.rgb + 1) / 2).clamp(0, 1), layers.alpha

@@ -27,6 +27,7 @@ from delaminate.scene.compositing import composite, from_partition
 from delaminate.scene.edits import redraw
 from delaminate.scene.layers import Layers
 from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.unmixing import unmixed
 
 WINDOW = 500
 """Steps over which the areas of regions and their indecision are averaged."""
@@ -210,7 +211,7 @@ class ReDO(Method):
             masks = self.divided(some, by)[:, order]
             # The masks themselves are kept exactly: each is its layer's visibility.
             layers = from_partition(some[:, None].expand(-1, len(order), -1, -1, -1), masks / masks.sum(1, True), True)
-            rasters = torch.cat([layers.rgb, layers.alpha], 2).cpu()  # B n 4 H W
+            rasters = torch.cat([unmixed(some, layers.alpha), layers.alpha], 2).cpu()  # B n 4 H W
             found += [tuple(Placement(-1, still, raster=raster) for raster in stack) for stack in rasters]
         return Decomposition(Dictionary(()), tuple(found), size, background=True)
 
