@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from delaminate.methods import load_model
-from delaminate.scene.document import load_scenes
+from delaminate.scene.document import load_scenes, to_pixels
 
 
 def contents(folder):
@@ -192,8 +192,7 @@ def test_photos_are_divided_at_their_own_size_without_loss(divided):
     assert [scene.size for scene in scenes] == [(40, 30), (16, 24)]
     for scene in scenes:
         with Image.open(divided / "photos" / scene.name) as photo:
-            pixels = np.asarray(photo.convert("RGB")) / 255
-        assert np.allclose(scene.composite().permute(1, 2, 0), pixels, atol=1e-4)
+            assert np.array_equal(to_pixels(scene.composite()), np.asarray(photo.convert("RGB")))
     # Photos seen through their own masks are themselves: their likeness says nothing.
     assert "psnr" not in errors
     assert [row["name"] for row in errors["images"]] == ["a.png", "grey.png"]
@@ -238,3 +237,12 @@ def test_redrawing_by_another_method_or_of_other_scenes_is_refused(command, divi
     )
     assert code == 2
     assert "expected the 2 regions of a photo" in said
+
+
+def test_an_object_of_a_photo_can_be_hidden(command, divided, tmp_path):
+    code, said, _ = command("edit", divided / "scenes", "hide", "--layer", "layer-01", "--out", tmp_path / "new")
+    assert code == 0, said
+    for old, new in zip(*(load_scenes(each) for each in (divided / "scenes", tmp_path / "new")), strict=True):
+        behind = old.layer("background").placement.raster[:3]
+        assert np.allclose(new.composite(), behind, atol=1e-6)
+        assert (old.composite() - new.composite()).abs().max() > 0.1
