@@ -43,7 +43,8 @@ def test_values_take_the_types_of_their_fields():
     found = build(Settings(), {"rate": 1, "size": [3, 4], "steps": [7], "clip": "1e-4"}, "here")
     assert found == Settings(rate=1.0, size=(3, 4), steps=(7,), clip=1e-4)
     assert isinstance(found.rate, float)
-    assert build(found, {"clip": None}, "here").clip is None
+    for nothing in (None, "none", "None"):
+        assert build(found, {"clip": nothing}, "here").clip is None
 
 
 def test_an_unknown_key_is_refused_with_the_right_one():

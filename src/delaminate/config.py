@@ -55,7 +55,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     """Check `value` against a type hint; ints serve as floats, lists as tuples."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
+        nothing = ("none", "None") if str not in arguments else ()  # Python's word for YAML's null
+        if type(None) in arguments and (value is None or value in nothing):
             return None
         return _convert(value, next(a for a in arguments if a is not type(None)), where)
     if origin is typing.Literal:

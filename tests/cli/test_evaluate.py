@@ -73,7 +73,6 @@ def test_fid_needs_a_model_that_paints_from_noise(command, model, tmp_path, monk
     assert "paints nothing from noise" in err
     config = Config(image_size=(16, 16), noise_width=4, mapping_depth=1, width=8, most_channels=8, segmenter_width=8)
     painting = PerturbGAN(config)
-    painting.begin("segmenter")
     save_model(painting, tmp_path / "model")
 
     class Means:
@@ -86,14 +85,22 @@ def test_fid_needs_a_model_that_paints_from_noise(command, model, tmp_path, monk
             return images.mean((2, 3)).numpy()
 
     monkeypatch.setattr(features, "Features", Means)
+    said = "fid is of 20 scenes from noise and as many images, by net.onnx (sha256 0123456789abcdef)."
     words = ("objects-on-texture", "-n", "20", "--fid", "net.onnx", "--json", tmp_path / "a.json")
-    code, _, err = command("evaluate", tmp_path / "model", *words)
-    assert code == 0, err
-    found = json.loads((tmp_path / "a.json").read_text())
-    assert found["fid"] > 0
-    assert (
-        "fid is of 20 scenes from noise and as many images, by net.onnx (sha256 0123456789abcdef)." in found["protocol"]
-    )
+    distances = []
+    for stage in ("layers", "segmenter"):  # painting alone is enough
+        painting.begin(stage)
+        save_model(painting, tmp_path / stage)
+        code, _, err = command("evaluate", tmp_path / stage, *words)
+        assert code == 0, err
+        found = json.loads((tmp_path / "a.json").read_text())
+        assert said in found["protocol"]
+        assert ("iou" in found) is (stage == "segmenter")
+        distances.append(found["fid"])
+    assert distances[0] == distances[1] > 0
+    code, _, err = command("evaluate", tmp_path / "layers", *words, "--by", "segmenter")
+    assert code == 2
+    assert "segmenter" in err
 
 
 def test_files_that_cannot_be_measured_are_named(command, model, pieces, tmp_path):

@@ -60,6 +60,23 @@ def test_bad_files_are_skipped_and_named_and_other_sizes_are_kept(command, model
     assert errors["images"][0]["psnr"] != errors["images"][0]["psnr_original"]
 
 
+def test_scenes_that_are_there_are_kept_unless_told_otherwise(command, model, pieces, tmp_path):
+    out = tmp_path / "out"
+    words = ("decompose", model, pieces / "images", "--out", out)
+    (out / "scenes").mkdir(parents=True)
+    (out / "scenes" / "mine.txt").write_text("no scene")
+    assert command(*words)[0] == 0
+    (out / "mine.txt").write_text("no scene")
+    kept = contents(out)
+    code, _, err = command(*words, "--limit", 2)
+    assert code == 2
+    assert "--again" in err
+    assert contents(out) == kept
+    assert command(*words, "--limit", 2, "--again")[0] == 0
+    assert len(load_scenes(out)) == len(list((out / "scenes").iterdir())) == 2
+    assert (out / "mine.txt").exists()
+
+
 def test_a_limit_and_a_built_in_set_are_understood(command, model, tmp_path):
     assert command("decompose", model, "tetrominoes", "--out", tmp_path / "out", "--limit", 2)[0] == 0
     assert len(load_scenes(tmp_path / "out")) == 2

@@ -103,6 +103,15 @@ def test_a_folder_that_holds_a_run_is_kept_unless_told_otherwise(pieces, command
     assert (run / "mine.txt").exists()
 
 
+def test_settings_of_another_method_are_named_as_such(pieces, command, tmp_path):
+    run = tmp_path / "run"
+    words = (pieces / "images", "--preset", "tetrominoes", *TINY, "--quiet", "--out", run)
+    assert command("train", "dti-sprites", *words)[0] == 0
+    code, _, err = command("train", "redo", pieces / "images", "--out", run, "--resume")
+    assert code == 2
+    assert "config.yaml: these are settings of dti-sprites, not of redo" in err
+
+
 def test_resuming_heeds_a_configuration_that_is_given(pieces, command, tmp_path):
     run = tmp_path / "run"
     words = ("train", "dti-sprites", pieces / "images", "--preset", "tetrominoes", "--quiet", "--out", run)

@@ -18,6 +18,7 @@ from delaminate.export.similarity import sprite_order
 from delaminate.export.wording import EXPLANATIONS, SHARES, explanation
 from delaminate.scene.document import png_bytes, write_atomic
 from delaminate.scene.placements import Dictionary
+from delaminate.scene.scenes import Scene
 
 # Of 1: half of an alpha, and what a lossy video keeps.
 PRECISION = {"gif": 0.55, "mp4": 0.12}
@@ -109,6 +110,15 @@ def test_a_page_needs_no_more_than_scenes(tmp_path):
     for number, shown in enumerate([[], scenes()[:1], scenes(background=False) * 9]):
         result = FORMATS["html"].write(shown, tmp_path / str(number))
         Page(result.files[0].read_text())
+
+
+def test_advice_suits_what_there_is(tmp_path):
+    cut = Scene("a", (4, 4), (), Dictionary(()))
+    assert "Draw one sprite anew" in written(tmp_path / "sprites", scenes=scenes())
+    assert "sprite" not in re.sub(
+        "<style>.*?</style>", "", written(tmp_path / "cut", scenes=[cut], images=None), flags=re.S
+    )
+    assert "Rest a little" in written(tmp_path / "own", next_steps=["Rest a little."])
 
 
 def test_images_come_in_three_forms(tmp_path):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from delaminate.scene.placements import Decomposition
 
 ERRORS = "errors.json"
+PARTS = ("summary.json", ERRORS, "dictionary", "scenes", "residuals")
+"""What an output folder holds; the summary is removed first, for without it there are no scenes."""
 
 
 def decompose(
@@ -30,6 +32,7 @@ def decompose(
     fit: Annotated[str, typer.Option(help="How images meet the model's canvas: squash, crop or pad.")] = "squash",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many images, the first ones.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time, fewer where they are large.")] = 64,
+    again: Annotated[bool, typer.Option(help="Remove the scenes in OUT, edits included, and begin anew.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Take every image apart into layers that you can edit, export and measure.
@@ -44,7 +47,7 @@ def decompose(
     from rich.progress import track
 
     from delaminate.cli.opening import BATCH_PIXELS, canvas, follower, forecast_taking_apart, open_images
-    from delaminate.cli.train import pick_device, report_skipped
+    from delaminate.cli.train import make_room, pick_device, report_skipped
     from delaminate.data.synthetic import DRAWINGS, Split
     from delaminate.errors import ConfigError
     from delaminate.methods import load_model
@@ -57,6 +60,7 @@ def decompose(
     size = canvas(method, by)
     found = open_images(images, size, fit, like=method.image_size, count=limit, split=split)
     batch = max(1, min(batch, BATCH_PIXELS // (found.size[0] * found.size[1])))
+    make_room(out, again, PARTS, ("summary.json",), "scenes already, maybe edited by hand. Export or recompose them")
     if said := forecast_taking_apart(method, found, batch):
         typer.echo(said)
     follow = follower(found)

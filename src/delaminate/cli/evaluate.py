@@ -66,9 +66,12 @@ def evaluate(
     labelled, part = open_labelled(data, canvas(method, by), count, seed, split, fit, tuple(ignore or ()))
     report_skipped(Console(), labelled.images.skipped)
     replica = ", a replica drawn by this library" if labelled.replica else ""
-    sentence = f"{labelled.name}{replica} ({part}); decomposed by {by or method.default}."
+    sentence = f"{labelled.name}{replica} ({part})"
     distance = {} if fid is None else measure_fid(method, labelled.images, fid, batch, seed)
-    figures = measure(method, labelled, data, by, where, batch, sentence, whole=split is None and count is None)
+    figures: Figures = {"protocol": f"{sentence}; not decomposed."}
+    if by or method.decomposers or not distance:  # generators alone paint scenes, and decompose nothing yet
+        sentence += f"; decomposed by {by or method.default}."
+        figures = measure(method, labelled, data, by, where, batch, sentence, whole=split is None and count is None)
     if distance:
         figures |= distance | {"protocol": f"{figures['protocol']} {distance['protocol']}"}
     _print(figures)

@@ -1,5 +1,6 @@
 """`delaminate train METHOD DATA`: learn layers from images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,13 @@ def resolve(method: str, preset: str, config_file: Path | None, settings: list[s
         raise ConfigError(f"{method}: unknown preset {preset!r}. {suggest(preset, list(presets))}")
     config = presets[preset]
     if config_file is not None:
-        config = build(config, read_yaml(config_file), str(config_file))
+        values = read_yaml(config_file)
+        fitting = [
+            name for name, (_, some) in METHODS.items() if values.keys() <= vars(next(iter(some.values()))).keys()
+        ]
+        if fitting and method not in fitting:
+            raise ConfigError(f"{config_file}: these are settings of {' or '.join(fitting)}, not of {method}.")
+        config = build(config, values, str(config_file))
     return method_class, build(config, parse_settings(settings), "--set")
 
 
@@ -108,7 +115,7 @@ def train(
     from delaminate.config import to_yaml
     from delaminate.engine import Budget
     from delaminate.engine import train as run_training
-    from delaminate.engine.record import Quiet, Terminal
+    from delaminate.engine.record import PARTS, Quiet, Terminal
 
     console = Console()
     preset = preset or guess_preset(method, data)
@@ -125,7 +132,7 @@ def train(
     report_skipped(console, images.skipped)
     where = pick_device(device)
     if not resume:
-        make_room(out, again)
+        make_room(out, again, PARTS, ("checkpoint.pt", "model"), "a run already. Go on with --resume")
     if not quiet:
         console.print(f"{len(images)} images of {chosen.image_size[0]} x {chosen.image_size[1]} on {where} -> {out}")
     if said := forecast_training(chosen, images):
@@ -167,18 +174,28 @@ def write_page(out: Path, method_class: Any, facts: dict[str, str]) -> Path:
     return page
 
 
-def make_room(out: Path, again: bool) -> None:
-    """Remove what a run has left in a folder; one that could still be resumed or used only if `again`."""
+def make_room(out: Path, again: bool, parts: Sequence[str], precious: Sequence[str], held: str) -> None:
+    """Remove what an earlier call has left in a folder, if that is asked for. Nothing else is touched.
+
+    Args:
+        out: The folder.
+        again: Whether it is asked for.
+        parts: Files and folders that such a call leaves.
+        precious: Those of them by which one sees that a call has left something.
+        held: What that is, and what could be done with it, in words.
+
+    Raises:
+        ConfigError: The folder holds something, and it is not asked for.
+    """
     import shutil
 
-    from delaminate.engine.record import PARTS
     from delaminate.errors import ConfigError
 
-    if not again and any((out / part).exists() for part in ("checkpoint.pt", "model")):
-        raise ConfigError(
-            f"{out}: holds a run already. Go on with --resume, choose another --out, or remove it and begin anew with --again."
-        )
-    for part in (out / name for name in PARTS):
+    if not any((out / part).exists() for part in precious):
+        return
+    if not again:
+        raise ConfigError(f"{out}: holds {held}, choose another --out, or remove it and begin anew with --again.")
+    for part in (out / name for name in parts):
         if part.is_dir():
             shutil.rmtree(part)
         else:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 from torch import Tensor
 
 from delaminate.errors import MissingExtra, OutputError
@@ -54,18 +55,26 @@ SHOWN = (
 """Figures on the screen: the others are in metrics.jsonl."""
 
 
+WIDE = 110
+"""Columns of a terminal from which on there is room for a bar."""
+
+
 class Terminal:
-    """Shows a bar per stage with loss, images per second, time left, active and idle sprites."""
+    """Shows a line per stage with a bar, loss, images per second, time left, active and idle sprites.
+
+    Where the terminal is narrow there is no bar, and only the figures go on in a second line.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
+        console = console or Console()
         self.progress = Progress(
             TextColumn("[bold]{task.description:<8}"),
-            BarColumn(bar_width=28),
+            *([BarColumn(bar_width=28)] if console.width >= WIDE else []),
             TextColumn("{task.completed:>6.0f}/{task.total:.0f}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", table_column=Column()),  # the one that may be broken
             console=console,
         )
         self.progress.start()

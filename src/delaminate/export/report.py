@@ -22,7 +22,7 @@ from delaminate.export.chart import Point, draw_curve
 from delaminate.export.files import ExportResult, painted_layers
 from delaminate.export.residuals import heat_picture, read_residual, residual_picture
 from delaminate.export.similarity import sprite_order
-from delaminate.export.wording import NEXT_STEPS, SHARES, base_name, explanation
+from delaminate.export.wording import LAYER_STEPS, SHARES, SPRITE_STEPS, base_name, explanation
 from delaminate.scene.document import from_pixels, png_bytes, to_pixels, write_atomic
 from delaminate.scene.placements import OWN_RASTER, Dictionary
 from delaminate.scene.scenes import Scene, shared_dictionary
@@ -314,7 +314,7 @@ def write_report(
     figures: Mapping[str, float] | None = None,
     explanations: Mapping[str, str] | None = None,
     usage: Sequence[int] | None = None,
-    next_steps: Sequence[str] = NEXT_STEPS,
+    next_steps: Sequence[str] | None = None,
     facts: Mapping[str, str] | None = None,
     residuals: str | Path | None = None,
 ) -> ExportResult:
@@ -329,7 +329,7 @@ def write_report(
         figures: Measured figures by name.
         explanations: What figures mean, before the built-in sentences.
         usage: How often each dictionary entry is used; counted in the scenes when None.
-        next_steps: Advice; what stands in backticks is set as code.
+        next_steps: Advice, what stands in backticks set as code; None: what suits scenes with sprites, or without.
         facts: Short facts for the head of the page, such as the method and the training time.
         residuals: A folder of what was not explained, as `decompose` writes it; where it has no picture of a scene,
             the original is compared if there is one.
@@ -344,6 +344,7 @@ def write_report(
     used = count_usage(scenes) if usage is None else list(usage)
     if len(used) != len(dictionary):
         raise ShapeError(f"write_report: usage of {len(used)} entries; expected {len(dictionary)}.")
+    advice = (SPRITE_STEPS if len(dictionary) else LAYER_STEPS) if next_steps is None else next_steps
     chosen = sample(len(scenes))
     shown = [scenes[index] for index in chosen]
     pictures = _originals(images, len(scenes), chosen)
@@ -355,7 +356,7 @@ def write_report(
         _images(shown, len(scenes), pictures, unexplained),
         _training(curve),
         _figures(figures or {}, explanations or {}),
-        _next(next_steps),
+        _next(advice),
         "</main>",
         FOOTER,
     ]

@@ -63,10 +63,18 @@ VARIANTS = {
     "_best": " Which found region is which was decided for each image in its own favour, as some papers do.",
 }
 
-NEXT_STEPS = (
+LAYER_STEPS = (
     "Look at the layers in a paint program: `delaminate export SCENES --to ora --out DIR` writes files for Krita.",
-    "Draw one sprite anew in the scenes' `dictionary` folder; `delaminate recompose SCENES` then changes every image "
-    "that uses it.",
+    "Move, hide or fade a layer: `delaminate edit SCENES hide --layer ID`; `delaminate recompose SCENES --out DIR` shows "
+    "what has become of the images.",
+    "Take the cut-outs with you: `delaminate export SCENES --to png,masks,coco --out DIR` writes a picture and a mask of "
+    "each layer, and annotations for training.",
+)
+"""What to do with scenes whose layers share no sprites."""
+SPRITE_STEPS = (
+    LAYER_STEPS[0],
+    "Draw one sprite anew in the scenes' `dictionary` folder; `delaminate recompose SCENES --out DIR` shows it "
+    "in every image that uses it.",
     "Sprites that repeat each other or show two things at once: train with fewer or more of them.",
     "Take the sprites into a game: `delaminate export SCENES --to atlas,aseprite,tiled --out DIR` writes sheets, "
     "animations and maps.",

@@ -13,10 +13,13 @@ from jaxtyping import Float, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.config import build, suggest
-from delaminate.errors import ConfigError, FormatError, ShapeError
+from delaminate.errors import ConfigError, DataError, FormatError, ShapeError
 from delaminate.rng import stream
 from delaminate.scene.frame import Frame
 from delaminate.scene.placements import Decomposition, Dictionary
+
+SLACK = 1 / 255
+"""By how much images may lie outside [0, 1]: resampling overshoots."""
 
 # Not typing.Self: run-time annotation checkers refuse it on methods.
 M = TypeVar("M", bound="Method")
@@ -344,6 +347,7 @@ class Method(nn.Module, ABC):
         Raises:
             ConfigError: This model cannot decompose that way.
             ShapeError: These are no images.
+            DataError: Their values lie outside [0, 1], or are no numbers.
         """
         by = by or self.default
         if by not in self.decomposers:
@@ -352,9 +356,17 @@ class Method(nn.Module, ABC):
             )
         if images.ndim == 3:
             images = images[None]
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:] or not images.is_floating_point():
             raise ShapeError(
                 f"{self.name}: images are {images.dtype} {tuple(images.shape)}; expected floats (B, 3, H, W) in [0, 1]."
+            )
+        if not len(images):  # like what one image gives, without it
+            return self.decompose(images.new_zeros(1, 3, *self.image_size), by)[:0]
+        low, high = images.aminmax()
+        if not (low >= -SLACK and high <= 1 + SLACK):
+            raise DataError(
+                f"{self.name}: images have values from {float(low):g} to {float(high):g}; expected [0, 1]. Divide pixels by "
+                "255, or undo the normalisation."
             )
         height, width = images.shape[-2:]
         if not self.takes((height, width), by):
