@@ -19,6 +19,7 @@ VERBS = {
     "demo": "demo:demo",
     "train": "train:train",
     "decompose": "decompose:decompose",
+    "sample": "sample:sample",
     "export": "export:export",
     "recompose": "recompose:recompose",
     "edit": "edit:app",

@@ -47,7 +47,7 @@ def decompose(
     from rich.progress import track
 
     from delaminate.cli.opening import BATCH_PIXELS, canvas, follower, forecast_taking_apart, open_images
-    from delaminate.cli.train import make_room, pick_device, report_skipped
+    from delaminate.cli.train import pick_device, report_skipped
     from delaminate.data.synthetic import DRAWINGS, Split
     from delaminate.errors import ConfigError
     from delaminate.methods import load_model
@@ -60,7 +60,7 @@ def decompose(
     size = canvas(method, by)
     found = open_images(images, size, fit, like=method.image_size, count=limit, split=split)
     batch = max(1, min(batch, BATCH_PIXELS // (found.size[0] * found.size[1])))
-    make_room(out, again, PARTS, ("summary.json",), "scenes already, maybe edited by hand. Export or recompose them")
+    clear(out, again)
     if said := forecast_taking_apart(method, found, batch):
         typer.echo(said)
     follow = follower(found)
@@ -77,6 +77,13 @@ def decompose(
     console = Console()
     report_skipped(console, tuple(folder.skipped))
     typer.echo(folder.summary())
+
+
+def clear(out: Path, again: bool) -> None:
+    """Make room for scenes, as `train.make_room` does."""
+    from delaminate.cli.train import make_room
+
+    make_room(out, again, PARTS, PARTS[:1], "scenes already, maybe edited by hand. Export or recompose them")
 
 
 def _batches(count: int, size: int) -> Iterator[range]:

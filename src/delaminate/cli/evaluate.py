@@ -165,18 +165,14 @@ def measure_fid(method: "Method", images: "ImageSet", network: Path, batch: int,
     Raises:
         ConfigError: The model paints nothing from noise.
     """
-    from delaminate.errors import ConfigError
-    from delaminate.methods.perturbgan import PerturbGAN
+    from delaminate.cli.sample import painter
     from delaminate.metrics.features import Features, fid
     from delaminate.rng import stream
     from delaminate.scene.compositing import composite
 
-    if not isinstance(method, PerturbGAN) or not method.can_sample:
-        raise ConfigError(
-            "--fid: this model paints nothing from noise. Take a model of perturbgan with its generators."
-        )
+    painting = painter(method)
     features, count = Features(network), len(images)
-    made = composite(method.sample(count, stream(seed, "fid"))).split(batch)
+    made = composite(painting.sample(count, stream(seed, "fid"))).split(batch)
     real = (images.batch(range(first, min(first + batch, count))) for first in range(0, count, batch))
     said = f"fid is of {count} scenes from noise and as many images, by {network.name} (sha256 {features.digest[:16]})."
     return {"fid": fid(features, made, real), "protocol": said}

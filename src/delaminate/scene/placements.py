@@ -258,6 +258,14 @@ class Decomposition:
     background: bool = False
     frames: tuple[Frame, ...] | None = None
 
+    @classmethod
+    def from_rasters(cls, rasters: Float[Tensor, "B L 4 H W"], background: bool) -> "Decomposition":
+        """Take layers (colour and alpha, back to front) that show no sprites: each is its own raster, where it stands."""
+        size = (rasters.shape[3], rasters.shape[4])
+        still = (Transform.shift(0, 0, size),)
+        stacks = (tuple(Placement(OWN_RASTER, still, raster=raster) for raster in stack) for stack in rasters.cpu())
+        return cls(Dictionary(()), tuple(stacks), size, background)
+
     def __len__(self) -> int:
         return len(self.images)
 

@@ -30,7 +30,7 @@ from delaminate.rng import stream
 from delaminate.scene.compositing import composite
 from delaminate.scene.edits import contrast
 from delaminate.scene.layers import Layers
-from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.placements import Decomposition, Dictionary
 from delaminate.scene.unmixing import unmixed
 
 WATCH_EVERY = 10
@@ -268,7 +268,7 @@ class PerturbGAN(Method):
 
     @torch.no_grad()
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
-        still, found = (Transform.shift(0, 0, self.image_size),), []
+        rasters = []
         for some in images.split(64):
             if by != "encoder":
                 mask = torch.sigmoid(self.find(2 * some - 1))[:, None]  # B 1 1 H W
@@ -279,9 +279,8 @@ class PerturbGAN(Method):
             else:
                 layers, _, _ = self.invert(2 * some - 1)
                 rgb, alpha = ((layers.rgb + 1) / 2).clamp(0, 1), layers.alpha
-            rasters = torch.cat([rgb, alpha], 2).cpu()  # B 2 4 H W
-            found += [tuple(Placement(-1, still, raster=raster) for raster in stack) for stack in rasters]
-        return Decomposition(Dictionary(()), tuple(found), self.image_size, background=True)
+            rasters.append(torch.cat([rgb, alpha], 2))  # B 2 4 H W
+        return Decomposition.from_rasters(torch.cat(rasters), background=True)
 
     def dictionary(self) -> Dictionary:
         return Dictionary(())

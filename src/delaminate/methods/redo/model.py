@@ -26,7 +26,7 @@ from delaminate.rng import stream
 from delaminate.scene.compositing import composite, from_partition
 from delaminate.scene.edits import redraw
 from delaminate.scene.layers import Layers
-from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.placements import Decomposition, Dictionary
 from delaminate.scene.unmixing import unmixed
 
 WINDOW = 500
@@ -204,16 +204,13 @@ class ReDO(Method):
 
     @torch.no_grad()
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
-        order, size = self.order(), self.image_size
-        still = (Transform.shift(0, 0, size),)
-        found = []
+        order, rasters = self.order(), []
         for some in images.split(64):
             masks = self.divided(some, by)[:, order]
             # The masks themselves are kept exactly: each is its layer's visibility.
             layers = from_partition(some[:, None].expand(-1, len(order), -1, -1, -1), masks / masks.sum(1, True), True)
-            rasters = torch.cat([unmixed(some, layers.alpha), layers.alpha], 2).cpu()  # B n 4 H W
-            found += [tuple(Placement(-1, still, raster=raster) for raster in stack) for stack in rasters]
-        return Decomposition(Dictionary(()), tuple(found), size, background=True)
+            rasters.append(torch.cat([unmixed(some, layers.alpha), layers.alpha], 2))  # B n 4 H W
+        return Decomposition.from_rasters(torch.cat(rasters), background=True)
 
     def dictionary(self) -> Dictionary:
         return Dictionary(())

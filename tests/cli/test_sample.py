@@ -1,0 +1,52 @@
+"""Scenes from noise: layers like those of any image."""
+
+import torch
+
+from delaminate.methods import save_model
+from delaminate.methods.perturbgan import Config, PerturbGAN
+from delaminate.scene.compositing import composite
+from delaminate.scene.document import load_scenes
+
+CONFIG = Config(image_size=(16, 16), noise_width=4, mapping_depth=1, width=8, most_channels=8, segmenter_width=8)
+
+
+def test_scenes_from_noise_are_scenes_and_the_first_are_the_same_however_many_there_are(command, tmp_path):
+    save_model(PerturbGAN(CONFIG), tmp_path / "model")
+    for count in (3, 66):
+        code, said, err = command(
+            "sample", tmp_path / "model", "--out", tmp_path / str(count), "-n", count, "--seed", 2
+        )
+        assert code == 0, err
+        assert f"{count} scenes from noise" in said
+    few, many = load_scenes(tmp_path / "3"), load_scenes(tmp_path / "66")
+    assert (len(few), len(many)) == (3, 66)
+    pictures = torch.stack([scene.composite() for scene in many])
+    assert torch.equal(torch.stack([scene.composite() for scene in few]), pictures[:3])
+    assert len({picture.numpy().tobytes() for picture in pictures}) == 66
+    assert all(scene.background and len(scene.layers) == 2 for scene in many)
+    code, _, err = command("export", tmp_path / "3", "--to", "png,masks,coco", "--out", tmp_path / "set")
+    assert code == 0, err
+
+
+def test_saved_scenes_are_what_was_painted(command, tmp_path):
+    from delaminate.rng import stream
+
+    model = PerturbGAN(CONFIG)
+    save_model(model, tmp_path / "model")
+    assert command("sample", tmp_path / "model", "--out", tmp_path / "made", "-n", 2)[0] == 0
+    layers = model.sample(64, stream(0, "sample", 0))[:2]
+    saved = torch.stack([scene.composite() for scene in load_scenes(tmp_path / "made")])
+    torch.testing.assert_close(saved, composite(layers), atol=3 / 255, rtol=0)
+
+
+def test_scenes_that_are_there_are_kept_and_other_models_paint_nothing(command, model, scenes, tmp_path):
+    save_model(PerturbGAN(CONFIG), tmp_path / "model")
+    code, _, err = command("sample", tmp_path / "model", "--out", scenes)
+    assert code == 2
+    assert "--again" in err
+    code, _, err = command("sample", model, "--out", tmp_path / "out")
+    assert code == 2
+    assert "dti-sprites: this model paints nothing from noise" in err
+    code, _, err = command("sample", "perturbgan/objects-on-texture", "--out", tmp_path / "out")
+    assert code == 2
+    assert "paints nothing from noise" in err
