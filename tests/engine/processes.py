@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import socket
+import sys
+from contextlib import redirect_stderr, redirect_stdout
 
 import torch
 
@@ -37,22 +39,46 @@ def finish(process):
     return process.exitcode
 
 
-def _together(rank, size, port, name, out):
+def _announce(rank, size, port):
     torch.set_num_threads(1)
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
     )
+
+
+def _together(rank, size, port, name, out):
+    _announce(rank, size, port)
     some = model(CONFIGS[name]).double()
     assert train(some, pixels(12), out / "run", seed=3, pace=SELDOM).finished
     torch.save(some.state_dict(), out / f"rank{rank}.pt")
 
 
+def _commanded(rank, size, port, words, out):
+    _announce(rank, size, port)
+    from delaminate.cli import main
+
+    sys.argv = ["delaminate", *words]
+    with (out / f"rank{rank}.txt").open("w") as said, redirect_stdout(said), redirect_stderr(said):
+        main()
+
+
+def command_together(words, out, size=2):
+    """Give several processes one command line as `torchrun` would; return what each said."""
+    _run_together(_commanded, size, [str(word) for word in words], out)
+    return [(out / f"rank{rank}.txt").read_text() for rank in range(size)]
+
+
 def train_together(name, out, size=2):
     """Train in several processes as `torchrun` would, in float64; return the weights of each."""
+    _run_together(_together, size, name, out)
+    return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(size)]
+
+
+def _run_together(target, size, *arguments):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    processes = [CONTEXT.Process(target=_together, args=(rank, size, port, name, out)) for rank in range(size)]
+    processes = [CONTEXT.Process(target=target, args=(rank, size, port, *arguments)) for rank in range(size)]
     try:
         for process in processes:
             process.start()
@@ -60,4 +86,3 @@ def train_together(name, out, size=2):
     finally:
         for process in processes:
             process.kill()
-    return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(size)]

@@ -74,6 +74,15 @@ def test_a_trained_model_has_the_averaged_weights_that_its_folder_has(tmp_path):
     assert not torch.equal(load(tmp_path / "checkpoint.pt", CPU)["weights"]["sprites_alpha"], stored.sprites_alpha)
 
 
+def test_a_run_that_stops_right_after_a_restart_is_measured_at_its_first_stage():
+    config = replace(GROWING, growing=False, steps=5, batch=4, restarts=3, watch_from=0, dead_area=1.0, encoder_steps=0)
+    some, measured = model(config), []
+    error = some.error
+    some.error = lambda images, stage: measured.append(stage) or error(images, stage)
+    assert train(some, pixels(), budget=Budget(steps=1)).reason == "steps"
+    assert measured == ["layers"]
+
+
 def test_a_stage_may_begin_with_the_averaged_weights_in_place(tmp_path):
     """What was averaged is then what a later stage learns from, and it stays as it is."""
     before, after = (total_steps(GROWING) - 4 + more for more in (0, 1))

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from delaminate.engine import parallel, train
 from delaminate.engine.record import read_log
 
-from .processes import train_together
+from .processes import command_together, train_together
 from .tiny import CONFIGS, SELDOM, model, pixels, total_steps
 
 
@@ -23,6 +23,31 @@ def test_two_processes_end_where_one_ends(name, tmp_path):
     # One of them keeps the record.
     steps = [line for line in read_log(tmp_path / "run") if "stage" in line]
     assert len(steps) == total_steps(CONFIGS[name])
+
+
+def test_of_several_processes_one_speaks_and_keeps_the_folder(tmp_path):
+    settings = ("search_steps=2", "search_batch=8", "num_sprites=4", "distil_steps=0", "steps=0")
+    words = ["train", "dti-sprites", "tetrominoes", "-n", "20", "--out", tmp_path / "run", "--device", "auto"]
+    words += [word for setting in settings for word in ("--set", setting)]
+    for more in ([], ["--again"]):
+        first, second = command_together([*words, *more], tmp_path)
+        assert "Done. The model is" in first
+        assert second == ""
+        assert (tmp_path / "run" / "report.html").exists()
+        assert len([line for line in read_log(tmp_path / "run") if "stage" in line]) == 2
+
+
+def test_every_process_has_the_gpu_of_its_number(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert parallel.own_device() == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert parallel.own_device() == "cuda"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert parallel.own_device() == "cuda:3"
+    assert chosen == [3]
 
 
 def test_one_process_is_its_own_world():

@@ -76,6 +76,21 @@ def test_every_preset_builds_at_its_size(name):
     assert scores.shape == (1,)
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_player_of_every_preset_takes_two_turns_at_a_small_size(name):
+    small = {
+        "image_size": (16, 16), "noise_width": 8, "mapping_depth": 2, "width": 8, "most_channels": 8, "segmenter_width": 8,
+        "encoder_depth": 32, "batch": 2, "encoder_batch": 2, "segmenter_batch": 2, "steps": 2, "grow_images": 2,
+        "grow_batches": (2,), "ema": 0.9,
+    }  # fmt: skip
+    small |= {
+        key: 2 for key in ("encoder_steps", "segmenter_steps", "self_training_steps") if getattr(PRESETS[name], key)
+    }
+    model = PerturbGAN(replace(PRESETS[name], **small))
+    assert train(model, pixels()).total_step == sum(stage.steps for stage in model.stages())
+    assert model.decompose(photos()).layers().rgb.shape == (4, 2, 3, 16, 16)
+
+
 def test_the_published_schedule_has_the_published_length():
     with torch.device("meta"):
         stages = PerturbGAN(PRESETS["lsun-object-paper"]).stages()
@@ -206,6 +221,80 @@ def test_the_slope_is_held_now_and_then():
         now = carry(step)
         now.values["fakes"] = photos()
         assert set(player.turn(photos(), stream(0), now)) == terms
+
+
+def test_the_penalty_on_slopes_counts_as_often_as_it_is_left_out():
+    """gamma / 2 * 16 * mean ||grad D||^2, with gamma = 2e-4 side^2 / batch."""
+    model = PerturbGAN(replace(TINY, penalty_every=16)).double()
+    images, now = photos().double(), carry()
+    now.values["fakes"] = photos().double()
+    terms = Discriminator(model).turn(images, stream(0), now)
+    real = (2 * images - 1).requires_grad_(True)
+    scores = model.discriminator(real)
+    (slope,) = torch.autograd.grad(scores.sum(), real)
+    expected = 2e-4 * 16**2 / 4 / 2 * 16 * slope.square().sum((1, 2, 3)).mean()
+    assert_close(terms["penalty"], expected)
+    assert_close(terms["real"], torch.log1p(torch.exp(-scores)).mean())
+    judged = model.discriminator(now.values["fakes"])
+    assert_close(terms["fake"], torch.log1p(torch.exp(judged)).mean())
+    half = Discriminator(PerturbGAN(replace(TINY, penalty_every=16, gamma=1e-4 * 16**2 / 4)).double())
+    half.model.load_state_dict(model.state_dict())
+    assert_close(half.turn(images, stream(0), now)["penalty"], expected / 2)
+
+
+def test_mappings_learn_slowly_and_large_levels_fast():
+    painter = Painter(PerturbGAN(replace(TINY, rate=2e-3, mapping_rate=0.01)))
+    assert {group.name: group.rate for group in painter.groups()} == {"trunks": 2e-3, "mappings": 2e-5}
+    with torch.device("meta"):
+        growing = PerturbGAN(replace(GROWING, image_size=(256, 256)))
+    rates = {side: Painter(growing).rate("trunks", carry(stage=f"layers-{side}")) for side in (8, 64, 128, 256)}
+    assert rates == {8: 1.0, 64: 1.0, 128: 1.5, 256: 2.0}
+    assert painter.rate("trunks", carry()) == 1.0
+
+
+def test_noise_is_shared_swapped_and_mixed_as_the_settings_say():
+    grown = Grown(level_of(16))
+    one = PerturbGAN(TINY).noise(6, stream(0), grown)
+    assert one.z.shape == (1, 1, 6, 8)
+    assert one.takes_second is None
+    apart = PerturbGAN(replace(TINY, independent_noise=True)).noise(6, stream(0), grown)
+    assert not bool((apart.z[0, 0] == apart.z[0, 1]).any())
+    swapped = PerturbGAN(replace(TINY, swap_backgrounds=1.0)).noise(6, stream(0), grown)
+    assert torch.equal(swapped.z[0, 0], swapped.z[0, 1].roll(1, 0))
+    some = PerturbGAN(replace(TINY, swap_backgrounds=0.5)).noise(400, stream(0), grown)
+    stays = (some.z[0, 0] == some.z[0, 1]).all(1)
+    assert float(stays.float().mean()) == pytest.approx(0.5, abs=0.1)
+    assert torch.equal(some.z[0, 0][~stays], some.z[0, 1].roll(1, 0)[~stays])
+    shared = PerturbGAN(replace(TINY, layout="shared-style"))
+    assert len(shared.generator.mappings) == 1
+    back, front = shared.noise(6, stream(0), grown).maps
+    assert all(torch.equal(a, b) for a, b in zip(back, front, strict=True))
+    back, front = one.maps
+    assert not any(torch.equal(a, b) for a, b in zip(back, front, strict=True))
+
+
+def test_finer_levels_take_another_style_in_most_steps():
+    model, grown = PerturbGAN(replace(TINY, mixing=0.75)), Grown(level_of(16))
+    found = [model.noise(2, stream(number), grown, mixing=True).takes_second for number in range(200)]
+    mixed = [levels for levels in found if bool(levels.any())]
+    assert len(mixed) / len(found) == pytest.approx(0.75, abs=0.1)
+    for (
+        levels
+    ) in mixed:  # (trunks, levels): the coarsest is never taken, the finest always, and none between is left out
+        assert not bool(levels[:, 0].any()) and bool(levels[:, -1].all())
+        assert bool((levels[:, 1:] >= levels[:, :-1]).all())
+    assert len({tuple(levels.flatten().tolist()) for levels in mixed}) == (grown.level) ** 2  # each trunk for itself
+
+
+def test_brain_floats_train_and_change_little(trained):
+    model = PerturbGAN(replace(TINY, bf16=True))
+    model.load_state_dict(trained.state_dict())
+    for by in trained.decomposers:
+        one, other = (some.decompose(photos(), by=by).layers() for some in (trained, model))
+        assert float((one.alpha - other.alpha).abs().mean()) < 0.02
+        assert float((one.rgb - other.rgb).abs().mean()) < 0.02
+        assert not torch.equal(one.alpha, other.alpha)
+    assert train(PerturbGAN(replace(TINY, bf16=True, segmenter_steps=2, self_training_steps=2)), pixels()).finished
 
 
 def plainly_shifted(layer, down, right):
@@ -349,32 +438,63 @@ def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_checkpo
 # --- looking after itself ---------------------------------------------------------------------------------------------
 
 
+def seen(area, edge, inside, gap):
+    """Running sums after one look, in which scores have a variance of 1."""
+    return torch.tensor([area, edge, inside, gap, gap**2 + 1, 0.0, 1.0, 1.0])
+
+
 @pytest.mark.parametrize(
     ("signals", "said"),
     [
-        ([0.01, 0.0, 0.1, 1.0, 1.0], "the mask is dead"),
-        ([0.9, 0.4, 0.9, 1.0, 1.0], "the foreground is the whole image"),
-        ([0.3, 0.5, 0.3, 1.0, 1.0], "swapped roles"),
-        ([0.3, 0.1, 0.3, -1.2, 1.0], "leaked into the background"),
+        (seen(0.01, 0.0, 0.1, 1.0), "the mask is dead"),
+        (seen(0.9, 0.4, 0.9, 1.0), "the foreground is the whole image"),
+        (seen(0.3, 0.5, 0.3, 1.0), "swapped roles"),
+        (seen(0.3, 0.1, 0.3, -1.2), "leaked into the background"),
     ],
 )
-def test_collapses_are_said_in_words_early_and_only_then(signals, said):
+def test_collapses_are_said_in_words_early_and_at_the_end_and_only_then(signals, said):
     model = PerturbGAN(replace(TINY, watch_from=50, steps=1_000, watch_share=0.2))
     assert model.collapsed(carry(100)) is None  # nothing has been seen yet
-    model.signals.copy_(torch.tensor(signals))
-    found = model.collapsed(carry(100))
-    assert found is not None and said in found
-    for step in (0, 101, 250):
+    model.signals.copy_(signals)
+    for step in (100, 999):
+        found = model.collapsed(carry(step))
+        assert found is not None and said in found
+    for step in (0, 101, 250, 998):
         assert model.collapsed(carry(step)) is None
     assert model.collapsed(carry(100, stage="segmenter")) is None
     short = PerturbGAN(replace(TINY, watch_from=50, steps=200, watch_share=0.05))  # looked at once all the same
     never = PerturbGAN(replace(TINY, watch_from=0, steps=200, watch_share=0.0))
     for some in (short, never):
-        some.signals.copy_(torch.tensor(signals))
+        some.signals.copy_(signals)
     assert [short.collapsed(carry(step)) is not None for step in (0, 50, 100)] == [False, True, False]
     assert never.collapsed(carry(0)) is None
-    model.signals.copy_(torch.tensor([0.3, 0.1, 0.3, 1.0, 1.0]))
+    model.signals.copy_(seen(0.3, 0.1, 0.3, 1.0))
     assert model.collapsed(carry(100)) is None
+
+
+def test_a_mask_that_dies_late_does_not_teach_a_segmenter():
+    heard = Notes()
+    config = replace(TINY, watch_from=1, watch_share=0.01, dead_area=1.0, steps=12, batch=2, restarts=0)
+    monitored = PerturbGAN(config)
+    early = monitored.collapsed
+    monitored.collapsed = lambda now: None if now.step < 11 else early(now)  # as if it had been well before
+    assert train(monitored, pixels(), listener=heard).reason == "failed"
+    assert heard.notes[-1].startswith("layers, step 11: masks cover")
+    assert monitored.decomposers == ()
+
+
+def test_few_images_in_a_step_do_not_make_a_gap():
+    """Scores of scenes and backgrounds alike: the gap is what their means over many looks differ by."""
+    model, now, rng = PerturbGAN(TINY), carry(batch=1), stream("scores")
+    now.values |= {name: torch.zeros(1, 3, 16, 16) for name in ("fakes", "backgrounds")}
+    now.values["masks"] = torch.full((1, 1, 16, 16), 0.4)
+    model.score = lambda images, grown, halves: torch.randn(2, generator=rng)
+    gaps = []
+    for _ in range(300):
+        model.watch(Grown(2), now)
+        gaps.append(model.health()[3])
+    assert max(abs(gap) for gap in gaps[50:]) < 1.5
+    assert sum(gaps[50:]) / 250 == pytest.approx(0.0, abs=0.2)
 
 
 def test_a_run_that_collapses_begins_anew_and_ends_as_failed_in_the_end():
@@ -400,7 +520,8 @@ def test_the_signals_are_those_of_the_scenes(monkeypatch):
     monkeypatch.setattr(
         PerturbGAN, "score", lambda self, x, grown, halves: torch.cat([scores[id_of(half)] for half in x.chunk(2)])
     )
-    area, edge, inside, gap = model.watch(Grown(2), now)
+    model.watch(Grown(2), now)
+    area, edge, inside, gap = model.health()
     assert area == pytest.approx(0.125)
     assert edge == 0
     assert inside == pytest.approx(0.9 * 128 / (4 * 14 * 14))
@@ -563,6 +684,7 @@ def test_what_is_not_trained_yet_is_refused(tmp_path):
         ({"segmenter_rate": -1.0}, "segmenter_rate is -1.0; expected a finite number, 0 or more"),
         ({"leak_gap": float("nan")}, "leak_gap is nan; expected a finite number"),
         ({"ema": 1.0}, "ema is 1"),
+        ({"mapping_depth": 1_000_000}, "expected 64 at the most"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):

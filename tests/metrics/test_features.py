@@ -31,10 +31,11 @@ def port(name, shape):
     return field(1, name) + field(2, field(1, field(1, 1) + field(2, dims)))
 
 
-def network(path, kind="GlobalAveragePool", channels=3, side="s"):
+def network(path, kind="GlobalAveragePool", channels=3, side="s", batch="b"):
     """Write a network of one layer in ONNX form."""
     node = field(1, "x") + field(2, "y") + field(4, kind)
-    ports = field(11, port("x", ("b", channels, side, side))) + field(12, port("y", ("b", channels, "h", "w")))
+    ports = field(11, port("x", (batch, channels, side, side)))
+    ports += field(12, port("y", (batch, channels, "h", "w")))
     path.write_bytes(field(1, 8) + field(8, field(2, 13)) + field(7, field(1, node) + field(2, "g") + ports))
     return path
 
@@ -67,3 +68,8 @@ def test_what_is_no_network_of_images_is_refused(tmp_path):
         Features(network(tmp_path / "b.onnx", channels=4))
     with pytest.raises(FormatError, match=r"its output is \(2, 3, 8, 8\); expected \(2, D\)"):
         Features(network(tmp_path / "c.onnx", kind="Relu"))(images(2))
+    with pytest.raises(FormatError, match="takes 1 images at a time and no other number"):
+        Features(network(tmp_path / "d.onnx", batch=1))
+    features = Features(network(tmp_path / "e.onnx"))
+    with pytest.raises(FormatError, match=r"cannot take \(2, 4, 8, 8\) images"):
+        features(torch.zeros(2, 4, 8, 8))

@@ -160,7 +160,7 @@ def evaluate_model(model: "Method", bench: Bench, seed: int) -> dict[str, dict[s
                 sprite_iou=drawing.sprite_iou if drawing is not None else 0.9,
                 batch=max(1, min(64, 4_000_000 // (labelled.images.size[0] * labelled.images.size[1]))),
                 soft=getattr(model, "reconstruct_softly", None) if by == "network" else None,
-                protocol=f"{data}, {len(labelled.images)} images, by {by}",
+                protocol=f"{data}, {len(labelled.images)} images, by {by}.",
                 reconstructs=not model.carries_photo(by),
             )
         )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from delaminate.data import ImageSet
     from delaminate.methods import Method
     from delaminate.scene.placements import Decomposition
+    from delaminate.scene.scenes import Scene
 
 ERRORS = "errors.json"
 PARTS = ("summary.json", ERRORS, "dictionary", "scenes", "residuals")
@@ -86,6 +87,20 @@ def clear(out: Path, again: bool) -> None:
     make_room(out, again, PARTS, PARTS[:1], "scenes already, maybe edited by hand. Export or recompose them")
 
 
+def save_more(scenes: "list[Scene]", folder: Path, whole: dict[str, Any], rate: float | None = None) -> None:
+    """Save a batch of scenes, and add its summary to that of the batches before, which begins empty."""
+    from delaminate.scene.document import save_scenes
+
+    save_scenes(scenes, folder, rate)
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    if not whole:
+        whole.update(summary)
+        return
+    whole["scenes"] += summary["scenes"]
+    for old, new in zip(whole["dictionary"], summary["dictionary"], strict=True):
+        old["used"] += new["used"]
+
+
 def _batches(count: int, size: int) -> Iterator[range]:
     return (range(first, min(first + size, count)) for first in range(0, count, size))
 
@@ -146,7 +161,7 @@ class _Output:
         from delaminate.errors import ConfigError
         from delaminate.export.residuals import residual_path, residual_picture
         from delaminate.metrics import psnr
-        from delaminate.scene.document import png_bytes, save_scenes, write_atomic
+        from delaminate.scene.document import png_bytes, write_atomic
         from delaminate.scene.scenes import check_name, with_photo
 
         fulls: dict[int, str] = {}
@@ -183,17 +198,7 @@ class _Output:
             self.rows.append(row)
             write_atomic(residual_path(self.folder, full), png_bytes(residual_picture(original, rebuilt)))
         if kept:
-            save_scenes(kept, self.folder, self.rate)
-            self._merge(json.loads((self.folder / "summary.json").read_text("utf-8")))
-
-    def _merge(self, summary: dict[str, Any]) -> None:
-        """Add a batch's summary to that of the batches before."""
-        if not self.whole:
-            self.whole = summary
-            return
-        self.whole["scenes"] += summary["scenes"]
-        for old, new in zip(self.whole["dictionary"], summary["dictionary"], strict=True):
-            old["used"] += new["used"]
+            save_more(kept, self.folder, self.whole, self.rate)
 
     def close(self) -> None:
         """Write one summary of all scenes, and the errors."""

@@ -165,14 +165,13 @@ def measure_fid(method: "Method", images: "ImageSet", network: Path, batch: int,
     Raises:
         ConfigError: The model paints nothing from noise.
     """
-    from delaminate.cli.sample import painter
+    from delaminate.cli.sample import painted, painter
     from delaminate.metrics.features import Features, fid
-    from delaminate.rng import stream
     from delaminate.scene.compositing import composite
 
     painting = painter(method)
     features, count = Features(network), len(images)
-    made = composite(painting.sample(count, stream(seed, "fid"))).split(batch)
+    made = (composite(layers) for layers in painted(painting, count, seed, "fid"))
     real = (images.batch(range(first, min(first + batch, count))) for first in range(0, count, batch))
     said = f"fid is of {count} scenes from noise and as many images, by {network.name} (sha256 {features.digest[:16]})."
     return {"fid": fid(features, made, real), "protocol": said}

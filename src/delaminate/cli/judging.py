@@ -54,8 +54,7 @@ def sampled_figures(model: PerturbGAN, judge: UNet, data: str, seed: int, count:
 
     Returns:
         `iou_sampled`, of the masks of `count` sampled scenes with the judge's, mean over scenes, 0 where the judge sees no
-        object; and `iou_judge`, of the
-        judge's with the labels of as many scenes of the test range.
+        object; and `iou_judge`, of the judge's with the labels of as many scenes of the test range.
     """
     from delaminate.data import draw
 

@@ -1,13 +1,15 @@
 """`delaminate sample MODEL`: paint scenes from noise."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from delaminate.methods import Method
     from delaminate.methods.perturbgan import PerturbGAN
+    from delaminate.scene.layers import Layers
 
 AT_A_TIME = 64
 
@@ -29,23 +31,31 @@ def sample(
         delaminate export made --to png,coco,html --out set
     """
     import torch
+    from rich.progress import track
 
-    from delaminate.cli.decompose import clear
+    from delaminate.cli.decompose import clear, save_more
     from delaminate.cli.train import pick_device
     from delaminate.methods import load_model
-    from delaminate.rng import stream
-    from delaminate.scene.document import save_scenes
+    from delaminate.scene.document import json_bytes, write_atomic
     from delaminate.scene.placements import Decomposition
 
     painting = painter(load_model(model, pick_device(device)))
     clear(out, again)
-    rasters = []
-    for first in range(0, count, AT_A_TIME):
-        layers = painting.sample(AT_A_TIME, stream(seed, "sample", first))
-        rasters.append(torch.cat([layers.rgb, layers.alpha], 2).cpu()[: count - first])  # B 2 4 H W
-    made = Decomposition.from_rasters(torch.cat(rasters), background=True)
-    save_scenes(made.scenes([f"{number:06d}" for number in range(count)]), out)
+    summary: dict[str, Any] = {}
+    for layers in track(painted(painting, count, seed, "sample"), "Painting", -(-count // AT_A_TIME), transient=True):
+        made = Decomposition.from_rasters(torch.cat([layers.rgb, layers.alpha], 2), background=True)  # B 2 4 H W
+        first = len(summary.get("scenes", ()))
+        save_more(made.scenes([f"{first + index:06d}" for index in range(len(made))]), out, summary)
+    write_atomic(out / "summary.json", json_bytes(summary))
     typer.echo(f"{count} scenes from noise in {out}.\nNext: delaminate export {out} --to png,coco,html --out set")
+
+
+def painted(painting: "PerturbGAN", count: int, *key: int | str) -> "Iterator[Layers]":
+    """Paint scenes batch by batch from the random numbers of a key; the first ones are the same whatever the count."""
+    from delaminate.rng import stream
+
+    for first in range(0, count, AT_A_TIME):
+        yield painting.sample(AT_A_TIME, stream(*key, first))[: count - first]
 
 
 def painter(method: "Method") -> "PerturbGAN":

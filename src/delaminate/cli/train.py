@@ -39,13 +39,14 @@ def resolve(method: str, preset: str, config_file: Path | None, settings: list[s
 
 
 def pick_device(name: str) -> str:
-    """Resolve `auto` to a GPU where there is one."""
+    """Resolve `auto` to a GPU where there is one, each process of `torchrun` to its own."""
     import torch
 
+    from delaminate.engine.parallel import own_device
     from delaminate.errors import ConfigError
 
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return own_device()
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError):
@@ -115,9 +116,10 @@ def train(
     from delaminate.config import to_yaml
     from delaminate.engine import Budget
     from delaminate.engine import train as run_training
+    from delaminate.engine.parallel import leads
     from delaminate.engine.record import PARTS, Quiet, Terminal
 
-    console = Console()
+    console, quiet = Console(quiet=not leads()), quiet or not leads()
     preset = preset or guess_preset(method, data)
     out = out or Path("runs") / f"{method}-{preset}-{seed}"
     stored = out / "config.yaml"
@@ -131,16 +133,18 @@ def train(
     chosen = fill_size(chosen, images)
     report_skipped(console, images.skipped)
     where = pick_device(device)
-    if not resume:
+    if not resume and leads():
         make_room(out, again, PARTS, ("checkpoint.pt", "model"), "a run already. Go on with --resume")
     if not quiet:
         console.print(f"{len(images)} images of {chosen.image_size[0]} x {chosen.image_size[1]} on {where} -> {out}")
     if said := forecast_training(chosen, images):
-        typer.echo(said)
+        console.print(said, highlight=False)
     outcome = run_training(
         method_class(chosen, seed), images.pixels, out, seed=seed, device=where, budget=Budget(steps, minutes),
         resume=resume, listener=Quiet() if quiet else Terminal(console), tensorboard=tensorboard,
     )  # fmt: skip
+    if not leads():
+        raise typer.Exit(int(outcome.reason == "failed"))
     facts = {"Method": method} | ({} if resume else {"Preset": preset})
     facts |= {"Images": f"{len(images)} of {data}", "Seed": str(seed)}
     report = write_page(out, method_class, facts | {"Ended": f"{outcome.reason}, step {outcome.total_step}"})

@@ -419,7 +419,7 @@ class _Run:
         self.method.eval()
         best = self.best_error
         if self.total_step:
-            worked = self.stage_index - (self.step == 0)  # a stage that has not begun has taught nothing yet
+            worked = max(self.stage_index - (self.step == 0), 0)  # a stage that has not begun has taught nothing yet
             best = min(best, self._check(stages[worked], last=True))
         if reason is not None:
             self.save()

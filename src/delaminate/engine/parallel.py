@@ -21,6 +21,21 @@ def join(device: torch.device) -> bool:
     return True
 
 
+def own_device() -> str:
+    """Where this process computes unless told otherwise: on the GPU of its number, or the CPU where there is none."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    if "LOCAL_RANK" not in os.environ:
+        return "cuda"
+    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # what NCCL and bare "cuda" mean from now on
+    return f"cuda:{os.environ['LOCAL_RANK']}"
+
+
+def leads() -> bool:
+    """This is the process that writes files and speaks; known before the group is joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def world() -> tuple[int, int]:
     """This process's rank and the number of processes."""
     if dist.is_available() and dist.is_initialized():

@@ -46,6 +46,10 @@ class Features:
         self.digest = hashlib.sha256(data).hexdigest()
         self.input, self.output = self.session.get_inputs()[0], self.session.get_outputs()[0]
         shape = self.input.shape
+        if len(shape) == 4 and isinstance(shape[0], int):
+            raise FormatError(
+                f"{path}: takes {shape[0]} images at a time and no other number. Export it with a dynamic first axis."
+            )
         if len(shape) != 4 or shape[1] != 3 or self.input.type != "tensor(float)":
             raise FormatError(
                 f"{path}: its input is {self.input.type} {shape}; expected floats (B, 3, H, W), images in [0, 1]."
@@ -56,7 +60,11 @@ class Features:
         height, width = self.input.shape[2:]
         if isinstance(height, int) and isinstance(width, int) and (height, width) != tuple(images.shape[2:]):
             images = F.interpolate(images, (height, width), mode="bilinear", antialias=True, align_corners=False)
-        (found,) = self.session.run([self.output.name], {self.input.name: images.float().cpu().numpy()})
+        try:
+            (found,) = self.session.run([self.output.name], {self.input.name: images.float().cpu().numpy()})
+        except Exception as error:  # as above
+            reason = " ".join(str(error).split())[:120]
+            raise FormatError(f"{self.path}: cannot take {tuple(images.shape)} images ({reason}).") from None
         if found.size == 0 or found.size != found.shape[0] * found.shape[1] or found.shape[0] != len(images):
             raise FormatError(f"{self.path}: its output is {found.shape}; expected ({len(images)}, D).")
         return np.asarray(found.reshape(len(images), -1))

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 
-class _Sum(torch.autograd.Function):
-    """Sum over all processes; so is the gradient."""
+class SumOfAll(torch.autograd.Function):
+    """Sum over all processes; so is the gradient, as often as it is taken."""
 
     @staticmethod
     def forward(_ctx: object, tensor: Tensor) -> Tensor:
@@ -20,9 +20,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(_ctx: object, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
+        return SumOfAll.apply(gradient)
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -37,7 +35,7 @@ class BatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         count = x.numel() // x.shape[1] * dist.get_world_size()
         moments = torch.stack([x.sum((0, 2, 3)), x.square().sum((0, 2, 3))])  # 2 C
-        mean, square = _Sum.apply(moments) / count
+        mean, square = SumOfAll.apply(moments) / count
         variance = (square - mean.square()).clamp_min(0)
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from delaminate.nets.blocks import SumOfAll
 from delaminate.nets.spectral import Resample, convolve
 
 SLOPE = 0.2
@@ -255,24 +256,10 @@ def mixed(
     return torch.where(takes_second[:, None], second[:, None], first[:, None])
 
 
-class _SumOfAll(torch.autograd.Function):
-    """Sum over all processes; so is the gradient, as often as it is taken."""
-
-    @staticmethod
-    def forward(_ctx: object, tensor: Tensor) -> Tensor:
-        total = tensor.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_ctx: object, gradient: Tensor) -> Tensor:
-        return _SumOfAll.apply(gradient)
-
-
 def _mean(x: Float[Tensor, "halves N *rest"]) -> Float[Tensor, "halves 1 *rest"]:
     """Mean over the images of each half, of all processes."""
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        return _SumOfAll.apply(x.mean(1, keepdim=True)) / dist.get_world_size()
+        return SumOfAll.apply(x.mean(1, keepdim=True)) / dist.get_world_size()
     return x.mean(1, keepdim=True)
 
 

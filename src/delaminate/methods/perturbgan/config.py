@@ -160,7 +160,8 @@ class Config:
     watch_from: int = 300
     """The first step, over all resolutions, at which a collapse is answered."""
     watch_share: float = 0.05
-    """Share of all steps of the generators in which collapses are answered, once at least; 0: they never are."""
+    """Share of all steps of the generators in which collapses are answered, once at least, and once more at their end; 0:
+    they never are."""
     dead_area: float = 0.03
     """Less of the pixels than this in masks, on average of late: the mask is dead."""
     saturated_area: float = 0.6
@@ -185,6 +186,8 @@ class Config:
             "segmenter_batch": 1, "watch_from": 0, "restarts": 0, "enlarge": 1, "segmenter_stretch": 1, "augment_below": 0,
             "self_training_steps": 0,
         }  # fmt: skip
+        if self.mapping_depth > 64:
+            raise ConfigError(f"perturbgan: mapping_depth is {self.mapping_depth}; expected 64 at the most.")
         check_numbers("perturbgan", self, negative=("leak_gap",))
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
@@ -265,10 +268,10 @@ PRESETS: dict[str, Config] = {
     # Four million images of half the published widths.
     "lsun-object": replace(OURS, width=64, most_channels=256, steps=125_000, encoder_steps=10_000),
     "lsun-object-paper": PAPER,
-    # What the original does otherwise and could be seen: photos are resampled from their files at every resolution, one
-    # noise map serves both halves of a block, and means of weights are not warmed up (docs/methods/perturbgan.md).
+    # What the original does otherwise hardly shows: one noise map serves both halves of a block, photos are resampled from
+    # their files at every resolution, and means of weights are not warmed up (docs/methods/perturbgan.md).
     "lsun-object-parity": PAPER,
-    "cub": replace(OURS, width=64, most_channels=256, steps=60_000, augment_below=20_000),
+    "cub": replace(OURS, width=64, most_channels=256, steps=60_000, augment_below=20_000, encoder_steps=10_000),
     # Settings for birds were not released: these are those for LSUN.
     "cub-paper": PAPER,
     "cub-parity": PAPER,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor
 
 from delaminate.errors import ConfigError
@@ -84,8 +84,8 @@ class PerturbGAN(Method):
         self.register_buffer("grown", torch.tensor([float(first), 1.0]))  # level in use, and its share
         self.register_buffer("centre", torch.zeros(c.num_styles, c.noise_width))  # mean styles
         self.register_buffer("trained", torch.tensor([1.0, 0.0, 0.0]))  # generator, encoder, segmenter
-        # Running sums of the signals of a collapse, and of their weights last.
-        self.register_buffer("signals", torch.zeros(5))
+        # Running sums of what tells of a collapse (`watch`), and of their weights last.
+        self.register_buffer("signals", torch.zeros(8))
         self.grown: Tensor
         self.centre: Tensor
         self.trained: Tensor
@@ -199,16 +199,21 @@ class PerturbGAN(Method):
                 mixture = [mixed(a, b, t) for a, b, t in zip(first, second, noise.takes_second, strict=True)]
             return self.generator(mixture, noise.maps, grown), first
 
+    def draw_shift(self, side: int, count: int, rng: Generator, rows: slice = WHOLE) -> Int[Tensor, "B 2"]:
+        """Draw whole pixels to the right and downwards on a canvas of that side, for `count` scenes; keep some."""
+        drawn = self.config.shift * side * (2 * torch.rand(count, 2, generator=rng) - 1)
+        return drawn[rows].round().long().to(self.centre.device)
+
     def perturb(
         self, layers: Layers, count: int, rng: Generator, rows: slice = WHOLE, background: bool = True
     ) -> Layers:
         """Shift the foreground by whole pixels, and change the background's contrast, at random."""
         c, like = self.config, layers.rgb
-        offset = (c.shift * like.shape[-1] * (2 * torch.rand(count, 2, generator=rng) - 1)).round().long()  # B 2
+        offset = self.draw_shift(like.shape[-1], count, rng, rows)
         factor = 1 + c.contrast * (2 * torch.rand(count, generator=rng) - 1)
         if c.contrast and background:
             layers = contrast(layers, 0, factor[rows].to(like))
-        return moved(layers, offset[rows].to(like.device)) if c.shift else layers
+        return moved(layers, offset) if c.shift else layers
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator) -> Layers:
@@ -320,6 +325,8 @@ class PerturbGAN(Method):
 
     def painted_steps(self, carry: Carry) -> tuple[int, int]:
         """Steps of the generators that are done, over all resolutions, and how many there are."""
+        if not self.config.growing:
+            return carry.step, self.config.steps
         stages = [stage for stage in self.stages() if stage.name.startswith("layers")]
         before = [stage.name for stage in stages].index(carry.stage)
         return carry.step + sum(stage.steps for stage in stages[:before]), sum(stage.steps for stage in stages)
@@ -337,39 +344,42 @@ class PerturbGAN(Method):
             self.grown.copy_(torch.tensor([float(grown.level), grown.fade]))
         if carry.step % WATCH_EVERY:
             return {}
-        area, edge, inside, gap = self.watch(grown, carry)
+        self.watch(grown, carry)
+        area, edge, inside, gap = self.health()
         return {"covered": area, "border": edge / max(inside, 1e-6), "gap": gap}
 
-    @torch.no_grad()
-    def watch(self, grown: Grown, carry: Carry) -> tuple[float, float, float, float]:
-        """Note four signals of the painter's scenes; return their running means.
-
-        The share of pixels with a mask above 1/2; the mean mask on the border; and inside, all before the shift; and by
-        how many standard deviations whole scenes score higher than their backgrounds alone.
-        """
+    def watch(self, grown: Grown, carry: Carry) -> None:
+        """Look at the painter's scenes: how much their masks cover, and how whole scenes and backgrounds alone score."""
         masks, fakes, backgrounds = (carry.values[name] for name in ("masks", "fakes", "backgrounds"))
         shares = torch.stack([(masks > 0.5).to(masks).mean(), *border_and_inside(masks)])
         scores = self.score(torch.cat([fakes, backgrounds]), grown, halves=2).unflatten(0, (2, -1))
         moments = torch.stack([scores.mean(1), scores.square().mean(1)], 1).flatten()
         means = carry.mean(torch.cat([shares, moments]))
-        scene, scene_square, alone, alone_square = means[3:]
-        variance = (scene_square - scene.square() + alone_square - alone.square()) / 2
-        gap = (scene - alone) / variance.clamp_min(1e-6).sqrt()
-        self.signals.lerp_(torch.cat([means[:3], gap[None], torch.ones_like(gap)[None]]), WATCH_RATE)
-        area, border, within, difference = (self.signals[:4] / self.signals[4]).tolist()
-        return area, border, within, difference
+        self.signals.lerp_(torch.cat([means, torch.ones_like(means[:1])]), WATCH_RATE)
+
+    def health(self) -> tuple[float, float, float, float]:
+        """Four signals of a collapse, of late.
+
+        The share of pixels with a mask above 1/2; the mean mask on the border; and inside, all before the shift; and by
+        how many standard deviations whole scenes score higher than their backgrounds alone.
+        """
+        *shares, scene, scene_square, alone, alone_square = (self.signals[:-1] / self.signals[-1]).tolist()
+        area, border, inside = shares
+        variance = (scene_square - scene**2 + alone_square - alone**2) / 2
+        return area, border, inside, (scene - alone) / max(variance, 1e-6) ** 0.5
 
     def collapsed(self, carry: Carry) -> str | None:
         """Say that the mask is dead, covers everything, lies around the object, or that the background holds it."""
         c = self.config
-        if not carry.stage.startswith("layers") or carry.step % (5 * WATCH_EVERY):
+        if not c.watch_share or not carry.stage.startswith("layers") or not self.signals[-1]:
             return None
         done, steps = self.painted_steps(carry)
-        # A short run is looked at once at least.
+        # A short run is looked at once at least, and every run at the end, before others learn from it.
         last = max(c.watch_share * steps, c.watch_from + 5 * WATCH_EVERY - 1)
-        if not c.watch_share or not c.watch_from <= done <= last or not self.signals[4]:
+        early = done <= last and carry.step % (5 * WATCH_EVERY) == 0
+        if done < c.watch_from or not (early or done == steps - 1):
             return None
-        area, edge, inside, gap = (self.signals[:4] / self.signals[4]).tolist()
+        area, edge, inside, gap = self.health()
         if area < c.dead_area:
             return f"masks cover {100 * area:.2f} % of made images, less than {100 * c.dead_area:g} %: the mask is dead"
         if area > c.saturated_area:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
 from delaminate.methods.perturbgan.config import Config
-from delaminate.nets.blocks import BatchNorm, centred
+from delaminate.nets.blocks import centred
 from delaminate.nets.resnet import ResNet, pooled
 from delaminate.nets.stylegan import Mapping, Synthesis
 from delaminate.scene.edits import shift
@@ -76,11 +76,7 @@ class Encoder(nn.Module):
         super().__init__()
         c = config
         self.reach, self.styles = c.shift, c.num_styles
-        self.body = ResNet(c.encoder_depth, rng)
-        for module in list(self.body.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, BatchNorm):
-                    setattr(module, name, nn.GroupNorm(child.num_features // 8, child.num_features))
+        self.body = ResNet(c.encoder_depth, rng, norm=lambda channels: nn.GroupNorm(channels // 8, channels))
         self.grid = min(4, max(c.image_size[0] // self.body.stride, 1))
         features, outputs = self.body.width * self.grid**2, c.num_styles * c.noise_width + 2
         self.weight = nn.Parameter(torch.empty(outputs, features).normal_(std=features**-0.5, generator=rng))

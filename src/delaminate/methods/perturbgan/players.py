@@ -1,6 +1,7 @@
 """PerturbGAN's players: two rivals, and two that learn from what has been painted."""
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -160,11 +161,13 @@ class Inverter(GradientPlayer):
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
         model, grown = self.model, self.model.growth(carry)
         with torch.no_grad():
-            noise = model.noise(carry.batch, rng, grown, rows=carry.share)
-            noise = type(noise)(noise.z, None, None)
+            # Without grain, which no encoder could find.
+            noise = replace(model.noise(carry.batch, rng, grown, rows=carry.share), maps=None)
             layers, styles = model.paint(noise, grown)
             true_styles = torch.stack(styles[: model.config.num_styles]).to(images.dtype)  # S B D
-            layers, true_shift = move(model, layers, rng, carry)
+            offset = model.draw_shift(model.image_size[0], carry.batch, rng, carry.share)
+            true_shift = offset.to(images) / model.image_size[0]
+            layers = moved(layers, offset)
             scenes = composite(layers)
         found, styles_found, shift_found = model.invert(scenes)
         mask = found.alpha[:, 1].clamp(1e-6, 1 - 1e-6)
@@ -260,14 +263,6 @@ class SelfTrainer(GradientPlayer):
         return {"masks": (known * costs).sum() / carry.mean(known.sum())}  # over all that is known to any process
 
 
-def move(model: "PerturbGAN", layers: Layers, rng: Generator, carry: Carry) -> tuple[Layers, Float[Tensor, "B 2"]]:
-    """Shift foregrounds by whole pixels at random; return by which share of the canvas, too."""
-    side = model.image_size[0]
-    offset = (model.config.shift * side * (2 * torch.rand(carry.batch, 2, generator=rng) - 1)).round()[carry.share]
-    offset = offset.to(layers.rgb)
-    return moved(layers, offset.long()), offset / side
-
-
 def pasted(
     model: "PerturbGAN",
     photos: Float[Tensor, "B 3 H W"],
@@ -294,9 +289,9 @@ def pasted(
     front = chosen * other_lesson[:, 1:2]
     alpha = torch.stack([torch.ones_like(front), front], 1)  # B 2 1 H W
 
-    shown, by = move(model, Layers(torch.stack([photos, other], 1), alpha, background=True), rng, carry)
-    told = Layers(torch.stack([lesson, other_lesson], 1), alpha, background=True)
-    told = moved(told, (by * model.image_size[0]).round().long())
+    offset = model.draw_shift(model.image_size[0], carry.batch, rng, carry.share)
+    shown = moved(Layers(torch.stack([photos, other], 1), alpha, background=True), offset)
+    told = moved(Layers(torch.stack([lesson, other_lesson], 1), alpha, background=True), offset)
     is_object, may_be, _ = composite(told).split(1, 1)
     return composite(shown), is_object, may_be
 

@@ -119,6 +119,8 @@ class Config:
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
                 raise ConfigError(f"redo: {name} is {getattr(self, name)}; expected {lowest} or more.")
+        if self.num_regions > 64:
+            raise ConfigError(f"redo: num_regions is {self.num_regions}; expected 64 at the most.")
         for name, multiple in (("mask_width", 4), ("discriminator_width", 16)):
             if getattr(self, name) < multiple or getattr(self, name) % multiple:
                 raise ConfigError(f"redo: {name} is {getattr(self, name)}; expected a multiple of {multiple}.")
