@@ -109,6 +109,8 @@ def train(
         delaminate train dti-sprites photos/ --preset instagram --set num_sprites=12 --out runs/photos
 
         delaminate train marionette clip.mp4
+
+        torchrun --nproc-per-node 2 -m delaminate train perturbgan photos/ --fit crop
     """
     from rich.console import Console
 
