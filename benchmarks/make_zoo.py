@@ -3,8 +3,9 @@
     python benchmarks/make_zoo.py tetrominoes dti-sprites/tetrominoes
     python benchmarks/make_zoo.py platform-game marionette/platform-game --title "Sprites of a platform game, 230 x 230"
 
-Chooses the run of lowest label-free error (the last check of its last stage), stores it as float16, loads the stored file
-again, measures that on the test scenes, and writes the card. Labels play no part in the choice.
+Chooses the run of lowest label-free error (its last check, that of rivals where there are any), as the result files have it,
+stores it as float16, loads the stored file again, measures that on the test scenes, and writes the card. Labels play no part
+in the choice.
 """
 
 import argparse
@@ -18,7 +19,6 @@ from delaminate import Method, zoo
 from delaminate.cli.bench import evaluate_model
 from delaminate.cli.benches import BENCHES, Bench
 from delaminate.cli.tables import SHOWN
-from delaminate.engine.record import read_log
 from delaminate.methods import load_model, save_model
 from delaminate.methods.marionette import MarioNette
 from delaminate.methods.perturbgan import PerturbGAN
@@ -31,23 +31,24 @@ RIVALRY = {"redo": "adversary", "perturbgan": "layers"}
 """The stage whose last check counts, where later stages measure themselves by their own run."""
 
 
-def last_error(run: Path, stage: str = "") -> float:
+def last_error(record: dict[str, Any], stage: str = "") -> float:
     """The label-free error of a run's last check, of a stage or of all."""
-    checks = [line["check"] for line in read_log(run) if "check" in line and line["stage"].startswith(stage)]
+    checks = [error for name, _, _, error in record["check_curve"] if name.startswith(stage)]
     return float(checks[-1]) if checks else math.inf
 
 
-def runs_of(bench: str, results: Path = RESULTS) -> dict[int, Path]:
-    """Finished runs of a benchmark by their seed: those whose result file says so, and that have a model."""
-    found = {}
-    for path in sorted(results.glob(f"{bench}-[0-9]*.json")):
-        record = json.loads(path.read_text())
-        run = results / "runs" / f"{bench}-{record['seed']}"
-        if record["finished"] and (run / "model").is_dir():
-            found[record["seed"]] = run
-    if not found:
-        raise SystemExit(f"{results / 'runs'}: no run of {bench}; first `delaminate bench {bench}`.")
-    return found
+def best_of(bench: str, results: Path = RESULTS) -> tuple[dict[str, Any], int]:
+    """The record of the finished run of lowest label-free error, and among how many.
+
+    Its run folder need be here, those of others not.
+    """
+    found = [json.loads(path.read_text()) for path in sorted(results.glob(f"{bench}-[0-9]*.json"))]
+    finished = [record for record in found if record["bench"] == bench and record["finished"]]
+    if not finished:
+        raise SystemExit(f"{results}: no finished run of {bench}; first `delaminate bench {bench}`.")
+    stage = RIVALRY.get(BENCHES[bench].method, "")
+    best = min(finished, key=lambda record: (last_error(record, stage), record["seed"]))
+    return best, len(finished)
 
 
 def slim(model: Method) -> Method:
@@ -110,15 +111,16 @@ def main() -> None:
     parser.add_argument("name", help="METHOD/NAME in the box")
     parser.add_argument("--title", default="A trained model", help="what it knows, in a few words")
     options = parser.parse_args()
-    runs = runs_of(options.bench)
-    stage = RIVALRY.get(BENCHES[options.bench].method, "")
-    seed = min(runs, key=lambda each: (last_error(runs[each], stage), each))
-    best = json.loads((RESULTS / f"{options.bench}-{seed}.json").read_text())
+    best, among = best_of(options.bench)
+    seed = best["seed"]
+    run = RESULTS / "runs" / f"{options.bench}-{seed}"
+    if not (run / "model").is_dir():
+        raise SystemExit(f"{run}: seed {seed} is the best of {among}, and its run is not here: repeat it with --again.")
     folder = zoo.ROOT / options.name
-    save_model(slim(load_model(runs[seed])), folder, half=True)
+    save_model(slim(load_model(run)), folder, half=True)
     stored = load_model(folder)
     figures = evaluate_model(stored, BENCHES[options.bench], seed)
-    text = card(options.title, options.bench, options.name, best, len(runs), stored, figures)
+    text = card(options.title, options.bench, options.name, best, among, stored, figures)
     (folder / "README.md").write_text(text)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     print(text, f"\n{size:.1f} MiB in {folder}")
