@@ -1,4 +1,5 @@
 import inspect
+import sys
 
 import pytest
 
@@ -36,5 +37,5 @@ def test_who_catches_the_builtin_catches_ours(kind, builtin):
 
 def test_a_missing_extra_says_how_to_get_it():
     assert str(errors.MissingExtra("the studio", "studio")) == (
-        "the studio needs more packages: pip install 'delaminate[studio]'"
+        f"the studio needs more packages: in the project's folder, {sys.executable} -m pip install -e '.[studio]'"
     )

@@ -13,6 +13,8 @@ Messages say where, what came, what was expected and what to do. They are one li
 command line can print them as they are.
 """
 
+import sys
+
 
 class DelaminateError(Exception):
     """Anything Delaminate raises on purpose."""
@@ -46,4 +48,7 @@ class MissingExtra(DelaminateError, ImportError):
     """A feature needs packages that are not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs more packages: pip install 'delaminate[{extra}]'")
+        # Not by its name on an index: the project is not on any.
+        super().__init__(
+            f"{feature} needs more packages: in the project's folder, {sys.executable} -m pip install -e '.[{extra}]'"
+        )

@@ -24,6 +24,16 @@ def test_a_written_set_is_the_drawn_one(command, tmp_path):
     assert (read.labels.classes == drawn.labels.classes).all()
 
 
+def test_a_set_that_is_there_is_kept_unless_told_otherwise(command, tmp_path):
+    out = tmp_path / "set"
+    assert command("data", "write", "tetrominoes", "--out", out, "-n", 3)[0] == 0
+    code, _, err = command("data", "write", "tetrominoes", "--out", out, "-n", 2)
+    assert code == 2
+    assert "holds a set already" in err
+    assert command("data", "write", "objects-on-texture", "--out", out, "-n", 1, "--again")[0] == 0
+    assert {path.name for path in (out / "images").iterdir()} == {"000000.png"}
+
+
 def test_parts_are_different_scenes(command, tmp_path):
     for split in ("train", "dev"):
         assert command("data", "write", "tetrominoes", "--out", tmp_path / split, "-n", 1, "--split", split)[0] == 0

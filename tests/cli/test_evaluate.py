@@ -103,6 +103,16 @@ def test_fid_needs_a_model_that_paints_from_noise(command, model, tmp_path, monk
     assert "segmenter" in err
 
 
+def test_missing_labels_and_a_part_are_said(command, model, pieces, tmp_path):
+    code, said, _ = command("evaluate", model, pieces / "images", "-n", 3, "--json", tmp_path / "a.json")
+    assert code == 0
+    assert "no labels, so little can be measured. Expected images/ and masks/" in said
+    assert "(3 images, the first ones)" in json.loads((tmp_path / "a.json").read_text())["protocol"]
+    code, said, _ = command("evaluate", model, pieces, "--json", tmp_path / "a.json")
+    assert "no labels" not in said
+    assert "(5 images, all)" in json.loads((tmp_path / "a.json").read_text())["protocol"]
+
+
 def test_files_that_cannot_be_measured_are_named(command, model, pieces, tmp_path):
     folder = tmp_path / "pieces"
     shutil.copytree(pieces, folder)

@@ -1,5 +1,7 @@
 """Scenes from noise: layers like those of any image."""
 
+import json
+
 import torch
 
 from delaminate.methods import save_model
@@ -24,8 +26,29 @@ def test_scenes_from_noise_are_scenes_and_the_first_are_the_same_however_many_th
     assert torch.equal(torch.stack([scene.composite() for scene in few]), pictures[:3])
     assert len({picture.numpy().tobytes() for picture in pictures}) == 66
     assert all(scene.background and len(scene.layers) == 2 for scene in many)
-    code, _, err = command("export", tmp_path / "3", "--to", "png,masks,coco", "--out", tmp_path / "set")
-    assert code == 0, err
+
+
+def test_images_and_masks_of_scenes_from_noise_are_a_labelled_set(command, tmp_path):
+    save_model(PerturbGAN(CONFIG), tmp_path / "model")
+    assert command("sample", tmp_path / "model", "--out", tmp_path / "made", "-n", 2)[0] == 0
+    assert command("recompose", tmp_path / "made", "--out", tmp_path / "set" / "images")[0] == 0
+    assert command("export", tmp_path / "made", "--to", "masks,coco", "--out", tmp_path / "set")[0] == 0
+    told = json.loads((tmp_path / "set" / "coco" / "annotations.json").read_text())
+    assert [image["file_name"] for image in told["images"]] == ["000000.png", "000001.png"]
+    assert sorted(path.name for path in (tmp_path / "set" / "images").iterdir()) == ["000000.png", "000001.png"]
+    assert (tmp_path / "set" / "masks" / "000000.png" / "instances.png").exists()
+
+
+def test_what_asks_for_sprites_is_refused_where_scenes_share_none(command, tmp_path):
+    save_model(PerturbGAN(CONFIG), tmp_path / "model")
+    assert command("sample", tmp_path / "model", "--out", tmp_path / "made", "-n", 1)[0] == 0
+    code, _, err = command("export", tmp_path / "made", "--to", "png,atlas", "--out", tmp_path / "set")
+    assert code == 2
+    assert "--to atlas: these scenes share no sprites" in err
+    assert not (tmp_path / "set").exists()
+    code, _, err = command("edit", tmp_path / "made", "hide", "--entry", "sprite-00")
+    assert code == 2
+    assert "share no sprites. Name layers by --layer" in err
 
 
 def test_saved_scenes_are_what_was_painted(command, tmp_path):

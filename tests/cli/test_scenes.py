@@ -77,6 +77,17 @@ def test_scenes_that_are_there_are_kept_unless_told_otherwise(command, model, pi
     assert (out / "mine.txt").exists()
 
 
+def test_a_folder_that_holds_no_scenes_and_a_file_are_refused_in_words(command, model, pieces, scenes, tmp_path):
+    for folder in (tmp_path / "nothing", pieces, scenes / "scenes"):
+        code, _, err = command("export", folder, "--to", "png", "--out", tmp_path / "out")
+        assert code == 2
+        assert f"{folder}: holds no scenes" in err
+    (tmp_path / "file").write_text("no folder")
+    code, _, err = command("decompose", model, pieces / "images", "--out", tmp_path / "file")
+    assert code == 2
+    assert "is a file; --out takes a folder" in err
+
+
 def test_a_limit_and_a_built_in_set_are_understood(command, model, tmp_path):
     assert command("decompose", model, "tetrominoes", "--out", tmp_path / "out", "--limit", 2)[0] == 0
     assert len(load_scenes(tmp_path / "out")) == 2

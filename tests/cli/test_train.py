@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -101,6 +102,18 @@ def test_a_folder_that_holds_a_run_is_kept_unless_told_otherwise(pieces, command
     assert (run / "checkpoint.pt").read_bytes() != kept
     assert not (run / "previews" / "99999999.png").exists()
     assert (run / "mine.txt").exists()
+
+
+def test_the_name_of_a_folder_chooses_no_preset(command, pieces, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pieces / "images", "flowers")
+    code, said, _ = command("train", "redo", "flowers", "--print-config")
+    assert code == 0
+    assert "steps: 2000\n" in said  # those of photos; the set of that name has 20,000
+    shutil.copytree(pieces / "images", "tetrominoes")
+    code, _, err = command("train", "dti-sprites", "tetrominoes")
+    assert code == 2
+    assert "dti-sprites needs a --preset for a folder, such as instagram" in err
 
 
 def test_settings_of_another_method_are_named_as_such(pieces, command, tmp_path):

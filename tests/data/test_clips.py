@@ -144,7 +144,7 @@ def test_video_without_the_extra_is_refused_and_animations_are_not(tmp_path, fra
         return found(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", without)
-    with pytest.raises(MissingExtra, match=r"delaminate\[video\]"):
+    with pytest.raises(MissingExtra, match=r"\.\[video\]"):
         read_clip(path)
     rgba(["rb"]).save(tmp_path / "a.gif")
     assert len(read_clip(tmp_path / "a.gif")) == 1

@@ -40,6 +40,21 @@ def test_bad_files_are_named_and_others_passed_over(tmp_path):
     assert images.skipped[1][1] == "the file is empty"
 
 
+def test_photos_and_clips_that_are_not_read_within_a_folder_are_named(tmp_path):
+    for name in ("IMG_1.HEIC", "clip.mp4", "raw.NEF", "notes.txt", ".hidden.heic"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"none of the 3 image files can be read; the first, 'IMG_1.HEIC': HEIC is not read"
+    ):
+        load_folder(tmp_path)
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    assert load_folder(tmp_path).skipped == (
+        ("IMG_1.HEIC", "HEIC is not read within a folder; save it as PNG or JPEG"),
+        ("clip.mp4", "MP4 is not read within a folder; give the clip by itself"),
+        ("raw.NEF", "NEF is not read within a folder; develop it to PNG or JPEG"),
+    )
+
+
 def test_a_folder_without_images_says_what_is_there(tmp_path):
     (tmp_path / "notes.txt").write_text("text")
     with pytest.raises(DataError, match="no image among 1 files"):

@@ -54,5 +54,5 @@ def test_lmdb_without_its_package_names_the_extra(monkeypatch, tmp_path):
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", refuse)
-    with pytest.raises(MissingExtra, match=r"delaminate\[bench\]"):
+    with pytest.raises(MissingExtra, match=r"\.\[bench\]"):
         load_lsun(tmp_path)

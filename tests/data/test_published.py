@@ -75,7 +75,7 @@ def test_hdf5_without_its_package_names_the_extra(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", refuse)
-    with pytest.raises(MissingExtra, match=r"delaminate\[bench\]"):
+    with pytest.raises(MissingExtra, match=r"\.\[bench\]"):
         load_hdf5("a.h5")
 
 

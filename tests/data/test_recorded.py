@@ -56,7 +56,7 @@ def test_recording_without_the_extra_is_refused(monkeypatch):
         return found(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", without)
-    with pytest.raises(MissingExtra, match=r"recording space-invaders.*delaminate\[games\]"):
+    with pytest.raises(MissingExtra, match=r"recording space-invaders.*\.\[games\]"):
         open_data("space-invaders", 3)
     assert ("space-invaders", "the extra 'games'") in [(name, needs) for name, _, needs in names()]
 

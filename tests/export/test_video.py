@@ -68,6 +68,6 @@ def test_clips_that_are_none_are_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="scale 17"):
         write_mp4(clip(), tmp_path, scale=17)
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingExtra, match=r"delaminate\[video\]"):
+    with pytest.raises(MissingExtra, match=r"\.\[video\]"):
         write_mp4(clip(), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -59,6 +59,7 @@ def write(
     count: Annotated[int | None, typer.Option("-n", min=1, help="How many images; 1000 unless given.")] = None,
     seed: Annotated[int, typer.Option(help="Which series of a drawn set.")] = 0,
     split: Annotated[str, typer.Option(help="train or dev; their scenes never meet.")] = "train",
+    again: Annotated[bool, typer.Option(help="Remove the set in OUT, and begin anew.")] = False,
 ) -> None:
     """Write a data set as PNG files, with exact masks.
 
@@ -68,6 +69,7 @@ def write(
         delaminate data write tetrominoes --out pieces -n 200 --seed 7
     """
     refuse_test(split)
+    from delaminate.cli.train import make_room
     from delaminate.data import LabelledSet, open_data, write_folder
     from delaminate.errors import DataError
 
@@ -75,6 +77,7 @@ def write(
         raise DataError(f"{name}: is a path; expected the name of a built-in data set.")
     found = open_data(name, count, seed, "dev" if split == "dev" else "train")
     assert isinstance(found, LabelledSet)
+    make_room(out, again, ("index.csv", "images", "masks", "classes"), ("index.csv",), "a set already. Train on it")
     write_folder(found, out)
     height, width = found.images.size
     replica = ", a replica drawn by this library" if found.replica else ""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,7 +32,9 @@ def decompose(
         str | None, typer.Option(help="How to decompose: search, network, refined ...; default: the best.")
     ] = None,
     fit: Annotated[str, typer.Option(help="How images meet the model's canvas: squash, crop or pad.")] = "squash",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many images, the first ones.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="Only so many images, the first ones.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time, fewer where they are large.")] = 64,
     again: Annotated[bool, typer.Option(help="Remove the scenes in OUT, edits included, and begin anew.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -39,9 +42,9 @@ def decompose(
     """Take every image apart into layers that you can edit, export and measure.
 
     OUT holds the sprites (dictionary/*.png), one scene for each image (scenes/NAME/scene.json), small pictures of what
-    the layers do not explain (residuals/NAME.png) and errors.json, which says how closely the layers rebuild each
-    image, at the model's size and at the image's own, and which files were skipped and why. Draw a sprite of the
-    dictionary anew and every image that uses it changes.
+    the layers do not explain (residuals/NAME.png, not of cut-outs) and errors.json, which says how closely the layers
+    rebuild each image, at the model's size and at the image's own, and which files were skipped and why. Draw a sprite
+    of the dictionary anew and every image that uses it changes.
 
         delaminate decompose dti-sprites/tetrominoes pieces/images --out scenes
     """
@@ -195,8 +198,8 @@ class _Output:
             if not self.photo:  # a photo seen through its own masks is itself
                 at_original = errors[index] if path is None else float(psnr(original[None], rebuilt[None]))
                 row |= {"psnr": errors[index], "psnr_original": at_original}
+                write_atomic(residual_path(self.folder, full), png_bytes(residual_picture(original, rebuilt)))
             self.rows.append(row)
-            write_atomic(residual_path(self.folder, full), png_bytes(residual_picture(original, rebuilt)))
         if kept:
             save_more(kept, self.folder, self.whole, self.rate)
 
@@ -223,7 +226,7 @@ class _Output:
             said = f"rebuilt at {means['psnr']:.1f} dB at the model's size, {means['psnr_original']:.1f} dB at the images' own."
         return (
             f"{len(self.rows)} scenes in {self.folder}, by {self.by}: {said}\n"
-            f"Next: delaminate export {self.folder} --to html --out report"
+            f"Next: delaminate export {quote(str(self.folder))} --to html --out report"
         )
 
 

@@ -26,7 +26,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another seed draws other scenes.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Watch Delaminate take images apart: about a minute, nothing to download.
+    """Watch Delaminate take images apart: one to four minutes, nothing to download.
 
     Draws 3,000 scenes of falling-block pieces, finds the 19 pieces without being told anything about them, takes 320 unseen
     scenes apart, and writes OUT/report.html, OUT/metrics.json and OUT/scenes.

@@ -159,6 +159,8 @@ def _entry(scene: "Scene", name: str) -> int:
     from delaminate.errors import ConfigError
 
     names = [scene.dictionary.name(index) for index in range(len(scene.dictionary))]
+    if not names:
+        raise ConfigError("edit: these scenes share no sprites. Name layers by --layer; ids stand in scene.json.")
     if name not in names:
         raise ConfigError(f"edit: no sprite {name!r} in the dictionary. {suggest(name, names)}")
     return names.index(name)

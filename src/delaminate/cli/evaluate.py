@@ -65,6 +65,10 @@ def evaluate(
     method = load_model(model, where)
     labelled, part = open_labelled(data, canvas(method, by), count, seed, split, fit, tuple(ignore or ()))
     report_skipped(Console(), labelled.images.skipped)
+    if all(known is None for known in vars(labelled.labels).values()):
+        typer.echo(
+            f"{data}: no labels, so little can be measured. Expected images/ and masks/ with files of the same names."
+        )
     replica = ", a replica drawn by this library" if labelled.replica else ""
     sentence = f"{labelled.name}{replica} ({part})"
     distance = {} if fid is None else measure_fid(method, labelled.images, fid, batch, seed)
@@ -106,7 +110,8 @@ def open_labelled(
             f"evaluate: images of {data} are {found.images.size}, the model's {size} (height, width). Write them with "
             "`delaminate data write` and give that folder: folders are brought to the model's size."
         )
-    part = f"{len(found)} images, {chosen} scenes of seed {seed}" if drawn else f"{len(found)} images, {split or 'all'}"
+    which = split or ("all" if count is None else "the first ones")
+    part = f"{len(found)} images, {chosen} scenes of seed {seed}" if drawn else f"{len(found)} images, {which}"
     return found, part
 
 

@@ -46,6 +46,7 @@ def export(
         delaminate export scenes --to aseprite,tiled --rate 25 --out game
     """
     from delaminate.data.images import natural_key
+    from delaminate.errors import ConfigError
     from delaminate.export import FORMATS
     from delaminate.export.files import frame_milliseconds
     from delaminate.export.residuals import RESIDUALS
@@ -54,6 +55,11 @@ def export(
     names = _formats(to)
     frame_milliseconds(rate)  # a rate that is none is refused before anything is written
     loaded = sorted(load_scenes(scenes), key=lambda scene: natural_key(scene.name))
+    for name in names:
+        if FORMATS[name].of_sprites and loaded and not len(loaded[0].dictionary):
+            raise ConfigError(
+                f"--to {name}: these scenes share no sprites. Cut-outs go to png, masks, coco, ora or psd."
+            )
     given: dict[str, Any] = {"rate": load_rate(scenes) if rate is None else rate}
     if (scenes / RESIDUALS).is_dir():
         given["residuals"] = scenes / RESIDUALS

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,11 +25,13 @@ def sample(
 ) -> None:
     """Paint scenes that never were: background and foreground, each a layer of its own, to edit and to export.
 
-    The first scenes of a seed are the same, however many are asked for. With their masks they are a labelled set.
+    The first scenes of a seed are the same, however many are asked for. Images and masks together are a labelled set:
 
         delaminate sample runs/photos --out made -n 100
 
-        delaminate export made --to png,coco,html --out set
+        delaminate recompose made --out set/images
+
+        delaminate export made --to coco,masks --out set
     """
     import torch
     from rich.progress import track
@@ -45,9 +48,9 @@ def sample(
     for layers in track(painted(painting, count, seed, "sample"), "Painting", -(-count // AT_A_TIME), transient=True):
         made = Decomposition.from_rasters(torch.cat([layers.rgb, layers.alpha], 2), background=True)  # B 2 4 H W
         first = len(summary.get("scenes", ()))
-        save_more(made.scenes([f"{first + index:06d}" for index in range(len(made))]), out, summary)
+        save_more(made.scenes([f"{first + index:06d}.png" for index in range(len(made))]), out, summary)
     write_atomic(out / "summary.json", json_bytes(summary))
-    typer.echo(f"{count} scenes from noise in {out}.\nNext: delaminate export {out} --to png,coco,html --out set")
+    typer.echo(f"{count} scenes from noise in {out}.\nNext: delaminate export {quote(str(out))} --to html --out report")
 
 
 def painted(painting: "PerturbGAN", count: int, *key: int | str) -> "Iterator[Layers]":
@@ -69,6 +72,7 @@ def painter(method: "Method") -> "PerturbGAN":
 
     if not isinstance(method, PerturbGAN) or not method.can_sample:
         raise ConfigError(
-            f"{method.name}: this model paints nothing from noise. Take a model of perturbgan with its generators."
+            f"{method.name}: this model paints nothing from noise. Take one of perturbgan that you have trained: those in the "
+            "box hold no generators."
         )
     return method

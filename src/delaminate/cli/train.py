@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,19 +73,34 @@ def training_images(
     return open_images(data, wanted, fit, count=count, seed=seed, split=split)
 
 
-def guess_preset(method: str, data: str) -> str:
-    """Take the preset of the same name, else the method's first."""
+ASKED = {"dti-sprites": "such as instagram for photos that share an object, or tetrominoes for flat pieces on black"}
+"""Methods of which no preset suits just any folder, and what to say then."""
+
+
+def guess_preset(method: str, data: str, asks: bool = True) -> str:
+    """Take the preset of a built-in set's name, else the method's first, which is for a folder of one's own.
+
+    Raises:
+        ConfigError: There is none for just any folder, and `asks`.
+    """
+    from delaminate.errors import ConfigError
     from delaminate.methods import METHODS
 
     presets = METHODS[method][1] if method in METHODS else {}
-    name = Path(data).name.replace("_", "-")
-    return name if name in presets else next(iter(presets), "")
+    own = Path(data).exists()
+    if asks and own and method in ASKED:
+        raise ConfigError(
+            f"train: {method} needs a --preset for a folder, {ASKED[method]}. Known: {', '.join(presets)}."
+        )
+    return data if data in presets and not own else next(iter(presets), "")
 
 
 def train(
     method: Annotated[str, typer.Argument(help="The method, such as dti-sprites.")],
     data: Annotated[str, typer.Argument(help="A folder, a clip, or a built-in set (see `delaminate data list`).")],
-    preset: Annotated[str | None, typer.Option(help="A preset; default: the one named like the data.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="A preset; default: that of the built-in set, or the method's one for folders.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings, over the preset.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, over both; repeatable.")] = None,
     print_config: Annotated[bool, typer.Option(help="Print the resolved settings and stop.")] = False,
@@ -122,7 +138,7 @@ def train(
     from delaminate.engine.record import PARTS, Quiet, Terminal
 
     console, quiet = Console(quiet=not leads()), quiet or not leads()
-    preset = preset or guess_preset(method, data)
+    preset = preset or guess_preset(method, data, asks=not resume)
     out = out or Path("runs") / f"{method}-{preset}-{seed}"
     stored = out / "config.yaml"
     if resume and config is None and stored.exists():
@@ -138,7 +154,9 @@ def train(
     if not resume and leads():
         make_room(out, again, PARTS, ("checkpoint.pt", "model"), "a run already. Go on with --resume")
     if not quiet:
-        console.print(f"{len(images)} images of {chosen.image_size[0]} x {chosen.image_size[1]} on {where} -> {out}")
+        console.print(
+            f"preset {preset}: {len(images)} images of {chosen.image_size[0]} x {chosen.image_size[1]} on {where} -> {out}"
+        )
     if said := forecast_training(chosen, images):
         console.print(said, highlight=False)
     outcome = run_training(
@@ -159,10 +177,13 @@ def say_how_it_ended(console: Any, outcome: "Outcome", out: Path, report: Path) 
         console.print(f"[red]Failed[/red] at step {outcome.total_step}: training collapsed; {report} says how.")
         raise typer.Exit(1)
     if outcome.finished:
-        console.print(f"Done. The model is {out / 'model'}; try: delaminate decompose {out} IMAGES --out scenes")
+        console.print(
+            f"Done. The model is {out / 'model'}; try: delaminate decompose {quote(str(out))} IMAGES --out scenes"
+        )
     else:
         console.print(
-            f"Stopped ({outcome.reason}) at step {outcome.total_step}; go on with the same words and --resume --out {out}."
+            f"Stopped ({outcome.reason}) at step {outcome.total_step}; go on with the same words and "
+            f"--resume --out {quote(str(out))}."
         )
     console.print(f"How it went: {report}")
 
@@ -192,11 +213,14 @@ def make_room(out: Path, again: bool, parts: Sequence[str], precious: Sequence[s
 
     Raises:
         ConfigError: The folder holds something, and it is not asked for.
+        OutputError: It is no folder.
     """
     import shutil
 
-    from delaminate.errors import ConfigError
+    from delaminate.errors import ConfigError, OutputError
 
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; --out takes a folder.")
     if not any((out / part).exists() for part in precious):
         return
     if not again:

@@ -220,13 +220,13 @@ def _collect(source: _Source, size: tuple[int, int] | None, limit: int | None, f
             break
         if len(arrays) >= MAX_CLIP_FRAMES:
             raise DataError(
-                f"{source.file}: more than {MAX_CLIP_FRAMES:,} frames; give a limit, for example -n 1000, or cut the clip"
+                f"{source.file}: more than {MAX_CLIP_FRAMES:,} frames; give a limit (-n 1000), or cut the clip"
             )
         shown, place = fit_image(pixels, size or (pixels.shape[0], pixels.shape[1]), fit)
         if arrays and shown.shape != arrays[0].shape:
             raise DataError(
                 f"{source.file}: frame 0 is {arrays[0].shape[:2]} and frame {len(arrays)} {shown.shape[:2]} "
-                "(height, width); give one size for all, for example --size 128"
+                "(height, width); give one size for all: cut them, or add margins"
             )
         num_bytes += shown.nbytes
         if num_bytes > MAX_CLIP_BYTES:

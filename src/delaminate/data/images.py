@@ -22,6 +22,13 @@ from delaminate.scene.frame import Frame
 
 MAX_CACHE_BYTES = 16 * 2**30
 
+UNREAD = {
+    **dict.fromkeys((".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".pdf"), "save it as PNG or JPEG"),
+    **dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"), "develop it to PNG or JPEG"),
+    **dict.fromkeys((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi"), "give the clip by itself"),
+}
+"""What people take for images and is not read within a folder, and what to do with it."""
+
 Indices = Tensor | np.ndarray | Sequence[int] | range
 Box = tuple[str, float, float, float, float]
 
@@ -218,8 +225,8 @@ def load_folder(
 ) -> ImageSet:
     """Read every image below a folder, in natural order (`2` before `10`).
 
-    PNG, JPEG, WEBP, GIF, TIFF and BMP are read, as `read_image` and `fit_image` say. Files with another
-    suffix and hidden files are passed over; an image file that cannot be read is named in `skipped`.
+    PNG, JPEG, WEBP, GIF, TIFF and BMP are read, as `read_image` and `fit_image` say. Files that are no images and
+    hidden files are passed over; an image that cannot be read, and one in another format, is named in `skipped`.
 
     Args:
         folder: Searched with its subfolders; or one image file; or one clip, of which `read_clip` says more.
@@ -235,12 +242,11 @@ def load_folder(
 
         if is_clip(folder):
             return read_clip(folder, size, limit, fit)
-    root, paths = _image_paths(Path(folder))
+    root, paths, skipped = _image_paths(Path(folder))
     names = _names(root, paths)
     arrays: list[np.ndarray] = []
     kept: list[str] = []
     frames: list[Frame] = []
-    skipped: list[tuple[str, str]] = []
     num_bytes = 0
     for path, name, read in _read_all(paths, names, size, fit):
         if limit is not None and len(arrays) >= limit:
@@ -252,7 +258,7 @@ def load_folder(
         if arrays and pixels.shape != arrays[0].shape:
             raise DataError(
                 f"{folder}: '{kept[0]}' is {arrays[0].shape[:2]} and '{name}' {pixels.shape[:2]} "
-                "(height, width); give one size for all, for example --size 128"
+                "(height, width); give one size for all: cut them, or add margins"
             )
         num_bytes += pixels.nbytes
         if num_bytes > MAX_CACHE_BYTES:
@@ -297,18 +303,24 @@ def as_indices(indices: Indices, length: int) -> Int64[Tensor, " B"]:
     return index
 
 
-def _image_paths(folder: Path) -> tuple[Path, list[Path]]:
+def _image_paths(folder: Path) -> tuple[Path, list[Path], list[tuple[str, str]]]:
+    """List the images below a folder, and what looks like one and is not read, with the reason."""
     if folder.is_file():
-        return folder.parent, [folder]
+        return folder.parent, [folder], []
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder or file")
-    found = []
+    found, others = [], []
     for path in folder.rglob("*"):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            found.append((natural_key(relative.as_posix()), path))
-    return folder, [path for _, path in sorted(found)]
+        suffix, name = path.suffix.lower(), relative.as_posix()
+        if hidden or not path.is_file():
+            continue
+        if suffix in SUFFIXES:
+            found.append((natural_key(name), path))
+        elif suffix in UNREAD:
+            others.append((name, f"{suffix[1:].upper()} is not read within a folder; {UNREAD[suffix]}"))
+    return folder, [path for _, path in sorted(found)], sorted(others)
 
 
 def _names(root: Path, paths: Sequence[Path]) -> list[str]:
@@ -341,7 +353,7 @@ def _nothing(folder: Path, paths: Sequence[Path], skipped: Sequence[tuple[str, s
     """Why a folder gave no image."""
     if skipped:
         name, reason = skipped[0]
-        return f"{folder}: none of the {len(paths)} image files can be read; the first, '{name}': {reason}"
+        return f"{folder}: none of the {len(skipped)} image files can be read; the first, '{name}': {reason}"
     count = sum(path.is_file() for path in folder.rglob("*")) if folder.is_dir() else 1
     suffixes = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
     return f"{folder}: found no image among {count} files; images are {suffixes}"

@@ -58,7 +58,9 @@ def load_lsun(
                     continue
                 canvas, frame = fit_image(image, size or (image.shape[0], image.shape[1]), fit)
                 if pixels and canvas.shape != pixels[0].shape:
-                    raise DataError(f"{where}: images are of several sizes; give one for all, for example --size 128")
+                    raise DataError(
+                        f"{where}: images are of several sizes; give one for all: cut them, or choose a preset with a canvas"
+                    )
                 pixels.append(canvas)
                 names.append(name)
                 frames.append(frame)

@@ -32,20 +32,24 @@ class Format:
         options: What may be chosen besides: "rate" in frames per second, "ground" (with the background),
             "residuals" (what was not explained).
         extra: The extra that it needs, or None.
+        of_sprites: It writes the sprites that scenes share, and nothing where they share none.
     """
 
     write: Callable[..., ExportResult]
     about: str
     options: tuple[str, ...] = ()
     extra: str | None = None
+    of_sprites: bool = False
 
 
 # By name, as on the command line.
 FORMATS = {
     "png": Format(write_pngs, "every layer as a transparent picture, and a manifest"),
     "masks": Format(write_masks, "which layer, and which sprite, is seen at each pixel"),
-    "atlas": Format(write_atlas, "a sprite sheet with TexturePacker's JSON, for game engines"),
-    "aseprite": Format(write_aseprite, "a sprite sheet with Aseprite's JSON: animations as tags", ("rate",)),
+    "atlas": Format(write_atlas, "a sprite sheet with TexturePacker's JSON, for game engines", of_sprites=True),
+    "aseprite": Format(
+        write_aseprite, "a sprite sheet with Aseprite's JSON: animations as tags", ("rate",), of_sprites=True
+    ),
     "ase": Format(write_ase, "the clip as one Aseprite file: a layer for each track", ("rate",)),
     "tiled": Format(write_tiled, "maps and a tileset for Tiled; the grid is found"),
     "ora": Format(write_openraster, "OpenRaster, layered files for Krita and GIMP"),

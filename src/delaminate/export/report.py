@@ -230,12 +230,16 @@ def _images(
     cards = [_image_card(*three) for three in zip(scenes, originals, residuals, strict=True)]
     if not cards:
         return ""
+    beside = (
+        "beside its reconstruction" if any(original is not None for original in originals) else "put together again"
+    )
+    guess = "" if any(len(scene.dictionary) for scene in scenes) else "; what is behind an object is a guess"
     some = f" These are {len(scenes)} of {count:,}, spread evenly." if count > len(scenes) else ""
     if any(residual is not None for residual in residuals):
         some = " Where something was not explained, its picture glows: by how much on average stands below." + some
     return (
         '<section aria-labelledby="images"><h2 id="images">How the images come apart</h2><p class="note">Each image '
-        "beside its reconstruction, what was found where, and every layer by itself with its hidden parts."
+        f"{beside}, what was found where, and every layer by itself with its hidden parts{guess}."
         f'{some}</p><div class="images">{"".join(cards)}</div></section>'
     )
 

@@ -234,6 +234,10 @@ class _Folder:
                 raise FormatError(f"{path}: has {path.stat().st_size} bytes; expected at most {MAX_FILE_BYTES}.")
             return path.read_bytes()
         except FileNotFoundError as error:
+            if relative == "summary.json":
+                raise FormatError(
+                    f"{self.root}: holds no scenes (there is no summary.json). Give the folder that was --out of `decompose`."
+                ) from error
             raise FormatError(f"{path}: is missing; the scenes are not complete.") from error
         except (OSError, RuntimeError, ValueError) as error:
             raise FormatError(f"{path}: cannot be read ({error}).") from error
