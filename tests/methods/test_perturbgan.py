@@ -278,9 +278,7 @@ def test_finer_levels_take_another_style_in_most_steps():
     found = [model.noise(2, stream(number), grown, mixing=True).takes_second for number in range(200)]
     mixed = [levels for levels in found if bool(levels.any())]
     assert len(mixed) / len(found) == pytest.approx(0.75, abs=0.1)
-    for (
-        levels
-    ) in mixed:  # (trunks, levels): the coarsest is never taken, the finest always, and none between is left out
+    for levels in mixed:  # trunks, levels: never the coarsest, always the finest, and none between is left out
         assert not bool(levels[:, 0].any()) and bool(levels[:, -1].all())
         assert bool((levels[:, 1:] >= levels[:, :-1]).all())
     assert len({tuple(levels.flatten().tolist()) for levels in mixed}) == (grown.level) ** 2  # each trunk for itself

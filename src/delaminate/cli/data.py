@@ -69,7 +69,7 @@ def write(
         delaminate data write tetrominoes --out pieces -n 200 --seed 7
     """
     refuse_test(split)
-    from delaminate.cli.train import make_room
+    from delaminate.cli.folders import make_room
     from delaminate.data import LabelledSet, open_data, write_folder
     from delaminate.errors import DataError
 

@@ -1,6 +1,5 @@
 """`delaminate decompose MODEL IMAGES`: take images apart into scenes."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +14,6 @@ if TYPE_CHECKING:
     from delaminate.data import ImageSet
     from delaminate.methods import Method
     from delaminate.scene.placements import Decomposition
-    from delaminate.scene.scenes import Scene
-
-ERRORS = "errors.json"
-PARTS = ("summary.json", ERRORS, "dictionary", "scenes", "residuals")
-"""What an output folder holds; the summary is removed first, for without it there are no scenes."""
 
 
 def decompose(
@@ -50,6 +44,7 @@ def decompose(
     """
     from rich.progress import track
 
+    from delaminate.cli.folders import make_room_for_scenes
     from delaminate.cli.opening import BATCH_PIXELS, canvas, follower, forecast_taking_apart, open_images
     from delaminate.cli.train import pick_device, report_skipped
     from delaminate.data.synthetic import DRAWINGS, Split
@@ -64,7 +59,7 @@ def decompose(
     size = canvas(method, by)
     found = open_images(images, size, fit, like=method.image_size, count=limit, split=split)
     batch = max(1, min(batch, BATCH_PIXELS // (found.size[0] * found.size[1])))
-    clear(out, again)
+    make_room_for_scenes(out, again)
     if said := forecast_taking_apart(method, found, batch):
         typer.echo(said)
     follow = follower(found)
@@ -81,27 +76,6 @@ def decompose(
     console = Console()
     report_skipped(console, tuple(folder.skipped))
     typer.echo(folder.summary())
-
-
-def clear(out: Path, again: bool) -> None:
-    """Make room for scenes, as `train.make_room` does."""
-    from delaminate.cli.train import make_room
-
-    make_room(out, again, PARTS, PARTS[:1], "scenes already, maybe edited by hand. Export or recompose them")
-
-
-def save_more(scenes: "list[Scene]", folder: Path, whole: dict[str, Any], rate: float | None = None) -> None:
-    """Save a batch of scenes, and add its summary to that of the batches before, which begins empty."""
-    from delaminate.scene.document import save_scenes
-
-    save_scenes(scenes, folder, rate)
-    summary = json.loads((folder / "summary.json").read_text("utf-8"))
-    if not whole:
-        whole.update(summary)
-        return
-    whole["scenes"] += summary["scenes"]
-    for old, new in zip(whole["dictionary"], summary["dictionary"], strict=True):
-        old["used"] += new["used"]
 
 
 def _batches(count: int, size: int) -> Iterator[range]:
@@ -161,6 +135,7 @@ class _Output:
         paths: dict[str, Path],
     ) -> None:
         """Write the scenes of a batch, and what they do not explain."""
+        from delaminate.cli.folders import save_more
         from delaminate.errors import ConfigError
         from delaminate.export.residuals import residual_path, residual_picture
         from delaminate.metrics import psnr
@@ -205,6 +180,7 @@ class _Output:
 
     def close(self) -> None:
         """Write one summary of all scenes, and the errors."""
+        from delaminate.cli.folders import ERRORS
         from delaminate.scene.document import json_bytes, write_atomic
 
         if not self.rows:

@@ -1,9 +1,12 @@
 """`delaminate export SCENES`: layers as files for other programs."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from delaminate.scene.scenes import Scene
 
 KNOWN = "png, masks, atlas, aseprite, ase, tiled, ora, psd, svg, gif, apng, webp, mp4, placements, coco, html"
 
@@ -46,7 +49,6 @@ def export(
         delaminate export scenes --to aseprite,tiled --rate 25 --out game
     """
     from delaminate.data.images import natural_key
-    from delaminate.errors import ConfigError
     from delaminate.export import FORMATS
     from delaminate.export.files import frame_milliseconds
     from delaminate.export.residuals import RESIDUALS
@@ -55,11 +57,7 @@ def export(
     names = _formats(to)
     frame_milliseconds(rate)  # a rate that is none is refused before anything is written
     loaded = sorted(load_scenes(scenes), key=lambda scene: natural_key(scene.name))
-    for name in names:
-        if FORMATS[name].of_sprites and loaded and not len(loaded[0].dictionary):
-            raise ConfigError(
-                f"--to {name}: these scenes share no sprites. Cut-outs go to png, masks, coco, ora or psd."
-            )
+    _refuse_sheets_of_nothing(names, loaded)
     given: dict[str, Any] = {"rate": load_rate(scenes) if rate is None else rate}
     if (scenes / RESIDUALS).is_dir():
         given["residuals"] = scenes / RESIDUALS
@@ -71,6 +69,18 @@ def export(
         result = chosen.write(loaded, out / name, **options)
         error = "" if result.max_error is None else f"; composites back within {result.max_error:.4f} of 1"
         typer.echo(f"{name}: {len(result.files)} files in {out / name}{error}")
+
+
+def _refuse_sheets_of_nothing(names: list[str], scenes: "list[Scene]") -> None:
+    """Refuse formats that hold the sprites which scenes share, where they share none."""
+    from delaminate.errors import ConfigError
+    from delaminate.export import FORMATS
+
+    for name in names:
+        if FORMATS[name].of_sprites and scenes and not len(scenes[0].dictionary):
+            raise ConfigError(
+                f"--to {name}: these scenes share no sprites. Cut-outs go to png, masks, coco, ora or psd."
+            )
 
 
 def _formats(to: str) -> list[str]:

@@ -36,14 +36,14 @@ def sample(
     import torch
     from rich.progress import track
 
-    from delaminate.cli.decompose import clear, save_more
+    from delaminate.cli.folders import make_room_for_scenes, save_more
     from delaminate.cli.train import pick_device
     from delaminate.methods import load_model
     from delaminate.scene.document import json_bytes, write_atomic
     from delaminate.scene.placements import Decomposition
 
     painting = painter(load_model(model, pick_device(device)))
-    clear(out, again)
+    make_room_for_scenes(out, again)
     summary: dict[str, Any] = {}
     for layers in track(painted(painting, count, seed, "sample"), "Painting", -(-count // AT_A_TIME), transient=True):
         made = Decomposition.from_rasters(torch.cat([layers.rgb, layers.alpha], 2), background=True)  # B 2 4 H W

@@ -1,6 +1,5 @@
 """`delaminate train METHOD DATA`: learn layers from images."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -130,6 +129,7 @@ def train(
     """
     from rich.console import Console
 
+    from delaminate.cli.folders import make_room
     from delaminate.cli.opening import fill_size, forecast_training
     from delaminate.config import to_yaml
     from delaminate.engine import Budget
@@ -166,13 +166,12 @@ def train(
     if not leads():
         raise typer.Exit(int(outcome.reason == "failed"))
     facts = {"Method": method} | ({} if resume else {"Preset": preset})
-    facts |= {"Images": f"{len(images)} of {data}", "Seed": str(seed)}
+    conclude(console, outcome, out, method_class, facts | {"Images": f"{len(images)} of {data}", "Seed": str(seed)})
+
+
+def conclude(console: Any, outcome: "Outcome", out: Path, method_class: Any, facts: dict[str, str]) -> None:
+    """Write the page about the run, and name the model, or what to do next; failed, the command ends with 1."""
     report = write_page(out, method_class, facts | {"Ended": f"{outcome.reason}, step {outcome.total_step}"})
-    say_how_it_ended(console, outcome, out, report)
-
-
-def say_how_it_ended(console: Any, outcome: "Outcome", out: Path, report: Path) -> None:
-    """Name the model, or what to do next; a training that failed ends the command with 1."""
     if outcome.reason == "failed":
         console.print(f"[red]Failed[/red] at step {outcome.total_step}: training collapsed; {report} says how.")
         raise typer.Exit(1)
@@ -199,37 +198,6 @@ def write_page(out: Path, method_class: Any, facts: dict[str, str]) -> Path:
         page, title="How it was trained", log=read_log(out), previews=previews, rows=method_class.rows, facts=facts
     )
     return page
-
-
-def make_room(out: Path, again: bool, parts: Sequence[str], precious: Sequence[str], held: str) -> None:
-    """Remove what an earlier call has left in a folder, if that is asked for. Nothing else is touched.
-
-    Args:
-        out: The folder.
-        again: Whether it is asked for.
-        parts: Files and folders that such a call leaves.
-        precious: Those of them by which one sees that a call has left something.
-        held: What that is, and what could be done with it, in words.
-
-    Raises:
-        ConfigError: The folder holds something, and it is not asked for.
-        OutputError: It is no folder.
-    """
-    import shutil
-
-    from delaminate.errors import ConfigError, OutputError
-
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file; --out takes a folder.")
-    if not any((out / part).exists() for part in precious):
-        return
-    if not again:
-        raise ConfigError(f"{out}: holds {held}, choose another --out, or remove it and begin anew with --again.")
-    for part in (out / name for name in parts):
-        if part.is_dir():
-            shutil.rmtree(part)
-        else:
-            part.unlink(missing_ok=True)
 
 
 def report_skipped(console: Any, skipped: tuple[tuple[str, str], ...]) -> None:

@@ -18,11 +18,10 @@ from PIL import Image
 from torch import Tensor
 
 from delaminate.data.images import ImageSet
-from delaminate.data.reading import MAX_PIXELS, Fit, fit_image, open_picture, reason_of
+from delaminate.data.reading import MAX_PIXELS, VIDEO_SUFFIXES, Fit, fit_image, open_picture, reason_of
 from delaminate.errors import DataError, MissingExtra
 from delaminate.scene.frame import Frame
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi"})
 ANIMATION_SUFFIXES = frozenset({".gif", ".png", ".apng", ".webp"})
 ANIMATION_FORMATS = ("GIF", "PNG", "WEBP")
 

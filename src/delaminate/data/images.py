@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from delaminate.data.reading import SUFFIXES, Fit, fit_image, read_image
+from delaminate.data.reading import SUFFIXES, VIDEO_SUFFIXES, Fit, fit_image, read_image
 from delaminate.errors import DataError
 from delaminate.scene.frame import Frame
 
@@ -25,7 +25,7 @@ MAX_CACHE_BYTES = 16 * 2**30
 UNREAD = {
     **dict.fromkeys((".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".pdf"), "save it as PNG or JPEG"),
     **dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"), "develop it to PNG or JPEG"),
-    **dict.fromkeys((".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi"), "give the clip by itself"),
+    **dict.fromkeys(VIDEO_SUFFIXES, "give the clip by itself"),
 }
 """What people take for images and is not read within a folder, and what to do with it."""
 

@@ -22,6 +22,7 @@ Fit = Literal["squash", "crop", "pad"]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi"})
 MASK_FORMATS = ("PNG", "GIF", "TIFF", "BMP")
 MASK_SUFFIXES = (".png", ".gif", ".tif", ".tiff", ".bmp")
 MAX_PIXELS = 50_000_000

@@ -1,4 +1,4 @@
-"""What surrounds the steps of a training: signals that stop it politely, and memory that does not suffice."""
+"""What surrounds the steps of a training: images that do not fit, signals that stop it politely, too little memory."""
 
 import signal
 import threading
@@ -8,9 +8,10 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from delaminate.config import to_dict
-from delaminate.errors import TrainingError
+from delaminate.errors import DataError, TrainingError
 from delaminate.methods.base import Stage
 
 
@@ -55,3 +56,16 @@ def signals(tell: Callable[[str], None]) -> Iterator[None]:
     finally:
         for number, previous in old.items():
             signal.signal(number, previous)
+
+
+def check_pixels(pixels: Tensor, size: tuple[int, int]) -> None:
+    """Refuse images that a model of this height and width cannot be trained on.
+
+    Raises:
+        DataError: They have the wrong type or size, or there are none.
+    """
+    if tuple(pixels.shape[1:]) != (3, *size) or len(pixels) == 0 or pixels.dtype != torch.uint8:
+        raise DataError(
+            f"train: images are {pixels.dtype} {tuple(pixels.shape)}; expected torch.uint8 (N, 3, {size[0]}, {size[1]}), "
+            "N at least 1."
+        )

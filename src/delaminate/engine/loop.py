@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from delaminate.config import differences, parse_yaml, to_yaml
 from delaminate.engine import checkpoint, parallel
 from delaminate.engine.ema import Average
-from delaminate.engine.guards import enough_memory, signals
+from delaminate.engine.guards import check_pixels, enough_memory, signals
 from delaminate.engine.record import Listener, Quiet, Record
-from delaminate.errors import DataError, FormatError, TrainingError
+from delaminate.errors import FormatError, TrainingError
 from delaminate.methods.base import Carry, GradientPlayer, Method, Player, SearchPlayer, Stage
 from delaminate.methods.folder import save_model
 from delaminate.rng import stream
@@ -460,12 +460,7 @@ def train(
         TrainingError: The loss is no number; the last good checkpoint stays.
     """
     device = torch.device(device)
-    wanted = (3, *method.image_size)
-    if tuple(pixels.shape[1:]) != wanted or len(pixels) == 0 or pixels.dtype != torch.uint8:
-        raise DataError(
-            f"train: images are {pixels.dtype} {tuple(pixels.shape)}; expected torch.uint8 (N, 3, {wanted[1]}, {wanted[2]}), "
-            "N at least 1."
-        )
+    check_pixels(pixels, method.image_size)
     joined = parallel.join(device)
     remarks = method.prepare(pixels)
     method.to(device)
