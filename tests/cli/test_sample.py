@@ -4,6 +4,7 @@ import json
 
 import torch
 
+from delaminate.data import open_data
 from delaminate.methods import save_model
 from delaminate.methods.perturbgan import Config, PerturbGAN
 from delaminate.scene.compositing import composite
@@ -36,7 +37,12 @@ def test_images_and_masks_of_scenes_from_noise_are_a_labelled_set(command, tmp_p
     told = json.loads((tmp_path / "set" / "coco" / "annotations.json").read_text())
     assert [image["file_name"] for image in told["images"]] == ["000000.png", "000001.png"]
     assert sorted(path.name for path in (tmp_path / "set" / "images").iterdir()) == ["000000.png", "000001.png"]
-    assert (tmp_path / "set" / "masks" / "000000.png" / "instances.png").exists()
+    labelled = open_data(tmp_path / "set")
+    true = torch.cat([scene.decomposition().labels()[0] for scene in load_scenes(tmp_path / "made")])
+    assert torch.equal(labelled.labels.instances, true.long())
+    code, said, err = command("evaluate", tmp_path / "model", tmp_path / "set")
+    assert code == 0, err
+    assert "iou" in said
 
 
 def test_what_asks_for_sprites_is_refused_where_scenes_share_none(command, tmp_path):

@@ -60,6 +60,17 @@ def test_masks_follow_the_frame_of_their_image(tmp_path):
     assert padded[0].tolist() == [[0, 0, 0, 0], [1, 2, 2, -1], [1, 2, 2, -1], [0, 0, 0, 0]]
 
 
+def test_exported_label_maps_are_masks(tmp_path):
+    labelled = draw("tetrominoes", 2, split="dev")
+    write_folder(labelled, tmp_path)
+    for path in list((tmp_path / "masks").iterdir()):
+        path.rename(path.with_name("instances.png"))  # as `export --to masks` lays them out
+        path.mkdir()
+        path.with_name("instances.png").rename(path / "instances.png")
+        (path / "classes.png").write_bytes((path / "instances.png").read_bytes())
+    assert torch.equal(load_labelled_folder(tmp_path).labels.instances, labelled.labels.instances)
+
+
 def test_a_missing_or_unfit_mask_is_named(tmp_path):
     good = np.zeros((4, 8), dtype=np.uint8)
     root = folder_of(tmp_path, [good, None])

@@ -38,6 +38,14 @@ def test_databases_of_encoded_images_are_read_in_the_order_of_their_keys(tmp_pat
         open_data(path)
 
 
+def test_more_images_than_memory_may_hold_ask_for_a_limit(monkeypatch, tmp_path):
+    monkeypatch.setattr("delaminate.data.lsun.MAX_CACHE_BYTES", 2 * 8 * 8 * 3)
+    path = database(tmp_path / "car", {name: encoded(10) for name in (b"a", b"b", b"c")})
+    assert len(load_lsun(path, (8, 8), limit=2)) == 2
+    with pytest.raises(DataError, match="give a limit"):
+        load_lsun(path, (8, 8))
+
+
 def test_databases_of_something_else_are_refused(tmp_path):
     path = database(tmp_path / "text", {b"a": b"no image"})
     with pytest.raises(DataError, match="none of its 1 values is an image"):

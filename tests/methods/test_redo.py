@@ -388,6 +388,10 @@ def test_a_run_that_keeps_collapsing_ends_as_failed(monkeypatch, tmp_path):
     assert not outcome.finished
     assert outcome.reason == "failed"
     assert "Given up (after 1 restarts)" in heard.notes[-1]
+    log, again = read_log(tmp_path), Notes()
+    assert train(ReDO(TINY), pixels(), tmp_path, resume=True, listener=again) == outcome  # what is given up stays so
+    assert again.notes == heard.notes[-1:]
+    assert read_log(tmp_path) == log
 
 
 def test_a_run_that_began_anew_resumes_to_the_same_end(monkeypatch, tmp_path):

@@ -15,6 +15,8 @@ from delaminate.data.reading import MASK_SUFFIXES, Fit, fit_mask, read_mask
 from delaminate.errors import DataError, OutputError
 from delaminate.scene.frame import Frame
 
+EXPORTED = "instances.png"
+
 
 def load_labelled_folder(
     folder: str | Path,
@@ -26,9 +28,9 @@ def load_labelled_folder(
 ) -> LabelledSet:
     """Read `images/`, their `masks/` and, where it exists, `classes/`.
 
-    A mask has the name of its image, whatever the suffixes, and the image's size in pixels. Its values
-    are taken as they are (0 background, each other value one object) and put on the canvas by nearest
-    neighbour through the image's own frame. `index.csv` is not read.
+    A mask has the name of its image, whatever the suffixes, and the image's size in pixels; or it is `instances.png` in a
+    folder of that name, as label maps are exported. Its values are taken as they are (0 background, each other value
+    one object) and put on the canvas by nearest neighbour through the image's own frame. `index.csv` is not read.
 
     Args:
         folder: Holds the folders.
@@ -79,8 +81,11 @@ def write_folder(labelled: LabelledSet, out: str | Path) -> None:
 def _label_maps(folder: Path, images: ImageSet, ignore: Sequence[int]) -> Int64[Tensor, "N H W"]:
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in MASK_SUFFIXES:
-            stem = path.relative_to(folder).with_suffix("").as_posix()
+        if path.suffix.lower() in MASK_SUFFIXES and path.is_file():
+            relative = path.relative_to(folder)
+            if path.name == EXPORTED and path.parent != folder:
+                relative = relative.parent
+            stem = relative.with_suffix("").as_posix()
             if stem in found:
                 raise DataError(f"{folder}: '{found[stem].name}' and '{path.name}' are masks of one image")
             found[stem] = path

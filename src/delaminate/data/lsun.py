@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from delaminate.data.images import ImageSet, LabelledSet, Labels
+from delaminate.data.images import MAX_CACHE_BYTES, ImageSet, LabelledSet, Labels
 from delaminate.data.reading import Fit, decode_image, fit_image
 from delaminate.errors import DataError, MissingExtra
 from delaminate.scene.frame import Frame
@@ -27,7 +27,7 @@ def load_lsun(
 
     Raises:
         MissingExtra: lmdb is not installed.
-        DataError: The path is no such database, no value can be read, or the sizes differ.
+        DataError: The path is no such database, no value can be read, the sizes differ, or there are too many images.
 
     Reference: Yu et al., LSUN, 2015.
     """
@@ -60,6 +60,11 @@ def load_lsun(
                 if pixels and canvas.shape != pixels[0].shape:
                     raise DataError(
                         f"{where}: images are of several sizes; give one for all: cut them, or choose a preset with a canvas"
+                    )
+                if (len(pixels) + 1) * canvas.nbytes > MAX_CACHE_BYTES:
+                    raise DataError(
+                        f"{where}: more than {MAX_CACHE_BYTES >> 30} GiB of pixels; give a limit (PerturbGAN's authors took "
+                        "100,000 images) or a smaller size"
                     )
                 pixels.append(canvas)
                 names.append(name)

@@ -155,6 +155,7 @@ class _Run:
         self.restarts = getattr(method.config, "restarts", 0)
         self.stopped: str | None = None
         self.collapse: str | None = None
+        self.failure = ""  # why the run is given up, once it is
         self.settled: str | None = None
         self.deadline = math.inf if budget.minutes is None else time.monotonic() + 60 * budget.minutes
         self.last_save = time.monotonic()
@@ -180,6 +181,7 @@ class _Run:
             "stage": self.stage_index,
             "step": self.step,
             "attempt": self.attempt,
+            "failure": self.failure,
             "total_step": self.total_step,
             "best_error": self.best_error,
             "weights": self.method.state_dict(),
@@ -224,6 +226,7 @@ class _Run:
             self.method.load_state_dict(state["weights"])
             self.stage_index, self.step, self.attempt = state["stage"], state["step"], state["attempt"]
             self.total_step, self.best_error = state["total_step"], state["best_error"]
+            self.failure = state.get("failure", "")
             if self.average:
                 self.average.restore(state["average"])
             if self.stage_index < len(self.method.stages()):
@@ -340,7 +343,8 @@ class _Run:
         self.step += 1
         if self.attempt >= self.restarts:
             times = f"after {self.attempt} restarts" if self.restarts else "restarts are off"
-            self.note(f"{said} Given up ({times}). Other settings, or more images, may help.")
+            self.failure = f"{said} Given up ({times}). Other settings, or more images, may help."
+            self.note(self.failure)
             self.total_step += 1
             return "failed"
         self.attempt += 1
@@ -412,7 +416,9 @@ class _Run:
 
     def go(self) -> Outcome:
         stages = self.method.stages()
-        reason = None
+        reason = "failed" if self.failure else None
+        if self.failure:  # in an earlier call; its note is in the log already
+            self.listener.note(self.failure)
         while self.stage_index < len(stages) and reason is None:
             reason = self.stage(stages[self.stage_index], self.stage_index == len(stages) - 1)
         # Leave a usable model wherever training ends.
@@ -462,7 +468,7 @@ def train(
     device = torch.device(device)
     check_pixels(pixels, method.image_size)
     joined = parallel.join(device)
-    remarks = method.prepare(pixels)
+    remarks = (*method.prepare(pixels), *method.cautions(device))
     method.to(device)
     listener = listener or Quiet()
     run = _Run(

@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 
 from delaminate.config import build, suggest
 from delaminate.errors import ConfigError, DataError, FormatError, ShapeError
+from delaminate.nets.precision import has_bfloat16
 from delaminate.rng import stream
 from delaminate.scene.frame import Frame
 from delaminate.scene.placements import Decomposition, Dictionary
@@ -254,6 +255,12 @@ class Method(nn.Module, ABC):
         """Begin anew: weights and buffers of a fresh model, drawn from (seed, attempt)."""
         fresh = type(self)(self.config, int(stream(seed, "restart", attempt).initial_seed()))
         self.load_state_dict(fresh.state_dict())
+
+    def cautions(self, device: torch.device) -> tuple[str, ...]:
+        """Say what of the configuration a device cannot do; remarks for the user."""
+        if getattr(self.config, "bf16", False) and not has_bfloat16(device.type):
+            return ("bf16: this device has no units for bfloat16; networks compute in float32, which is faster here.",)
+        return ()
 
     def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
         """Look at all training images once, before the first step and before a run is resumed; deterministic.

@@ -19,6 +19,7 @@ from delaminate.methods.dti_sprites import players
 from delaminate.methods.dti_sprites.config import Config
 from delaminate.nets.blocks import HeadStack
 from delaminate.nets.peaks import PeakReadout
+from delaminate.nets.precision import precision
 from delaminate.nets.resnet import ResNet, pooled
 from delaminate.objectives.reconstruction import image_error, select_exhaustive, select_greedy, stack
 from delaminate.rng import stream
@@ -144,9 +145,7 @@ class DTISprites(Method):
             images = F.avg_pool2d(images, self.config.encoder_scale)
         if images.device.type == "cpu" and images.dtype == torch.float32:
             images = images.contiguous(memory_format=torch.channels_last)
-        if not self.config.bf16:
-            return self.encoder(images)
-        with torch.autocast(images.device.type, torch.bfloat16):
+        with precision(images.device, self.config.bf16):
             return self.encoder(images).to(images.dtype)
 
     def predict(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:

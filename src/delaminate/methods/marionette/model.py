@@ -27,6 +27,7 @@ from delaminate.nets.anchors import (
     windows_of,
 )
 from delaminate.nets.partial import CodeGenerator, PartialEncoder, RowMLP, uniform
+from delaminate.nets.precision import has_bfloat16
 from delaminate.objectives.reconstruction import image_error
 from delaminate.rng import stream
 from delaminate.scene.placements import Decomposition, Dictionary, Placement
@@ -162,7 +163,8 @@ class MarioNette(Method):
 
     def encode(self, encoder: PartialEncoder, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B heads h w d"]:
         """Run an encoder, in bfloat16 where asked for; features come back normalised, in the images' type."""
-        features = encoder(x.bfloat16()).to(x.dtype) if self.config.bf16 else encoder(x)
+        lower = self.config.bf16 and has_bfloat16(x.device.type)
+        features = encoder(x.bfloat16()).to(x.dtype) if lower else encoder(x)
         return self.normal(features)
 
     def whole_cells(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 _ _"]:

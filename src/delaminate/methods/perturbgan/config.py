@@ -223,6 +223,17 @@ class Config:
             )
         if self.least_area > self.most_area:
             raise ConfigError(f"perturbgan: least_area is {self.least_area}, above most_area, {self.most_area}.")
+        watched = self.watch_share and self.mask_loss == "sharpened"
+        if watched and self.dead_area and self.dead_area >= self.least_area:
+            raise ConfigError(
+                f"perturbgan: dead_area is {self.dead_area}, not below least_area, {self.least_area}: good masks would be "
+                "called dead. Set it lower, too."
+            )
+        if watched and self.saturated_area <= self.most_area:
+            raise ConfigError(
+                f"perturbgan: saturated_area is {self.saturated_area}, not above most_area, {self.most_area}: good masks "
+                "would be called the whole image. Set it higher, too."
+            )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"perturbgan: betas are {self.betas}; expected two numbers from 0 to below 1.")
         if not self.grow_batches or min(self.grow_batches) < 1:

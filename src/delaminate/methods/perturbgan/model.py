@@ -8,7 +8,7 @@ Models, NeurIPS 2019.
 """
 
 from collections.abc import Mapping as Names
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,7 @@ from delaminate.methods.base import Carry, Method, Stage
 from delaminate.methods.perturbgan.config import Config
 from delaminate.methods.perturbgan.networks import Encoder, Grown, LayeredGenerator, Maps, moved, side_by_side
 from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter, SelfTrainer
+from delaminate.nets.precision import precision
 from delaminate.nets.stylegan import StyleDiscriminator, draw_noise, level_of, mixed
 from delaminate.nets.unet import UNet
 from delaminate.objectives.adversary import few_images
@@ -155,7 +156,7 @@ class PerturbGAN(Method):
 
     def precision(self, images: Tensor) -> AbstractContextManager[object]:
         """In which networks compute."""
-        return torch.autocast(images.device.type, torch.bfloat16) if self.config.bf16 else nullcontext()
+        return precision(images.device, self.config.bf16)
 
     def growth(self, carry: Carry) -> Grown:
         """How far the networks have grown at a step: while growing, a new level fades in during half its stage."""
@@ -376,8 +377,8 @@ class PerturbGAN(Method):
         done, steps = self.painted_steps(carry)
         # A short run is looked at once at least, and every run at the end, before others learn from it.
         last = max(c.watch_share * steps, c.watch_from + 5 * WATCH_EVERY - 1)
-        early = done <= last and carry.step % (5 * WATCH_EVERY) == 0
-        if done < c.watch_from or not (early or done == steps - 1):
+        early = c.watch_from <= done <= last and carry.step % (5 * WATCH_EVERY) == 0
+        if not (early or done == steps - 1):
             return None
         area, edge, inside, gap = self.health()
         if area < c.dead_area:

@@ -7,7 +7,7 @@ it by painting nothing. Chen, Artières and Denoyer, Unsupervised Object Segment
 
 import math
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from delaminate.methods.base import Carry, Method, Stage
 from delaminate.methods.redo.config import Config
 from delaminate.methods.redo.networks import MaskNetwork, RegionGenerator, ResidualDiscriminator
 from delaminate.methods.redo.players import Discriminator, Distiller, Redrawer
+from delaminate.nets.precision import precision
 from delaminate.objectives.adversary import few_images
 from delaminate.objectives.augment import augment
 from delaminate.rng import stream
@@ -109,7 +110,7 @@ class ReDO(Method):
 
     def precision(self, images: Tensor) -> AbstractContextManager[object]:
         """In which networks compute."""
-        return torch.autocast(images.device.type, torch.bfloat16) if self.config.bf16 else nullcontext()
+        return precision(images.device, self.config.bf16)
 
     # --- layers -------------------------------------------------------------------------------------------------------
 
