@@ -2,6 +2,7 @@
 
     python benchmarks/make_zoo.py tetrominoes dti-sprites/tetrominoes
     python benchmarks/make_zoo.py platform-game marionette/platform-game --title "Sprites of a platform game, 230 x 230"
+    python benchmarks/make_zoo.py redo-flowers17 redo/flowers17 --measure    # the stored model again; no run is needed
 
 Chooses the run of lowest label-free error (its last check, that of rivals where there are any), as the result files have it,
 stores it as float16, loads the stored file again, measures that on the test scenes, and writes the card. Labels play no part
@@ -11,6 +12,7 @@ in the choice.
 import argparse
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from delaminate.methods.redo import ReDO
 RESULTS = Path(__file__).parent / "results"
 
 
+FIGURES = "Figures of the stored file"
+"""Where a card's figures begin."""
 RIVALRY = {"redo": "adversary", "perturbgan": "layers"}
 """The stage whose last check counts, where later stages measure themselves by their own run."""
 
@@ -78,9 +82,8 @@ def tested_on(bench: Bench, count: int) -> str:
     return f"{count} unseen images of `{data}`" if bench.test else f"`{data}`"
 
 
-def card(title: str, bench: str, name: str, best: dict[str, Any], seeds: int, model: Method, figures: Any) -> str:
-    """The text of a model's README."""
-    ways = model.decomposers
+def origin(title: str, bench: str, name: str, best: dict[str, Any], seeds: int, model: Method) -> str:
+    """What a model's README says of where it comes from."""
     sprites = len(model.dictionary()) - len(model.dictionary().backgrounds)
     holds = f"{sprites} sprites" if sprites else "only what finds masks, no generators"
     lines = [
@@ -91,8 +94,15 @@ def card(title: str, bench: str, name: str, best: dict[str, Any], seeds: int, mo
         f"Made by `{best['command']}`, then `python benchmarks/make_zoo.py {bench} {name}`.",
         f"Seed {best['seed']}, the one of lowest label-free error among {seeds}. Images of "
         f"{model.image_size[0]} x {model.image_size[1]} pixels; {holds}. Stored as float16.",
-        "",
-        f"Figures of the stored file on {tested_on(BENCHES[bench], figures[ways[0]]['count'])}; the default is `{ways[0]}`:",
+    ]
+    return "\n".join(lines)
+
+
+def measured(bench: str, model: Method, seed: int) -> str:
+    """What a model's README says of how well it does."""
+    ways, figures = model.decomposers, evaluate_model(model, BENCHES[bench], seed)
+    lines = [
+        f"{FIGURES} on {tested_on(BENCHES[bench], figures[ways[0]]['count'])}; the default is `{ways[0]}`:",
         "",
         "| figure | " + " | ".join(f"`--by {by}`" for by in ways) + " |",
         "|---" * (len(ways) + 1) + "|",
@@ -105,22 +115,30 @@ def card(title: str, bench: str, name: str, best: dict[str, Any], seeds: int, mo
     return "\n".join(lines) + "\n"
 
 
+def store(bench: str, name: str, title: str) -> str:
+    """Put the best run's model into the box; return what to say of where it comes from."""
+    best, among = best_of(bench)
+    run = RESULTS / "runs" / f"{bench}-{best['seed']}"
+    if not (run / "model").is_dir():
+        raise SystemExit(f"{run}: seed {best['seed']} is the best of {among}, and its run is not here: repeat it with --again.")
+    save_model(slim(load_model(run)), zoo.ROOT / name, half=True)
+    return origin(title, bench, name, best, among, load_model(zoo.ROOT / name))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bench", choices=sorted(BENCHES))
     parser.add_argument("name", help="METHOD/NAME in the box")
     parser.add_argument("--title", default="A trained model", help="what it knows, in a few words")
+    parser.add_argument("--measure", action="store_true", help="only measure the model that is there")
     options = parser.parse_args()
-    best, among = best_of(options.bench)
-    seed = best["seed"]
-    run = RESULTS / "runs" / f"{options.bench}-{seed}"
-    if not (run / "model").is_dir():
-        raise SystemExit(f"{run}: seed {seed} is the best of {among}, and its run is not here: repeat it with --again.")
     folder = zoo.ROOT / options.name
-    save_model(slim(load_model(run)), folder, half=True)
-    stored = load_model(folder)
-    figures = evaluate_model(stored, BENCHES[options.bench], seed)
-    text = card(options.title, options.bench, options.name, best, among, stored, figures)
+    if options.measure:
+        said = (folder / "README.md").read_text().split(f"\n\n{FIGURES}")[0]
+    else:
+        said = store(options.bench, options.name, options.title)
+    seed = int(re.search(r"^Seed (\d+),", said, re.MULTILINE)[1])
+    text = f"{said}\n\n{measured(options.bench, load_model(folder), seed)}"
     (folder / "README.md").write_text(text)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     print(text, f"\n{size:.1f} MiB in {folder}")

@@ -50,7 +50,8 @@ class Quiet:
 
 
 SHOWN = (
-    "loss", "check", "active", "idle", "least_area", "indecision", "agreement", "covered", "border", "gap",
+    "loss", "check", "active", "idle", "least_area", "indecision", "agreement", "covered", "border", "shown",
+    "gap",
 )  # fmt: skip
 """Figures on the screen: the others are in metrics.jsonl."""
 

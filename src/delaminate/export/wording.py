@@ -51,6 +51,7 @@ SIGNALS = {
     "agreement": "Share of the pixels that are in the same region as a hundred steps before.",
     "noise": "How badly what regions were painted from can be read off them, times its weight.",
     "covered": "Share of the pixels in masks of painted scenes; near 0 masks are dead, near 1 they are everything.",
+    "shown": "How much foregrounds change their backgrounds where masks are; near 0 the mask holds nothing but ground.",
     "border": "Masks on the border compared with masks inside; above 1 foreground and background have swapped roles.",
     "gap": "How much more real whole scenes look than their backgrounds alone; far below 0 the object is in the background.",
     "real": "What the discriminator still has to learn about real images.",

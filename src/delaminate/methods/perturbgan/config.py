@@ -166,6 +166,9 @@ class Config:
     """Less of the pixels than this in masks, on average of late: the mask is dead."""
     saturated_area: float = 0.6
     """More of the pixels than this in masks: the foreground is the whole image."""
+    least_shown: float = 0.03
+    """Foregrounds that change the background by less of its range than this, on average where masks are, hold nothing: the
+    object is in the background; 0: never mind."""
     leak_gap: float = -1.0
     """Whole scenes score this many standard deviations above their backgrounds alone, or the backgrounds hold the object. In
     good runs the difference moves about 0: a discriminator looks for what is badly painted, on whichever layer."""
@@ -194,7 +197,7 @@ class Config:
                 raise ConfigError(f"perturbgan: {name} is {getattr(self, name)}; expected {lowest} or more.")
         shares = (
             "swap_backgrounds", "mixing", "contrast", "least_area", "most_area", "ema", "dead_area", "saturated_area",
-            "watch_share", "variety", "self_training_paste",
+            "watch_share", "variety", "self_training_paste", "least_shown",
         )  # fmt: skip
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:

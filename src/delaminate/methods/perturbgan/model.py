@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 
 from delaminate.errors import ConfigError
 from delaminate.matching.crf import mean_vote, refine
+from delaminate.matching.specks import despeckled
 from delaminate.methods.base import Carry, Method, Stage
 from delaminate.methods.perturbgan.config import Config
 from delaminate.methods.perturbgan.networks import Encoder, Grown, LayeredGenerator, Maps, moved, side_by_side
@@ -86,7 +87,7 @@ class PerturbGAN(Method):
         self.register_buffer("centre", torch.zeros(c.num_styles, c.noise_width))  # mean styles
         self.register_buffer("trained", torch.tensor([1.0, 0.0, 0.0]))  # generator, encoder, segmenter
         # Running sums of what tells of a collapse (`watch`), and of their weights last.
-        self.register_buffer("signals", torch.zeros(8))
+        self.register_buffer("signals", torch.zeros(10))
         self.grown: Tensor
         self.centre: Tensor
         self.trained: Tensor
@@ -99,7 +100,12 @@ class PerturbGAN(Method):
     @property
     def decomposers(self) -> tuple[str, ...]:
         refines = bool(self.config.refine_weight) and self._has("segmenter")
-        ways = {"refined": refines, "segmenter": self._has("segmenter"), "encoder": self._has("encoder", "generator")}
+        ways = {
+            "despeckled": refines,
+            "refined": refines,
+            "segmenter": self._has("segmenter"),
+            "encoder": self._has("encoder", "generator"),
+        }
         return tuple(by for by, there in ways.items() if there)
 
     def _has(self, *parts: str) -> bool:
@@ -278,9 +284,12 @@ class PerturbGAN(Method):
         for some in images.split(64):
             if by != "encoder":
                 mask = torch.sigmoid(self.find(2 * some - 1))[:, None]  # B 1 1 H W
-                if by == "refined":
-                    mask = refine(some, torch.cat([1 - mask, mask], 1), self.config.refine_weight)[:, 1:]
-                alpha = torch.cat([torch.ones_like(mask), mask], 1)
+                masks = torch.cat([1 - mask, mask], 1)
+                if by != "segmenter":
+                    masks = refine(some, masks, self.config.refine_weight)
+                if by == "despeckled":
+                    masks = despeckled(masks)
+                alpha = torch.cat([torch.ones_like(mask), masks[:, 1:]], 1)
                 rgb = unmixed(some, alpha)
             else:
                 layers, _, _ = self.invert(2 * some - 1)
@@ -346,28 +355,30 @@ class PerturbGAN(Method):
         if carry.step % WATCH_EVERY:
             return {}
         self.watch(grown, carry)
-        area, edge, inside, gap = self.health()
-        return {"covered": area, "border": edge / max(inside, 1e-6), "gap": gap}
+        area, edge, inside, shown, gap = self.health()
+        return {"covered": area, "border": edge / max(inside, 1e-6), "shown": shown, "gap": gap}
 
     def watch(self, grown: Grown, carry: Carry) -> None:
-        """Look at the painter's scenes: how much their masks cover, and how whole scenes and backgrounds alone score."""
+        """Look at the painter's scenes: what their masks cover and change, and how scenes and backgrounds alone score."""
         masks, fakes, backgrounds = (carry.values[name] for name in ("masks", "fakes", "backgrounds"))
-        shares = torch.stack([(masks > 0.5).to(masks).mean(), *border_and_inside(masks)])
+        changed = (fakes - backgrounds).abs().mean() / 2  # images are in [-1, 1]
+        shares = torch.stack([(masks > 0.5).to(masks).mean(), *border_and_inside(masks), masks.mean(), changed])
         scores = self.score(torch.cat([fakes, backgrounds]), grown, halves=2).unflatten(0, (2, -1))
         moments = torch.stack([scores.mean(1), scores.square().mean(1)], 1).flatten()
         means = carry.mean(torch.cat([shares, moments]))
         self.signals.lerp_(torch.cat([means, torch.ones_like(means[:1])]), WATCH_RATE)
 
-    def health(self) -> tuple[float, float, float, float]:
-        """Four signals of a collapse, of late.
+    def health(self) -> tuple[float, float, float, float, float]:
+        """Five signals of a collapse, of late.
 
-        The share of pixels with a mask above 1/2; the mean mask on the border; and inside, all before the shift; and by
-        how many standard deviations whole scenes score higher than their backgrounds alone.
+        The share of pixels with a mask above 1/2; the mean mask on the border; and inside, all before the shift; by how
+        much of their range scenes differ from their backgrounds where masks are; and by how many standard deviations whole
+        scenes score higher than their backgrounds alone.
         """
         *shares, scene, scene_square, alone, alone_square = (self.signals[:-1] / self.signals[-1]).tolist()
-        area, border, inside = shares
+        area, border, inside, mask, changed = shares
         variance = (scene_square - scene**2 + alone_square - alone**2) / 2
-        return area, border, inside, (scene - alone) / max(variance, 1e-6) ** 0.5
+        return area, border, inside, changed / max(mask, 1e-6), (scene - alone) / max(variance, 1e-6) ** 0.5
 
     def collapsed(self, carry: Carry) -> str | None:
         """Say that the mask is dead, covers everything, lies around the object, or that the background holds it."""
@@ -380,7 +391,7 @@ class PerturbGAN(Method):
         early = c.watch_from <= done <= last and carry.step % (5 * WATCH_EVERY) == 0
         if not (early or done == steps - 1):
             return None
-        area, edge, inside, gap = self.health()
+        area, edge, inside, shown, gap = self.health()
         if area < c.dead_area:
             return f"masks cover {100 * area:.2f} % of made images, less than {100 * c.dead_area:g} %: the mask is dead"
         if area > c.saturated_area:
@@ -392,6 +403,11 @@ class PerturbGAN(Method):
             return (
                 f"masks are {edge:.3f} on the border and {inside:.3f} inside, on average: foreground and background have "
                 "swapped roles"
+            )
+        if shown < c.least_shown:
+            return (
+                f"foregrounds change their backgrounds by {100 * shown:.1f} % of the range, less than "
+                f"{100 * c.least_shown:g} %: the object has leaked into the background, and the mask holds a patch of it"
             )
         if gap < c.leak_gap:
             return (

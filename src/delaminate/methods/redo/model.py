@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 
 from delaminate.errors import ConfigError
 from delaminate.matching.crf import refine
+from delaminate.matching.specks import despeckled
 from delaminate.methods.base import Carry, Method, Stage
 from delaminate.methods.redo.config import Config
 from delaminate.methods.redo.networks import MaskNetwork, RegionGenerator, ResidualDiscriminator
@@ -85,7 +86,7 @@ class ReDO(Method):
 
     @property
     def decomposers(self) -> tuple[str, ...]:
-        return ("refined", "network") if self.config.refine_weight else ("network",)
+        return ("despeckled", "refined", "network") if self.config.refine_weight else ("network",)
 
     def carries_photo(self, by: str) -> bool:
         return True
@@ -123,7 +124,9 @@ class ReDO(Method):
     def divided(self, images: Float[Tensor, "B 3 H W"], by: str) -> Float[Tensor, "B n 1 H W"]:
         """Masks by one of `decomposers`, in the order of the generators."""
         masks = self.regions(images)
-        return refine(images, masks, self.config.refine_weight) if by == "refined" else masks
+        if by != "network":
+            masks = refine(images, masks, self.config.refine_weight)
+        return despeckled(masks) if by == "despeckled" else masks
 
     @torch.no_grad()
     def taught(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n 1 H W"]:

@@ -1,0 +1,53 @@
+"""Specks: parts of a region too small to be things; they go to what is beside them.
+
+Votes by colour (`crf.refine`) know no shape: a pixel of the ground that has the object's colour is given to it.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy import ndimage
+from torch import Tensor
+
+LEAST = 1 / 400
+"""Of the picture: smaller parts are specks. Two pixels at 32 x 32, ten at 64 x 64."""
+
+
+@torch.no_grad()
+def despeckled(masks: Float[Tensor, "B n 1 H W"], least: float = LEAST) -> Float[Tensor, "B n 1 H W"]:
+    """Give pixels of small parts the masks of the nearest pixel that is in none.
+
+    A part is what hangs together by the sides of its pixels and is won by one region. The largest part of each region stays,
+    however small it is.
+
+    Args:
+        masks: Of n regions.
+        least: Size of the smallest part that stays, as a share of the picture.
+
+    Returns:
+        Masks that sum to what they summed to. Waits for the device.
+    """
+    found = masks[:, :, 0]
+    nearest = [_nearest_kept(winners, least) for winners in found.argmax(1).cpu().numpy()]
+    if not nearest:
+        return masks
+    index = torch.from_numpy(np.stack(nearest)).to(masks.device).flatten(1)[:, None]  # B 1 HW
+    return found.flatten(2).gather(2, index.expand(-1, found.shape[1], -1)).view_as(masks)
+
+
+def _nearest_kept(winners: np.ndarray, least: float) -> np.ndarray:
+    """Say for every pixel which one is nearest, by its place in rows, that is in no speck."""
+    specks = _specks(winners, least)
+    rows, columns = ndimage.distance_transform_edt(specks, return_distances=False, return_indices=True)
+    return rows.astype(np.int64) * winners.shape[1] + columns
+
+
+def _specks(winners: np.ndarray, least: float) -> Bool[np.ndarray, "H W"]:
+    specks = np.zeros(winners.shape, dtype=bool)
+    for region in np.unique(winners):
+        parts, count = ndimage.label(winners == region)
+        sizes = np.bincount(parts.ravel(), minlength=count + 1)
+        small = sizes < least * winners.size
+        small[0] = small[1 + sizes[1:].argmax()] = False
+        specks |= small[parts]
+    return specks
