@@ -9,13 +9,14 @@ from delaminate.engine import Budget, train
 from delaminate.engine.checkpoint import load
 from delaminate.engine.loop import Pace
 from delaminate.errors import DataError, TrainingError
-from delaminate.methods.perturbgan import PerturbGAN
+from delaminate.methods.perturbgan import PRESETS, PerturbGAN
 from delaminate.methods.perturbgan.networks import Grown
 from delaminate.methods.perturbgan.players import Discriminator, Painter
 from delaminate.rng import stream
 
+from .collapses import collapsing
 from .notes import Notes
-from .perturbgan_tiny import GROWING, TINY, assert_same_weights, carry, pixels
+from .perturbgan_tiny import GROWING, TINY, assert_same_weights, carry, photos, pixels, shrunk
 
 CPU = torch.device("cpu")
 
@@ -25,6 +26,20 @@ def test_few_images_are_augmented_and_that_is_said():
     assert train(model, pixels(3), listener=heard).finished  # fewer than a batch
     assert model.augments
     assert heard.notes[0] == "3 images are few: what the discriminator sees is augmented."
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("name", ["photos", "objects-on-texture", "lsun-object"])
+def test_fewer_images_than_a_batch_train_with_the_recommended_settings(name, count):
+    model = PerturbGAN(replace(shrunk(PRESETS[name]), batch=4, encoder_batch=4, segmenter_batch=4))
+    assert train(model, pixels(count), listener=(heard := Notes())).finished
+    few = ["Expect little from fewer than 100 images of a class."]
+    if PRESETS[name].augment_below:
+        few.insert(0, f"{count} images are few: what the discriminator sees is augmented.")
+    assert heard.notes == few
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())
+    for by in model.decomposers:
+        assert model.decompose(photos(1), by=by).layers().rgb.shape == (1, 2, 3, 16, 16)
 
 
 def test_images_that_are_all_the_same_are_refused():
@@ -89,3 +104,29 @@ def test_a_run_stopped_while_the_segmenter_teaches_itself_goes_on_to_the_same_en
     again = PerturbGAN(config)
     train(again, pixels(), tmp_path / "run", resume=True)
     assert_same_weights(whole, again)
+
+
+def test_a_run_that_began_anew_resumes_to_the_same_end(monkeypatch, tmp_path):
+    config = replace(TINY, encoder_steps=2, segmenter_steps=2)
+    straight, first_try = PerturbGAN(config, 5), PerturbGAN(config, 5)
+    train(first_try, pixels(), seed=5)
+    collapsing(monkeypatch, PerturbGAN, 1)
+    assert train(straight, pixels(), seed=5).total_step == 3 + 4 + 2 + 2
+    assert not torch.equal(straight.discriminator.last.weight, first_try.discriminator.last.weight)
+    for stop in (2, 3, 5, 8, 10):  # before, right after, while rivals play again, and while either learner learns
+        collapsing(monkeypatch, PerturbGAN, 1)
+        resumed, out = PerturbGAN(config, 5), tmp_path / str(stop)
+        train(PerturbGAN(config, 5), pixels(), out, seed=5, budget=Budget(steps=stop))
+        assert train(resumed, pixels(), out, seed=5, resume=True).finished
+        assert_same_weights(straight, resumed)
+
+
+def test_a_run_in_brain_floats_resumes_to_the_same_end(tmp_path):
+    config = replace(TINY, bf16=True, steps=3, encoder_steps=2, segmenter_steps=2, self_training_steps=2)
+    straight = PerturbGAN(config)
+    train(straight, pixels())
+    for stop in (2, 4, 6, 8):  # in the middle of each stage
+        resumed, out = PerturbGAN(config), tmp_path / str(stop)
+        train(PerturbGAN(config), pixels(), out, budget=Budget(steps=stop))
+        assert train(resumed, pixels(), out, resume=True).finished
+        assert_same_weights(straight, resumed)
