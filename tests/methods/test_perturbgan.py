@@ -302,6 +302,25 @@ def test_the_segmenters_layers_show_the_photo_and_the_encoders_do_not(trained):
     assert not torch.allclose(trained.decompose(images, by="encoder").composite(), images)
 
 
+def test_previews_show_masks_and_scenes_whole_apart_and_with_their_foregrounds_moved(trained):
+    model, images = PerturbGAN(replace(TINY, shift=0.25)), photos()
+    model.load_state_dict(trained.state_dict())
+    shown, rng = model.preview(images), stream("perturbgan", "preview")
+    layers = model.sample(4, rng)
+    (ground, front), mask = layers.rgb.unbind(1), layers.alpha[:, 1]
+    offsets = (4 * (2 * torch.rand(4, 2, generator=rng) - 1)).round().long().tolist()
+    moved = [
+        torch.stack([plainly_shifted(one, down, right) for one, (right, down) in zip(some, offsets, strict=True)])
+        for some in (front, mask)
+    ]
+    found = model.decompose(images).layers().alpha[:, 1]
+    expected = (
+        images, found, ground * (1 - mask) + front * mask, ground, front, mask, ground * (1 - moved[1]) + moved[0] * moved[1],
+    )  # fmt: skip
+    for row, wanted in zip(shown, expected, strict=True):
+        assert_close(row, wanted.expand(-1, 3, -1, -1), rtol=0, atol=1e-6)
+
+
 def test_refined_masks_are_the_segmenters_at_the_outlines_of_the_photo(trained):
     model = PerturbGAN(replace(TINY, refine_weight=3.0))
     model.load_state_dict(trained.state_dict())

@@ -12,6 +12,7 @@ from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PerturbGAN
 from delaminate.methods.perturbgan.networks import Grown
 from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter, photographs
+from delaminate.objectives.augment import augment
 from delaminate.objectives.priors import border_and_inside, outline, variety
 from delaminate.rng import stream
 
@@ -40,6 +41,32 @@ def test_the_discriminator_sees_the_painters_scenes_or_others(reuse):
     judged = Discriminator(model).turn(photos(), stream(0), now)
     assert set(judged) == {"real", "fake", "penalty"}
     assert bool(torch.isfinite(judged["fake"])) is not reuse
+
+
+def test_both_rivals_see_augmented_images_where_images_are_few_and_only_there():
+    model, now = PerturbGAN(TINY), carry(1)
+    for few in (True, False):
+        model.augments, judged = few, []
+        model.score = lambda images, grown, halves=1, judged=judged: judged.append(images) or images.mean((1, 2, 3))
+        Painter(model).turn(photos(), stream(0), now)
+        Discriminator(model).turn(photos(), stream(1), now)
+        fakes, real = now.values["fakes"], 2 * photos() - 1
+        Painter(model).draw(rng := stream(0), now)  # what it leaves of the stream changes what is seen
+        assert_close(judged[0], augment(fakes, rng) if few else fakes)
+        rng = stream(1)
+        assert_close(judged[1], torch.cat([augment(real, rng), augment(fakes, rng)] if few else [real, fakes]))
+
+
+def test_what_is_neither_object_nor_background_costs_more_from_step_to_step_until_the_ramp_ends():
+    """binary_weight * min(1, step / ramp_steps) * mean 2 m (1 - m), of masks as they are seen."""
+    model = PerturbGAN(replace(TINY, shift=0.25, binary_weight=3.0, ramp_steps=4)).double()
+    at_once = PerturbGAN(replace(model.config, ramp_steps=0)).double()
+    _, layers = Painter(model).draw(stream(0), carry())
+    masks = layers.alpha[:, 1]
+    whole = 3 * (2 * masks * (1 - masks)).mean()
+    for step, share in ((0, 0.0), (1, 0.25), (2, 0.5), (4, 1.0), (50, 1.0)):
+        assert_close(Painter(model).turn(photos().double(), stream(0), carry(step))["binary"], share * whole)
+    assert_close(Painter(at_once).turn(photos().double(), stream(0), carry())["binary"], whole)
 
 
 def test_masks_on_the_border_all_alike_and_with_long_outlines_cost_something_before_the_shift():
