@@ -10,7 +10,7 @@ import torch
 
 from delaminate.engine import train
 
-from .tiny import CONFIG, CONFIGS, EVERY_STEP, SELDOM, model, pixels
+from .tiny import CONFIG, EVERY_STEP, SELDOM, model, pixels
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["delaminate.engine", "delaminate.methods"])
@@ -46,10 +46,10 @@ def _announce(rank, size, port):
     )
 
 
-def _together(rank, size, port, name, out):
+def _together(rank, size, port, config, out, ends):
     _announce(rank, size, port)
-    some = model(CONFIGS[name]).double()
-    assert train(some, pixels(12), out / "run", seed=3, pace=SELDOM).finished
+    some = model(config).double()
+    assert train(some, pixels(12), out / "run", seed=3, pace=SELDOM).reason == ends
     torch.save(some.state_dict(), out / f"rank{rank}.pt")
 
 
@@ -68,9 +68,9 @@ def command_together(words, out, size=2):
     return [(out / f"rank{rank}.txt").read_text() for rank in range(size)]
 
 
-def train_together(name, out, size=2):
+def train_together(config, out, size=2, ends="finished"):
     """Train in several processes as `torchrun` would, in float64; return the weights of each."""
-    _run_together(_together, size, name, out)
+    _run_together(_together, size, config, out, ends)
     return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(size)]
 
 

@@ -1,4 +1,4 @@
-"""The training loop: order of the data, budgets, labels, what it refuses, what it leaves behind."""
+"""The training loop: order of the data, budgets, what it refuses, what it leaves behind."""
 
 import pickle
 from dataclasses import replace
@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from delaminate.data import draw
 from delaminate.engine import Budget, train
 from delaminate.engine.checkpoint import load, save
 from delaminate.engine.ema import Average
@@ -107,23 +106,6 @@ def test_a_model_stopped_before_its_network_begins_offers_only_search(tmp_path):
     train(some, pixels(), tmp_path, pace=SELDOM, budget=Budget(steps=CONFIG.search_steps))
     assert some.decomposers == ("search",)
     assert load_model(tmp_path).decomposers == ("search",)
-
-
-# --- labels -------------------------------------------------------------------------------------------------------
-
-
-def test_labels_never_reach_training():
-    labelled = draw("tetrominoes", 8, split="train")
-    config = replace(CONFIG, image_size=(35, 35), sprite_size=(12, 12))
-    first = model(config)
-    train(first, labelled.images.pixels, seed=1)
-    # Shuffle and blank everything that is known about the images.
-    labelled.labels.instances[:] = labelled.labels.instances.flip(0)
-    if labelled.labels.classes is not None:
-        labelled.labels.classes[:] = 0
-    second = model(config)
-    train(second, labelled.images.pixels, seed=1)
-    assert differences(first.state_dict(), second.state_dict()) == []
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------

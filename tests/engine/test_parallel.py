@@ -1,5 +1,7 @@
 """Several processes do what one does."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -8,21 +10,35 @@ from delaminate.engine import parallel, train
 from delaminate.engine.record import read_log
 
 from .processes import command_together, train_together
-from .tiny import CONFIGS, SELDOM, model, pixels, total_steps
+from .tiny import CONFIGS, RECOMMENDED, SELDOM, model, pixels, total_steps
+
+
+def assert_alike(alone, first, second):
+    """Two processes have the same weights, and those that one process has."""
+    for key, value in alone.state_dict().items():
+        assert value.is_floating_point() is False or value.dtype == torch.float64
+        assert torch.equal(first[key], second[key]), key
+        assert_close(first[key], value, rtol=0, atol=1e-9, msg=lambda text, key=key: f"{key}: {text}")
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_two_processes_end_where_one_ends(name, tmp_path):
     alone = model(CONFIGS[name]).double()
     train(alone, pixels(12), seed=3, pace=SELDOM)
-    first, second = train_together(name, tmp_path)
-    for key, value in alone.state_dict().items():
-        assert value.is_floating_point() is False or value.dtype == torch.float64
-        assert torch.equal(first[key], second[key]), key
-        assert_close(first[key], value, rtol=0, atol=1e-9, msg=lambda text, key=key: f"{key}: {text}")
+    assert_alike(alone, *train_together(CONFIGS[name], tmp_path))
     # One of them keeps the record.
     steps = [line for line in read_log(tmp_path / "run") if "stage" in line]
     assert len(steps) == total_steps(CONFIGS[name])
+
+
+def test_two_processes_begin_anew_together_and_give_up_together(tmp_path):
+    config = replace(RECOMMENDED, restarts=1, watch_from=1, dead_area=1.0)  # no mask is alive enough
+    alone = model(config).double()
+    assert train(alone, pixels(12), seed=3, pace=SELDOM).reason == "failed"
+    assert_alike(alone, *train_together(config, tmp_path, ends="failed"))
+    notes = [line["note"] for line in read_log(tmp_path / "run") if "note" in line]
+    assert ["Begun anew, restart 1 of 1." in note for note in notes[-2:]] == [True, False]
+    assert "Given up (after 1 restarts)" in notes[-1]
 
 
 def test_of_several_processes_one_speaks_and_keeps_the_folder(tmp_path):

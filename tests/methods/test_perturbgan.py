@@ -1,61 +1,24 @@
-"""PerturbGAN: layers from noise, perturbation, rivals, learners, and looking after itself."""
+"""PerturbGAN: layers from noise, perturbation, looking after itself, and decompositions."""
 
 from dataclasses import replace
 
-import plain_perturbgan as plain
 import pytest
 import torch
-import torch.nn.functional as F
 from torch.testing import assert_close
 
-from delaminate.engine import Budget, train
-from delaminate.engine.checkpoint import load
-from delaminate.engine.loop import Pace
-from delaminate.errors import ConfigError, DataError, TrainingError
+from delaminate.engine import train
+from delaminate.errors import ConfigError
 from delaminate.matching.crf import refine
 from delaminate.methods import load_model, save_model
-from delaminate.methods.base import Carry
-from delaminate.methods.perturbgan import PRESETS, Config, PerturbGAN
+from delaminate.methods.perturbgan import PRESETS, PerturbGAN
 from delaminate.methods.perturbgan.networks import Grown
-from delaminate.methods.perturbgan.players import (
-    Discriminator,
-    Inverter,
-    Painter,
-    Segmenter,
-    SelfTrainer,
-    pasted,
-    photographs,
-    stretched,
-)
 from delaminate.nets.stylegan import level_of
-from delaminate.objectives.priors import border_and_inside, outline, variety
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, segment
 from delaminate.scene.layers import Layers
 
 from .notes import Notes
-
-TINY = Config(
-    image_size=(16, 16), noise_width=8, mapping_depth=2, width=8, most_channels=8, batch=4, steps=4, penalty_every=2,
-    ramp_steps=4, encoder_steps=4, encoder_batch=2, encoder_depth=32, segmenter_steps=3, segmenter_batch=2,
-    segmenter_width=8, ema=0.9, restarts=1, watch_from=1_000, reuse_fakes=True,
-)  # fmt: skip
-GROWING = replace(
-    TINY, growing=True, first_side=8, grow_images=8, grow_batches=(4, 2), encoder_steps=0, segmenter_steps=0
-)
-CPU = torch.device("cpu")
-
-
-def photos(count=4, side=16):
-    return torch.rand(count, 3, side, side, generator=stream("photos", count))
-
-
-def pixels(count=8):
-    return (photos(count) * 255).to(torch.uint8)
-
-
-def carry(step=0, batch=4, stage="layers", steps=100):
-    return Carry(stage, step, steps, slice(0, batch), batch)
+from .perturbgan_tiny import TINY, carry, photos, pixels, plainly_shifted, shrunk
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -78,15 +41,7 @@ def test_every_preset_builds_at_its_size(name):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_player_of_every_preset_takes_two_turns_at_a_small_size(name):
-    small = {
-        "image_size": (16, 16), "noise_width": 8, "mapping_depth": 2, "width": 8, "most_channels": 8, "segmenter_width": 8,
-        "encoder_depth": 32, "batch": 2, "encoder_batch": 2, "segmenter_batch": 2, "steps": 2, "grow_images": 2,
-        "grow_batches": (2,), "ema": 0.9,
-    }  # fmt: skip
-    small |= {
-        key: 2 for key in ("encoder_steps", "segmenter_steps", "self_training_steps") if getattr(PRESETS[name], key)
-    }
-    model = PerturbGAN(replace(PRESETS[name], **small))
+    model = PerturbGAN(shrunk(PRESETS[name]))
     assert train(model, pixels()).total_step == sum(stage.steps for stage in model.stages())
     assert model.decompose(photos()).layers().rgb.shape == (4, 2, 3, 16, 16)
 
@@ -129,30 +84,6 @@ def test_every_player_of_every_kind_takes_its_turns(settings):
     assert_close(composite(layers).clamp(0, 1), composite(layers), rtol=0, atol=1e-6)
 
 
-def test_rivals_share_all_parameters_of_the_first_stage_and_learners_own_the_rest():
-    model = PerturbGAN(TINY)
-    players = (Painter(model), Discriminator(model), Inverter(model), Segmenter(model))
-    owned = [id(p) for player in players for group in player.groups() for p in group.parameters]
-    assert len(owned) == len(set(owned))
-    assert set(owned) == {id(p) for p in model.parameters()}
-
-
-@pytest.mark.parametrize("reuse", [True, False])
-def test_the_discriminator_sees_the_painters_scenes_or_others(reuse):
-    model = PerturbGAN(replace(TINY, reuse_fakes=reuse, penalty_every=1))
-    first = model.stages()[0].players
-    assert [player.name for player in first] == (
-        ["painter", "discriminator"] if reuse else ["discriminator", "painter"]
-    )
-    now = carry()
-    painted = Painter(model).turn(photos(), stream(0), now)
-    assert set(painted) == {"adversary", "area", "binary"}
-    now.values["fakes"] = torch.full_like(now.values["fakes"], torch.nan)
-    judged = Discriminator(model).turn(photos(), stream(0), now)
-    assert set(judged) == {"real", "fake", "penalty"}
-    assert bool(torch.isfinite(judged["fake"])) is not reuse
-
-
 def test_without_foreground_noise_masks_have_no_grain_and_backgrounds_do():
     model = PerturbGAN(replace(TINY, foreground_noise=False))
     with torch.no_grad():
@@ -178,78 +109,6 @@ def test_masks_begin_as_a_disc():
     middle, edge = added[0, 7:9, 7:9], added[0, 7:9, 0]  # centres of pixels 1/16 and 15/16 of the way to the edge
     assert_close(middle, torch.full_like(middle, 4 * (1 - 2 * 2 / 256)), rtol=0, atol=1e-9)
     assert_close(edge, torch.full_like(edge, 4 * (1 - 2 * (225 + 1) / 256)), rtol=0, atol=1e-9)
-
-
-def test_masks_on_the_border_all_alike_and_with_long_outlines_cost_something_before_the_shift():
-    model = PerturbGAN(replace(TINY, border_weight=5.0, variety_weight=3.0, variety=0.9, outline_weight=2.0))
-    images = torch.rand(4, 3, 16, 16, generator=stream(0))
-    step = carry(batch=4)
-    terms = Painter(model).turn(images, stream(1), step)
-    masks = step.values["masks"]
-    border, inside = border_and_inside(masks)
-    assert_close(terms["border_excess"], 5 * (border - 0.1 * inside))
-    assert_close(terms["sameness"], 3 * (0.9 - variety(masks)))
-    assert_close(terms["outline"], 2 * outline(masks))
-    assert min(float(terms[name].detach()) for name in ("border_excess", "sameness", "outline")) > 0
-
-
-def test_stretched_foregrounds_keep_their_colours_and_change_their_shapes():
-    square = torch.zeros(64, 2, 1, 16, 16)
-    square[:, 0], square[:, 1, :, 4:12, 6:10] = 1, 1
-    rgb = torch.stack([torch.zeros(64, 3, 16, 16), torch.full((64, 3, 16, 16), 0.5)], 1)
-    layers = Layers(rgb, square, background=True)
-    found = stretched(layers, 1.5, stream(0), carry(batch=64))
-    assert torch.equal(found.rgb[:, 0], layers.rgb[:, 0])
-    assert torch.equal(found.alpha[:, 0], layers.alpha[:, 0])
-    inside = found.alpha[:, 1] > 0.99
-    assert_close(found.rgb[:, 1][inside.expand(-1, 3, -1, -1)], torch.full((int(inside.sum()) * 3,), 0.5))
-    areas = found.alpha[:, 1].sum((1, 2, 3))
-    assert float(areas.min()) < 32 / 1.5 and float(areas.max()) > 32 * 1.5
-    assert float(areas.min()) > 32 / 1.5**2 - 1 and float(areas.max()) < 32 * 1.5**2 + 1
-    rows = (found.alpha[:, 1] > 0.5).any(3).sum((1, 2))
-    assert int(rows.min()) < 7 and int(rows.max()) > 9  # some lie, some stand
-    still = stretched(layers, 1.0, stream(1), carry(batch=64))  # turned alone
-    assert float((still.alpha[:, 1].sum((1, 2, 3)) - 32).abs().max()) < 1
-    share = Carry("segmenter", 0, 9, slice(32, 64), 64)
-    half = Layers(rgb[32:], square[32:], background=True)
-    assert_close(stretched(half, 1.5, stream(0), share).alpha, found.alpha[32:])
-
-
-def test_the_slope_is_held_now_and_then():
-    player = Discriminator(PerturbGAN(TINY))
-    for step, terms in ((0, {"real", "fake", "penalty"}), (1, {"real", "fake"}), (2, {"real", "fake", "penalty"})):
-        now = carry(step)
-        now.values["fakes"] = photos()
-        assert set(player.turn(photos(), stream(0), now)) == terms
-
-
-def test_the_penalty_on_slopes_counts_as_often_as_it_is_left_out():
-    """gamma / 2 * 16 * mean ||grad D||^2, with gamma = 2e-4 side^2 / batch."""
-    model = PerturbGAN(replace(TINY, penalty_every=16)).double()
-    images, now = photos().double(), carry()
-    now.values["fakes"] = photos().double()
-    terms = Discriminator(model).turn(images, stream(0), now)
-    real = (2 * images - 1).requires_grad_(True)
-    scores = model.discriminator(real)
-    (slope,) = torch.autograd.grad(scores.sum(), real)
-    expected = 2e-4 * 16**2 / 4 / 2 * 16 * slope.square().sum((1, 2, 3)).mean()
-    assert_close(terms["penalty"], expected)
-    assert_close(terms["real"], torch.log1p(torch.exp(-scores)).mean())
-    judged = model.discriminator(now.values["fakes"])
-    assert_close(terms["fake"], torch.log1p(torch.exp(judged)).mean())
-    half = Discriminator(PerturbGAN(replace(TINY, penalty_every=16, gamma=1e-4 * 16**2 / 4)).double())
-    half.model.load_state_dict(model.state_dict())
-    assert_close(half.turn(images, stream(0), now)["penalty"], expected / 2)
-
-
-def test_mappings_learn_slowly_and_large_levels_fast():
-    painter = Painter(PerturbGAN(replace(TINY, rate=2e-3, mapping_rate=0.01)))
-    assert {group.name: group.rate for group in painter.groups()} == {"trunks": 2e-3, "mappings": 2e-5}
-    with torch.device("meta"):
-        growing = PerturbGAN(replace(GROWING, image_size=(256, 256)))
-    rates = {side: Painter(growing).rate("trunks", carry(stage=f"layers-{side}")) for side in (8, 64, 128, 256)}
-    assert rates == {8: 1.0, 64: 1.0, 128: 1.5, 256: 2.0}
-    assert painter.rate("trunks", carry()) == 1.0
 
 
 def test_noise_is_shared_swapped_and_mixed_as_the_settings_say():
@@ -295,16 +154,6 @@ def test_brain_floats_train_and_change_little(trained):
     assert train(PerturbGAN(replace(TINY, bf16=True, segmenter_steps=2, self_training_steps=2)), pixels()).finished
 
 
-def plainly_shifted(layer, down, right):
-    """One image, moved by whole pixels; zeros come in."""
-    moved, (height, width) = torch.zeros_like(layer), layer.shape[-2:]
-    for y in range(height):
-        for x in range(width):
-            if 0 <= y - down < height and 0 <= x - right < width:
-                moved[..., y, x] = layer[..., y - down, x - right]
-    return moved
-
-
 def test_foregrounds_are_shifted_exactly_by_up_to_the_share_of_the_canvas():
     model = PerturbGAN(replace(TINY, shift=0.25, contrast=0.0)).double()
     layers = Layers(photos(12).double().view(6, 2, 3, 16, 16), photos(12).double()[:, :1].view(6, 2, 1, 16, 16))
@@ -327,110 +176,6 @@ def test_backgrounds_change_their_contrast_and_foregrounds_do_not():
     assert bool((spread < 1.3 + 1e-4).all()) and float(spread.std()) > 0.01
     assert torch.equal(changed.rgb[:, 1], layers.rgb[:, 1])
     assert torch.equal(model.perturb(layers, 4, stream(1), background=False).rgb, layers.rgb)
-
-
-def test_real_images_are_enlarged_cut_and_shrunk_to_the_level_in_use():
-    images = photos(4)
-    assert torch.equal(photographs(images, 1.0, Grown(2), stream(0), carry()), 2 * images - 1)
-    down, right = torch.meshgrid(*[(torch.arange(16) + 0.5) / 16] * 2, indexing="ij")
-    ramps = torch.stack([down, right, down + right]).expand(4, -1, -1, -1)
-    for level, side in ((2, 16), (1, 8)):
-        cut = (photographs(ramps, 1.5, Grown(level), stream(1), carry()) + 1) / 2
-        assert cut.shape == (4, 3, side, side)
-        # Still ramps, as steep as 1.5 times the size asks for, and begun at places of their own.
-        middle = cut[:, :, 1:-1, 1:-1]
-        assert_close(middle[:, 0].diff(dim=1), torch.full((4, side - 3, side - 2), 2 / 3 / side), rtol=0, atol=0.02)
-        assert_close(middle[:, 1].diff(dim=2), torch.full((4, side - 2, side - 3), 2 / 3 / side), rtol=0, atol=0.02)
-        assert_close(middle[:, 2], middle[:, 0] + middle[:, 1])
-        assert len(set(cut[:, 0, side // 2, side // 2].tolist())) > 1
-
-
-def test_few_images_are_augmented_and_that_is_said():
-    heard, model = Notes(), PerturbGAN(replace(TINY, augment_below=50, encoder_steps=0, segmenter_steps=0))
-    assert train(model, pixels(3), listener=heard).finished  # fewer than a batch
-    assert model.augments
-    assert heard.notes[0] == "3 images are few: what the discriminator sees is augmented."
-
-
-def test_pairs_of_masks_are_not_torn_apart():
-    model = PerturbGAN(replace(TINY, variety_weight=5.0, batch=6))
-    with pytest.raises(ConfigError, match="3 images a process; variety_weight compares pairs"):
-        Painter(model).turn(photos(3), stream(0), Carry("layers", 0, 4, slice(0, 3), 6))
-
-
-def test_images_that_are_all_the_same_are_refused():
-    with pytest.raises(DataError, match="All 5 images are the same"):
-        train(PerturbGAN(TINY), pixels(1).expand(5, -1, -1, -1))
-
-
-def test_the_published_step_is_the_one_written_plainly():
-    """Losses and gradients of both turns, in float64; `benchmarks/speed_perturbgan.py` measures the two."""
-    published = replace(
-        TINY, loss="wgan-gp", mask_loss="published", area_weight=2.0, ramp_steps=0, reuse_fakes=False, encoder_steps=0
-    )
-    model, images = PerturbGAN(published).double(), photos().double()
-    for player, network, expected in (
-        (Painter(model), model.generator, plain.painter_loss(model, 4, stream(1))),
-        (Discriminator(model), model.discriminator, plain.discriminator_loss(model, 2 * images - 1, stream(1))),
-    ):
-        loss = torch.stack(list(player.turn(images, stream(1), carry()).values())).sum()
-        assert_close(loss, expected, rtol=0, atol=1e-12)
-        parameters = list(network.parameters())
-        for ours, theirs in zip(*(torch.autograd.grad(each, parameters) for each in (loss, expected)), strict=True):
-            assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
-
-
-# --- growing ----------------------------------------------------------------------------------------------------------
-
-
-def test_each_level_but_the_first_fades_in_during_its_first_half():
-    model = PerturbGAN(GROWING)
-    assert [(stage.name, stage.steps, stage.batch) for stage in model.stages()] == [
-        ("layers-8", 4, 4), ("layers-16", 8, 2),
-    ]  # fmt: skip
-    grown = [model.growth(carry(step, stage="layers-16", steps=8)) for step in (0, 2, 4, 7)]
-    assert [g.fade for g in grown] == [0.0, 0.5, 1.0, 1.0]
-    assert {g.side for g in grown} == {16}
-    assert model.growth(carry(0, stage="layers-8", steps=4)) == Grown(1, 1.0)
-    outcome = train(model, pixels(), budget=Budget(steps=6))
-    assert outcome.total_step == 6
-    assert model.grown.tolist() == [2.0, 0.25]
-    assert model.sample(2, stream(0)).rgb.shape == (2, 2, 3, 16, 16)
-
-
-def test_a_run_stopped_in_the_middle_of_a_fade_goes_on_to_the_same_end(tmp_path):
-    straight, resumed = PerturbGAN(GROWING, 3), PerturbGAN(GROWING, 3)
-    train(straight, pixels(), seed=3)
-    train(PerturbGAN(GROWING, 3), pixels(), tmp_path, seed=3, budget=Budget(steps=6))
-    assert train(resumed, pixels(), tmp_path, seed=3, resume=True).finished
-    for name, value in straight.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
-
-
-def test_optimisers_and_ramps_go_on_from_resolution_to_resolution(tmp_path):
-    config = replace(GROWING, ramp_steps=10, binary_weight=2.0)
-    train(PerturbGAN(config), pixels(), tmp_path, budget=Budget(steps=6))
-    state = load(tmp_path / "checkpoint.pt", CPU)
-    assert (state["stage"], state["step"]) == (1, 2)
-    for player in ("painter", "discriminator"):
-        counts = {int(each["step"]) for adam in state["optimisers"][player].values() for each in adam["state"].values()}
-        assert max(counts) == 6, player  # 4 at 8 pixels, 2 at 16
-    model = PerturbGAN(config)
-    assert model.painted_steps(carry(2, stage="layers-16")) == (6, 12)
-
-
-@pytest.mark.parametrize("player", [Painter, Discriminator])
-def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_checkpoint(player, monkeypatch, tmp_path):
-    turn = player.turn
-
-    def sick(self, images, rng, carry):
-        found = turn(self, images, rng, carry)
-        return {name: value * torch.nan if carry.step == 2 else value for name, value in found.items()}
-
-    monkeypatch.setattr(player, "turn", sick)
-    with pytest.raises(TrainingError, match="layers, step 2: the loss is nan"):
-        train(PerturbGAN(TINY), pixels(), tmp_path, pace=Pace(checkpoint_seconds=0))
-    assert load(tmp_path / "checkpoint.pt", CPU)["step"] == 2
 
 
 # --- looking after itself ---------------------------------------------------------------------------------------------
@@ -557,69 +302,23 @@ def test_the_segmenters_layers_show_the_photo_and_the_encoders_do_not(trained):
     assert not torch.allclose(trained.decompose(images, by="encoder").composite(), images)
 
 
-def test_the_segmenter_learns_from_its_own_best_guesses_between_the_areas_allowed():
-    model = PerturbGAN(replace(TINY, self_training_steps=8, least_area=0.25, most_area=0.5, self_training_paste=0.0))
-    assert [stage.name for stage in model.stages()][-1] == "self-training"
-    model.begin("self-training")
-    assert torch.equal(model.find(photos()), model.teacher(photos()))
-    ramp = torch.arange(256.0).view(1, 1, 16, 16).expand(4, -1, -1, -1) / 256
-    model.guess = lambda _images: ramp
-    logits = torch.randn(4, 1, 16, 16, generator=stream(3))
-    model.find = lambda _images: logits
-    found = SelfTrainer(model).turn(photos(), stream(0), carry(stage="self-training"))["masks"]
-    object_, ground = logits.flatten(1)[:, 192:], logits.flatten(1)[:, :128]  # a quarter, and all but half
-    costs = torch.cat([-F.logsigmoid(object_), -F.logsigmoid(-ground)], 1)
-    assert_close(found, costs.mean())
-
-
-def test_the_object_of_the_next_photo_is_pasted_with_what_is_known_of_it():
-    model = PerturbGAN(replace(TINY, self_training_steps=8, self_training_paste=0.5, shift=0.25))
-    images, rng = photos(8), stream(5)
-    may_be = torch.zeros(8, 1, 16, 16)
-    may_be[:, :, 5:9, 4:9] = 1
-    is_object = may_be * (torch.rand(8, 1, 16, 16, generator=rng) < 0.5)
-    now = carry(stage="self-training", batch=8)
-    mixed, mixed_object, mixed_may_be = pasted(model, images, is_object, may_be, stream(0), now)
-    chosen = torch.rand(8, 1, 1, 1, generator=(again := stream(0))).flatten() < 0.5
-    offset = (4 * (2 * torch.rand(8, 2, generator=again) - 1)).round().long().tolist()
-    assert 0 < chosen.sum() < 8
-    for k, (right, down) in enumerate(offset):
-        on = torch.zeros(16, 16, dtype=torch.bool)
-        if chosen[k]:
-            on[5 + down : 9 + down, 4 + right : 9 + right] = True
-
-        def wanted(maps, k=k, on=on, by=(down, right)):
-            return torch.where(on, maps[(k + 1) % 8].roll(by, (1, 2)), maps[k])
-
-        assert_close(mixed[k], wanted(images))
-        assert torch.equal(mixed_object[k], wanted(is_object))
-        assert torch.equal(mixed_may_be[k], wanted(may_be))
-
-
-def test_the_teacher_follows_and_guesses_alike_of_a_mirrored_photo():
-    model = PerturbGAN(replace(TINY, self_training_steps=3)).eval()
-    model.begin("self-training")
-    images = 2 * photos() - 1
-    assert_close(model.guess(images).flip(-1)[..., 1:-1], model.guess(images.flip(-1))[..., 1:-1], rtol=0, atol=1e-5)
-    before = [p.clone() for p in model.teacher.parameters()]
-    with torch.no_grad():
-        for parameter in model.segmenter.parameters():
-            parameter += 1
-    model.after_update(stream(0), carry(stage="self-training"))
-    for old, new in zip(before, model.teacher.parameters(), strict=True):
-        assert_close(new, old + 0.01)
-    assert not any(name.startswith("teacher") for name in model.parts(everything=True))
-
-
-def test_a_run_stopped_while_the_segmenter_teaches_itself_goes_on_to_the_same_end(tmp_path):
-    config = replace(TINY, steps=2, encoder_steps=0, segmenter_steps=2, self_training_steps=6)
-    whole, model = PerturbGAN(config), PerturbGAN(config)
-    train(whole, pixels(), tmp_path / "whole")
-    train(model, pixels(), tmp_path / "run", budget=Budget(steps=7))
-    again = PerturbGAN(config)
-    train(again, pixels(), tmp_path / "run", resume=True)
-    for name, tensor in whole.state_dict().items():
-        assert torch.equal(again.state_dict()[name], tensor), name
+def test_previews_show_masks_and_scenes_whole_apart_and_with_their_foregrounds_moved(trained):
+    model, images = PerturbGAN(replace(TINY, shift=0.25)), photos()
+    model.load_state_dict(trained.state_dict())
+    shown, rng = model.preview(images), stream("perturbgan", "preview")
+    layers = model.sample(4, rng)
+    (ground, front), mask = layers.rgb.unbind(1), layers.alpha[:, 1]
+    offsets = (4 * (2 * torch.rand(4, 2, generator=rng) - 1)).round().long().tolist()
+    moved = [
+        torch.stack([plainly_shifted(one, down, right) for one, (right, down) in zip(some, offsets, strict=True)])
+        for some in (front, mask)
+    ]
+    found = model.decompose(images).layers().alpha[:, 1]
+    expected = (
+        images, found, ground * (1 - mask) + front * mask, ground, front, mask, ground * (1 - moved[1]) + moved[0] * moved[1],
+    )  # fmt: skip
+    for row, wanted in zip(shown, expected, strict=True):
+        assert_close(row, wanted.expand(-1, 3, -1, -1), rtol=0, atol=1e-6)
 
 
 def test_refined_masks_are_the_segmenters_at_the_outlines_of_the_photo(trained):

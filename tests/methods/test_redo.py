@@ -23,6 +23,7 @@ from delaminate.objectives.priors import total_variation
 from delaminate.rng import stream
 from delaminate.scene.scenes import with_photo
 
+from .collapses import collapsing
 from .notes import Notes
 
 TINY = Config(
@@ -354,21 +355,8 @@ def test_a_region_that_vanishes_is_said_in_words():
     assert model.collapsed(carry(500)) is None
 
 
-def collapsing(monkeypatch, times):
-    """Let the first runs collapse after their third step."""
-    left = [times]
-
-    def collapsed(self, carry):
-        if left[0] and carry.step == 2:
-            left[0] -= 1
-            return "region 1 of 2 is gone"
-        return None
-
-    monkeypatch.setattr(ReDO, "collapsed", collapsed)
-
-
 def test_a_collapsed_run_begins_anew_and_says_why(monkeypatch, tmp_path):
-    collapsing(monkeypatch, 1)
+    collapsing(monkeypatch, ReDO, 1, "region 1 of 2 is gone")
     heard, model = Notes(), ReDO(TINY)
     start = {name: value.clone() for name, value in model.state_dict().items()}
     outcome = train(model, pixels(), tmp_path, listener=heard)
@@ -382,7 +370,7 @@ def test_a_collapsed_run_begins_anew_and_says_why(monkeypatch, tmp_path):
 
 
 def test_a_run_that_keeps_collapsing_ends_as_failed(monkeypatch, tmp_path):
-    collapsing(monkeypatch, 2)
+    collapsing(monkeypatch, ReDO, 2)
     heard = Notes()
     outcome = train(ReDO(TINY), pixels(), tmp_path, listener=heard)
     assert not outcome.finished
@@ -395,11 +383,11 @@ def test_a_run_that_keeps_collapsing_ends_as_failed(monkeypatch, tmp_path):
 
 
 def test_a_run_that_began_anew_resumes_to_the_same_end(monkeypatch, tmp_path):
-    collapsing(monkeypatch, 1)
+    collapsing(monkeypatch, ReDO, 1)
     straight = ReDO(TINY)
     train(straight, pixels(), seed=5)
     for stop in (3, 5):
-        collapsing(monkeypatch, 1)
+        collapsing(monkeypatch, ReDO, 1)
         out = tmp_path / str(stop)
         train(ReDO(TINY), pixels(), out, seed=5, budget=Budget(steps=stop))
         resumed = ReDO(TINY)
