@@ -101,7 +101,7 @@ class PerturbGAN(Method):
     def decomposers(self) -> tuple[str, ...]:
         refines = bool(self.config.refine_weight) and self._has("segmenter")
         ways = {
-            "despeckled": refines,
+            "despeckled": refines and bool(self.config.least_part),
             "refined": refines,
             "segmenter": self._has("segmenter"),
             "encoder": self._has("encoder", "generator"),
@@ -288,7 +288,7 @@ class PerturbGAN(Method):
                 if by != "segmenter":
                     masks = refine(some, masks, self.config.refine_weight)
                 if by == "despeckled":
-                    masks = despeckled(masks)
+                    masks = despeckled(masks, self.config.least_part)
                 alpha = torch.cat([torch.ones_like(mask), masks[:, 1:]], 1)
                 rgb = unmixed(some, alpha)
             else:
