@@ -161,7 +161,7 @@ class Config:
     that way is not there, nor is it without `refine_weight`."""
 
     watch_from: int = 300
-    """The first step, over all resolutions, at which a collapse is answered."""
+    """The first step, over all resolutions, at which a collapse is answered; runs of fewer steps are not watched."""
     watch_share: float = 0.05
     """Share of all steps of the generators in which collapses are answered, once at least, and once more at their end; 0:
     they never are."""

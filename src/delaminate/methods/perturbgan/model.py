@@ -388,8 +388,8 @@ class PerturbGAN(Method):
         done, steps = self.painted_steps(carry)
         # A short run is looked at once at least, and every run at the end, before others learn from it.
         last = max(c.watch_share * steps, c.watch_from + 5 * WATCH_EVERY - 1)
-        early = c.watch_from <= done <= last and carry.step % (5 * WATCH_EVERY) == 0
-        if not (early or done == steps - 1):
+        early = done <= last and carry.step % (5 * WATCH_EVERY) == 0
+        if done < c.watch_from or not (early or done == steps - 1):
             return None
         area, edge, inside, shown, gap = self.health()
         if area < c.dead_area:
