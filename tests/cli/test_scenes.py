@@ -131,6 +131,23 @@ def test_recomposed_images_are_the_composites(command, scenes, tmp_path):
         assert np.abs(pixels - scene.composite().permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + 1e-6
 
 
+def test_recomposing_leaves_files_alone_that_are_there_unless_told_otherwise(command, scenes, tmp_path):
+    out, photo = tmp_path / "photos", tmp_path / "photos" / "000001.png"
+    out.mkdir()
+    for path in (photo, out / "other.png"):
+        path.write_bytes(b"a photo")
+    code, _, err = command("recompose", scenes, "--out", out)
+    assert code == 2
+    assert f"{photo}: is there already. Choose another --out, or write over it with --again." in err
+    assert contents(out) == {"000001.png": b"a photo", "other.png": b"a photo"}
+    assert command("recompose", scenes, "--out", out, "--again")[0] == 0
+    assert photo.read_bytes().startswith(b"\x89PNG")
+    assert (out / "other.png").read_bytes() == b"a photo"
+    code, _, err = command("recompose", scenes, "--out", out)
+    assert code == 2
+    assert f"{out / '000000.png'}: is there already, and 4 more." in err
+
+
 def edited(command, scenes, tmp_path, *words):
     code, out, err = command("edit", scenes, *words, "--out", tmp_path / "edited")
     assert code == 0, err
