@@ -1,6 +1,7 @@
 """decompose, export, recompose and edit: one folder of scenes on its way."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,16 @@ def test_what_cannot_be_decomposed_is_refused(command, model, tmp_path, words, m
     assert code == 2
     assert message in err
     assert not (tmp_path / "out").exists()
+
+
+def test_scenes_written_among_their_images_are_no_images_the_next_time(command, model, pieces, tmp_path):
+    folder = tmp_path / "one"
+    shutil.copytree(pieces / "images", folder)
+    for more in ([], ["--again"]):
+        code, said, err = command("decompose", model, folder, "--out", folder, *more)
+        assert code == 0, err
+        assert "5 scenes" in said
+    assert "dictionary/, residuals/, scenes/: layers, not photos: written by `decompose`" in said
 
 
 def test_every_format_is_exported_into_its_own_folder(command, scenes, tmp_path):
