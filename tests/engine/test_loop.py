@@ -177,6 +177,9 @@ def damaged_checkpoints():
         with path.open("wb") as file:
             pickle.dump(Evil(), file)
 
+    def stump(path):
+        path.write_bytes(b"\x80\x04R.")  # a pickle that takes from an empty stack
+
     def zipped_pickle(path):
         torch.save({"format": 1, "evil": Spy()}, path)
 
@@ -229,6 +232,8 @@ def test_damaged_and_foreign_checkpoints_are_refused(damage, tmp_path, capsys):
     with pytest.raises(FormatError, match=r"checkpoint\.pt: ") as caught:
         train(model(), pixels(), tmp_path, pace=SELDOM, resume=True)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+    assert not any(word in str(caught.value) for word in ("()", "Weights only", "PyTorch"))
     assert "executed" not in capsys.readouterr().out
 
 

@@ -50,6 +50,20 @@ def make_room_for_scenes(out: Path, again: bool) -> None:
     make_room(out, again, SCENE_PARTS, SCENE_PARTS[:1], held)
 
 
+def refuse_files(paths: Sequence[Path], again: bool) -> None:
+    """Leave files alone that are there and would be written over, unless that is asked for.
+
+    Raises:
+        ConfigError: One is there, and it is not asked for.
+    """
+    from delaminate.errors import ConfigError
+
+    found = [path for path in paths if path.exists()]
+    if found and not again:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        raise ConfigError(f"{found[0]}: is there already{more}. Choose another --out, or write over it with --again.")
+
+
 def save_more(scenes: "list[Scene]", folder: Path, whole: dict[str, Any], rate: float | None = None) -> None:
     """Save a batch of scenes, and add its summary to that of the batches before, which begins empty."""
     from delaminate.scene.document import save_scenes
