@@ -9,8 +9,10 @@ TINY += ("--set", "distil_batch=4", "--set", "steps=2", "--set", "batch=4", "--s
 
 def test_training_leaves_a_run_folder_that_decomposes(command, pieces, tmp_path):
     run = tmp_path / "run"
-    code, out, _ = command("train", "dti-sprites", pieces / "images", "--preset", "tetrominoes", *TINY, "--out", run)
+    words = ("train", "dti-sprites", pieces / "images", "--preset", "tetrominoes", *TINY, "--fit", "crop")
+    code, out, _ = command(*words, "--out", run)
     assert code == 0, out
+    assert f"delaminate decompose {run} IMAGES --fit crop --out scenes" in " ".join(out.split())
     assert {"config.yaml", "metrics.jsonl", "checkpoint.pt", "model", "previews"} <= {p.name for p in run.iterdir()}
     stages = [json.loads(line)["stage"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert list(dict.fromkeys(stages)) == ["search", "distil", "refine"]

@@ -166,7 +166,8 @@ def train(
     if not leads():
         raise typer.Exit(int(outcome.reason == "failed"))
     facts = {"Method": method} | ({} if resume else {"Preset": preset})
-    conclude(console, outcome, out, method_class, facts | {"Images": f"{len(images)} of {data}", "Seed": str(seed)})
+    facts |= {"Images": f"{len(images)} of {data}", "Fit": fit, "Seed": str(seed)}
+    conclude(console, outcome, out, method_class, facts)
 
 
 def conclude(console: Any, outcome: "Outcome", out: Path, method_class: Any, facts: dict[str, str]) -> None:
@@ -176,8 +177,9 @@ def conclude(console: Any, outcome: "Outcome", out: Path, method_class: Any, fac
         console.print(f"[red]Failed[/red] at step {outcome.total_step}: training collapsed; {report} says how.")
         raise typer.Exit(1)
     if outcome.finished:
+        fit = "" if facts["Fit"] == "squash" else f" --fit {facts['Fit']}"
         console.print(
-            f"Done. The model is {out / 'model'}; try: delaminate decompose {quote(str(out))} IMAGES --out scenes"
+            f"Done. The model is {out / 'model'}; try: delaminate decompose {quote(str(out))} IMAGES{fit} --out scenes"
         )
     else:
         console.print(
