@@ -45,7 +45,12 @@ def test_specks_and_pinholes_go_to_what_is_beside_them():
 
 
 def test_corners_do_not_hold_parts_together():
-    assert drawing(despeckled(masks_of("##..", "##..", "..#.", "...."), least=2 / 16)) == ["##..", "##..", "....", "...."]
+    assert drawing(despeckled(masks_of("##..", "##..", "..#.", "...."), least=2 / 16)) == [
+        "##..",
+        "##..",
+        "....",
+        "....",
+    ]
 
 
 def test_the_largest_part_of_a_region_stays_however_small():

@@ -25,7 +25,7 @@ from delaminate.export.similarity import sprite_order
 from delaminate.export.wording import LAYER_STEPS, SHARES, SPRITE_STEPS, base_name, explanation
 from delaminate.scene.document import from_pixels, png_bytes, to_pixels, write_atomic
 from delaminate.scene.placements import OWN_RASTER, Dictionary
-from delaminate.scene.scenes import Scene, shared_dictionary
+from delaminate.scene.scenes import LazyScenes, Scene, shared_dictionary
 
 MOST_IMAGES = 24
 MOST_LAYERS = 16
@@ -350,7 +350,7 @@ def write_report(
         raise ShapeError(f"write_report: usage of {len(used)} entries; expected {len(dictionary)}.")
     advice = (SPRITE_STEPS if len(dictionary) else LAYER_STEPS) if next_steps is None else next_steps
     chosen = sample(len(scenes))
-    shown = [scenes[index] for index in chosen]
+    shown = scenes.only(chosen) if isinstance(scenes, LazyScenes) else [scenes[index] for index in chosen]
     pictures = _originals(images, len(scenes), chosen)
     unexplained = [_residual(*pair, residuals) for pair in zip(shown, pictures, strict=True)]
     parts = [
