@@ -105,7 +105,7 @@ def sample(count: int, most: int = MOST_IMAGES) -> list[int]:
 def count_usage(scenes: Sequence[Scene]) -> list[int]:
     """Count how often the visible layers of scenes show each dictionary entry."""
     used = [0] * len(shared_dictionary(scenes))
-    for scene in scenes:
+    for scene in scenes if used else ():
         for layer in scene.layers:
             if layer.visible and layer.placement.entry != OWN_RASTER:
                 used[layer.placement.entry] += 1
@@ -115,7 +115,7 @@ def count_usage(scenes: Sequence[Scene]) -> list[int]:
 def count_tracks(scenes: Sequence[Scene]) -> list[int]:
     """Count how many tracks show each dictionary entry."""
     tracks: list[set[int]] = [set() for _ in shared_dictionary(scenes).sprites]
-    for scene in scenes:
+    for scene in scenes if tracks else ():
         for layer in scene.layers:
             placement = layer.placement
             if layer.visible and placement.entry != OWN_RASTER and placement.track is not None:
