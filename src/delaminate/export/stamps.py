@@ -108,7 +108,7 @@ class _Cutter:
         self.trim = trim
         self.stamps = Stamps()
         self.by_pixels: dict[tuple[tuple[int, ...], bytes], int] = {}
-        self.by_sprite: dict[tuple[int, tuple[float, ...], float], tuple[int, int, int, int]] = {}
+        self.by_sprite: dict[tuple[object, ...], tuple[int, int, int, int]] = {}
 
     def keep(self, pixels: np.ndarray, name: str, exact_name: bool = False) -> int:
         key = (pixels.shape, pixels.tobytes())
@@ -121,8 +121,10 @@ class _Cutter:
 
     def sprite(self, placement: Placement, opacity: float) -> tuple[int, int, int, int]:
         """The picture of a moved raster, what trimming took from its left and top, and its width before that."""
-        key = (placement.entry, placement.colour, opacity)
-        if placement.raster is not None or key not in self.by_sprite:
+        key: tuple[object, ...] = (placement.entry, placement.colour, opacity)
+        if placement.raster is not None:
+            key = (id(placement.raster), placement.colour, opacity)
+        if key not in self.by_sprite:
             raster = self.dictionary.sprites[placement.entry] if placement.raster is None else placement.raster
             plain = placement.colour == NEUTRAL and opacity == 1
             gain, offset = torch.tensor(placement.colour, dtype=raster.dtype).view(2, 3, 1, 1)
