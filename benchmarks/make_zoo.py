@@ -120,7 +120,9 @@ def store(bench: str, name: str, title: str) -> str:
     best, among = best_of(bench)
     run = RESULTS / "runs" / f"{bench}-{best['seed']}"
     if not (run / "model").is_dir():
-        raise SystemExit(f"{run}: seed {best['seed']} is the best of {among}, and its run is not here: repeat it with --again.")
+        raise SystemExit(
+            f"{run}: seed {best['seed']} is the best of {among}, and its run is not here: repeat it with --again."
+        )
     save_model(slim(load_model(run)), zoo.ROOT / name, half=True)
     return origin(title, bench, name, best, among, load_model(zoo.ROOT / name))
 

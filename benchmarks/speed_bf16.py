@@ -25,6 +25,7 @@ from delaminate.methods.perturbgan import PRESETS as PERTURBGAN
 from delaminate.methods.perturbgan import PerturbGAN
 from delaminate.methods.redo import PRESETS as REDO
 from delaminate.methods.redo import ReDO
+from delaminate.nets.precision import has_bfloat16
 from delaminate.rng import stream
 
 
@@ -48,6 +49,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "speed-bf16.json")
     options = parser.parse_args()
+    if not has_bfloat16("cpu"):
+        raise SystemExit("This CPU has no units for bfloat16: networks would compute in float32 both times.")
     torch.set_num_threads(1)
     seconds: dict[str, dict[str, float]] = {}
     for name in models(False):

@@ -137,6 +137,16 @@ def test_what_cannot_be_decomposed_is_refused(command, model, tmp_path, words, m
     assert not (tmp_path / "out").exists()
 
 
+def test_scenes_written_among_their_images_are_no_images_the_next_time(command, model, pieces, tmp_path):
+    folder = tmp_path / "one"
+    shutil.copytree(pieces / "images", folder)
+    for more in ([], ["--again"]):
+        code, said, err = command("decompose", model, folder, "--out", folder, *more)
+        assert code == 0, err
+        assert "5 scenes" in said
+    assert "dictionary/, residuals/, scenes/: layers, not photos: written by `decompose`" in said
+
+
 def test_every_format_is_exported_into_its_own_folder(command, scenes, tmp_path):
     code, out, _ = command("export", scenes, "--to", "png,masks,atlas,ora,coco,html", "--out", tmp_path / "out")
     assert code == 0
@@ -157,6 +167,23 @@ def test_recomposed_images_are_the_composites(command, scenes, tmp_path):
     for scene in load_scenes(scenes):
         pixels = np.asarray(Image.open(tmp_path / "out" / scene.name)).astype(float) / 255
         assert np.abs(pixels - scene.composite().permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + 1e-6
+
+
+def test_recomposing_leaves_files_alone_that_are_there_unless_told_otherwise(command, scenes, tmp_path):
+    out, photo = tmp_path / "photos", tmp_path / "photos" / "000001.png"
+    out.mkdir()
+    for path in (photo, out / "other.png"):
+        path.write_bytes(b"a photo")
+    code, _, err = command("recompose", scenes, "--out", out)
+    assert code == 2
+    assert f"{photo}: is there already. Choose another --out, or write over it with --again." in err
+    assert contents(out) == {"000001.png": b"a photo", "other.png": b"a photo"}
+    assert command("recompose", scenes, "--out", out, "--again")[0] == 0
+    assert photo.read_bytes().startswith(b"\x89PNG")
+    assert (out / "other.png").read_bytes() == b"a photo"
+    code, _, err = command("recompose", scenes, "--out", out)
+    assert code == 2
+    assert f"{out / '000000.png'}: is there already, and 4 more." in err
 
 
 def edited(command, scenes, tmp_path, *words):
@@ -265,7 +292,7 @@ def test_photos_that_could_not_be_read_again_are_skipped_and_named(command, divi
             code, said, err = command(*words, tmp_path / bound)
             assert code == 0, err
             assert "1 files skipped" in said
-            assert command("recompose", tmp_path / bound, "--out", tmp_path / "pictures")[0] == 0
+            assert command("recompose", tmp_path / bound, "--out", tmp_path / bound / "pictures")[0] == 0
             assert [scene.name for scene in load_scenes(tmp_path / bound)] == ["grey.png"]
         (skipped,) = json.loads((tmp_path / bound / "errors.json").read_text())["skipped"]
         assert skipped["name"] == "a"

@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -80,6 +81,26 @@ def test_a_path_comes_before_a_name(tmp_path, monkeypatch):
     assert (opened.labels.instances == -1).any()
     assert isinstance(open_data("tetrominoes", labels=False), ImageSet)
     assert isinstance(open_data("tetrominoes/images"), ImageSet)
+
+
+def test_a_folder_of_images_hides_none_that_lie_beside_it(tmp_path):
+    write_folder(draw("tetrominoes", 2), tmp_path)
+    pixels = draw("tetrominoes", 2).images.pixels
+
+    def opened(labels=False):
+        found = open_data(tmp_path, labels=labels)
+        return found if isinstance(found, ImageSet) else found.images
+
+    picture = Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
+    picture.save(tmp_path / "overview.png")
+    assert (
+        opened().names == opened(labels=True).names == ("000000", "000001")
+    )  # a labelled set has its place for images
+    for name in ("masks", "classes"):
+        shutil.rmtree(tmp_path / name)
+    assert opened().names == opened(labels=True).names == ("images/000000", "images/000001", "overview")
+    (tmp_path / "overview.png").rename(tmp_path / ".overview.png")
+    assert opened().names == ("000000", "000001")
 
 
 def test_names_open_drawn_sets(tmp_path, monkeypatch):

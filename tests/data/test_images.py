@@ -66,6 +66,51 @@ def test_a_folder_without_images_says_what_is_there(tmp_path):
         load_folder(tmp_path / "nowhere")
 
 
+def test_results_among_the_images_are_passed_over_and_named(tmp_path):
+    for name in (
+        "a.png",
+        "more/b.png",
+        "cut/scenes/a.png/layers/layer-00.png",
+        "cut/dictionary/0.png",
+        "run/previews/1.png",
+    ):
+        write(tmp_path / name)
+    assert len(load_folder(tmp_path)) == 5  # nothing says yet that these are results
+    for name in ("cut/summary.json", "run/config.yaml", "run/metrics.jsonl"):
+        (tmp_path / name).write_text("")
+    images = load_folder(tmp_path)
+    assert images.names == ("a", "more/b")
+    assert images.skipped == (
+        ("cut/", "layers, not photos: written by `decompose`, `edit` or `sample`"),
+        ("run/", "pictures of a run, not photos: written by `train`"),
+    )
+    assert load_folder(tmp_path / "run" / "previews").names == ("1",)
+    with pytest.raises(DataError, match=r"no image among 3 files; passed over: dictionary/, scenes/ \(layers"):
+        load_folder(tmp_path / "cut")
+
+
+def test_of_a_folder_that_holds_results_too_its_own_images_are_read(tmp_path):
+    names = (
+        "a.png",
+        "more/b.png",
+        "scenes/a.png/layers/layer-00.png",
+        "dictionary/0.png",
+        "residuals/a.png",
+        "previews/1.png",
+    )
+    for name in names:
+        write(tmp_path / name)
+    (tmp_path / "summary.json").write_text("")
+    images = load_folder(tmp_path)
+    assert images.names == ("a", "more/b", "previews/1")
+    assert [name for name, _ in images.skipped] == ["dictionary/, residuals/, scenes/"]
+    for name in ("config.yaml", "metrics.jsonl"):
+        (tmp_path / name).write_text("")
+    images = load_folder(tmp_path)
+    assert images.names == ("a", "more/b")
+    assert [name for name, _ in images.skipped] == ["dictionary/, residuals/, scenes/", "previews/"]
+
+
 def test_sizes_that_differ_need_a_canvas(tmp_path):
     write(tmp_path / "a.png", (4, 6))
     write(tmp_path / "b.png", (5, 6))

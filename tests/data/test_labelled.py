@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from delaminate.data.images import ImageSet, LabelledSet, Labels
-from delaminate.data.labelled import load_labelled_folder, write_folder
+from delaminate.data.labelled import load_labelled_folder, write_folder, written_files
 from delaminate.data.synthetic import draw
 from delaminate.errors import DataError, OutputError
 
@@ -39,8 +39,46 @@ def test_labels_of_16_bits_survive(tmp_path):
     write_folder(LabelledSet(images, labels, "x"), tmp_path)
     assert torch.equal(load_labelled_folder(tmp_path).labels.instances, labels.instances)
     assert "'=cmd" in (tmp_path / "index.csv").read_text()
-    with pytest.raises(DataError, match="a PNG holds"):
-        write_folder(LabelledSet(images, Labels(labels.instances - 1), "x"), tmp_path)
+    for wrong in (labels.instances - 2, labels.instances + 1):
+        with pytest.raises(DataError, match="a PNG holds"):
+            write_folder(LabelledSet(images, Labels(wrong), "x"), tmp_path / "wrong")
+        assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize(
+    ("classes", "value"),
+    [([-1, 3], 255), ([255, 300], 254), ([*range(1, 257)], 257), ([*range(65536)], None)],
+    ids=["free", "taken", "none of 8 bits", "none"],
+)
+def test_labels_to_be_ignored_are_a_value_that_no_map_holds(tmp_path, classes, value):
+    classes = torch.tensor(classes).view(1, 1, -1)
+    images = ImageSet.from_arrays(np.zeros((1, 1, classes.shape[2], 3), dtype=np.uint8))
+    instances = torch.zeros_like(classes)
+    instances[..., 0] = -1
+    labelled = LabelledSet(images, Labels(instances, classes), "x")
+    if value is None:
+        with pytest.raises(DataError, match="none is left"):
+            write_folder(labelled, tmp_path / "set")
+        assert not (tmp_path / "set").exists()
+        return
+    assert write_folder(labelled, tmp_path / "set") == value
+    read = load_labelled_folder(tmp_path / "set", ignore=(value,)).labels
+    assert torch.equal(read.instances, instances)
+    assert torch.equal(read.classes, classes)
+
+
+def test_what_was_written_is_known_by_its_index(tmp_path):
+    assert written_files(tmp_path) == set()
+    assert write_folder(draw("tetrominoes", 2), tmp_path) is None
+    written = {path for path in tmp_path.rglob("*") if path.is_file()}
+    (tmp_path / "masks/mine.png").write_bytes(b"")
+    (tmp_path / "images/000002.png").write_bytes(b"")
+    assert written_files(tmp_path) == written
+    (tmp_path / "masks/000001.png").rename(tmp_path / "masks/.000001.png.partial")  # as a kill leaves it
+    assert tmp_path / "masks/.000001.png.partial" in written_files(tmp_path)
+    for content in ("a,b\n000000,1\n", "id,name,class,foreground\n../x,1,,\n", ""):
+        (tmp_path / "index.csv").write_text(content)
+        assert written_files(tmp_path) == set()
 
 
 def test_what_cannot_be_written_says_so(tmp_path):

@@ -32,7 +32,7 @@ def test_two_processes_end_where_one_ends(name, tmp_path):
 
 
 def test_two_processes_begin_anew_together_and_give_up_together(tmp_path):
-    config = replace(RECOMMENDED, restarts=1, watch_from=1, dead_area=1.0)  # no mask is alive enough
+    config = replace(RECOMMENDED, restarts=1, watch_from=1, border_ratio=1e-9)  # no mask keeps so far from the border
     alone = model(config).double()
     assert train(alone, pixels(12), seed=3, pace=SELDOM).reason == "failed"
     assert_alike(alone, *train_together(config, tmp_path, ends="failed"))

@@ -147,6 +147,17 @@ def test_a_wrong_start_is_mended_and_left_as_it_was():
     assert torch.equal(start.entry, before)
 
 
+@pytest.mark.parametrize(("top", "left"), [(15, 0), (0, 40), (-3, 0), (0, -99)])
+def test_a_start_out_of_reach_begins_at_the_edge(top, left):
+    sprites, images = coloured(), torch.zeros(1, 3, 16, 18, dtype=torch.float64)
+    entry, gain = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, 3, dtype=torch.float64)
+    start = Picks(entry, torch.full((1, 1), top), torch.full((1, 1), left), gain)
+    kept = pursue(images, sprites, Search(1, 1e9), start=start)  # so dear that nothing is looked at again
+    assert (kept.top.item(), kept.left.item()) == (min(max(top, -2), 13), min(max(left, -2), 15))
+    assert (start.top.item(), start.left.item()) == (top, left)
+    assert not pursue(images, sprites, Search(1, 1e-3), start=start).used.any()
+
+
 def test_more_passes_and_a_wider_beam_never_raise_the_error():
     sprites = shadings()
     images = torch.rand(6, 3, 16, 18, generator=stream("noise"), dtype=torch.float64)

@@ -10,3 +10,10 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def brain_floats(monkeypatch):
+    """bfloat16 is computed even where it has to be emulated."""
+    for place in ("nets.precision", "methods.base", "methods.marionette.model"):
+        monkeypatch.setattr(f"delaminate.{place}.has_bfloat16", lambda kind: True)

@@ -18,6 +18,7 @@ from delaminate.rng import stream
 from delaminate.scene.compositing import composite
 from delaminate.scene.placements import OWN_RASTER
 
+pytestmark = pytest.mark.usefixtures("brain_floats")
 SMALL = Config(image_size=(32, 32), sprite_size=8, num_sprites=5, code_width=16, steps=10, batch=2)
 SHAPES = {
     "solid": SMALL,

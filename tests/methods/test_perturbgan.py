@@ -9,6 +9,7 @@ from torch.testing import assert_close
 from delaminate.engine import train
 from delaminate.errors import ConfigError
 from delaminate.matching.crf import refine
+from delaminate.matching.specks import despeckled
 from delaminate.methods import load_model, save_model
 from delaminate.methods.perturbgan import PRESETS, PerturbGAN
 from delaminate.methods.perturbgan.networks import Grown
@@ -143,6 +144,7 @@ def test_finer_levels_take_another_style_in_most_steps():
     assert len({tuple(levels.flatten().tolist()) for levels in mixed}) == (grown.level) ** 2  # each trunk for itself
 
 
+@pytest.mark.usefixtures("brain_floats")
 def test_brain_floats_train_and_change_little(trained):
     model = PerturbGAN(replace(TINY, bf16=True))
     model.load_state_dict(trained.state_dict())
@@ -181,18 +183,19 @@ def test_backgrounds_change_their_contrast_and_foregrounds_do_not():
 # --- looking after itself ---------------------------------------------------------------------------------------------
 
 
-def seen(area, edge, inside, gap):
+def seen(area, edge, inside, shown, gap):
     """Running sums after one look, in which scores have a variance of 1."""
-    return torch.tensor([area, edge, inside, gap, gap**2 + 1, 0.0, 1.0, 1.0])
+    return torch.tensor([area, edge, inside, 0.5, 0.5 * shown, gap, gap**2 + 1, 0.0, 1.0, 1.0])
 
 
 @pytest.mark.parametrize(
     ("signals", "said"),
     [
-        (seen(0.01, 0.0, 0.1, 1.0), "the mask is dead"),
-        (seen(0.9, 0.4, 0.9, 1.0), "the foreground is the whole image"),
-        (seen(0.3, 0.5, 0.3, 1.0), "swapped roles"),
-        (seen(0.3, 0.1, 0.3, -1.2), "leaked into the background"),
+        (seen(0.01, 0.0, 0.1, 0.2, 1.0), "the mask is dead"),
+        (seen(0.9, 0.4, 0.9, 0.2, 1.0), "the foreground is the whole image"),
+        (seen(0.3, 0.5, 0.3, 0.2, 1.0), "swapped roles"),
+        (seen(0.3, 0.1, 0.3, 0.02, 1.0), "foregrounds change their backgrounds by 2.0 % of the range"),
+        (seen(0.3, 0.1, 0.3, 0.2, -1.2), "score -1.20 standard deviations above their backgrounds alone"),
     ],
 )
 def test_collapses_are_said_in_words_early_and_at_the_end_and_only_then(signals, said):
@@ -211,18 +214,18 @@ def test_collapses_are_said_in_words_early_and_at_the_end_and_only_then(signals,
         some.signals.copy_(signals)
     assert [short.collapsed(carry(step)) is not None for step in (0, 50, 100)] == [False, True, False]
     assert never.collapsed(carry(0)) is None
-    model.signals.copy_(seen(0.3, 0.1, 0.3, 1.0))
+    model.signals.copy_(seen(0.3, 0.1, 0.3, 0.2, 1.0))
     assert model.collapsed(carry(100)) is None
 
 
 def test_a_mask_that_dies_late_does_not_teach_a_segmenter():
     heard = Notes()
-    config = replace(TINY, watch_from=1, watch_share=0.01, dead_area=1.0, steps=12, batch=2, restarts=0)
+    config = replace(TINY, watch_from=1, watch_share=0.01, border_ratio=1e-9, steps=12, batch=2, restarts=0)
     monitored = PerturbGAN(config)
     early = monitored.collapsed
     monitored.collapsed = lambda now: None if now.step < 11 else early(now)  # as if it had been well before
     assert train(monitored, pixels(), listener=heard).reason == "failed"
-    assert heard.notes[-1].startswith("layers, step 11: masks cover")
+    assert heard.notes[-1].startswith("layers, step 11: masks ")
     assert monitored.decomposers == ()
 
 
@@ -235,18 +238,18 @@ def test_few_images_in_a_step_do_not_make_a_gap():
     gaps = []
     for _ in range(300):
         model.watch(Grown(2), now)
-        gaps.append(model.health()[3])
+        gaps.append(model.health()[-1])
     assert max(abs(gap) for gap in gaps[50:]) < 1.5
     assert sum(gaps[50:]) / 250 == pytest.approx(0.0, abs=0.2)
 
 
 def test_a_run_that_collapses_begins_anew_and_ends_as_failed_in_the_end():
     heard = Notes()
-    outcome = train(PerturbGAN(replace(TINY, watch_from=0, dead_area=1.0)), pixels(), listener=heard)
+    outcome = train(PerturbGAN(replace(TINY, watch_from=0, border_ratio=1e-9)), pixels(), listener=heard)
     assert outcome.reason == "failed"
     first, second = heard.notes[-2:]
-    assert "the mask is dead" in first and first.endswith("Begun anew, restart 1 of 1.")
-    assert "the mask is dead" in second and "Given up (after 1 restarts)" in second
+    assert "layers, step 0: masks " in first and first.endswith("Begun anew, restart 1 of 1.")
+    assert "layers, step 0: masks " in second and "Given up (after 1 restarts)" in second
 
 
 def id_of(images):
@@ -264,11 +267,40 @@ def test_the_signals_are_those_of_the_scenes(monkeypatch):
         PerturbGAN, "score", lambda self, x, grown, halves: torch.cat([scores[id_of(half)] for half in x.chunk(2)])
     )
     model.watch(Grown(2), now)
-    area, edge, inside, gap = model.health()
+    area, edge, inside, shown, gap = model.health()
     assert area == pytest.approx(0.125)
     assert edge == 0
     assert inside == pytest.approx(0.9 * 128 / (4 * 14 * 14))
+    assert shown == pytest.approx(float((photos() / 2).mean()) / 2 / float(masks.mean()))
     assert gap == pytest.approx(1.0)  # one standard deviation
+
+
+def test_an_object_in_the_background_and_a_mask_that_changes_nothing_are_a_leak():
+    model, now = PerturbGAN(replace(TINY, watch_from=50, steps=1_000, watch_share=0.2)), carry(100)
+    masks = torch.zeros(4, 1, 16, 16)
+    masks[..., 6:12, 6:12] = 1.0
+    now.values |= {"masks": masks, "fakes": photos(), "backgrounds": photos()}
+    for _ in range(30):
+        model.watch(Grown(2), now)
+    assert "the object has leaked into the background" in model.collapsed(now)
+    now.values["backgrounds"] = torch.where(masks > 0, 1 - photos(), photos())
+    for _ in range(30):
+        model.watch(Grown(2), now)
+    assert model.collapsed(now) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"least_area": 0.005, "most_area": 0.025}, "dead_area is 0.03, not below least_area, 0.005"),
+        ({"most_area": 0.8}, "saturated_area is 0.6, not above most_area, 0.8"),
+    ],
+)
+def test_limits_that_good_masks_would_not_pass_are_refused(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        replace(TINY, **settings)
+    replace(TINY, **settings, watch_share=0.0)
+    replace(TINY, **settings, mask_loss="published")
 
 
 # --- decompositions and model folders ---------------------------------------------------------------------------------
@@ -324,12 +356,16 @@ def test_previews_show_masks_and_scenes_whole_apart_and_with_their_foregrounds_m
 def test_refined_masks_are_the_segmenters_at_the_outlines_of_the_photo(trained):
     model = PerturbGAN(replace(TINY, refine_weight=3.0))
     model.load_state_dict(trained.state_dict())
-    assert model.decomposers == ("refined", "segmenter", "encoder")
+    assert model.decomposers == ("despeckled", "refined", "segmenter", "encoder")
     images = photos(3)
     plain, found = (model.decompose(images, by=by).layers().alpha for by in ("segmenter", "refined"))
     assert torch.equal(plain, trained.decompose(images).layers().alpha)
     assert_close(found[:, 1:], refine(images, torch.cat([1 - plain[:, 1:], plain[:, 1:]], 1), 3.0)[:, 1:])
-    assert model.carries_photo("refined")
+    assert torch.equal(
+        model.decompose(images).layers().alpha[:, 1:],
+        despeckled(torch.cat([1 - found[:, 1:], found[:, 1:]], 1), 1 / 400)[:, 1:],
+    )
+    assert model.carries_photo("despeckled")
     with pytest.raises(
         ConfigError, match=r"no part of this model that decomposes has been trained yet.* layers, encoder"
     ):

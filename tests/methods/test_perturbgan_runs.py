@@ -121,6 +121,7 @@ def test_a_run_that_began_anew_resumes_to_the_same_end(monkeypatch, tmp_path):
         assert_same_weights(straight, resumed)
 
 
+@pytest.mark.usefixtures("brain_floats")
 def test_a_run_in_brain_floats_resumes_to_the_same_end(tmp_path):
     config = replace(TINY, bf16=True, steps=3, encoder_steps=2, segmenter_steps=2, self_training_steps=2)
     straight = PerturbGAN(config)

@@ -13,6 +13,7 @@ from delaminate.engine.loop import Pace
 from delaminate.engine.record import read_log
 from delaminate.errors import ConfigError, DataError, TrainingError
 from delaminate.matching.crf import refine
+from delaminate.matching.specks import despeckled
 from delaminate.methods import load_model, save_model
 from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PRESETS as PERTURBED
@@ -105,13 +106,16 @@ def test_layers_carry_the_photo_and_show_the_masks():
 def test_refined_masks_are_those_of_the_network_at_the_outlines_of_the_photo():
     assert ReDO(TINY).decomposers == ("network",)
     model = ReDO(replace(TINY, refine_weight=4.0)).eval()
-    assert model.decomposers == ("refined", "network")
+    assert model.decomposers == ("despeckled", "refined", "network")
+    assert ReDO(replace(model.config, least_part=0.0)).decomposers == ("refined", "network")
     images, order = photos(), model.order()
-    refined, plain = model.decompose(images), model.decompose(images, by="network")
+    clean, refined, plain = (model.decompose(images, by=by) for by in model.decomposers)
     assert torch.equal(plain.layers().alpha, ReDO(TINY).eval().decompose(images).layers().alpha)
     wanted = refine(images, model.regions(images), 4.0)[:, order, 0]
     assert torch.equal(refined.labels()[0], wanted.argmax(1))
-    assert_close(refined.composite(), images, rtol=0, atol=1e-6)
+    assert torch.equal(clean.labels()[0], despeckled(wanted[:, :, None], 1 / 400)[:, :, 0].argmax(1))
+    for found in (clean, refined):
+        assert_close(found.composite(), images, rtol=0, atol=1e-6)
 
 
 def test_the_mask_network_learns_what_refining_makes_of_the_masks_it_had():

@@ -59,7 +59,7 @@ def write(
     count: Annotated[int | None, typer.Option("-n", min=1, help="How many images; 1000 unless given.")] = None,
     seed: Annotated[int, typer.Option(help="Which series of a drawn set.")] = 0,
     split: Annotated[str, typer.Option(help="train or dev; their scenes never meet.")] = "train",
-    again: Annotated[bool, typer.Option(help="Remove the set in OUT, and begin anew.")] = False,
+    again: Annotated[bool, typer.Option(help="Remove the set that was written to OUT, and begin anew.")] = False,
 ) -> None:
     """Write a data set as PNG files, with exact masks.
 
@@ -69,7 +69,6 @@ def write(
         delaminate data write tetrominoes --out pieces -n 200 --seed 7
     """
     refuse_test(split)
-    from delaminate.cli.folders import make_room
     from delaminate.data import LabelledSet, open_data, write_folder
     from delaminate.errors import DataError
 
@@ -77,8 +76,36 @@ def write(
         raise DataError(f"{name}: is a path; expected the name of a built-in data set.")
     found = open_data(name, count, seed, "dev" if split == "dev" else "train")
     assert isinstance(found, LabelledSet)
-    make_room(out, again, ("index.csv", "images", "masks", "classes"), ("index.csv",), "a set already. Train on it")
-    write_folder(found, out)
+    make_room_for_a_set(out, again)
+    ignored = write_folder(found, out)
     height, width = found.images.size
     replica = ", a replica drawn by this library" if found.replica else ""
     typer.echo(f"{len(found)} images of {height} x {width} pixels in {out} ({found.name}{replica})")
+    if ignored is not None:
+        typer.echo(
+            f"Pixels that nobody labelled are {ignored} in the masks: measure with `evaluate --ignore {ignored}`."
+        )
+
+
+def make_room_for_a_set(out: Path, again: bool) -> None:
+    """Make room for images and masks, as `make_room` does; what no `data write` wrote is never removed.
+
+    Raises:
+        ConfigError: The folder holds such files, or a set, and it is not asked for to remove that.
+        OutputError: It is no folder.
+    """
+    from delaminate.cli.folders import make_room
+    from delaminate.data.labelled import INDEX, PARTS, written_files
+    from delaminate.errors import ConfigError
+
+    written, folders = written_files(out), [out / part for part in PARTS]
+    held = [out / INDEX, *(path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()))]
+    for path in held:
+        if path.exists() and path not in written:
+            raise ConfigError(f"{path}: is there already, and no `data write` wrote it. Choose another --out.")
+    # The index goes last: by it one sees what else to remove.
+    parts = [*(str(path.relative_to(out)) for path in written - {out / INDEX}), INDEX]
+    make_room(out, again, parts, (INDEX,), "a set already. Train on it")
+    for folder in folders:
+        if folder.is_dir() and not folder.is_symlink():
+            folder.rmdir()

@@ -50,6 +50,20 @@ def make_room_for_scenes(out: Path, again: bool) -> None:
     make_room(out, again, SCENE_PARTS, SCENE_PARTS[:1], held)
 
 
+def refuse_files(paths: Sequence[Path], again: bool) -> None:
+    """Leave files alone that are there and would be written over, unless that is asked for.
+
+    Raises:
+        ConfigError: One is there, and it is not asked for.
+    """
+    from delaminate.errors import ConfigError
+
+    found = [path for path in paths if path.exists()]
+    if found and not again:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        raise ConfigError(f"{found[0]}: is there already{more}. Choose another --out, or write over it with --again.")
+
+
 @contextmanager
 def counted_if_stopped(writer: "SceneWriter", count: int) -> Iterator[None]:
     """When the user stops what runs within, say how many scenes there are by then."""

@@ -10,7 +10,7 @@ import torch
 
 from delaminate.data.classes import PHOTOS, SIZE
 from delaminate.data.drawing import Drawing
-from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder, numbered
+from delaminate.data.images import ImageSet, LabelledSet, Labels, image_folder, load_folder, numbered
 from delaminate.data.labelled import load_labelled_folder
 from delaminate.data.lsun import load_lsun
 from delaminate.data.reading import Fit
@@ -98,8 +98,9 @@ def open_data(
     """Open data by path or built-in name; an existing path comes first.
 
     Args:
-        name_or_path: A folder with `images/` and `masks/`, any folder of images, one image, one clip, a folder with
-            an LMDB database of images (`data.mdb`), or a name from `names()`.
+        name_or_path: A folder with `images/` and `masks/`, any folder of images (its `images/` alone, unless images lie
+            directly beside that), one image, one clip, a folder with an LMDB database of images (`data.mdb`), or a name
+            from `names()`.
         count: How many images: drawn or recorded (1000 unless given) or, of a folder, the first ones.
         seed: Which series of a drawn set, or which player.
         split: Which part; a folder has only one. Real benchmarks are trained and scored on all their
@@ -119,7 +120,7 @@ def open_data(
             database = load_lsun(path, size, fit, count)
             return database if labels else database.images
         if not labels or not ((path / "images").is_dir() and (path / "masks").is_dir()):
-            return load_folder(path / "images" if (path / "images").is_dir() else path, size, fit, count)
+            return load_folder(image_folder(path), size, fit, count)
         return load_labelled_folder(path, size, fit, ignore, count)
     if name in DRAWINGS:
         paint = draw if labels else draw_images

@@ -29,6 +29,13 @@ UNREAD = {
 }
 """What people take for images and is not read within a folder, and what to do with it."""
 
+OUTPUTS = (
+    ({"summary.json", "scenes"}, "layers, not photos: written by `decompose`, `edit` or `sample`",
+     ("dictionary", "residuals", "scenes")),
+    ({"config.yaml", "metrics.jsonl"}, "pictures of a run, not photos: written by `train`", ("previews",)),
+)  # fmt: skip
+"""Results of ours that may lie among somebody's images: what shows them, what they are, and their folders of pictures."""
+
 Indices = Tensor | np.ndarray | Sequence[int] | range
 Box = tuple[str, float, float, float, float]
 
@@ -41,7 +48,7 @@ class ImageSet:
         pixels: RGB in 0..255.
         names: One per image, unique: the relative POSIX path without suffix where that is unique.
         frames: Where each canvas lies in its original image.
-        skipped: Name and reason of every file that could not be used.
+        skipped: Name and reason of every file that could not be used, and of folders (their names end with /).
         rate: Frames per second, where the images are the frames of a clip in their order; None: they are no clip.
 
     Raises:
@@ -226,7 +233,8 @@ def load_folder(
     """Read every image below a folder, in natural order (`2` before `10`).
 
     PNG, JPEG, WEBP, GIF, TIFF and BMP are read, as `read_image` and `fit_image` say. Files that are no images and
-    hidden files are passed over; an image that cannot be read, and one in another format, is named in `skipped`.
+    hidden files are passed over; an image that cannot be read, one in another format, and a folder of pictures that this
+    library wrote itself (of scenes, of a run) are named in `skipped`.
 
     Args:
         folder: Searched with its subfolders; or one image file; or one clip, of which `read_clip` says more.
@@ -269,7 +277,7 @@ def load_folder(
         kept.append(name)
         frames.append(frame)
     if not arrays:
-        raise DataError(_nothing(Path(folder), paths, skipped))
+        raise DataError(_nothing(Path(folder), skipped))
     stacked = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
     return ImageSet(stacked, tuple(kept), tuple(frames), tuple(skipped))
 
@@ -303,6 +311,17 @@ def as_indices(indices: Indices, length: int) -> Int64[Tensor, " B"]:
     return index
 
 
+def image_folder(folder: str | Path) -> Path:
+    """Say where a folder's images lie: in its `images/` alone, unless some lie beside that and there is no `masks/`."""
+    root, inner = Path(folder), Path(folder) / "images"
+
+    def is_image(path: Path) -> bool:
+        return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+    alone = inner.is_dir() and ((root / "masks").is_dir() or not any(map(is_image, root.iterdir())))
+    return inner if alone else root
+
+
 def _image_paths(folder: Path) -> tuple[Path, list[Path], list[tuple[str, str]]]:
     """List the images below a folder, and what looks like one and is not read, with the reason."""
     if folder.is_file():
@@ -310,17 +329,34 @@ def _image_paths(folder: Path) -> tuple[Path, list[Path], list[tuple[str, str]]]
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder or file")
     found, others = [], []
-    for path in folder.rglob("*"):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        suffix, name = path.suffix.lower(), relative.as_posix()
-        if hidden or not path.is_file():
-            continue
+    files, passed = _files(folder)
+    for path in files:
+        suffix, name = path.suffix.lower(), path.relative_to(folder).as_posix()
         if suffix in SUFFIXES:
             found.append((natural_key(name), path))
         elif suffix in UNREAD:
             others.append((name, f"{suffix[1:].upper()} is not read within a folder; {UNREAD[suffix]}"))
-    return folder, [path for _, path in sorted(found)], sorted(others)
+    return folder, [path for _, path in sorted(found)], sorted(others) + sorted(passed)
+
+
+def _files(root: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """List the files below a folder that are not hidden, and results of ours, which are passed over, with what they are."""
+    files, passed = [], []
+    for place, folders, names in os.walk(root):
+        here = Path(place)
+        found = [(what, parts) for signs, what, parts in OUTPUTS if signs <= {*folders, *names}]
+        if found and here != root:
+            passed.append((f"{here.relative_to(root).as_posix()}/", found[0][0]))
+            folders.clear()
+            continue
+        # The folder that is given may hold images beside results: only these are passed over.
+        for what, parts in found:
+            own = [part for part in parts if part in folders]
+            passed += [("/, ".join(own) + "/", what)] if own else []
+            folders[:] = [name for name in folders if name not in own]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [here / name for name in names if not name.startswith(".") and (here / name).is_file()]
+    return files, passed
 
 
 def _names(root: Path, paths: Sequence[Path]) -> list[str]:
@@ -349,11 +385,13 @@ def _read_all(
             yield from zip(chunk, names[first : first + 8 * workers], results, strict=True)
 
 
-def _nothing(folder: Path, paths: Sequence[Path], skipped: Sequence[tuple[str, str]]) -> str:
+def _nothing(folder: Path, skipped: Sequence[tuple[str, str]]) -> str:
     """Why a folder gave no image."""
-    if skipped:
-        name, reason = skipped[0]
-        return f"{folder}: none of the {len(skipped)} image files can be read; the first, '{name}': {reason}"
+    unread = [(name, reason) for name, reason in skipped if not name.endswith("/")]
+    if unread:
+        name, reason = unread[0]
+        return f"{folder}: none of the {len(unread)} image files can be read; the first, '{name}': {reason}"
     count = sum(path.is_file() for path in folder.rglob("*")) if folder.is_dir() else 1
+    passed = "".join(f"; passed over: {name} ({what})" for name, what in skipped)
     suffixes = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-    return f"{folder}: found no image among {count} files; images are {suffixes}"
+    return f"{folder}: found no image among {count} files{passed}; images are {suffixes}"

@@ -16,6 +16,8 @@ from delaminate.errors import DataError, OutputError
 from delaminate.scene.frame import Frame
 
 EXPORTED = "instances.png"
+PARTS, INDEX = ("images", "masks", "classes"), "index.csv"
+HEADER = ["id", "name", "class", "foreground"]
 
 
 def load_labelled_folder(
@@ -51,31 +53,52 @@ def load_labelled_folder(
     return LabelledSet(images, Labels(instances, class_maps), root.resolve().name)
 
 
-def write_folder(labelled: LabelledSet, out: str | Path) -> None:
+def write_folder(labelled: LabelledSet, out: str | Path) -> int | None:
     """Write a set as PNG files that `load_labelled_folder` reads back exactly.
 
-    `images/`, `masks/`, `classes/` by zero-padded number, and `index.csv` with number, name, image class
-    and share of foreground. Files appear under their names only when complete.
+    `index.csv` with number, name, image class and share of foreground comes first, so that what an interrupted call leaves
+    is known by it (`written_files`); then `images/`, `masks/`, `classes/` by zero-padded number. Files appear under their
+    names only when complete.
+
+    Returns:
+        The value that stands for -1, to be given as `ignore` when the folder is read; None where no label is -1.
 
     Raises:
         OutputError: The folder cannot be written.
-        DataError: A label does not fit into 16 bits.
+        DataError: A label does not fit into 16 bits; nothing is written then.
     """
     root = Path(out)
     known = (("masks", labelled.labels.instances), ("classes", labelled.labels.classes))
     maps = {name: values for name, values in known if values is not None}
+    ignored = _value_of_ignored(maps)
     width = max(6, len(str(len(labelled))))
     try:
         for name in ("images", *maps):
             (root / name).mkdir(parents=True, exist_ok=True)
+        _write_index(labelled, root / INDEX, width)
         for index in range(len(labelled)):
             pixels = labelled.images.pixels[index].permute(1, 2, 0).cpu().numpy()  # H W 3
             _save(Image.fromarray(np.ascontiguousarray(pixels)), root / "images" / f"{index:0{width}d}.png")
             for name, values in maps.items():
-                _save(_mask_image(values[index], name), root / name / f"{index:0{width}d}.png")
-        _write_index(labelled, root / "index.csv", width)
+                _save(_mask_image(values[index], ignored), root / name / f"{index:0{width}d}.png")
     except OSError as error:
         raise OutputError(f"{root}: cannot write the data set: {error.strerror or error}") from error
+    return ignored
+
+
+def written_files(folder: str | Path) -> set[Path]:
+    """List what `write_folder` has left in a folder, by its `index.csv`; nothing where that is not of its making."""
+    root = Path(folder)
+    try:
+        with (root / INDEX).open(newline="", encoding="utf-8") as stream:
+            header, *rows = csv.reader(stream)
+    except (OSError, ValueError, csv.Error):
+        return set()
+    numbers = [row[0] for row in rows if row and row[0].isdecimal()]
+    if header != HEADER or len(numbers) != len(rows):
+        return set()
+    places = [root / part / f"{number}.png" for part in PARTS for number in numbers]
+    return {path for path in (root / INDEX, *places, *map(_partial, places)) if path.is_file()}
 
 
 def _label_maps(folder: Path, images: ImageSet, ignore: Sequence[int]) -> Int64[Tensor, "N H W"]:
@@ -110,29 +133,52 @@ def _with_ignored(placed: np.ndarray, ignore: Sequence[int], frame: Frame) -> np
     return np.where(ignored, -1, placed)
 
 
-def _mask_image(values: Tensor, name: str) -> Image.Image:
+def _value_of_ignored(maps: dict[str, Tensor]) -> int | None:
+    """Find what stands for -1: 255, or else another value that no map holds; None: no label is -1.
+
+    Raises:
+        DataError: A label does not fit into 16 bits.
+    """
+    held: set[int] = set()
+    for name, values in maps.items():
+        found = {label for labels in values for label in labels.unique().tolist()}
+        if found and not -1 <= min(found) <= max(found) <= 65535:
+            raise DataError(
+                f"{name}: labels reach from {min(found)} to {max(found)}; a PNG holds -1 (ignored) to 65535"
+            )
+        held |= found
+    if -1 not in held:
+        return None
+    free = next((value for value in (*range(255, 0, -1), *range(256, 65536)) if value not in held), None)
+    if free is None:
+        raise DataError("labels: every value up to 65535 is taken; none is left for the pixels to be ignored")
+    return free
+
+
+def _mask_image(values: Tensor, ignored: int | None) -> Image.Image:
     array = values.cpu().numpy()
-    if array.min() < 0 or array.max() > 65535:
-        raise DataError(f"{name}: labels reach from {array.min()} to {array.max()}; a PNG holds 0 to 65535")
+    array = array if ignored is None else np.where(array == -1, ignored, array)
     return Image.fromarray(array.astype(np.uint8 if array.max() < 256 else np.uint16))
 
 
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
 def _save(image: Image.Image, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    image.save(partial, format="PNG", compress_level=4)
-    partial.replace(path)
+    image.save(_partial(path), format="PNG", compress_level=4)
+    _partial(path).replace(path)
 
 
 def _write_index(labelled: LabelledSet, path: Path, width: int) -> None:
-    partial = path.with_name(f".{path.name}.partial")
     instances, image_classes = labelled.labels.instances, labelled.labels.image_classes
-    with partial.open("w", newline="", encoding="utf-8") as stream:
+    with _partial(path).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["id", "name", "class", "foreground"])
+        writer.writerow(HEADER)
         for index, name in enumerate(labelled.images.names):
             # A cell that begins like a formula would be run by a spreadsheet.
             safe = f"'{name}" if name[:1] in "=+-@" else name
             kind = "" if image_classes is None else int(image_classes[index])
             share = "" if instances is None else f"{float((instances[index] > 0).float().mean()):.4f}"
             writer.writerow([f"{index:0{width}d}", safe, kind, share])
-    partial.replace(path)
+    _partial(path).replace(path)

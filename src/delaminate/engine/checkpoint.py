@@ -1,9 +1,7 @@
 """Save and resume a run: written aside, then moved into place, so that a kill or a full disk leaves the last good one."""
 
 import io
-import pickle
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +32,21 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
             state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise FormatError(f"{path}: there is no checkpoint to resume. Start without --resume.") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise FormatError(f"{path}: not a checkpoint of this library, or damaged ({reason}).") from None
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror or type(error).__name__}).") from None
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # a broken or foreign file raises errors of any kind, whose words say nothing to its owner
+        raise FormatError(
+            f"{path}: {_fault(path)}. Put back the file that `train` wrote, or train anew: without --resume, with --again."
+        ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise FormatError(
             f"{path}: not a checkpoint of format {FORMAT}. Train again, or use the version that wrote it."
         )
     return state
+
+
+def _fault(path: Path) -> str:
+    """What is wrong with a file that cannot be read."""
+    return "damaged, or not a checkpoint of this library" if path.stat().st_size else "the file is empty"

@@ -66,11 +66,11 @@ def _save(path: Path, kind: str, frames: Sequence[Image.Image], **options: Any) 
 
 
 def _write(
-    kind: str, scenes: Sequence[Scene], out: str | Path, rate: float | None, ground: bool, **options: Any
+    what: str, kind: str, scenes: Sequence[Scene], out: str | Path, rate: float | None, ground: bool, **options: Any
 ) -> ExportResult:
     milliseconds = frame_milliseconds(rate)
-    frames, worst = _draw_frames(kind.lower(), scenes, ground)
-    path = Path(out) / ("clip.png" if kind == "PNG" else f"clip.{kind.lower()}")
+    frames, worst = _draw_frames(what, scenes, ground)
+    path = Path(out) / f"clip.{kind.lower()}"
     _save(path, kind, [Image.fromarray(pixels) for pixels in frames], duration=milliseconds, **options)
     return ExportResult((path,), worst)
 
@@ -91,7 +91,7 @@ def write_apng(
         ShapeError: The scenes differ in size.
         OutputError: The file cannot be written.
     """
-    return _write("PNG", scenes, out, rate, ground, disposal=0, blend=0)
+    return _write("apng", "PNG", scenes, out, rate, ground, disposal=0, blend=0)
 
 
 def write_webp(
@@ -99,7 +99,7 @@ def write_webp(
 ) -> ExportResult:
     """Write the clip as `OUT/clip.webp`, without loss; a frame lasts whole milliseconds. See `write_apng`."""
     frame_milliseconds(rate)
-    return _write("WEBP", scenes, out, rate, ground, lossless=True, quality=60, method=4, exact=True)
+    return _write("webp", "WEBP", scenes, out, rate, ground, lossless=True, quality=60, method=4, exact=True)
 
 
 def _palettes(frames: Sequence[Pixels]) -> list[Image.Image]:

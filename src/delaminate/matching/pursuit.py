@@ -278,9 +278,10 @@ def _pursue_chunk(
     margin = search.margin(sprites.size)
     picks, filled = Picks.empty(len(images), search.slots, images), 0
     if start is not None:
-        picks, filled = start.rows(slice(None)), search.slots
-        gain = picks.gain.to(images.dtype, copy=True)
-        picks = Picks(picks.entry.clone(), picks.top.clone(), picks.left.clone(), gain)
+        # What hangs over the border further than search reaches is brought back to where search may look.
+        ends = [side + margin - part for side, part in zip(images.shape[2:], sprites.size, strict=True)]
+        top, left = start.top.clamp(-margin, ends[0]), start.left.clamp(-margin, ends[1])
+        picks, filled = Picks(start.entry.clone(), top, left, start.gain.to(images.dtype, copy=True)), search.slots
     error = _complete(images, background, sprites, search, picks, filled, margin)
     _try_others(images, background, sprites, search, picks, error, margin)
     return picks
@@ -301,7 +302,8 @@ def pursue(
         sprites: The dictionary.
         search: Slots, price, passes.
         background: What lies behind everything, or None for black.
-        start: Placements to begin from, which are only chosen again where they leave something unexplained.
+        start: Placements to begin from, which are only chosen again where they leave something unexplained; those
+            further out than search reaches are brought back to its edge.
 
     Returns:
         Placements front to back.

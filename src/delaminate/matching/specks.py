@@ -9,12 +9,9 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from torch import Tensor
 
-LEAST = 1 / 400
-"""Of the picture: smaller parts are specks. Two pixels at 32 x 32, ten at 64 x 64."""
-
 
 @torch.no_grad()
-def despeckled(masks: Float[Tensor, "B n 1 H W"], least: float = LEAST) -> Float[Tensor, "B n 1 H W"]:
+def despeckled(masks: Float[Tensor, "B n 1 H W"], least: float) -> Float[Tensor, "B n 1 H W"]:
     """Give pixels of small parts the masks of the nearest pixel that is in none.
 
     A part is what hangs together by the sides of its pixels and is won by one region. The largest part of each region stays,

@@ -120,9 +120,10 @@ def _check(
                 parts[name] = part
     except FileNotFoundError:
         raise FormatError(f"{path}: missing. A model folder holds model.safetensors and config.json.") from None
-    except (SafetensorError, OSError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise FormatError(f"{path}: not a safetensors file, or damaged ({reason}).") from None
+    except (SafetensorError, OSError):
+        raise FormatError(
+            f"{path}: damaged, or not a safetensors file. Train the model again, or fetch it anew."
+        ) from None
     return parts
 
 

@@ -95,7 +95,7 @@ class Config:
     clip: float | None = None
     """Largest gradient norm."""
     bf16: bool = False
-    """Run the encoder in bfloat16; grids, composites and errors stay float32."""
+    """Run the encoder in bfloat16, where the device has units for it; grids, composites and errors stay float32."""
     ema: float = 0.0
     """Decay of the averaged weights used for results; 0 uses the last weights."""
 

@@ -111,7 +111,7 @@ class Config:
     ema: float = 0.0
     """Decay of the averaged weights used for results; 0 uses the last weights."""
     bf16: bool = False
-    """Run the convolutions in bfloat16; choices, sprites and errors stay float32."""
+    """Run the convolutions in bfloat16, where the device has units for it; choices, sprites and errors stay float32."""
 
     def __post_init__(self) -> None:
         self._check_shapes()

@@ -121,7 +121,7 @@ class Config:
     ema: float = 0.999
     """Decay of the running mean of the generators' weights, which is what is sampled and what later stages learn from."""
     bf16: bool = False
-    """Compute the networks in bfloat16, penalties excepted; for GPUs, and CPUs that multiply matrices of it (AMX)."""
+    """Compute the networks in bfloat16, penalties excepted, where the device has units for it."""
 
     encoder_steps: int = 0
     """Steps of stage `encoder`: an encoder learns to find the styles and the shift of an image; half of them from made
@@ -156,9 +156,12 @@ class Config:
     refine_weight: float = 0.0
     """Of the votes by which pixels of like colour bring the segmenter's masks to the outlines in a photo
     (matching/crf.py), when decomposing by `refined`; 0: that way is not there."""
+    least_part: float = 1 / 400
+    """Of the picture: what hangs together and is smaller is a speck, when decomposing by `despeckled` (matching/specks.py); 0:
+    that way is not there, nor is it without `refine_weight`."""
 
     watch_from: int = 300
-    """The first step, over all resolutions, at which a collapse is answered."""
+    """The first step, over all resolutions, at which a collapse is answered; runs of fewer steps are not watched."""
     watch_share: float = 0.05
     """Share of all steps of the generators in which collapses are answered, once at least, and once more at their end; 0:
     they never are."""
@@ -197,7 +200,7 @@ class Config:
                 raise ConfigError(f"perturbgan: {name} is {getattr(self, name)}; expected {lowest} or more.")
         shares = (
             "swap_backgrounds", "mixing", "contrast", "least_area", "most_area", "ema", "dead_area", "saturated_area",
-            "watch_share", "variety", "self_training_paste", "least_shown",
+            "watch_share", "variety", "self_training_paste", "least_shown", "least_part",
         )  # fmt: skip
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:

@@ -101,7 +101,7 @@ class PerturbGAN(Method):
     def decomposers(self) -> tuple[str, ...]:
         refines = bool(self.config.refine_weight) and self._has("segmenter")
         ways = {
-            "despeckled": refines,
+            "despeckled": refines and bool(self.config.least_part),
             "refined": refines,
             "segmenter": self._has("segmenter"),
             "encoder": self._has("encoder", "generator"),
@@ -288,7 +288,7 @@ class PerturbGAN(Method):
                 if by != "segmenter":
                     masks = refine(some, masks, self.config.refine_weight)
                 if by == "despeckled":
-                    masks = despeckled(masks)
+                    masks = despeckled(masks, self.config.least_part)
                 alpha = torch.cat([torch.ones_like(mask), masks[:, 1:]], 1)
                 rgb = unmixed(some, alpha)
             else:
@@ -388,8 +388,8 @@ class PerturbGAN(Method):
         done, steps = self.painted_steps(carry)
         # A short run is looked at once at least, and every run at the end, before others learn from it.
         last = max(c.watch_share * steps, c.watch_from + 5 * WATCH_EVERY - 1)
-        early = c.watch_from <= done <= last and carry.step % (5 * WATCH_EVERY) == 0
-        if not (early or done == steps - 1):
+        early = done <= last and carry.step % (5 * WATCH_EVERY) == 0
+        if done < c.watch_from or not (early or done == steps - 1):
             return None
         area, edge, inside, shown, gap = self.health()
         if area < c.dead_area:

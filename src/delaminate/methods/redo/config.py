@@ -88,12 +88,15 @@ class Config:
     refine_weight: float = 0.0
     """Of the votes by which pixels of like colour bring masks to the outlines in a photo (matching/crf.py), when decomposing
     by `refined` and in stage `distil`; 0: neither is there (the paper)."""
+    least_part: float = 1 / 400
+    """Of the picture: what hangs together and is smaller is a speck, when decomposing by `despeckled` (matching/specks.py); 0:
+    that way is not there, nor is it without `refine_weight`."""
     distil_steps: int = 0
     """Steps of stage `distil`, at the end: the mask network learns what refining has made of its masks."""
     distil_rate: float = 3e-4
     """Of the mask network while distilling; it falls to 0 along half a cosine."""
     bf16: bool = False
-    """Compute the networks in bfloat16; for GPUs, and CPUs that multiply matrices of it (AMX)."""
+    """Compute the networks in bfloat16, where the device has units for it."""
 
     collapsed_area: float = 0.02
     """A region that wins a smaller share of the pixels than this, over the last 500 steps, has collapsed."""
@@ -124,7 +127,16 @@ class Config:
         for name, multiple in (("mask_width", 4), ("discriminator_width", 16)):
             if getattr(self, name) < multiple or getattr(self, name) % multiple:
                 raise ConfigError(f"redo: {name} is {getattr(self, name)}; expected a multiple of {multiple}.")
-        for name in ("ema", "least_area", "collapsed_area", "late_decay", "late_noise", "undecided", "settled"):
+        for name in (
+            "ema",
+            "least_area",
+            "collapsed_area",
+            "late_decay",
+            "late_noise",
+            "undecided",
+            "settled",
+            "least_part",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"redo: {name} is {getattr(self, name)}; expected 0 to 1.")
         if self.ema == 1:
@@ -163,11 +175,11 @@ PRESETS: dict[str, Config] = {
         image_size=(64, 64), mask_width=32, smooth_weight=2.0, distil_steps=450,
         **(SMALL | {"steps": 2_000, "mask_rate": 2e-4}),
     ),
-    # A digit covers about 2 % of the canvas.
+    # A digit covers about 2 % of the canvas, and the eyes of an eight are a pixel.
     "colored-2-mnist": Config(
         image_size=(32, 32), num_regions=3, mask_width=16, least_area=0.03, distil_steps=300, distil_rate=1e-3,
         **(SMALL | {"discriminator_width": 32, "steps": 2_800, "area_steps": 1_600, "late_noise": 0.05,
-           "collapsed_area": 0.008}),
+           "collapsed_area": 0.008, "least_part": 0.0}),
     ),
     **{
         name: replace(config, distil_steps=1_000, **OURS)

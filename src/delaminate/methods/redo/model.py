@@ -86,7 +86,9 @@ class ReDO(Method):
 
     @property
     def decomposers(self) -> tuple[str, ...]:
-        return ("despeckled", "refined", "network") if self.config.refine_weight else ("network",)
+        c = self.config
+        ways = {"despeckled": c.refine_weight and c.least_part, "refined": c.refine_weight, "network": True}
+        return tuple(by for by, there in ways.items() if there)
 
     def carries_photo(self, by: str) -> bool:
         return True
@@ -126,7 +128,7 @@ class ReDO(Method):
         masks = self.regions(images)
         if by != "network":
             masks = refine(images, masks, self.config.refine_weight)
-        return despeckled(masks) if by == "despeckled" else masks
+        return despeckled(masks, self.config.least_part) if by == "despeckled" else masks
 
     @torch.no_grad()
     def taught(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n 1 H W"]:
