@@ -29,6 +29,23 @@ def test_scenes_from_noise_are_scenes_and_the_first_are_the_same_however_many_th
     assert all(scene.background and len(scene.layers) == 2 for scene in many)
 
 
+def test_who_stops_it_keeps_every_finished_scene_and_hears_how_many(command, tmp_path, monkeypatch):
+    save_model(PerturbGAN(CONFIG), tmp_path / "model")
+    paint, out = PerturbGAN.sample, tmp_path / "made"
+
+    def painted(self, *words):
+        if out.exists() and len(load_scenes(out)) == 6:
+            raise KeyboardInterrupt
+        return paint(self, *words)
+
+    monkeypatch.setattr(PerturbGAN, "sample", painted)
+    monkeypatch.setattr("delaminate.cli.sample.AT_A_TIME", 3)
+    code, _, err = command("sample", tmp_path / "model", "--out", out, "-n", 10)
+    assert code == 130
+    assert f"6 of 10 scenes are in {out}" in err
+    assert len(load_scenes(out)) == 6
+
+
 def test_images_and_masks_of_scenes_from_noise_are_a_labelled_set(command, tmp_path):
     model = PerturbGAN(CONFIG)
     model.trained[-1] = 1.0  # its segmenter

@@ -78,6 +78,33 @@ def test_scenes_that_are_there_are_kept_unless_told_otherwise(command, model, pi
     assert (out / "mine.txt").exists()
 
 
+def stopped(monkeypatch, out, after):
+    """Let `decompose` be stopped after so many batches; how many scenes could be loaded before each."""
+    from delaminate.cli import decompose as verb
+
+    take_apart, there = verb._take_apart, []
+
+    def take(*words):
+        there.append(len(load_scenes(out)) if (out / "summary.json").exists() else 0)
+        if len(there) > after:
+            raise KeyboardInterrupt
+        return take_apart(*words)
+
+    monkeypatch.setattr(verb, "_take_apart", take)
+    return there
+
+
+def test_who_stops_it_keeps_every_finished_scene_and_hears_how_many(command, model, pieces, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    there = stopped(monkeypatch, out, after=2)
+    code, _, err = command("decompose", model, pieces / "images", "--out", out, "--batch", 2)
+    assert code == 130
+    # After each batch, whatever comes then.
+    assert there == [0, 2, 4]
+    assert f"4 of 5 scenes are in {out}" in err
+    assert len(load_scenes(out)) == len(json.loads((out / "errors.json").read_text())["images"]) == 4
+
+
 def test_a_folder_that_holds_no_scenes_and_a_file_are_refused_in_words(command, model, pieces, scenes, tmp_path):
     for folder in (tmp_path / "nothing", pieces, scenes / "scenes"):
         code, _, err = command("export", folder, "--to", "png", "--out", tmp_path / "out")
@@ -253,6 +280,52 @@ def test_photos_are_divided_at_their_own_size_without_loss(divided):
     assert "psnr" not in errors
     assert [row["name"] for row in errors["images"]] == ["a.png", "grey.png"]
     assert all("psnr" not in row for row in errors["images"])
+
+
+def test_photos_that_could_not_be_read_again_are_skipped_and_named(command, divided, tmp_path, monkeypatch):
+    from delaminate.scene import values
+
+    words = ("decompose", divided / "model", divided / "photos", "--out")
+    for bound, value in (("MAX_SIDE", 30), ("MAX_SCENE_PIXELS", 2 * 16 * 24)):
+        with monkeypatch.context() as change:
+            change.setattr(values, bound, value)
+            code, said, err = command(*words, tmp_path / bound)
+            assert code == 0, err
+            assert "1 files skipped" in said
+            assert command("recompose", tmp_path / bound, "--out", tmp_path / bound / "pictures")[0] == 0
+            assert [scene.name for scene in load_scenes(tmp_path / bound)] == ["grey.png"]
+        (skipped,) = json.loads((tmp_path / bound / "errors.json").read_text())["skipped"]
+        assert skipped["name"] == "a"
+        assert f"{value:,}" in skipped["reason"]
+    monkeypatch.setattr(values, "MAX_SIDE", 10)
+    code, _, err = command(*words, tmp_path / "none")
+    assert code == 2
+    assert "no image became a scene" in err
+
+
+def test_photos_are_taken_apart_fewer_at_a_time_where_they_are_large(command, divided, tmp_path, monkeypatch):
+    from delaminate.cli import opening
+
+    there = stopped(monkeypatch, tmp_path / "out", after=9)
+    monkeypatch.setattr(opening, "BATCH_PIXELS", 40 * 30)  # one photo, but four of the model's size
+    assert command("decompose", divided / "model", divided / "photos", "--out", tmp_path / "out")[0] == 0
+    assert there == [0, 1]
+
+
+def test_scenes_that_are_not_kept_in_memory_are_edited_and_exported_alike(command, divided, tmp_path, monkeypatch):
+    from delaminate.scene import scenes
+
+    words = ("--layer", "layer-01", "--by", "3", "-2")
+    for name, room in (("kept", scenes.KEPT_PIXELS), ("anew", 0)):
+        monkeypatch.setattr(scenes, "KEPT_PIXELS", room)
+        folder = tmp_path / name
+        shutil.copytree(divided / "scenes", folder / "scenes")
+        assert "2 layers in 2 scenes" in command("edit", folder / "scenes", "move", *words)[1]
+        redrawing = ("redraw", "--with", divided / "model", "--layer", "background", "--grid", folder / "grid.png")
+        assert command("edit", folder / "scenes", *redrawing)[0] == 0
+        code, _, err = command("export", folder / "scenes", "--to", "png,svg,tiled,html", "--out", folder / "out")
+        assert code == 0, err
+    assert contents(tmp_path / "kept") == contents(tmp_path / "anew")
 
 
 def test_a_region_is_redrawn_and_keeps_its_alpha(command, divided, tmp_path):

@@ -13,8 +13,9 @@ from stacks import decompositions, few, laws
 from torch.testing import assert_close
 
 from delaminate.errors import ConfigError, DelaminateError, FormatError, OutputError, ShapeError
-from delaminate.scene import document
-from delaminate.scene.document import load_scenes, save_scenes, write_atomic
+from delaminate.scene import scenes as scenes_module
+from delaminate.scene import values
+from delaminate.scene.document import SceneWriter, load_scenes, save_scenes, write_atomic
 from delaminate.scene.frame import Frame
 from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
 from delaminate.scene.scenes import Scene, SceneLayer, check_name, with_sprite
@@ -256,9 +257,56 @@ def test_pictures_that_are_too_large_or_no_png_are_refused(tmp_path, monkeypatch
     with pytest.raises(FormatError, match="sprite-00"):
         load_scenes(tmp_path)
     sprite.write_bytes(good)
-    monkeypatch.setattr(document, "MAX_TOTAL_PIXELS", 30)
-    with pytest.raises(FormatError, match="more than a folder may hold"):
+    monkeypatch.setattr(values, "MAX_SCENE_PIXELS", 30)
+    with pytest.raises(FormatError, match="more than a scene may hold"):
         load_scenes(tmp_path)
+
+
+def test_a_folder_holds_any_number_of_scenes_and_a_scene_only_so_many_pixels(tmp_path, monkeypatch):
+    names = [f"{index}.png" for index in range(4)]
+    found = sample()
+    scenes = dataclasses.replace(found, images=found.images[:1] * 4).scenes(names)
+    monkeypatch.setattr(values, "MAX_SCENE_PIXELS", 10 * 12)
+    save_scenes(scenes, tmp_path)
+    assert [scene.name for scene in load_scenes(tmp_path)] == names
+    monkeypatch.setattr(values, "MAX_SCENE_PIXELS", 10 * 12 - 1)
+    with pytest.raises(FormatError, match="more than a scene may hold"):
+        load_scenes(tmp_path)
+
+
+@pytest.mark.parametrize(("bound", "value"), [("MAX_SIDE", 11), ("MAX_PIXELS", 119), ("MAX_SCENE_PIXELS", 119)])
+def test_what_could_not_be_read_again_is_not_written(bound, value, tmp_path, monkeypatch):
+    monkeypatch.setattr(values, bound, value)
+    with pytest.raises(OutputError, match=rf"{NAMES[0]}.*expected"):
+        save_scenes(sample().scenes(NAMES), tmp_path)
+    assert not (tmp_path / "scenes").exists()
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_scenes_are_kept_as_far_as_there_is_room_and_else_read_anew(tmp_path, monkeypatch):
+    save_scenes(sample().scenes(NAMES), tmp_path)
+    monkeypatch.setattr(scenes_module, "KEPT_PIXELS", 10 * 12)  # room for one of the two
+    loaded = load_scenes(tmp_path)
+    assert loaded[0] is loaded[0]
+    assert loaded[1] is not loaded[1]
+    assert torch.equal(loaded[1].composite(), loaded[0].composite())
+    assert [scene.name for scene in loaded[::-1]] == list(reversed(NAMES))
+    with pytest.raises(IndexError):
+        loaded[2]
+    assert [scene.name for scene in load_scenes(tmp_path, order=lambda name: name)] == sorted(NAMES)
+
+
+def test_after_every_batch_the_summary_lists_all_scenes_so_far(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    scenes = sample().scenes(NAMES)
+    save_scenes(scenes, whole, rate=25.0)
+    writer = SceneWriter(parts, rate=25.0)
+    for count, scene in enumerate(scenes, 1):
+        writer.add([scene])
+        assert [scene.name for scene in load_scenes(parts)] == list(NAMES[:count])
+    assert files_of(parts) == files_of(whole)
+    with pytest.raises(ConfigError, match="one dictionary"):
+        writer.add([Scene("c", (3, 4), (), Dictionary((torch.zeros(4, 1, 1),)))])
 
 
 def test_damaged_files_give_our_errors_only(tmp_path):
@@ -339,7 +387,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_no_scenes_and_empty_scenes_are_saved_too(tmp_path):
     assert save_scenes([], tmp_path / "none") == 0
-    assert load_scenes(tmp_path / "none") == []
+    assert list(load_scenes(tmp_path / "none")) == []
     empty = Scene("a", (3, 4), (), Dictionary(()))
     save_scenes([empty], tmp_path / "empty")
     loaded = load_scenes(tmp_path / "empty")[0]

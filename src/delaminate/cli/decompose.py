@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from delaminate.data import ImageSet
     from delaminate.methods import Method
+    from delaminate.scene.document import SceneWriter
     from delaminate.scene.placements import Decomposition
 
 
@@ -44,12 +45,13 @@ def decompose(
     """
     from rich.progress import track
 
-    from delaminate.cli.folders import make_room_for_scenes
+    from delaminate.cli.folders import counted_if_stopped, make_room_for_scenes
     from delaminate.cli.opening import BATCH_PIXELS, canvas, follower, forecast_taking_apart, open_images
     from delaminate.cli.train import pick_device, report_skipped
     from delaminate.data.synthetic import DRAWINGS, Split
-    from delaminate.errors import ConfigError
+    from delaminate.errors import ConfigError, DataError
     from delaminate.methods import load_model
+    from delaminate.scene.document import SceneWriter
 
     if fit not in ("squash", "crop", "pad"):
         raise ConfigError(f"--fit {fit}: expected squash, crop or pad.")
@@ -58,23 +60,29 @@ def decompose(
     split: Split = "dev" if images in DRAWINGS else "train"  # of a real set, "train" is the whole
     size = canvas(method, by)
     found = open_images(images, size, fit, like=method.image_size, count=limit, split=split)
-    batch = max(1, min(batch, BATCH_PIXELS // (found.size[0] * found.size[1])))
+    by = by or method.default
+    photo = method.carries_photo(by)
+    # Layers that show the photo have its size.
+    sizes = [frame.original for frame in found.frames] if photo else [found.size]
+    batch = max(1, min(batch, BATCH_PIXELS // max(height * width for height, width in sizes)))
     make_room_for_scenes(out, again)
     if said := forecast_taking_apart(method, found, batch):
         typer.echo(said)
     follow = follower(found)
-    by = by or method.default
-    folder = _Output(out, model, by, found.rate, list(found.skipped), method.carries_photo(by))
+    folder = _Output(SceneWriter(out, found.rate), model, by, list(found.skipped), photo)
     paths = _paths(Path(images))
     try:
-        for rows in track(list(_batches(len(found), batch)), "Taking apart", transient=True):
-            folder.add(*_take_apart(method, found, rows, by, where, follow), paths)
+        with counted_if_stopped(folder.writer, len(found)):
+            for rows in track(list(_batches(len(found), batch)), "Taking apart", transient=True):
+                folder.add(*_take_apart(method, found, rows, by, where, follow), paths)
     finally:
         folder.close()
     from rich.console import Console
 
     console = Console()
     report_skipped(console, tuple(folder.skipped))
+    if not folder.rows:
+        raise DataError(f"{images}: no image became a scene; the skipped files say why.")
     typer.echo(folder.summary())
 
 
@@ -117,14 +125,12 @@ def _take_apart(
 class _Output:
     """Writes scenes batch by batch; what is written stays usable when the command is interrupted."""
 
-    folder: Path
+    writer: "SceneWriter"
     model: str
     by: str
-    rate: float | None
     skipped: list[tuple[str, str]]
     photo: bool
     rows: list[dict[str, Any]] = field(default_factory=list)
-    whole: dict[str, Any] = field(default_factory=dict)
 
     def add(
         self,
@@ -135,12 +141,12 @@ class _Output:
         paths: dict[str, Path],
     ) -> None:
         """Write the scenes of a batch, and what they do not explain."""
-        from delaminate.cli.folders import save_more
-        from delaminate.errors import ConfigError
+        from delaminate.errors import ConfigError, OutputError
         from delaminate.export.residuals import residual_path, residual_picture
         from delaminate.metrics import psnr
         from delaminate.scene.document import png_bytes, write_atomic
         from delaminate.scene.scenes import check_name, with_photo
+        from delaminate.scene.values import check_bounds
 
         fulls: dict[int, str] = {}
         for index, name in enumerate(names):
@@ -149,7 +155,8 @@ class _Output:
             full = name if path is None else name.removesuffix(path.suffix) + path.suffix
             try:
                 check_name(full)
-            except ConfigError as problem:
+                check_bounds(*_sizes(found, index))
+            except (ConfigError, OutputError) as problem:
                 self.skipped.append((name, str(problem)))
                 continue
             fulls[index] = full
@@ -173,22 +180,21 @@ class _Output:
             if not self.photo:  # a photo seen through its own masks is itself
                 at_original = errors[index] if path is None else float(psnr(original[None], rebuilt[None]))
                 row |= {"psnr": errors[index], "psnr_original": at_original}
-                write_atomic(residual_path(self.folder, full), png_bytes(residual_picture(original, rebuilt)))
+                write_atomic(residual_path(self.writer.folder, full), png_bytes(residual_picture(original, rebuilt)))
             self.rows.append(row)
         if kept:
-            save_more(kept, self.folder, self.whole, self.rate)
+            self.writer.add(kept)
 
     def close(self) -> None:
-        """Write one summary of all scenes, and the errors."""
+        """Write the errors."""
         from delaminate.cli.folders import ERRORS
         from delaminate.scene.document import json_bytes, write_atomic
 
         if not self.rows:
             return
-        write_atomic(self.folder / "summary.json", json_bytes(self.whole))
         skipped = [{"name": name, "reason": reason} for name, reason in self.skipped]
         errors = {"model": self.model, "by": self.by, **self._means(), "images": self.rows, "skipped": skipped}
-        write_atomic(self.folder / ERRORS, json_bytes(errors))
+        write_atomic(self.writer.folder / ERRORS, json_bytes(errors))
 
     def _means(self) -> dict[str, float]:
         keys = () if self.photo else ("psnr", "psnr_original")
@@ -201,9 +207,17 @@ class _Output:
         if means:
             said = f"rebuilt at {means['psnr']:.1f} dB at the model's size, {means['psnr_original']:.1f} dB at the images' own."
         return (
-            f"{len(self.rows)} scenes in {self.folder}, by {self.by}: {said}\n"
-            f"Next: delaminate export {quote(str(self.folder))} --to html --out report"
+            f"{len(self.rows)} scenes in {self.writer.folder}, by {self.by}: {said}\n"
+            f"Next: delaminate export {quote(str(self.writer.folder))} --to html --out report"
         )
+
+
+def _sizes(found: "Decomposition", index: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """The sizes that a scene's canvas, and its layers' own rasters at the most, have at the original size."""
+    from delaminate.scene.placements import OWN_RASTER
+
+    size = found.size if found.frames is None else found.frames[index].original
+    return size, [size for placement in found.images[index] if placement.entry == OWN_RASTER]
 
 
 def _read(path: Path) -> "Tensor":

@@ -1,6 +1,7 @@
 """`delaminate edit SCENES OPERATION`: move, hide, show, fade, recolour, replace, reorder, redraw."""
 
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -189,20 +190,23 @@ def _edit(
     if not layers and not entries:
         raise ConfigError("edit: nothing chosen. Name layers by --layer ID, or sprites by --entry NAME.")
     scenes = load_scenes(source)
-    known = [scene.name for scene in scenes]
     for name in names:
-        if name not in known:
-            raise ConfigError(f"edit: no scene {name!r} in {source}. {suggest(name, known)[:300]}")
-    changed, edited = 0, []
-    for scene in scenes:
-        new = scene
-        for layer in _chosen(scene, layers, entries) if not names or scene.name in names else []:
-            new = change(new, layer)
-            changed += 1
-        edited.append(new)
-    if not changed:
+        if name not in scenes.names:
+            raise ConfigError(f"edit: no scene {name!r} in {source}. {suggest(name, list(scenes.names))[:300]}")
+
+    counts: dict[str, int] = {}
+
+    def edited(scene: "Scene") -> "Scene":
+        ids = _chosen(scene, layers, entries) if not names or scene.name in names else []
+        counts[scene.name] = len(ids)
+        return reduce(change, ids, scene)
+
+    result = scenes.changed(edited)
+    for _ in result:
+        pass  # every edit is tried before anything is written
+    if not any(counts.values()):
         where = f"scene {names[0]!r}" if names else "any scene"
         raise ConfigError(f"edit: no such layer in {where}. Ids stand in {source}/scenes/NAME/scene.json.")
-    save_scenes(edited, target, load_rate(source))
-    touched = sum(new is not old for new, old in zip(edited, scenes, strict=True))
-    typer.echo(f"{context.info_name}: {changed} layers in {touched} scenes of {target}")
+    save_scenes(result, target, load_rate(source))
+    touched = sum(count > 0 for count in counts.values())
+    typer.echo(f"{context.info_name}: {sum(counts.values())} layers in {touched} scenes of {target}")

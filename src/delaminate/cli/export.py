@@ -1,5 +1,6 @@
 """`delaminate export SCENES`: layers as files for other programs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +57,7 @@ def export(
 
     names = _formats(to)
     frame_milliseconds(rate)  # a rate that is none is refused before anything is written
-    loaded = sorted(load_scenes(scenes), key=lambda scene: natural_key(scene.name))
+    loaded = load_scenes(scenes, order=natural_key)
     _refuse_sheets_of_nothing(names, loaded)
     given: dict[str, Any] = {"rate": load_rate(scenes) if rate is None else rate}
     if (scenes / RESIDUALS).is_dir():
@@ -71,7 +72,7 @@ def export(
         typer.echo(f"{name}: {len(result.files)} files in {out / name}{error}")
 
 
-def _refuse_sheets_of_nothing(names: list[str], scenes: "list[Scene]") -> None:
+def _refuse_sheets_of_nothing(names: list[str], scenes: "Sequence[Scene]") -> None:
     """Refuse formats that hold the sprites which scenes share, where they share none."""
     from delaminate.errors import ConfigError
     from delaminate.export import FORMATS

@@ -1,12 +1,12 @@
-"""Shared by the verbs that fill a folder: nothing that is there is written over unasked, and scenes come in batches."""
+"""Shared by the verbs that fill a folder: what is there is not written over unasked, and is counted when they are stopped."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from delaminate.scene.scenes import Scene
+    from delaminate.scene.document import SceneWriter
 
 ERRORS = "errors.json"
 SCENE_PARTS = ("summary.json", ERRORS, "dictionary", "scenes", "residuals")
@@ -64,15 +64,13 @@ def refuse_files(paths: Sequence[Path], again: bool) -> None:
         raise ConfigError(f"{found[0]}: is there already{more}. Choose another --out, or write over it with --again.")
 
 
-def save_more(scenes: "list[Scene]", folder: Path, whole: dict[str, Any], rate: float | None = None) -> None:
-    """Save a batch of scenes, and add its summary to that of the batches before, which begins empty."""
-    from delaminate.scene.document import save_scenes
+@contextmanager
+def counted_if_stopped(writer: "SceneWriter", count: int) -> Iterator[None]:
+    """When the user stops what runs within, say how many scenes there are by then."""
+    import typer
 
-    save_scenes(scenes, folder, rate)
-    summary = json.loads((folder / "summary.json").read_text("utf-8"))
-    if not whole:
-        whole.update(summary)
-        return
-    whole["scenes"] += summary["scenes"]
-    for old, new in zip(whole["dictionary"], summary["dictionary"], strict=True):
-        old["used"] += new["used"]
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped: {len(writer)} of {count} scenes are in {writer.folder}.", err=True)
+        raise

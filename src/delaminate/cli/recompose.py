@@ -19,7 +19,7 @@ def recompose(
     from delaminate.scene.document import load_scenes, png_bytes, to_pixels, write_atomic
 
     loaded = load_scenes(scenes)
-    paths = [out / (scene.name if scene.name.lower().endswith(".png") else f"{scene.name}.png") for scene in loaded]
+    paths = [out / (name if name.lower().endswith(".png") else f"{name}.png") for name in loaded.names]
     refuse_files(paths, again)
     for scene, path in zip(loaded, paths, strict=True):
         write_atomic(path, png_bytes(to_pixels(scene.composite())))

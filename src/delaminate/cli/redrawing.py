@@ -32,10 +32,10 @@ class Painter:
         if not isinstance(loaded, ReDO):
             raise ConfigError(f"redraw: {model} is a {loaded.name} model; regions are redrawn by a model of redo.")
         self.model, self.seed = loaded, seed
-        self.rows: "list[Tensor]" = []
+        self.rows: "dict[tuple[str, str], Tensor]" = {}
 
     def change(self, scene: "Scene", layer_id: str) -> "Scene":
-        """Give one layer new colours and keep its alpha: what is painted depends on the regions alone.
+        """Give one layer new colours and keep its alpha: what is painted depends on the regions alone, asked once or twice.
 
         Raises:
             ConfigError: The scene does not have the model's regions as its layers.
@@ -62,12 +62,14 @@ class Painter:
             .view(1, -1, 1, *self.model.image_size)
         )
         small = small / small.sum(1, keepdim=True).clamp_min(1e-6)
-        draws = self.drawings if len(self.rows) < self.most_rows else 1
-        rng = stream("redraw", self.seed, scene.name, layer_id)
+        key = scene.name, layer_id
+        shown = key in self.rows or len(self.rows) < self.most_rows
+        draws = self.drawings if shown else 1
+        rng = stream("redraw", self.seed, *key)
         painted = self.model.repaint(small.expand(draws, -1, -1, -1, -1), index, rng)
-        if len(self.rows) < self.most_rows:
+        if shown:
             picture, mask = _resized(scene.composite()[None], self.model.image_size).clamp(0, 1), small[:, index]
-            self.rows.append(torch.cat([picture, mask.expand(-1, 3, -1, -1), over(painted, mask, picture)]))
+            self.rows[key] = torch.cat([picture, mask.expand(-1, 3, -1, -1), over(painted, mask, picture)])
         colour = F.interpolate(painted[:1], scene.size, mode="bicubic", align_corners=False).clamp(0, 1)
         window = paint(scene.dictionary, scene.layer(layer_id).placement)
         alpha = torch.zeros(1, *scene.size)
@@ -81,7 +83,8 @@ class Painter:
         from delaminate.scene.document import png_bytes, write_atomic
 
         lines = [
-            torch.cat([torch.nn.functional.pad(tile, (0, 2, 0, 2), value=0.12) for tile in row], 2) for row in self.rows
+            torch.cat([torch.nn.functional.pad(tile, (0, 2, 0, 2), value=0.12) for tile in row], 2)
+            for row in self.rows.values()
         ]
         picture = (torch.cat(lines, 1).clamp(0, 1) * 255).round().to(torch.uint8)  # 3 H W
         write_atomic(path, png_bytes(picture.permute(1, 2, 0).contiguous().numpy()))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -36,20 +36,21 @@ def sample(
     import torch
     from rich.progress import track
 
-    from delaminate.cli.folders import make_room_for_scenes, save_more
+    from delaminate.cli.folders import counted_if_stopped, make_room_for_scenes
     from delaminate.cli.train import pick_device
     from delaminate.methods import load_model
-    from delaminate.scene.document import json_bytes, write_atomic
+    from delaminate.scene.document import SceneWriter
     from delaminate.scene.placements import Decomposition
 
     painting = painter(load_model(model, pick_device(device)))
     make_room_for_scenes(out, again)
-    summary: dict[str, Any] = {}
-    for layers in track(painted(painting, count, seed, "sample"), "Painting", -(-count // AT_A_TIME), transient=True):
-        made = Decomposition.from_rasters(torch.cat([layers.rgb, layers.alpha], 2), background=True)  # B 2 4 H W
-        first = len(summary.get("scenes", ()))
-        save_more(made.scenes([f"{first + index:06d}.png" for index in range(len(made))]), out, summary)
-    write_atomic(out / "summary.json", json_bytes(summary))
+    writer = SceneWriter(out)
+    batches = painted(painting, count, seed, "sample")
+    with counted_if_stopped(writer, count):
+        for layers in track(batches, "Painting", -(-count // AT_A_TIME), transient=True):
+            rasters = torch.cat([layers.rgb, layers.alpha], 2)  # B 2 4 H W
+            made = Decomposition.from_rasters(rasters, background=True)
+            writer.add(made.scenes([f"{len(writer) + index:06d}.png" for index in range(len(made))]))
     typer.echo(f"{count} scenes from noise in {out}.\nNext: delaminate export {quote(str(out))} --to html --out report")
 
 

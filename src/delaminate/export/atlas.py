@@ -20,9 +20,10 @@ from jaxtyping import UInt8
 
 from delaminate.errors import OutputError
 from delaminate.export.files import ExportResult, covered, difference
-from delaminate.scene.document import MAX_SIDE, from_pixels, png_bytes, to_pixels, write_atomic
+from delaminate.scene.document import from_pixels, png_bytes, to_pixels, write_atomic
 from delaminate.scene.placements import Dictionary
 from delaminate.scene.scenes import Scene, shared_dictionary
+from delaminate.scene.values import MAX_SIDE
 
 Size = tuple[int, int]  # width, height
 

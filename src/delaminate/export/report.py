@@ -25,7 +25,7 @@ from delaminate.export.similarity import sprite_order
 from delaminate.export.wording import LAYER_STEPS, SHARES, SPRITE_STEPS, base_name, explanation
 from delaminate.scene.document import from_pixels, png_bytes, to_pixels, write_atomic
 from delaminate.scene.placements import OWN_RASTER, Dictionary
-from delaminate.scene.scenes import Scene, shared_dictionary
+from delaminate.scene.scenes import LazyScenes, Scene, shared_dictionary
 
 MOST_IMAGES = 24
 MOST_LAYERS = 16
@@ -105,7 +105,7 @@ def sample(count: int, most: int = MOST_IMAGES) -> list[int]:
 def count_usage(scenes: Sequence[Scene]) -> list[int]:
     """Count how often the visible layers of scenes show each dictionary entry."""
     used = [0] * len(shared_dictionary(scenes))
-    for scene in scenes:
+    for scene in scenes if used else ():
         for layer in scene.layers:
             if layer.visible and layer.placement.entry != OWN_RASTER:
                 used[layer.placement.entry] += 1
@@ -115,7 +115,7 @@ def count_usage(scenes: Sequence[Scene]) -> list[int]:
 def count_tracks(scenes: Sequence[Scene]) -> list[int]:
     """Count how many tracks show each dictionary entry."""
     tracks: list[set[int]] = [set() for _ in shared_dictionary(scenes).sprites]
-    for scene in scenes:
+    for scene in scenes if tracks else ():
         for layer in scene.layers:
             placement = layer.placement
             if layer.visible and placement.entry != OWN_RASTER and placement.track is not None:
@@ -350,7 +350,7 @@ def write_report(
         raise ShapeError(f"write_report: usage of {len(used)} entries; expected {len(dictionary)}.")
     advice = (SPRITE_STEPS if len(dictionary) else LAYER_STEPS) if next_steps is None else next_steps
     chosen = sample(len(scenes))
-    shown = [scenes[index] for index in chosen]
+    shown = scenes.only(chosen) if isinstance(scenes, LazyScenes) else [scenes[index] for index in chosen]
     pictures = _originals(images, len(scenes), chosen)
     unexplained = [_residual(*pair, residuals) for pair in zip(shown, pictures, strict=True)]
     parts = [

@@ -20,7 +20,7 @@ import secrets
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,13 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from delaminate.errors import ConfigError, DelaminateError, FormatError, OutputError
+from delaminate.scene import values
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
-from delaminate.scene.scenes import LAYER_ID, Scene, SceneLayer, check_name, shared_dictionary
+from delaminate.scene.scenes import LAYER_ID, LazyScenes, Scene, SceneLayer, check_name, shared_dictionary
 
 SCENE_FORMAT, SUMMARY_FORMAT, VERSION = "delaminate-scene", "delaminate-scenes", 1
 
 # Bounds on what a file may ask for.
-MAX_SIDE = 16_384  # pixels, of a canvas, a sprite or a step between
-MAX_PIXELS = 2**26  # of one picture
-MAX_TOTAL_PIXELS = 2**28  # of all pictures of a folder, 4 GiB in memory
 MAX_LAYERS, MAX_ENTRIES, MAX_SCENES, MAX_TRANSFORMS = 4096, 4096, 100_000, 16
 MAX_FILE_BYTES = 2**28
 RATES = (0.01, 1000.0)  # frames per second
@@ -108,18 +106,20 @@ def json_bytes(document: dict[str, Any]) -> bytes:
 # ---- Saving -----------------------------------------------------------------------------------------------------
 
 
-def _rounded(scenes: Sequence[Scene], dictionary: Dictionary) -> Iterable[Scene]:
-    """What will be loaded again: sprites and own rasters with 8 bits."""
-    sprites = tuple(from_pixels(to_pixels(sprite)) for sprite in dictionary.sprites)
-    eight_bits = dataclasses.replace(dictionary, sprites=sprites)
-    for scene in scenes:
-        layers = []
-        for layer in scene.layers:
-            raster = layer.placement.raster
-            if raster is not None:
-                raster = from_pixels(to_pixels(raster))
-            layers.append(dataclasses.replace(layer, placement=dataclasses.replace(layer.placement, raster=raster)))
-        yield dataclasses.replace(scene, layers=tuple(layers), dictionary=eight_bits)
+def _rounded(scene: Scene, dictionary: Dictionary) -> Scene:
+    """What will be loaded again, with own rasters in 8 bits.
+
+    Args:
+        scene: What is saved.
+        dictionary: Its sprites in 8 bits.
+    """
+    layers = []
+    for layer in scene.layers:
+        raster = layer.placement.raster
+        if raster is not None:
+            raster = from_pixels(to_pixels(raster))
+        layers.append(dataclasses.replace(layer, placement=dataclasses.replace(layer.placement, raster=raster)))
+    return dataclasses.replace(scene, layers=tuple(layers), dictionary=dictionary)
 
 
 def scene_document(scene: Scene) -> dict[str, Any]:
@@ -159,14 +159,81 @@ def scene_document(scene: Scene) -> dict[str, Any]:
 
 
 def _check_places(scenes: Sequence[Scene]) -> None:
-    names = {scene.name for scene in scenes}
-    if len(names) != len(scenes):
-        raise ConfigError(f"save_scenes: {len(scenes)} scenes have {len(names)} names; expected names of their own.")
+    listed = scenes.names if isinstance(scenes, LazyScenes) else [scene.name for scene in scenes]
+    names = set(listed)
+    if len(names) != len(listed):
+        raise ConfigError(f"save_scenes: {len(listed)} scenes have {len(names)} names; expected names of their own.")
     for name in sorted(names):
         parts = name.split("/")
         for end in range(1, len(parts)):
             if "/".join(parts[:end]) in names:
                 raise ConfigError(f"save_scenes: {name!r} lies inside the scene {'/'.join(parts[:end])!r}.")
+
+
+class SceneWriter:
+    """Saves the scenes of one decomposition batch by batch; after each, `summary.json` lists all that are there.
+
+    Args:
+        folder: Where they go.
+        rate: Frames per second where the scenes are the frames of a clip.
+    """
+
+    def __init__(self, folder: str | Path, rate: float | None = None) -> None:
+        self.folder = Path(folder)
+        self.rate = rate
+        self.rows: list[dict[str, Any]] = []
+        self.used: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def add(self, scenes: Sequence[Scene]) -> None:
+        """Save a batch. Each scene is asked for once, so that those of the folder itself may be saved into it.
+
+        Raises:
+            ConfigError: The scenes do not share a dictionary, or two have the same name.
+            OutputError: A scene is too large to be read again, or a file cannot be written.
+        """
+        dictionary = shared_dictionary(scenes)
+        _check_places(scenes)
+        used = self.used or [0] * len(dictionary)
+        if len(used) != len(dictionary):
+            raise ConfigError(f"save_scenes: {len(dictionary)} sprites after {len(used)}; expected one dictionary.")
+        for index, sprite in enumerate(dictionary.sprites):
+            write_atomic(self.folder / "dictionary" / f"{dictionary.name(index)}.png", png_bytes(to_pixels(sprite)))
+        sprites = tuple(from_pixels(to_pixels(sprite)) for sprite in dictionary.sprites)
+        eight_bits = dataclasses.replace(dictionary, sprites=sprites)
+        rows = []
+        for scene in scenes:
+            rows.append(self._save(scene, eight_bits))
+            for layer in scene.layers:
+                if layer.placement.entry != OWN_RASTER:
+                    used[layer.placement.entry] += 1
+        self.rows, self.used = self.rows + rows, used
+        entries = [
+            {"id": dictionary.name(index), "background": index in dictionary.backgrounds, "used": count}
+            for index, count in enumerate(used)
+        ]
+        summary: dict[str, Any] = {"format": SUMMARY_FORMAT, "version": VERSION}
+        if self.rate is not None:
+            summary["rate"] = float(self.rate)
+        summary |= {"dictionary": entries, "scenes": self.rows}
+        write_atomic(self.folder / "summary.json", json_bytes(summary))
+
+    def _save(self, scene: Scene, dictionary: Dictionary) -> dict[str, Any]:
+        own = {layer.id: layer.placement.raster for layer in scene.layers if layer.placement.raster is not None}
+        try:
+            values.check_bounds(scene.size, [(raster.shape[1], raster.shape[2]) for raster in own.values()])
+        except OutputError as problem:
+            raise OutputError(f"scene {scene.name!r}: {problem}") from problem
+        rounded = _rounded(scene, dictionary)
+        error = (scene.composite().double() - rounded.composite().double()).abs().max().item() if scene.layers else 0.0
+        error = max(error, scene.rounding_error)
+        place = self.folder / "scenes" / scene.name
+        for layer_id, raster in own.items():
+            write_atomic(place / "layers" / f"{layer_id}.png", png_bytes(to_pixels(raster)))
+        write_atomic(place / "scene.json", json_bytes(scene_document(dataclasses.replace(scene, rounding_error=error))))
+        return {"name": scene.name, "layers": len(scene.layers), "rounding_error": error}
 
 
 def save_scenes(scenes: Sequence[Scene], folder: str | Path, rate: float | None = None) -> float:
@@ -182,48 +249,23 @@ def save_scenes(scenes: Sequence[Scene], folder: str | Path, rate: float | None 
 
     Raises:
         ConfigError: The scenes do not share a dictionary, or two have the same name.
-        OutputError: A file cannot be written.
+        OutputError: A scene is too large to be read again, or a file cannot be written.
     """
-    folder = Path(folder)
-    dictionary = shared_dictionary(scenes)
-    _check_places(scenes)
-    used = [0] * len(dictionary)
-    rows: list[dict[str, Any]] = []
-    for index, sprite in enumerate(dictionary.sprites):
-        write_atomic(folder / "dictionary" / f"{dictionary.name(index)}.png", png_bytes(to_pixels(sprite)))
-    for scene, rounded in zip(scenes, _rounded(scenes, dictionary), strict=True):
-        error = (scene.composite().double() - rounded.composite().double()).abs().max().item() if scene.layers else 0.0
-        error = max(error, scene.rounding_error)
-        place = folder / "scenes" / scene.name
-        for layer in scene.layers:
-            if layer.placement.raster is not None:
-                write_atomic(place / "layers" / f"{layer.id}.png", png_bytes(to_pixels(layer.placement.raster)))
-            else:
-                used[layer.placement.entry] += 1
-        write_atomic(place / "scene.json", json_bytes(scene_document(dataclasses.replace(scene, rounding_error=error))))
-        rows.append({"name": scene.name, "layers": len(scene.layers), "rounding_error": error})
-    entries = [
-        {"id": dictionary.name(index), "background": index in dictionary.backgrounds, "used": count}
-        for index, count in enumerate(used)
-    ]
-    summary: dict[str, Any] = {"format": SUMMARY_FORMAT, "version": VERSION}
-    if rate is not None:
-        summary["rate"] = float(rate)
-    summary |= {"dictionary": entries, "scenes": rows}
-    write_atomic(folder / "summary.json", json_bytes(summary))
-    return max((row["rounding_error"] for row in rows), default=0.0)
+    writer = SceneWriter(folder, rate)
+    writer.add(scenes)
+    return max((row["rounding_error"] for row in writer.rows), default=0.0)
 
 
 # ---- Loading ----------------------------------------------------------------------------------------------------
 
 
 class _Folder:
-    """Reads a folder that somebody else may have made, and keeps count of its pixels."""
+    """Reads the dictionary, or one scene, of a folder that somebody else may have made, and keeps count of the pixels."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.inside = root.resolve()
-        self.pixels_left = MAX_TOTAL_PIXELS
+        self.pixels_left = values.MAX_SCENE_PIXELS
 
     def read(self, relative: str) -> bytes:
         path = self.root / relative
@@ -247,7 +289,9 @@ class _Folder:
         path = self.root / relative
         try:
             value = json.loads(
-                self.read(relative).decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique_pairs
+                self.read(relative).decode("utf-8"),
+                parse_constant=values.no_constant,
+                object_pairs_hook=values.unique_pairs,
             )
         except FormatError:
             raise
@@ -269,8 +313,10 @@ class _Folder:
                 warnings.simplefilter("error")
                 with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
                     width, height = image.size
-                    if max(width, height) > MAX_SIDE or width * height > min(MAX_PIXELS, self.pixels_left):
-                        raise FormatError(f"{path}: {width} x {height} pixels are more than a folder may hold.")
+                    if max(width, height) > values.MAX_SIDE or width * height > min(
+                        values.MAX_PIXELS, self.pixels_left
+                    ):
+                        raise FormatError(f"{path}: {width} x {height} pixels are more than a scene may hold.")
                     if image.mode not in ("RGBA", "RGB", "P", "LA", "L", "1"):
                         raise FormatError(f"{path}: has pixels of kind {image.mode}; expected 8-bit RGBA.")
                     self.pixels_left -= width * height
@@ -283,66 +329,10 @@ class _Folder:
             raise FormatError(f"{path}: is too large a picture.") from error
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
-
-
-def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key comes twice")
-    return value
-
-
-def _fields(value: object, where: str, *keys: str) -> list[Any]:
-    """Take exactly these keys from an object, in this order."""
-    if not isinstance(value, dict):
-        raise FormatError(f"{where}: is {value!r:.40}; expected an object with {', '.join(keys)}.")
-    for key in value:
-        if key not in keys:
-            raise FormatError(f"{where}: unknown key {key!r:.60}; expected {', '.join(keys)}.")
-    for key in keys:
-        if key not in value:
-            raise FormatError(f"{where}: has no {key!r}; expected {', '.join(keys)}.")
-    return [value[key] for key in keys]
-
-
-def _number(value: object, where: str, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise FormatError(f"{where}: is {value!r:.40}; expected a number from {low:g} to {high:g}.")
-    return float(value)
-
-
-def _whole(value: object, where: str, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise FormatError(f"{where}: is {value!r:.40}; expected a whole number from {low} to {high}.")
-    return value
-
-
-def _items(value: object, where: str, low: int, high: int) -> list[Any]:
-    if not isinstance(value, list) or not low <= len(value) <= high:
-        size = f"{len(value)} items" if isinstance(value, list) else f"{value!r:.40}"
-        raise FormatError(f"{where}: has {size}; expected a list of {low} to {high}.")
-    return value
-
-
-def _typed(value: object, where: str, kind: type) -> Any:
-    if not isinstance(value, kind):
-        raise FormatError(f"{where}: is {value!r:.40}; expected {kind.__name__}.")
-    return value
-
-
-def _size(value: object, where: str) -> tuple[int, int]:
-    height, width = (_whole(side, where, 1, MAX_SIDE) for side in _items(value, where, 2, 2))
-    if height * width > MAX_PIXELS:
-        raise FormatError(f"{where}: {width} x {height} pixels; expected at most {MAX_PIXELS}.")
-    return height, width
-
-
 def _transform(value: object, where: str) -> Transform:
-    kind, parameters, size = _fields(value, where, "kind", "parameters", "size")
-    numbers = tuple(_number(x, where, -MAX_NUMBER, MAX_NUMBER) for x in _items(parameters, where, 1, 32))
-    transform = Transform(_typed(kind, where, str), numbers, _size(size, where))
+    kind, parameters, size = values.fields(value, where, "kind", "parameters", "size")
+    numbers = tuple(values.number(x, where, -MAX_NUMBER, MAX_NUMBER) for x in values.items(parameters, where, 1, 32))
+    transform = Transform(values.typed(kind, where, str), numbers, values.size(size, where))
     if transform.kind == "matrix":
         # A map that flattens the sprite has no inverse to paint with.
         try:
@@ -356,10 +346,10 @@ def _transform(value: object, where: str) -> Transform:
 
 def _layer(value: object, where: str, folder: _Folder, place: str, entries: dict[str, int]) -> SceneLayer:
     source = "raster" if isinstance(value, dict) and "raster" in value else "entry"
-    layer_id, name, shown, steps, colour, opacity, visible, track = _fields(
+    layer_id, name, shown, steps, colour, opacity, visible, track = values.fields(
         value, where, "id", "name", source, "transforms", "colour", "opacity", "visible", "track"
     )
-    layer_id = _typed(layer_id, f"{where}.id", str)
+    layer_id = values.typed(layer_id, f"{where}.id", str)
     if not LAYER_ID.fullmatch(layer_id):
         raise FormatError(f"{where}.id: {layer_id!r:.80} has other characters than letters, digits, '.', '_', '-'.")
     raster, entry = None, OWN_RASTER
@@ -371,31 +361,33 @@ def _layer(value: object, where: str, folder: _Folder, place: str, entries: dict
         raise FormatError(f"{where}.entry: {shown!r:.80} is not in the dictionary.")
     else:
         entry = entries[shown]
-    gain, offset = _fields(colour, f"{where}.colour", "gain", "offset")
+    gain, offset = values.fields(colour, f"{where}.colour", "gain", "offset")
     colours = [
-        _number(x, f"{where}.colour", -MAX_NUMBER, MAX_NUMBER)
+        values.number(x, f"{where}.colour", -MAX_NUMBER, MAX_NUMBER)
         for part in (gain, offset)
-        for x in _items(part, f"{where}.colour", 3, 3)
+        for x in values.items(part, f"{where}.colour", 3, 3)
     ]
     placement = Placement(
         entry,
-        tuple(_transform(x, f"{where}.transforms") for x in _items(steps, f"{where}.transforms", 1, MAX_TRANSFORMS)),
+        tuple(
+            _transform(x, f"{where}.transforms") for x in values.items(steps, f"{where}.transforms", 1, MAX_TRANSFORMS)
+        ),
         tuple(colours),
-        _number(opacity, f"{where}.opacity", 0, 1),
-        None if track is None else _whole(track, f"{where}.track", -(2**53), 2**53),
+        values.number(opacity, f"{where}.opacity", 0, 1),
+        None if track is None else values.whole(track, f"{where}.track", -(2**53), 2**53),
         raster,
     )
-    return SceneLayer(layer_id, _typed(name, f"{where}.name", str), placement, _typed(visible, where, bool))
+    return SceneLayer(layer_id, values.typed(name, f"{where}.name", str), placement, values.typed(visible, where, bool))
 
 
 def _load_dictionary(folder: _Folder, rows: object, where: str) -> Dictionary:
     backgrounds: dict[int, int] = {}
     names = []
-    for index, row in enumerate(_items(rows, where, 0, MAX_ENTRIES)):
-        name, background, used = _fields(row, f"{where}[{index}]", "id", "background", "used")
-        _whole(used, f"{where}[{index}].used", 0, MAX_LAYERS * MAX_SCENES)
-        names.append(_typed(name, f"{where}[{index}].id", str))
-        if _typed(background, f"{where}[{index}].background", bool):
+    for index, row in enumerate(values.items(rows, where, 0, MAX_ENTRIES)):
+        name, background, used = values.fields(row, f"{where}[{index}]", "id", "background", "used")
+        values.whole(used, f"{where}[{index}].used", 0, MAX_LAYERS * MAX_SCENES)
+        names.append(values.typed(name, f"{where}[{index}].id", str))
+        if values.typed(background, f"{where}[{index}].background", bool):
             number = name.removeprefix("background-")
             if not (number.isascii() and number.isdigit() and len(number) < 6):
                 raise FormatError(f"{where}[{index}].id: is {name!r:.60}; expected 'background-' and a number.")
@@ -412,25 +404,25 @@ def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
     place = f"scenes/{name}"
     where = str(folder.root / place / "scene.json")
     value = folder.read_json(f"{place}/scene.json", SCENE_FORMAT)
-    own_name, canvas, background, error, rows = _fields(
+    own_name, canvas, background, error, rows = values.fields(
         value, where, "name", "canvas", "background", "rounding_error", "layers"
     )
     if own_name != name:
         raise FormatError(f"{where}: name is {own_name!r:.80}; expected {name!r:.80}, as in summary.json.")
-    height, width = _fields(canvas, f"{where}: canvas", "height", "width")
+    height, width = values.fields(canvas, f"{where}: canvas", "height", "width")
     entries = {dictionary.name(index): index for index in range(len(dictionary))}
     try:
         layers = tuple(
             _layer(row, f"{where}: layers[{index}]", folder, place, entries)
-            for index, row in enumerate(_items(rows, f"{where}: layers", 0, MAX_LAYERS))
+            for index, row in enumerate(values.items(rows, f"{where}: layers", 0, MAX_LAYERS))
         )
         return Scene(
             name,
-            _size([height, width], f"{where}: canvas"),
+            values.size([height, width], f"{where}: canvas"),
             layers,
             dictionary,
-            _typed(background, f"{where}: background", bool),
-            _number(error, f"{where}: rounding_error", 0, 1),
+            values.typed(background, f"{where}: background", bool),
+            values.number(error, f"{where}: rounding_error", 0, 1),
         )
     except FormatError:
         raise
@@ -442,7 +434,7 @@ def _read_summary(reader: _Folder) -> tuple[dict[str, Any], float | None]:
     """Read the summary and its rate, which still images and older folders do not have."""
     summary = reader.read_json("summary.json", SUMMARY_FORMAT)
     rate = summary.pop("rate", None)
-    return summary, None if rate is None else _number(rate, f"{reader.root / 'summary.json'}: rate", *RATES)
+    return summary, None if rate is None else values.number(rate, f"{reader.root / 'summary.json'}: rate", *RATES)
 
 
 def load_rate(folder: str | Path) -> float | None:
@@ -454,25 +446,37 @@ def load_rate(folder: str | Path) -> float | None:
     return _read_summary(_Folder(Path(folder)))[1]
 
 
-def load_scenes(folder: str | Path) -> list[Scene]:
+def load_scenes(folder: str | Path, order: Callable[[str], Any] | None = None) -> LazyScenes:
     """Load the scenes that `folder/summary.json` lists; they share one dictionary.
+
+    All are read and checked. Those whose rasters take much memory together are read anew when they are asked for.
+
+    Args:
+        folder: Where they are.
+        order: Sorts them, by their names; None: as they are listed.
 
     Raises:
         FormatError: A file is missing, too large or not what it claims to be.
     """
-    reader = _Folder(Path(folder))
-    where = str(reader.root / "summary.json")
+    root = Path(folder)
+    where = str(root / "summary.json")
+    reader = _Folder(root)
     summary, _ = _read_summary(reader)
-    rows, scenes = _fields(summary, where, "dictionary", "scenes")
+    rows, scenes = values.fields(summary, where, "dictionary", "scenes")
     dictionary = _load_dictionary(reader, rows, f"{where}: dictionary")
     names = []
-    for index, row in enumerate(_items(scenes, f"{where}: scenes", 0, MAX_SCENES)):
-        name, _, _ = _fields(row, f"{where}: scenes[{index}]", "name", "layers", "rounding_error")
+    for index, row in enumerate(values.items(scenes, f"{where}: scenes", 0, MAX_SCENES)):
+        name, _, _ = values.fields(row, f"{where}: scenes[{index}]", "name", "layers", "rounding_error")
         try:
-            check_name(_typed(name, f"{where}: scenes[{index}].name", str))
+            check_name(values.typed(name, f"{where}: scenes[{index}].name", str))
         except ConfigError as error:
             raise FormatError(f"{where}: {error}") from error
         names.append(name)
     if len(set(names)) != len(names):
         raise FormatError(f"{where}: two scenes have the same name.")
-    return [_load_scene(reader, name, dictionary) for name in names]
+    if order is not None:
+        names.sort(key=order)
+    loaded = LazyScenes(names, dictionary, lambda index: _load_scene(_Folder(root), names[index], dictionary))
+    for _ in loaded:
+        pass  # read once, and so checked
+    return loaded

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from delaminate.scene.frame import Frame
 from delaminate.scene.placements import OWN_RASTER, Decomposition, Dictionary, Placement, Transform, paint
 from delaminate.scene.unmixing import unmixed
 
+KEPT_PIXELS = 2**26
+"""Pixels of own rasters that `LazyScenes` keep: 1 GiB in memory."""
 LAYER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -199,6 +201,57 @@ class Scene:
         return dataclasses.replace(self, layers=(*others[:position], layer, *others[position:]))
 
 
+class LazyScenes(Sequence[Scene]):
+    """Scenes that are made when they are asked for. They are kept as far as KEPT_PIXELS go, and else made anew.
+
+    Attributes:
+        names: The scenes' names.
+        dictionary: The sprites that they share.
+
+    Args:
+        names, dictionary: As above.
+        make: Makes the scene of an index.
+    """
+
+    def __init__(self, names: Sequence[str], dictionary: Dictionary, make: Callable[[int], Scene]) -> None:
+        self.names = tuple(names)
+        self.dictionary = dictionary
+        self._make = make
+        self._kept: dict[int, Scene] = {}
+        self._room = KEPT_PIXELS
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Scene: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Scene]: ...
+
+    def __getitem__(self, index: int | slice) -> Scene | Sequence[Scene]:
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return self.only(places)
+        if places in self._kept:
+            return self._kept[places]
+        scene = self._make(places)
+        rasters = [layer.placement.raster for layer in scene.layers if layer.placement.raster is not None]
+        pixels = sum(raster.shape[1] * raster.shape[2] for raster in rasters)
+        if pixels <= self._room:
+            self._kept[places] = scene
+            self._room -= pixels
+        return scene
+
+    def only(self, places: Sequence[int]) -> "LazyScenes":
+        """Choose some, in this order."""
+        return LazyScenes([self.names[place] for place in places], self.dictionary, lambda index: self[places[index]])
+
+    def changed(self, change: Callable[[Scene], Scene]) -> "LazyScenes":
+        """Change each scene when it is asked for; names and dictionary stay."""
+        return LazyScenes(self.names, self.dictionary, lambda index: change(self[index]))
+
+
 def scenes_of(decomposition: Decomposition, names: Sequence[str] | None = None) -> list[Scene]:
     """Make one editable scene per image, at the original size.
 
@@ -275,6 +328,8 @@ def shared_dictionary(scenes: Sequence[Scene]) -> Dictionary:
     Raises:
         ConfigError: They have different ones.
     """
+    if isinstance(scenes, LazyScenes):
+        return scenes.dictionary
     if not scenes:
         return Dictionary(())
     first = scenes[0].dictionary
