@@ -147,6 +147,14 @@ def test_scenes_written_among_their_images_are_no_images_the_next_time(command, 
     assert "dictionary/, residuals/, scenes/: layers, not photos: written by `decompose`" in said
 
 
+def test_images_beside_a_folder_of_images_keep_their_whole_names(command, model, pieces, tmp_path):
+    for number, place in enumerate(("a.png", "images/a.png")):
+        (tmp_path / "photos" / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(pieces / "images" / f"{number:06d}.png", tmp_path / "photos" / place)
+    assert command("decompose", model, tmp_path / "photos", "--out", tmp_path / "out")[0] == 0
+    assert {scene.name for scene in load_scenes(tmp_path / "out")} == {"a.png", "images/a.png"}
+
+
 def test_every_format_is_exported_into_its_own_folder(command, scenes, tmp_path):
     code, out, _ = command("export", scenes, "--to", "png,masks,atlas,ora,coco,html", "--out", tmp_path / "out")
     assert code == 0

@@ -92,9 +92,10 @@ def _batches(count: int, size: int) -> Iterator[range]:
 
 def _paths(images: Path) -> dict[str, Path]:
     """Where an image lies, by its name in an `ImageSet`: the relative path with or without suffix."""
+    from delaminate.data.images import image_folder
     from delaminate.data.reading import SUFFIXES
 
-    root = images.parent if images.is_file() else images / "images" if (images / "images").is_dir() else images
+    root = images.parent if images.is_file() else image_folder(images)
     files = [images] if images.is_file() else sorted(root.rglob("*")) if root.is_dir() else []
     found: dict[str, Path] = {}
     for path in files:
