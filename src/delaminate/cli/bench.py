@@ -29,6 +29,8 @@ def machine() -> dict[str, Any]:
 
     import torch
 
+    from delaminate.nets.precision import has_bfloat16
+
     name = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -38,6 +40,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "bfloat16": has_bfloat16("cuda" if torch.cuda.is_available() else "cpu"),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
