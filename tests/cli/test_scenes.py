@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from delaminate.methods import load_model
@@ -383,3 +384,14 @@ def test_an_object_of_a_photo_can_be_hidden(command, divided, tmp_path):
         behind = old.layer("background").placement.raster[:3]
         assert np.allclose(new.composite(), behind, atol=1e-6)
         assert (old.composite() - new.composite()).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_photos_with_several_things_are_told_that_these_share_a_layer(command, tmp_path, monkeypatch, several):
+    monkeypatch.setattr(
+        "delaminate.matching.specks.scattered", lambda labels: torch.tensor([several, False, False][: len(labels)])
+    )
+    words = ("decompose", "perturbgan/objects-on-texture", "objects-on-texture", "-n", 3, "--out", tmp_path)
+    code, said, err = command(*words)
+    assert code == 0, err
+    assert ("In 1 of them a layer lies in several large parts" in said) is several

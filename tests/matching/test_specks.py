@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from delaminate.matching.specks import despeckled
+from delaminate.matching.specks import despeckled, scattered
 
 
 def masks_of(*rows):
@@ -42,6 +42,14 @@ def test_specks_and_pinholes_go_to_what_is_beside_them():
     assert torch.equal(found[..., kept], masks[..., kept])  # nothing else has changed
     assert found[0, 1, 0, 0, 0] in (masks[0, 1, 0, 0, 1], masks[0, 1, 0, 1, 0])  # the nearest pixel's
     torch.testing.assert_close(found.sum(1), masks.sum(1))
+
+
+def test_regions_in_several_large_parts_are_told_from_those_with_crumbs():
+    drawings = (("###..##.", "###....."), ("###....#", "###....."), ("###.....", "###....."), ("........", "........"))
+    labels = torch.cat([masks_of(*rows).argmax(1)[:, 0] for rows in drawings])
+    assert scattered(labels).tolist() == [True, False, False, False]
+    assert scattered(1 - labels).tolist() == [False] * 4  # the ground is the object now, in one part
+    assert scattered(labels[:0]).tolist() == []
 
 
 def test_corners_do_not_hold_parts_together():

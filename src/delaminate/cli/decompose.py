@@ -132,6 +132,7 @@ class _Output:
     skipped: list[tuple[str, str]]
     photo: bool
     rows: list[dict[str, Any]] = field(default_factory=list)
+    scattered: int = 0
 
     def add(
         self,
@@ -144,6 +145,7 @@ class _Output:
         """Write the scenes of a batch, and what they do not explain."""
         from delaminate.errors import ConfigError, OutputError
         from delaminate.export.residuals import residual_path, residual_picture
+        from delaminate.matching.specks import scattered
         from delaminate.metrics import psnr
         from delaminate.scene.document import png_bytes, write_atomic
         from delaminate.scene.scenes import check_name, with_photo
@@ -167,6 +169,8 @@ class _Output:
             frames=None if found.frames is None else tuple(found.frames[index] for index in fulls),
         )
         kept = some.scenes(list(fulls.values()))
+        if self.photo:
+            self.scattered += int(scattered(some.labels()[0]).sum())
         for place, (index, full) in enumerate(fulls.items()):
             path = paths.get(names[index])
             if path is None:
@@ -202,11 +206,16 @@ class _Output:
         return {key: sum(row[key] for row in self.rows) / max(len(self.rows), 1) for key in keys}
 
     def summary(self) -> str:
-        """Say what came out, in two lines."""
+        """Say what came out, and what to do next."""
         means = self._means()
         said = "layers show the images themselves."
         if means:
             said = f"rebuilt at {means['psnr']:.1f} dB at the model's size, {means['psnr_original']:.1f} dB at the images' own."
+        if 4 * self.scattered > len(self.rows):
+            said += (
+                f" In {self.scattered} of them a layer lies in several large parts: if these are several things, this method "
+                "does not tell them apart."
+            )
         return (
             f"{len(self.rows)} scenes in {self.writer.folder}, by {self.by}: {said}\n"
             f"Next: delaminate export {quote(str(self.writer.folder))} --to html --out report"

@@ -1,11 +1,11 @@
-"""Specks: parts of a region too small to be things; they go to what is beside them.
+"""Parts of a region: those too small to be things go to what is beside them, those as large as the largest may be things.
 
 Votes by colour (`crf.refine`) know no shape: a pixel of the ground that has the object's colour is given to it.
 """
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
@@ -30,6 +30,21 @@ def despeckled(masks: Float[Tensor, "B n 1 H W"], least: float) -> Float[Tensor,
         return masks
     index = torch.from_numpy(np.stack(nearest)).to(masks.device).flatten(1)[:, None]  # B 1 HW
     return found.flatten(2).gather(2, index.expand(-1, found.shape[1], -1)).view_as(masks)
+
+
+def scattered(labels: Int64[Tensor, "B H W"]) -> Bool[Tensor, " B"]:
+    """Say in which images a region lies in two parts or more, the second at least a third as large as the first.
+
+    Args:
+        labels: Of the regions; 0, the background, is not looked at.
+    """
+    found = []
+    for winners in labels.cpu().numpy():
+        sizes = [
+            np.bincount(ndimage.label(winners == region)[0].ravel())[1:] for region in np.unique(winners) if region
+        ]
+        found.append(any(len(each) > 1 and 3 * np.sort(each)[-2] >= each.max() for each in sizes))
+    return torch.tensor(found, dtype=torch.bool)
 
 
 def _nearest_kept(winners: np.ndarray, least: float) -> np.ndarray:
