@@ -90,7 +90,7 @@ def test_unknown_names_are_refused_with_a_hint(tmp_path):
 
 @pytest.mark.parametrize(
     ("steps", "minutes", "ways", "reason"),
-    [(100_000, 0.02, {"sampled"}, "minutes"), (2, None, {"refined", "segmenter", "sampled"}, "finished")],
+    [(100_000, 0.02, {"sampled"}, "minutes"), (2, None, {"despeckled", "refined", "segmenter", "sampled"}, "finished")],
 )
 def test_a_run_that_ends_before_anything_decomposes_is_recorded_too(
     steps, minutes, ways, reason, monkeypatch, tmp_path
