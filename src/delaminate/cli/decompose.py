@@ -62,9 +62,7 @@ def decompose(
     found = open_images(images, size, fit, like=method.image_size, count=limit, split=split)
     by = by or method.default
     photo = method.carries_photo(by)
-    # Layers that show the photo have its size.
-    sizes = [frame.original for frame in found.frames] if photo else [found.size]
-    batch = max(1, min(batch, BATCH_PIXELS // max(height * width for height, width in sizes)))
+    batch = max(1, min(batch, BATCH_PIXELS // _largest(found, photo)))
     make_room_for_scenes(out, again)
     if said := forecast_taking_apart(method, found, batch):
         typer.echo(said)
@@ -84,6 +82,12 @@ def decompose(
     if not folder.rows:
         raise DataError(f"{images}: no image became a scene; the skipped files say why.")
     typer.echo(folder.summary())
+
+
+def _largest(images: "ImageSet", photo: bool) -> int:
+    """Pixels of the largest layer; those that show the photo have its size."""
+    sizes = [frame.original for frame in images.frames] if photo else [images.size]
+    return max(height * width for height, width in sizes)
 
 
 def _batches(count: int, size: int) -> Iterator[range]:

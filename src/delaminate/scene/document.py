@@ -196,13 +196,13 @@ class SceneWriter:
         """
         dictionary = shared_dictionary(scenes)
         _check_places(scenes)
-        used = self.used or [0] * len(dictionary)
+        used = self.used.copy() or [0] * len(dictionary)
         if len(used) != len(dictionary):
             raise ConfigError(f"save_scenes: {len(dictionary)} sprites after {len(used)}; expected one dictionary.")
-        for index, sprite in enumerate(dictionary.sprites):
-            write_atomic(self.folder / "dictionary" / f"{dictionary.name(index)}.png", png_bytes(to_pixels(sprite)))
-        sprites = tuple(from_pixels(to_pixels(sprite)) for sprite in dictionary.sprites)
-        eight_bits = dataclasses.replace(dictionary, sprites=sprites)
+        pictures = [to_pixels(sprite) for sprite in dictionary.sprites]
+        for index, picture in enumerate(pictures):
+            write_atomic(self.folder / "dictionary" / f"{dictionary.name(index)}.png", png_bytes(picture))
+        eight_bits = dataclasses.replace(dictionary, sprites=tuple(map(from_pixels, pictures)))
         rows = []
         for scene in scenes:
             rows.append(self._save(scene, eight_bits))
