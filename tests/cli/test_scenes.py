@@ -87,6 +87,9 @@ def stopped(monkeypatch, out, after):
 
     def take(*words):
         there.append(len(load_scenes(out)) if (out / "summary.json").exists() else 0)
+        if there[-1]:
+            # Whoever is killed here, and so cannot tidy up, keeps the figures too.
+            assert len(json.loads((out / "errors.json").read_text())["images"]) == there[-1]
         if len(there) > after:
             raise KeyboardInterrupt
         return take_apart(*words)
@@ -104,6 +107,16 @@ def test_who_stops_it_keeps_every_finished_scene_and_hears_how_many(command, mod
     assert there == [0, 2, 4]
     assert f"4 of 5 scenes are in {out}" in err
     assert len(load_scenes(out)) == len(json.loads((out / "errors.json").read_text())["images"]) == 4
+
+
+def test_more_scenes_than_a_folder_may_hold_are_refused_at_the_start(command, model, pieces, tmp_path, monkeypatch):
+    monkeypatch.setattr("delaminate.scene.document.MAX_SCENES", 4)
+    words = ("decompose", model, pieces / "images", "--out", tmp_path / "out")
+    code, _, err = command(*words)
+    assert code == 2
+    assert "would hold 5 scenes; expected at most 4" in err
+    assert not (tmp_path / "out").exists()
+    assert command(*words, "-n", 4)[0] == 0
 
 
 def test_a_folder_that_holds_no_scenes_and_a_file_are_refused_in_words(command, model, pieces, scenes, tmp_path):

@@ -13,8 +13,8 @@ from stacks import decompositions, few, laws
 from torch.testing import assert_close
 
 from delaminate.errors import ConfigError, DelaminateError, FormatError, OutputError, ShapeError
+from delaminate.scene import document, values
 from delaminate.scene import scenes as scenes_module
-from delaminate.scene import values
 from delaminate.scene.document import SceneWriter, load_scenes, save_scenes, write_atomic
 from delaminate.scene.frame import Frame
 from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
@@ -307,6 +307,18 @@ def test_after_every_batch_the_summary_lists_all_scenes_so_far(tmp_path):
     assert files_of(parts) == files_of(whole)
     with pytest.raises(ConfigError, match="one dictionary"):
         writer.add([Scene("c", (3, 4), (), Dictionary((torch.zeros(4, 1, 1),)))])
+
+
+def test_more_scenes_than_can_be_read_are_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(document, "MAX_SCENES", 1)
+    one, other = sample().scenes(NAMES)
+    writer = SceneWriter(tmp_path)
+    writer.add([one])
+    kept = files_of(tmp_path)
+    with pytest.raises(OutputError, match="more than 1 scenes"):
+        writer.add([other])
+    assert files_of(tmp_path) == kept
+    assert len(load_scenes(tmp_path)) == 1
 
 
 def test_damaged_files_give_our_errors_only(tmp_path):

@@ -63,7 +63,7 @@ def decompose(
     by = by or method.default
     photo = method.carries_photo(by)
     batch = max(1, min(batch, BATCH_PIXELS // _largest(found, photo)))
-    make_room_for_scenes(out, again)
+    make_room_for_scenes(out, again, len(found))
     if said := forecast_taking_apart(method, found, batch):
         typer.echo(said)
     follow = follower(found)
@@ -74,7 +74,7 @@ def decompose(
             for rows in track(list(_batches(len(found), batch)), "Taking apart", transient=True):
                 folder.add(*_take_apart(method, found, rows, by, where, follow), paths)
     finally:
-        folder.close()
+        folder.write_errors()
     from rich.console import Console
 
     console = Console()
@@ -173,6 +173,7 @@ class _Output:
             frames=None if found.frames is None else tuple(found.frames[index] for index in fulls),
         )
         kept = some.scenes(list(fulls.values()))
+        rows: list[dict[str, Any]] = []
         if self.photo:
             self.scattered += int(scattered(some.labels()[0]).sum())
         for place, (index, full) in enumerate(fulls.items()):
@@ -190,12 +191,14 @@ class _Output:
                 at_original = errors[index] if path is None else float(psnr(original[None], rebuilt[None]))
                 row |= {"psnr": errors[index], "psnr_original": at_original}
                 write_atomic(residual_path(self.writer.folder, full), png_bytes(residual_picture(original, rebuilt)))
-            self.rows.append(row)
+            rows.append(row)
         if kept:
             self.writer.add(kept)
+            self.rows += rows
+            self.write_errors()
 
-    def close(self) -> None:
-        """Write the errors."""
+    def write_errors(self) -> None:
+        """Write how closely the scenes so far rebuild their images, and which images were skipped."""
         from delaminate.cli.folders import ERRORS
         from delaminate.scene.document import json_bytes, write_atomic
 

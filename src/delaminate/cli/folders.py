@@ -44,8 +44,21 @@ def make_room(out: Path, again: bool, parts: Sequence[str], precious: Sequence[s
             part.unlink(missing_ok=True)
 
 
-def make_room_for_scenes(out: Path, again: bool) -> None:
-    """Make room for scenes, as `make_room` does."""
+def make_room_for_scenes(out: Path, again: bool, count: int) -> None:
+    """Make room for so many scenes, as `make_room` does.
+
+    Raises:
+        ConfigError: The folder holds scenes, and it is not asked for; or they are more than could be read again.
+        OutputError: It is no folder.
+    """
+    from delaminate.errors import ConfigError
+    from delaminate.scene.document import MAX_SCENES
+
+    if count > MAX_SCENES:
+        raise ConfigError(
+            f"{out}: would hold {count:,} scenes; expected at most {MAX_SCENES:,} in a folder. Make them in parts, each "
+            "with an --out of its own (-n takes fewer)."
+        )
     held = "scenes already, maybe edited by hand. Export or recompose them"
     make_room(out, again, SCENE_PARTS, SCENE_PARTS[:1], held)
 

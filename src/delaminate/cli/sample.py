@@ -43,7 +43,7 @@ def sample(
     from delaminate.scene.placements import Decomposition
 
     painting = painter(load_model(model, pick_device(device)))
-    make_room_for_scenes(out, again)
+    make_room_for_scenes(out, again, count)
     writer = SceneWriter(out)
     batches = painted(painting, count, seed, "sample")
     with counted_if_stopped(writer, count):

@@ -192,10 +192,12 @@ class SceneWriter:
 
         Raises:
             ConfigError: The scenes do not share a dictionary, or two have the same name.
-            OutputError: A scene is too large to be read again, or a file cannot be written.
+            OutputError: They are too many, or one is too large, to be read again; or a file cannot be written.
         """
         dictionary = shared_dictionary(scenes)
         _check_places(scenes)
+        if len(self) + len(scenes) > MAX_SCENES:
+            raise OutputError(f"{self.folder}: would hold more than {MAX_SCENES:,} scenes; expected several folders.")
         used = self.used.copy() or [0] * len(dictionary)
         if len(used) != len(dictionary):
             raise ConfigError(f"save_scenes: {len(dictionary)} sprites after {len(used)}; expected one dictionary.")
