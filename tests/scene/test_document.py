@@ -305,6 +305,10 @@ def test_after_every_batch_the_summary_lists_all_scenes_so_far(tmp_path):
         writer.add([scene])
         assert [scene.name for scene in load_scenes(parts)] == list(NAMES[:count])
     assert files_of(parts) == files_of(whole)
+    for name, problem in ((NAMES[0], "3 scenes have 2 names"), ("a/b.jpg/c", "lies inside the scene .a/b.jpg")):
+        with pytest.raises(ConfigError, match=problem):
+            writer.add([dataclasses.replace(scenes[1], name=name)])
+    assert files_of(parts) == files_of(whole)
     with pytest.raises(ConfigError, match="one dictionary"):
         writer.add([Scene("c", (3, 4), (), Dictionary((torch.zeros(4, 1, 1),)))])
 

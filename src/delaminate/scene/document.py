@@ -158,12 +158,11 @@ def scene_document(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _check_places(scenes: Sequence[Scene]) -> None:
-    listed = scenes.names if isinstance(scenes, LazyScenes) else [scene.name for scene in scenes]
+def _check_places(listed: Sequence[str]) -> None:
     names = set(listed)
     if len(names) != len(listed):
         raise ConfigError(f"save_scenes: {len(listed)} scenes have {len(names)} names; expected names of their own.")
-    for name in sorted(names):
+    for name in listed:
         parts = name.split("/")
         for end in range(1, len(parts)):
             if "/".join(parts[:end]) in names:
@@ -191,11 +190,12 @@ class SceneWriter:
         """Save a batch. Each scene is asked for once, so that those of the folder itself may be saved into it.
 
         Raises:
-            ConfigError: The scenes do not share a dictionary, or two have the same name.
+            ConfigError: The scenes do not share a dictionary, or two have the same name, here or in earlier batches.
             OutputError: They are too many, or one is too large, to be read again; or a file cannot be written.
         """
         dictionary = shared_dictionary(scenes)
-        _check_places(scenes)
+        names = scenes.names if isinstance(scenes, LazyScenes) else [scene.name for scene in scenes]
+        _check_places([*(row["name"] for row in self.rows), *names])
         if len(self) + len(scenes) > MAX_SCENES:
             raise OutputError(f"{self.folder}: would hold more than {MAX_SCENES:,} scenes; expected several folders.")
         used = self.used.copy() or [0] * len(dictionary)
