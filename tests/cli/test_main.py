@@ -30,20 +30,31 @@ def test_the_version_is_printed(command):
     assert command("--version")[:2] == (0, f"delaminate {__version__}\n")
 
 
-def test_help_answers_within_half_a_second_and_loads_nothing_heavy():
+def processor_seconds(program):
+    """What a program costs; other work on the machine does not count. Also what it says on stderr."""
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system, done.stderr
+
+
+def test_help_costs_little_more_than_the_smallest_command_line_and_loads_nothing_heavy():
+    smallest = (
+        "import sys, typer\napp = typer.Typer()\n@app.command()\ndef verb(name: str) -> None: 'Says it.'\n"
+        "sys.argv = ['verb', '--help']\napp()"
+    )
     program = (
         "import sys\nfrom delaminate.cli import main\nsys.argv = ['delaminate', 'evaluate', '--help']\n"
         f"try:\n    main()\nfinally:\n    print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
     )
-    seconds = []
+    ours, least = [], []
     for _ in range(3):
-        before = os.times()
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-        after = os.times()
-        assert done.stderr.strip() == "[]"
-        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
-    # Processor time: other work on the machine does not count.
-    assert min(seconds) < 0.5
+        seconds, said = processor_seconds(program)
+        assert said.strip() == "[]"
+        ours.append(seconds)
+        least.append(processor_seconds(smallest)[0])
+    # 1.7 times as much was seen; how many seconds that is depends on the machine.
+    assert min(ours) < 2.5 * min(least)
 
 
 def test_our_errors_are_one_line_and_exit_code_two(command):
