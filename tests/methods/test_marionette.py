@@ -307,6 +307,7 @@ def floating(count, seed=0):
     return (images * 255).round().to(torch.uint8)
 
 
+@pytest.mark.slow
 def test_it_learns_floating_sprites():
     config = replace(
         SMALL, num_sprites=6, num_layers=1, code_width=32, steps=200, batch=4, rate=3e-3, cosine=True, clip=1.0,
