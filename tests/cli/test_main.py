@@ -54,7 +54,7 @@ def test_help_costs_little_more_than_the_smallest_command_line_and_loads_nothing
         ours.append(seconds)
         least.append(processor_seconds(smallest)[0])
     # 1.7 times as much was seen; how many seconds that is depends on the machine.
-    assert min(ours) < 2.5 * min(least)
+    assert min(ours) <= 2.5 * min(least)
 
 
 def test_our_errors_are_one_line_and_exit_code_two(command):

@@ -137,6 +137,7 @@ class _Output:
     photo: bool
     rows: list[dict[str, Any]] = field(default_factory=list)
     scattered: int = 0
+    written: int = 0
 
     def add(
         self,
@@ -195,7 +196,9 @@ class _Output:
         if kept:
             self.writer.add(kept)
             self.rows += rows
-            self.write_errors()
+            # For who kills it, who loses a twentieth at most; every batch would be ten minutes for 100,000 images.
+            if len(self.rows) >= 1.05 * self.written:
+                self.write_errors()
 
     def write_errors(self) -> None:
         """Write how closely the scenes so far rebuild their images, and which images were skipped."""
@@ -207,6 +210,7 @@ class _Output:
         skipped = [{"name": name, "reason": reason} for name, reason in self.skipped]
         errors = {"model": self.model, "by": self.by, **self._means(), "images": self.rows, "skipped": skipped}
         write_atomic(self.writer.folder / ERRORS, json_bytes(errors))
+        self.written = len(self.rows)
 
     def _means(self) -> dict[str, float]:
         keys = () if self.photo else ("psnr", "psnr_original")
