@@ -1,0 +1,96 @@
+"""What a GPU computes is what a CPU computes; runs and models go from one to the other."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from delaminate.engine import Budget, train
+from delaminate.methods import load_model
+from delaminate.methods.marionette import Config, MarioNette
+from delaminate.nets.precision import has_bfloat16
+from delaminate.rng import stream
+
+from .tiny import CONFIGS, SELDOM, model, pixels
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+SOLID = Config(
+    image_size=(16, 16), sprite_size=8, num_sprites=5, code_width=16, background_images=6, steps=3, batch=2, ema=0.9,
+    clip=1.0,
+)  # fmt: skip
+SEARCHED = replace(
+    SOLID, image_size=(24, 20), code_width=32, background_images=1, search_steps=1, search_batch=8, max_sprite=16, flips=False,
+    recolours=False, distil_steps=3, distil_batch=4, steps=2,
+)  # fmt: skip
+EVERY = CONFIGS | {"marionette": SOLID, "marionette, searched": SEARCHED}
+
+
+def fresh(name, **changes):
+    config = replace(EVERY[name], **changes)
+    return MarioNette(config, 0) if isinstance(config, Config) else model(config)
+
+
+def images_of(name):
+    """What the tiny trainings see; a search needs a sprite that comes again."""
+    if name != "marionette, searched":
+        return pixels(12)
+    rng = stream("cuda")
+    images = torch.full((12, 3, 24, 20), 40, dtype=torch.uint8)
+    sprite = torch.randint(80, 256, (3, 8, 8), generator=rng, dtype=torch.uint8)
+    for image in images:
+        top, left = (int(torch.randint(most, (1,), generator=rng)) for most in (16, 12))
+        image[:, top : top + 8, left : left + 8] = sprite
+    return images
+
+
+def steps_of(method):
+    return sum(stage.steps for stage in method.stages())
+
+
+def assert_same_weights(found, wanted):
+    for key, value in wanted.state_dict().items():
+        assert_close(found.state_dict()[key].cpu(), value, rtol=0, atol=1e-6, msg=lambda text: f"{key}: {text}")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_gpu_ends_where_a_cpu_ends(name, tmp_path):
+    here, there = fresh(name).double(), fresh(name).double()
+    train(here, images_of(name), seed=3, pace=SELDOM)
+    train(there, images_of(name), tmp_path, seed=3, pace=SELDOM, device="cuda")
+    assert_same_weights(there, here)
+    images = images_of(name)[:4].double() / 255
+    for by in here.decomposers:
+        wanted, found = here.decompose(images, by=by).layers(), there.decompose(images.cuda(), by=by).layers()
+        assert_close(found.rgb, wanted.rgb, rtol=0, atol=1e-5)
+        assert_close(found.alpha, wanted.alpha, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("first", "second"), [("cuda", "cpu"), ("cpu", "cuda")])
+@pytest.mark.parametrize("name", EVERY)
+def test_a_run_goes_on_on_another_device(name, first, second, tmp_path):
+    whole, parts = fresh(name).double(), fresh(name).double()
+    train(whole, images_of(name), seed=3, pace=SELDOM)
+    half = Budget(steps=steps_of(whole) // 2)
+    train(parts, images_of(name), tmp_path, seed=3, pace=SELDOM, device=first, budget=half)
+    parts = fresh(name).double()
+    train(parts, images_of(name), tmp_path, seed=3, pace=SELDOM, device=second, resume=True)
+    assert_same_weights(parts, whole)
+
+
+@pytest.mark.skipif(not has_bfloat16("cuda"), reason="needs a GPU with units for bfloat16")
+@pytest.mark.parametrize("name", EVERY)
+def test_networks_train_in_bfloat16_and_what_is_stored_opens_on_a_cpu(name, tmp_path):
+    there = fresh(name, bf16=True)
+    assert train(there, images_of(name), tmp_path, seed=3, pace=SELDOM, device="cuda").finished
+    assert all(bool(torch.isfinite(value).all()) for value in there.parameters())
+    opened = load_model(tmp_path / "model")
+    if opened.decomposers:
+        assert len(opened.decompose(images_of(name)[:2] / 255)) == 2
+
+
+def test_every_way_to_run_takes_the_gpu_by_itself():
+    from delaminate.cli.train import pick_device
+
+    assert pick_device("auto") == "cuda"
