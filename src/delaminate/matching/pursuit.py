@@ -314,6 +314,6 @@ def pursue(
         ground = background
         if background is not None and len(background) > 1:
             ground = background[begin_at : begin_at + search.chunk]
-        begin = None if start is None else start.rows(slice(begin_at, begin_at + search.chunk))
+        begin = None if start is None else start.rows(slice(begin_at, begin_at + search.chunk)).to(images.device)
         parts.append(_pursue_chunk(some, ground, sprites, search, begin))
     return Picks(*(torch.cat([getattr(p, name) for p in parts]) for name in ("entry", "top", "left", "gain")))

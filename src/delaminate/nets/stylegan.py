@@ -227,7 +227,7 @@ class Synthesis(nn.Module):
         if fade >= 1:
             return painted
         coarse = F.interpolate(self.heads[level - 1 - self.levels](before), scale_factor=2.0, mode="nearest")
-        return torch.lerp(coarse, painted, fade)
+        return torch.lerp(coarse.to(painted), painted, fade)
 
     def _sum(self, x: Tensor, styles: Tensor, noise: list[Tensor] | None, level: int, fade: float) -> Tensor:
         """Paint at every level and add up; the last one counts by `fade`."""
