@@ -325,8 +325,8 @@ class DTISprites(Method):
     @torch.no_grad()
     def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
         if stage == "search":
-            found = self._decompose(images.cpu(), "search")
-            return image_error(images.cpu(), found.composite())
+            found = self._decompose(images, "search")
+            return image_error(images, found.composite().to(images.device))
         training = self.training
         self.eval()
         image, _ = self.reconstruct(images, None)
