@@ -3,7 +3,8 @@
     python benchmarks/speed_bf16.py                  # CPU time; writes benchmarks/results/speed-bf16.json
     python benchmarks/speed_bf16.py --device cuda    # a GPU's; writes benchmarks/results/speed-bf16-cuda.json
 
-It pays where the processor multiplies matrices of bfloat16 (AMX), and in large networks on GPUs; elsewhere it may cost.
+It pays where the processor multiplies matrices of bfloat16 (AMX); elsewhere it may cost. On a large GPU steps of these sizes
+wait for the launch of one kernel after the other, whatever these compute in.
 """
 
 import argparse
@@ -12,7 +13,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,29 +21,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from steps import stepper
 
 from delaminate.cli.bench import machine
+from delaminate.methods import METHODS
 from delaminate.methods.base import Carry, Method
-from delaminate.methods.perturbgan import PRESETS as PERTURBGAN
-from delaminate.methods.perturbgan import PerturbGAN
-from delaminate.methods.redo import PRESETS as REDO
-from delaminate.methods.redo import ReDO
 from delaminate.nets.precision import has_bfloat16
 from delaminate.rng import stream
 
+CPU = (("redo", "colored-2-mnist"), ("redo", "photos"), ("perturbgan", "objects-on-texture"))
+"""The presets that benchmarks train on a CPU."""
 
-def models(bf16: bool, device: str) -> dict[str, Method]:
-    """The presets that benchmarks train on a CPU, and on a GPU those of the papers' sizes, too."""
-    small: dict[str, Method] = {
-        "redo colored-2-mnist, 32 x 32": ReDO(replace(REDO["colored-2-mnist"], bf16=bf16)),
-        "redo photos, 64 x 64": ReDO(replace(REDO["photos"], bf16=bf16)),
-        "perturbgan objects-on-texture, 32 x 32": PerturbGAN(replace(PERTURBGAN["objects-on-texture"], bf16=bf16)),
-    }
-    if device == "cpu":
-        return small
-    return small | {
-        "perturbgan photos, 64 x 64": PerturbGAN(replace(PERTURBGAN["photos"], bf16=bf16)),
-        "perturbgan lsun-object, 128 x 128": PerturbGAN(replace(PERTURBGAN["lsun-object"], bf16=bf16)),
-        "redo cub, 128 x 128": ReDO(replace(REDO["cub"], bf16=bf16)),
-    }
+GPU = (*CPU, ("perturbgan", "photos"), ("perturbgan", "lsun-object"))
 
 
 def step_of(method: Method, device: str) -> Callable[[int], None]:
@@ -71,15 +57,19 @@ def main() -> None:
         raise SystemExit(f"This {device} has no units for bfloat16: networks would compute in float32 both times.")
     torch.set_num_threads(1)
     seconds: dict[str, dict[str, float]] = {}
-    for name in models(False, device):
-        steps = {kind: step_of(models(kind == "bfloat16", device)[name], device) for kind in ("float32", "bfloat16")}
+    for method, preset in CPU if device == "cpu" else GPU:
+        built = {kind: METHODS[method][0].preset(preset, bf16=kind == "bfloat16") for kind in ("float32", "bfloat16")}
+        steps = {kind: step_of(model, device) for kind, model in built.items()}
         times: dict[str, list[float]] = {kind: [] for kind in steps}
         for number in range(1, options.rounds + 2):
             for kind, step in steps.items():
                 begin = clock(device)
                 step(number)
                 times[kind].append(clock(device) - begin)
-        seconds[name] = {kind: round(statistics.median(values[1:]), 4) for kind, values in times.items()}
+        height, width = built["float32"].image_size
+        seconds[f"{method} {preset}, {height} x {width}"] = {
+            kind: round(statistics.median(values[1:]), 4) for kind, values in times.items()
+        }
     record = {
         "command": "python benchmarks/speed_bf16.py" + ("" if device == "cpu" else f" --device {device}"),
         "date": time.strftime("%Y-%m-%d"),

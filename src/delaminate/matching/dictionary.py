@@ -304,7 +304,7 @@ def prune(
             keep = others
             picks = pursue(images, Sprites(sprites.colour[keep], sprites.alpha[keep]), search, background)
             cost = _cost(images, Sprites(sprites.colour[keep], sprites.alpha[keep]), picks, search, background)
-            back = torch.tensor([*keep, -1])
+            back = torch.tensor([*keep, -1], device=picks.entry.device)
             picks = replace(picks, entry=back[picks.entry])
     return keep
 
