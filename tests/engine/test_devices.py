@@ -1,5 +1,9 @@
-"""What a GPU computes is what a CPU computes; runs and models go from one to the other."""
+"""What another device computes is what a CPU computes; runs and models go from one to the other.
 
+Where there is no GPU, another device is played by `elsewhere`, whose tensors are the CPU's but do not meet them.
+"""
+
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -12,9 +16,11 @@ from delaminate.methods.marionette import Config, MarioNette
 from delaminate.nets.precision import has_bfloat16
 from delaminate.rng import stream
 
+from .elsewhere import elsewhere
+from .processes import CONTEXT
 from .tiny import CONFIGS, SELDOM, model, pixels
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 SOLID = Config(
     image_size=(16, 16), sprite_size=8, num_sprites=5, code_width=16, background_images=6, steps=3, batch=2, ema=0.9,
@@ -54,19 +60,38 @@ def assert_same_weights(found, wanted):
         assert_close(found.state_dict()[key].cpu(), value, rtol=0, atol=1e-6, msg=lambda text: f"{key}: {text}")
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_a_gpu_ends_where_a_cpu_ends(name, tmp_path):
+def assert_ends_where_a_cpu_ends(name, device, out=None):
     here, there = fresh(name).double(), fresh(name).double()
     train(here, images_of(name), seed=3, pace=SELDOM)
-    train(there, images_of(name), tmp_path, seed=3, pace=SELDOM, device="cuda")
+    train(there, images_of(name), out, seed=3, pace=SELDOM, device=device)
     assert_same_weights(there, here)
     images = images_of(name)[:4].double() / 255
     for by in here.decomposers:
-        wanted, found = here.decompose(images, by=by).layers(), there.decompose(images.cuda(), by=by).layers()
+        wanted, found = here.decompose(images, by=by).layers(), there.decompose(images.to(device), by=by).layers()
         assert_close(found.rgb, wanted.rgb, rtol=0, atol=1e-5)
         assert_close(found.alpha, wanted.alpha, rtol=0, atol=1e-5)
 
 
+def train_elsewhere(name):
+    torch.set_num_threads(1)
+    with elsewhere():
+        assert_ends_where_a_cpu_ends(name, "elsewhere")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_tensor_is_left_behind_on_the_cpu(name):
+    # In a process of its own: once torch has gone backwards, it takes no device that it did not know.
+    with ProcessPoolExecutor(1, CONTEXT) as pool:
+        pool.submit(train_elsewhere, name).result()
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", EVERY)
+def test_a_gpu_ends_where_a_cpu_ends(name, tmp_path):
+    assert_ends_where_a_cpu_ends(name, "cuda", tmp_path)
+
+
+@needs_gpu
 @pytest.mark.parametrize(("first", "second"), [("cuda", "cpu"), ("cpu", "cuda")])
 @pytest.mark.parametrize("name", EVERY)
 def test_a_run_goes_on_on_another_device(name, first, second, tmp_path):
@@ -90,6 +115,7 @@ def test_networks_train_in_bfloat16_and_what_is_stored_opens_on_a_cpu(name, tmp_
         assert len(opened.decompose(images_of(name)[:2] / 255)) == 2
 
 
+@needs_gpu
 def test_every_way_to_run_takes_the_gpu_by_itself():
     from delaminate.cli.train import pick_device
 
