@@ -14,7 +14,7 @@ def load(name):
 
 
 def test_train_and_edit(tmp_path):
-    error = load("train_and_edit").main(tmp_path, images=60, steps=2)
+    error = load("train_and_edit").main(tmp_path, images=24, steps=2)
     assert 0 <= error < 0.2
     assert (tmp_path / "scenes" / "summary.json").exists()
     assert list((tmp_path / "layers").rglob("*.png"))
