@@ -6,6 +6,7 @@ learning rate). Level i works on 4 * 2**i pixels a side. Doubling and halving ar
 which is exactly equal; the blur is not folded, because its zero border would then be another one.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -71,9 +72,16 @@ class EqualConv(nn.Module):
 
 def blur(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     """Convolve every channel with the outer product of (1, 2, 1) / 4 and itself; zeros lie outside."""
-    row = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
-    kernel = (row[:, None] * row).expand(x.shape[1], 1, 3, 3)
+    kernel = _binomial(x.dtype, x.device).expand(x.shape[1], 1, 3, 3)
     return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+
+
+# Made once: a GPU waits for whatever is brought to it. What is cached must serve training, whoever asks for it first.
+@functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def _binomial(dtype: torch.dtype, device: torch.device) -> Float[Tensor, "3 3"]:
+    row = torch.tensor([0.25, 0.5, 0.25], dtype=dtype, device=device)
+    return row[:, None] * row
 
 
 def unit_length(x: Tensor) -> Tensor:
