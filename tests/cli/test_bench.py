@@ -38,6 +38,17 @@ def test_a_table_has_mean_spread_failures_and_what_needs_no_learning(tmp_path):
     assert "0.1 |" not in table
 
 
+def test_a_table_tells_time_by_what_was_trained_on(tmp_path):
+    record(tmp_path, "redo-flowers17", 0, 0.7)
+    gpu = {"cores": 16, "threads": 5, "gpu": "a GPU"}
+    record(tmp_path, "redo-flowers17", 1, 0.8, machine=gpu, train_seconds=7.0)
+    record(tmp_path, "redo-flowers17", 2, 0.8, machine=gpu, train_seconds=9.0)
+    assert (
+        "3 seeds (0, 1, 2), median 60 s of training on 1 of 2 cores, median 8 s of training on a GPU; failed: 0, "
+        in results_table(tmp_path)
+    )
+
+
 def test_a_table_counts_failures_restarts_other_settings_and_seeds_above_the_baselines(tmp_path):
     guesses = {"baseline_all": 0.3, "baseline_disc": 0.5, "baseline_colour": 0.4}
     network = {"iou": 0.6, "miou": 0.2, "role_swaps": 0.0, **guesses}

@@ -60,9 +60,10 @@ def results_table(out: Path) -> str:
 def _heading(name: str, some: list[dict[str, Any]]) -> list[str]:
     """What was run, for how long, and what went wrong."""
     first = some[0]
-    machines = [record["machine"] for record in some]
-    used = sorted({f"{each.get('threads', each['cores'])} of {each['cores']}" for each in machines})
-    seconds = statistics.median(record["train_seconds"] for record in some)
+    seconds: dict[str, list[float]] = {}
+    for record in some:
+        seconds.setdefault(_where(record["machine"]), []).append(record["train_seconds"])
+    took = ", ".join(f"median {statistics.median(times):.0f} s of training on {on}" for on, times in seconds.items())
     drawing = DRAWINGS.get(BENCHES[name].data) if name in BENCHES else None
     replica = " (replica, drawn by this library)" if drawing is not None and drawing.replica else ""
     failed = sum(record.get("stopped_by") == "failed" for record in some)
@@ -71,8 +72,7 @@ def _heading(name: str, some: list[dict[str, Any]]) -> list[str]:
         f"## {name}{replica}",
         "",
         f"{first['about'][0].upper()}{first['about'][1:]}. {len(some)} seed{'s' * (len(some) > 1)} "
-        f"({', '.join(str(record['seed']) for record in some)}), median {seconds:.0f} s of training on "
-        f"{' or '.join(used)} cores; failed: {failed}, unfinished otherwise: "
+        f"({', '.join(str(record['seed']) for record in some)}), {took}; failed: {failed}, unfinished otherwise: "
         f"{sum(not record['finished'] for record in some) - failed}, restarts: {restarts}.",
     ]
     configs = [record.get("config", {}) for record in some]
@@ -80,6 +80,11 @@ def _heading(name: str, some: list[dict[str, Any]]) -> list[str]:
     if differ := sorted(key for key in shared if any(config[key] != configs[0][key] for config in configs)):
         said += ["", f"Seeds were trained with different settings ({', '.join(differ)}): means tell little."]
     return [*said, "", "| decomposer | figure | mean | spread (min to max) | published |", "|---|---|---|---|---|"]
+
+
+def _where(machine: dict[str, Any]) -> str:
+    """Name what was trained on."""
+    return machine.get("gpu") or f"{machine.get('threads', machine['cores'])} of {machine['cores']} cores"
 
 
 def _rows(some: list[dict[str, Any]]) -> list[str]:
