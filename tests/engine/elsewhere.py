@@ -7,10 +7,11 @@ import contextlib
 
 import torch
 from torch import Tensor
+from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 NAME = "elsewhere"
+POSSIBLE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
 aten = torch.ops.aten
 CROSSING = (aten._to_copy.default, aten.copy_.default)
 KERNELS = torch.library.Library("aten", "IMPL")
@@ -93,9 +94,17 @@ def _copy_from(source, target, non_blocking=False):
     return target
 
 
-class _Backend(_DummyBackendModule):
-    def get_amp_supported_dtype(self):
-        return []
+def _register():
+    """Tell torch of the device, by what it has for devices that are written in Python."""
+
+    class Backend(backend_registration._DummyBackendModule):
+        def get_amp_supported_dtype(self):
+            return []
+
+    backend_registration._setup_privateuseone_for_python_backend(NAME, Backend())
+    # What torch calls by itself, below its modes, to make `torch.tensor(..., device=...)`.
+    KERNELS.impl("empty_strided", _empty_strided, "PrivateUse1")
+    KERNELS.impl("_copy_from", _copy_from, "PrivateUse1")
 
 
 class _Elsewhere(TorchDispatchMode):
@@ -109,10 +118,7 @@ class _Elsewhere(TorchDispatchMode):
 def elsewhere():
     """While this is on, `elsewhere` is a device like any other."""
     if torch._C._get_privateuse1_backend_name() != NAME:  # once a process
-        _setup_privateuseone_for_python_backend(NAME, _Backend())
-        # What torch calls by itself, below its modes, to make `torch.tensor(..., device=...)`.
-        KERNELS.impl("empty_strided", _empty_strided, "PrivateUse1")
-        KERNELS.impl("_copy_from", _copy_from, "PrivateUse1")
+        _register()
     before = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)  # parameters stay what optimisers hold
     try:

@@ -16,7 +16,7 @@ from delaminate.methods.marionette import Config, MarioNette
 from delaminate.nets.precision import has_bfloat16
 from delaminate.rng import stream
 
-from .elsewhere import elsewhere
+from .elsewhere import POSSIBLE, elsewhere
 from .processes import CONTEXT
 from .tiny import CONFIGS, SELDOM, model, pixels
 
@@ -72,17 +72,48 @@ def assert_ends_where_a_cpu_ends(name, device, out=None):
         assert_close(found.alpha, wanted.alpha, rtol=0, atol=1e-5)
 
 
+def meet():
+    with elsewhere():
+        here, there = torch.ones(3), torch.ones(3, device="elsewhere")
+        for meeting in (
+            lambda: here + there,
+            lambda: here.mul_(there),
+            lambda: torch.cat([here, there]),
+            lambda: here[there.long()],
+            lambda: torch.rand(3, generator=stream(0), device="elsewhere"),
+            there.numpy,
+        ):
+            with pytest.raises(RuntimeError, match=r"on one device|draws nothing|not supported"):
+                meeting()
+        assert (here + there.cpu()).tolist() == [2, 2, 2]
+        # What a GPU takes: numbers, and indices of the CPU.
+        assert there[torch.tensor([0])].mul(torch.tensor(3.0)).device == there.device
+
+
 def train_elsewhere(name):
     torch.set_num_threads(1)
     with elsewhere():
         assert_ends_where_a_cpu_ends(name, "elsewhere")
 
 
+needs_another = pytest.mark.skipif(not POSSIBLE, reason="needs a torch that takes devices written in Python")
+
+
+def apart(function, *arguments):
+    """Call it in a process of its own: once torch has gone backwards, it takes no device that it did not know."""
+    with ProcessPoolExecutor(1, CONTEXT) as pool:
+        pool.submit(function, *arguments).result()
+
+
+@needs_another
+def test_tensors_here_and_elsewhere_do_not_meet():
+    apart(meet)
+
+
+@needs_another
 @pytest.mark.parametrize("name", EVERY)
 def test_no_tensor_is_left_behind_on_the_cpu(name):
-    # In a process of its own: once torch has gone backwards, it takes no device that it did not know.
-    with ProcessPoolExecutor(1, CONTEXT) as pool:
-        pool.submit(train_elsewhere, name).result()
+    apart(train_elsewhere, name)
 
 
 @needs_gpu
