@@ -3,8 +3,11 @@ import shutil
 
 import pytest
 
-TINY = ("--set", "search_steps=2", "--set", "search_batch=8", "--set", "num_sprites=4", "--set", "distil_steps=2")
-TINY += ("--set", "distil_batch=4", "--set", "steps=2", "--set", "batch=4", "--set", "frozen_steps=0")
+SMALLEST = (
+    "search_steps=2", "search_batch=8", "num_sprites=4", "num_layers=2", "distil_steps=2", "distil_batch=4", "steps=2",
+    "batch=4", "frozen_steps=0",
+)  # fmt: skip
+TINY = tuple(word for setting in SMALLEST for word in ("--set", setting))
 
 
 def test_training_leaves_a_run_folder_that_decomposes(command, pieces, tmp_path):

@@ -13,7 +13,8 @@ from delaminate.engine import train
 from .tiny import CONFIG, EVERY_STEP, SELDOM, model, pixels
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["delaminate.engine", "delaminate.methods"])
+# With what a first training imports, so that not every process imports it again.
+CONTEXT.set_forkserver_preload(["delaminate.engine", "delaminate.methods", "sklearn.cluster", "torch._dynamo"])
 
 
 def _alone(out, resume, ready):

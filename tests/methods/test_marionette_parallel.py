@@ -17,7 +17,8 @@ from .test_marionette_distil import SMALL as DISTILLED
 from .test_marionette_distil import afloat
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["delaminate.engine", "delaminate.methods"])
+# With what a first training imports, so that not every process imports it again.
+CONTEXT.set_forkserver_preload(["delaminate.engine", "delaminate.methods", "sklearn.cluster", "torch._dynamo"])
 CONFIGS = {
     "solid": replace(SMALL, image_size=(16, 14), background_images=6, steps=3, ema=0.9, clip=1.0),
     "learned": replace(
