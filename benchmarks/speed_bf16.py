@@ -4,7 +4,7 @@
     python benchmarks/speed_bf16.py --device cuda    # a GPU's; writes benchmarks/results/speed-bf16-cuda.json
 
 It pays where the processor multiplies matrices of bfloat16 (AMX); elsewhere it may cost. On a large GPU steps of these sizes
-wait for the launch of one kernel after the other, whatever these compute in.
+probably wait for the launch of one kernel after the other, whatever these compute in.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     device, suffix = options.device, "" if options.device == "cpu" else f"-{options.device}"
     if not has_bfloat16(device):
-        raise SystemExit(f"This {device} has no units for bfloat16: networks would compute in float32 both times.")
+        raise SystemExit(f"--device {device}: no units for bfloat16. Networks would compute in float32 both times.")
     torch.set_num_threads(1)
     seconds: dict[str, dict[str, float]] = {}
     for method, preset in CPU if device == "cpu" else GPU:
@@ -73,7 +73,7 @@ def main() -> None:
     record = {
         "command": "python benchmarks/speed_bf16.py" + ("" if device == "cpu" else f" --device {device}"),
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
+        "machine": machine(device),
         "amx": device == "cpu" and torch.cpu._is_amx_tile_supported(),
         "rounds": options.rounds,
         "median_cpu_seconds" if device == "cpu" else "median_seconds": seconds,

@@ -14,6 +14,7 @@ NAME = "elsewhere"
 POSSIBLE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
 aten = torch.ops.aten
 CROSSING = (aten._to_copy.default, aten.copy_.default)
+JOINING = (aten.cat.default, aten.stack.default)
 KERNELS = torch.library.Library("aten", "IMPL")
 INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default)
 
@@ -69,14 +70,16 @@ def compute(operation, args, kwargs):
     if operation in INDEXING and isinstance(args[0], Away):
         met = [args[0], *args[2:3]]  # where the indices lie is no matter
     there = [value for value in met if isinstance(value, Away)]
-    if there and operation not in CROSSING and any(value.ndim and not isinstance(value, Away) for value in met):
+    # A number from the CPU may meet anything, unless it is to be laid beside it.
+    strangers = [value for value in met if not isinstance(value, Away) and (value.ndim or operation in JOINING)]
+    if there and strangers and operation not in CROSSING:
         lying = ", ".join(f"{'elsewhere' if isinstance(value, Away) else 'here'} {tuple(value.shape)}" for value in met)
         raise RuntimeError(f"{operation}: expected all tensors on one device, got {lying}")
     device = kwargs.get("device")
     ends_there = bool(there) if device is None else torch.device(device).type == NAME
+    if ends_there and kwargs.get("generator") is not None:
+        raise RuntimeError(f"{operation}: a generator of the CPU draws nothing elsewhere")
     if device is not None and ends_there:
-        if kwargs.get("generator") is not None:
-            raise RuntimeError(f"{operation}: a generator of the CPU draws nothing elsewhere")
         inner_kwargs["device"] = torch.device("cpu")
     found = operation(*inner, **inner_kwargs)
     if operation is aten.copy_.default:

@@ -30,7 +30,13 @@ SEARCHED = replace(
     SOLID, image_size=(24, 20), code_width=32, background_images=1, search_steps=1, search_batch=8, max_sprite=16, flips=False,
     recolours=False, distil_steps=3, distil_batch=4, steps=2,
 )  # fmt: skip
-EVERY = CONFIGS | {"marionette": SOLID, "marionette, searched": SEARCHED}
+SCROLLED = replace(SOLID, background="learned", background_size=(1, 2), regularizer="paper")
+EVERY = CONFIGS | {
+    "adversary, distilled": replace(CONFIGS["adversary"], refine_weight=3.0, distil_steps=2),
+    "marionette": SOLID,
+    "marionette, scrolled": SCROLLED,
+    "marionette, searched": SEARCHED,
+}
 
 
 def fresh(name, **changes):
@@ -79,8 +85,11 @@ def meet():
             lambda: here + there,
             lambda: here.mul_(there),
             lambda: torch.cat([here, there]),
+            lambda: torch.stack([torch.tensor(1.0), there[0]]),
             lambda: here[there.long()],
             lambda: torch.rand(3, generator=stream(0), device="elsewhere"),
+            lambda: there.normal_(generator=stream(0)),
+            lambda: torch.multinomial(there, 1, generator=stream(0)),
             there.numpy,
         ):
             with pytest.raises(RuntimeError, match=r"on one device|draws nothing|not supported"):

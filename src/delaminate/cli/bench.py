@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from delaminate.scene.placements import Decomposition
 
 
-def machine() -> dict[str, Any]:
+def machine(device: str = "cpu") -> dict[str, Any]:
     """Describe what computed, without naming the machine."""
     import os
 
@@ -39,8 +39,8 @@ def machine() -> dict[str, Any]:
         "processor": name,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "bfloat16": has_bfloat16("cuda" if torch.cuda.is_available() else "cpu"),
+        "gpu": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
+        "bfloat16": has_bfloat16(torch.device(device).type),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
@@ -98,7 +98,7 @@ def run_seed(name: str, seed: int, out: Path, device: str, minutes: float | None
         "about": bench.about,
         "command": f"delaminate bench {name} --seeds {seed}" + (f" --minutes {minutes:g}" if minutes else ""),
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
+        "machine": machine(device),
         "train_seconds": round(seconds + busy_seconds([line["time"] for line in log if line["time"] < started]), 1),
         "train_images": len(images),
         "steps": stages,

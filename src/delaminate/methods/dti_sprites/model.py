@@ -326,7 +326,7 @@ class DTISprites(Method):
     def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
         if stage == "search":
             found = self._decompose(images, "search")
-            return image_error(images, found.composite().to(images.device))
+            return image_error(images, found.composite().to(images))
         training = self.training
         self.eval()
         image, _ = self.reconstruct(images, None)
@@ -368,7 +368,7 @@ class DTISprites(Method):
         )
         if by == "network":
             return whole
-        start = picks_of(whole, self.config.num_layers).to(images.device)
+        start = picks_of(whole, self.config.num_layers)
         return self._found(pursue(images, self.candidates(), self.search_settings(), start=start))
 
     def _found(self, picks: Picks) -> Decomposition:
