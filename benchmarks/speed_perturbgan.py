@@ -6,7 +6,8 @@
 logistic with a penalty on slopes every 16 steps; `recommended` that with the painter's scenes shown to the discriminator. FLOPs
 are torch's count, forward and backward, of one step by image, penalties shared out over the steps between them. Losses and
 gradients of the plain step and ours are compared in float64 first, at 16 x 16. Seconds are of smaller networks, all kinds
-alternating. The shift moves foregrounds and masks of 64 images.
+alternating. The shift moves foregrounds and masks of 64 images; a GPU takes a kernel's launch for each of its operations that
+compute, and waits where its answer is asked for.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -108,8 +110,23 @@ def proof() -> dict[str, float]:
     return {"loss_difference": difference, "largest_relative_gradient_difference": worst}
 
 
-def shifts(rounds: int) -> dict[str, float]:
-    """Milliseconds to shift the foregrounds of 64 images at 64 x 64, in one go and image by image, alternating."""
+class Operations(TorchDispatchMode):
+    """Counts what computes, and what asks the device for a number; views cost nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels = self.questions = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        found = operation(*args, **(kwargs or {}))
+        asked = operation is torch.ops.aten._local_scalar_dense.default
+        self.questions += asked
+        self.kernels += not asked and not operation.is_view and operation is not torch.ops.aten.detach.default
+        return found
+
+
+def shifts(rounds: int) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
+    """Shift the foregrounds of 64 images at 64 x 64, in one go and image by image: milliseconds, alternating; operations."""
     layers = Layers(
         torch.rand(64, 2, 3, 64, 64, generator=stream("rgb")), torch.rand(64, 2, 1, 64, 64, generator=stream("alpha"))
     )
@@ -120,13 +137,19 @@ def shifts(rounds: int) -> dict[str, float]:
 
     found = moved(layers, offset)
     assert torch.equal(torch.cat([found.rgb[:, 1], found.alpha[:, 1]], 1), loop())
-    times: dict[str, list[float]] = {"one gather": [], "image by image": []}
+    ways: dict[str, Callable[[], object]] = {"one gather": lambda: moved(layers, offset), "image by image": loop}
+    operations = {}
+    for name, action in ways.items():
+        with Operations() as counted:
+            action()
+        operations[name] = {"kernels": counted.kernels, "questions": counted.questions}
+    times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
-        for name, action in (("one gather", lambda: moved(layers, offset)), ("image by image", loop)):
+        for name, action in ways.items():
             begin = time.perf_counter()
             action()
             times[name].append(1000 * (time.perf_counter() - begin))
-    return {name: round(statistics.median(values), 3) for name, values in times.items()}
+    return {name: round(statistics.median(values), 3) for name, values in times.items()}, operations
 
 
 def seconds(rounds: int) -> dict[str, float]:
@@ -163,6 +186,7 @@ def main() -> None:
     options = parser.parse_args()
     count = {"plain": flops(lambda: plain.step(PerturbGAN(PUBLISHED), 2 * photos(64) - 1, stream(1)))}
     count |= {name: flops_of(name) for name in SETTINGS}
+    shift_times, shift_operations = shifts(options.rounds)
     record = {
         "command": "python benchmarks/speed_perturbgan.py",
         "date": time.strftime("%Y-%m-%d"),
@@ -174,7 +198,8 @@ def main() -> None:
         "ratios": {f"{name} / plain": round(count[name] / count["plain"], 3) for name in SETTINGS},
         "step_median_seconds": (taken := seconds(options.rounds)),
         "step_ratios": {f"{name} / plain": round(taken[name] / taken["plain"], 3) for name in SETTINGS},
-        "shift_median_ms": shifts(options.rounds),
+        "shift_median_ms": shift_times,
+        "shift_operations": shift_operations,
     }
     options.out.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))

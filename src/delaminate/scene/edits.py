@@ -50,9 +50,9 @@ def _taps(offset: Tensor, count: int) -> tuple[Tensor, Tensor]:
         index = torch.stack([first, first + 1], 2).long()  # B L 2 n
         weight = torch.stack([1 - share, share], 2)
     else:
-        index = looked[:, :, None].long()  # B L 1 n
-        weight = torch.ones_like(index, dtype=torch.bool)
-    return index.clamp(0, count - 1), weight * ((index >= 0) & (index < count))
+        index, weight = looked[:, :, None].long(), None  # B L 1 n
+    inside = (index >= 0) & (index < count)
+    return index.clamp(0, count - 1), inside if weight is None else weight * inside
 
 
 def shift(layers: Layers, offset: Float[Tensor, "B L 2"] | Int[Tensor, "B L 2"]) -> Layers:
@@ -80,7 +80,8 @@ def shift(layers: Layers, offset: Float[Tensor, "B L 2"] | Int[Tensor, "B L 2"])
     gathered = source.gather(3, index.reshape(batch, count, 1, -1).expand(-1, -1, 4, -1))
     gathered = gathered.view(batch, count, 4, taps, height, width)
     weight = weight.reshape(batch, count, 1, taps, height, width).to(source.dtype)
-    moved = (gathered * weight).sum(3)  # B L 4 H W
+    gathered = gathered * weight
+    moved = gathered.sum(3) if taps > 1 else gathered[:, :, :, 0]  # B L 4 H W
     return changed(layers, rgb=moved[:, :, :3], alpha=moved[:, :, 3:])
 
 
