@@ -1,6 +1,7 @@
 """Arithmetic of PerturbGAN's step at 64 x 64 with the published widths, batch 4, and speed of the shift.
 
-    python benchmarks/speed_perturbgan.py      # writes benchmarks/results/speed-perturbgan.json
+    python benchmarks/speed_perturbgan.py            # writes benchmarks/results/speed-perturbgan.json
+    python benchmarks/speed_perturbgan.py --shift    # the shift alone; writes benchmarks/results/speed-shift.json
 
 `plain` is the published step written out (WGAN-GP); `published` the same objective without its waste; `default` our loss,
 logistic with a penalty on slopes every 16 steps; `recommended` that with the painter's scenes shown to the discriminator. FLOPs
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -179,29 +181,41 @@ def seconds(rounds: int) -> dict[str, float]:
     return {name: round(value, 4) for name, value in ({"plain": found["plain"]} | mixed).items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "speed-perturbgan.json")
-    options = parser.parse_args()
+def steps(rounds: int) -> dict[str, Any]:
+    """What a step takes, in operations and in time."""
     count = {"plain": flops(lambda: plain.step(PerturbGAN(PUBLISHED), 2 * photos(64) - 1, stream(1)))}
     count |= {name: flops_of(name) for name in SETTINGS}
-    shift_times, shift_operations = shifts(options.rounds)
-    record = {
-        "command": "python benchmarks/speed_perturbgan.py",
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
-        "rounds": options.rounds,
+    taken = seconds(rounds)
+    return {
         "batch": BATCH,
         "proof_in_float64": proof(),
         "gflop_per_image": {name: round(value, 1) for name, value in count.items()},
         "ratios": {f"{name} / plain": round(count[name] / count["plain"], 3) for name in SETTINGS},
-        "step_median_seconds": (taken := seconds(options.rounds)),
+        "step_median_seconds": taken,
         "step_ratios": {f"{name} / plain": round(taken[name] / taken["plain"], 3) for name in SETTINGS},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--shift", action="store_true", help="the shift alone")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    shift_times, shift_operations = shifts(options.rounds)
+    record: dict[str, Any] = {
+        "command": "python benchmarks/speed_perturbgan.py" + " --shift" * options.shift,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "rounds": options.rounds,
         "shift_median_ms": shift_times,
         "shift_operations": shift_operations,
     }
-    options.out.write_text(json.dumps(record, indent=1) + "\n")
+    if not options.shift:
+        record |= steps(options.rounds)
+    name = "speed-shift.json" if options.shift else "speed-perturbgan.json"
+    out = options.out or Path(__file__).parent / "results" / name
+    out.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))
 
 
