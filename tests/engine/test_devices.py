@@ -32,7 +32,7 @@ SEARCHED = replace(
 )  # fmt: skip
 SCROLLED = replace(SOLID, background="learned", background_size=(1, 2), regularizer="paper")
 EVERY = CONFIGS | {
-    "adversary, distilled": replace(CONFIGS["adversary"], refine_weight=3.0, distil_steps=2),
+    "adversary": replace(CONFIGS["adversary"], refine_weight=3.0, distil_steps=2),
     "marionette": SOLID,
     "marionette, scrolled": SCROLLED,
     "marionette, searched": SEARCHED,
