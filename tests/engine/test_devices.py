@@ -12,13 +12,13 @@ from torch.testing import assert_close
 
 from delaminate.engine import Budget, train
 from delaminate.methods import load_model
-from delaminate.methods.marionette import Config, MarioNette
+from delaminate.methods.marionette import Config
 from delaminate.nets.precision import has_bfloat16
 from delaminate.rng import stream
 
 from .elsewhere import POSSIBLE, elsewhere
 from .processes import CONTEXT
-from .tiny import CONFIGS, SELDOM, model, pixels
+from .tiny import CONFIGS, SELDOM, model, pixels, total_steps
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -30,18 +30,16 @@ SEARCHED = replace(
     SOLID, image_size=(24, 20), code_width=32, background_images=1, search_steps=1, search_batch=8, max_sprite=16, flips=False,
     recolours=False, distil_steps=3, distil_batch=4, steps=2,
 )  # fmt: skip
-SCROLLED = replace(SOLID, background="learned", background_size=(1, 2), regularizer="paper")
 EVERY = CONFIGS | {
     "adversary": replace(CONFIGS["adversary"], refine_weight=3.0, distil_steps=2),
     "marionette": SOLID,
-    "marionette, scrolled": SCROLLED,
+    "marionette, scrolled": replace(SOLID, background="learned", background_size=(1, 2), regularizer="paper"),
     "marionette, searched": SEARCHED,
 }
 
 
 def fresh(name, **changes):
-    config = replace(EVERY[name], **changes)
-    return MarioNette(config, 0) if isinstance(config, Config) else model(config)
+    return model(replace(EVERY[name], **changes))
 
 
 def images_of(name):
@@ -55,10 +53,6 @@ def images_of(name):
         top, left = (int(torch.randint(most, (1,), generator=rng)) for most in (16, 12))
         image[:, top : top + 8, left : left + 8] = sprite
     return images
-
-
-def steps_of(method):
-    return sum(stage.steps for stage in method.stages())
 
 
 def assert_same_weights(found, wanted):
@@ -137,7 +131,7 @@ def test_a_gpu_ends_where_a_cpu_ends(name, tmp_path):
 def test_a_run_goes_on_on_another_device(name, first, second, tmp_path):
     whole, parts = fresh(name).double(), fresh(name).double()
     train(whole, images_of(name), seed=3, pace=SELDOM)
-    half = Budget(steps=steps_of(whole) // 2)
+    half = Budget(steps=total_steps(EVERY[name]) // 2)
     train(parts, images_of(name), tmp_path, seed=3, pace=SELDOM, device=first, budget=half)
     parts = fresh(name).double()
     train(parts, images_of(name), tmp_path, seed=3, pace=SELDOM, device=second, resume=True)
@@ -156,7 +150,7 @@ def test_networks_train_in_bfloat16_and_what_is_stored_opens_on_a_cpu(name, tmp_
 
 
 @needs_gpu
-def test_every_way_to_run_takes_the_gpu_by_itself():
+def test_auto_means_the_gpu():
     from delaminate.cli.train import pick_device
 
     assert pick_device("auto") == "cuda"

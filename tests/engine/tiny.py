@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from delaminate.engine.loop import Pace
-from delaminate.methods import perturbgan, redo
+from delaminate.methods import marionette, perturbgan, redo
 from delaminate.methods.dti_sprites import Config, DTISprites
 from delaminate.rng import stream
 
@@ -66,7 +66,12 @@ def pixels(count=11, seed=0):
 
 
 def model(config=CONFIG, seed=0):
-    kinds = {redo.Config: redo.ReDO, perturbgan.Config: perturbgan.PerturbGAN, Config: DTISprites}
+    kinds = {
+        redo.Config: redo.ReDO,
+        perturbgan.Config: perturbgan.PerturbGAN,
+        marionette.Config: marionette.MarioNette,
+        Config: DTISprites,
+    }
     return kinds[type(config)](config, seed)
 
 

@@ -196,7 +196,7 @@ class _Output:
         if kept:
             self.writer.add(kept)
             self.rows += rows
-            # For who kills it, who loses a twentieth at most; every batch would be ten minutes for 100,000 images.
+            # For who kills it, who loses a twentieth at most. It is written whole, so every batch would be quadratic.
             if len(self.rows) >= 1.05 * self.written:
                 self.write_errors()
 
