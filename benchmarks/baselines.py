@@ -13,9 +13,9 @@ import torch
 from sklearn.cluster import KMeans
 
 from delaminate.data import LabelledSet, draw, load_benchmark
-from delaminate.matching.crf import refine
-from delaminate.matching.regions import flat_regions
+from delaminate.matching.shapes import flat_regions
 from delaminate.metrics import ari, ari_fg, centred_disc, clustering_accuracy, colour_regions, foreground_figures
+from delaminate.refinement.crf import refine
 
 OUT = Path(__file__).parent / "results" / "baselines.json"
 

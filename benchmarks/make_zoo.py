@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from delaminate import Method, zoo
+from delaminate.bench.benchmarks import BENCHES, Bench
+from delaminate.bench.tables import SHOWN
 from delaminate.cli.bench import evaluate_model
-from delaminate.cli.benches import BENCHES, Bench
-from delaminate.cli.tables import SHOWN
 from delaminate.methods import load_model, save_model
 from delaminate.methods.marionette import MarioNette
 from delaminate.methods.perturbgan import PerturbGAN

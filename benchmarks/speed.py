@@ -25,8 +25,8 @@ import plain_dti_sprites as plain
 from delaminate.cli.bench import machine
 from delaminate.data import draw_images
 from delaminate.methods import METHODS, load_model
-from delaminate.methods.base import Carry
-from delaminate.methods.dti_sprites.players import Refiner
+from delaminate.methods.dti_sprites.training import Refiner
+from delaminate.methods.players import Carry
 from delaminate.objectives.reconstruction import select_greedy
 from delaminate.rng import stream
 

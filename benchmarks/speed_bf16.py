@@ -22,7 +22,8 @@ from steps import stepper
 
 from delaminate.cli.bench import machine
 from delaminate.methods import METHODS
-from delaminate.methods.base import Carry, Method
+from delaminate.methods.base import Method
+from delaminate.methods.players import Carry
 from delaminate.nets.precision import has_bfloat16
 from delaminate.rng import stream
 

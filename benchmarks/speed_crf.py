@@ -1,4 +1,4 @@
-"""CPU time of bringing masks to outlines (matching/crf.py), beside the same sums written plainly, alternating.
+"""CPU time of bringing masks to outlines (refinement/crf.py), beside the same sums written plainly, alternating.
 
     python benchmarks/speed_crf.py            # writes benchmarks/results/speed-crf.json
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from delaminate.cli.bench import machine
-from delaminate.matching import crf
-from delaminate.matching.crf import refine
+from delaminate.refinement import crf
+from delaminate.refinement.crf import refine
 from delaminate.rng import stream
 
 IMAGES = 16

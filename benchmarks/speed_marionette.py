@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import plain_marionette as plain
 
 from delaminate.cli.bench import machine
-from delaminate.methods.base import Carry
 from delaminate.methods.marionette import PRESETS, MarioNette
-from delaminate.methods.marionette.players import Refiner
+from delaminate.methods.marionette.training import Refiner
+from delaminate.methods.players import Carry
 from delaminate.rng import stream
 
 PUBLISHED = replace(PRESETS["floating-sprites-paper"], clip_window=True, premultiplied=False)

@@ -31,10 +31,10 @@ import plain_perturbgan as plain
 from steps import stepper
 
 from delaminate.cli.bench import machine
-from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PRESETS, PerturbGAN
 from delaminate.methods.perturbgan.networks import moved
-from delaminate.methods.perturbgan.players import Discriminator, Painter
+from delaminate.methods.perturbgan.training import Discriminator, Painter
+from delaminate.methods.players import Carry
 from delaminate.rng import stream
 from delaminate.scene.layers import Layers
 

@@ -27,9 +27,9 @@ import plain_redo as plain
 from steps import stepper
 
 from delaminate.cli.bench import machine
-from delaminate.methods.base import Carry
+from delaminate.methods.players import Carry
 from delaminate.methods.redo import PRESETS, ReDO
-from delaminate.methods.redo.players import Discriminator, Redrawer
+from delaminate.methods.redo.training import Discriminator, Redrawer
 from delaminate.rng import stream
 
 BATCH = 4

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from delaminate.engine.loop import Optimiser
-from delaminate.methods.base import Carry, GradientPlayer, Method
+from delaminate.methods.base import Method
+from delaminate.methods.players import Carry, GradientPlayer
 from delaminate.rng import stream
 
 

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from delaminate import Method, draw, load_model
-from delaminate.scene.document import save_scenes, to_pixels
+from delaminate.files import to_pixels
+from delaminate.scene.saving import save_scenes
 
 PAPER, INK, GAP, ZOOM = (250, 250, 248), (60, 60, 64), 6, 3
 ROWS = "never seen before", "where the object is", "cut out"

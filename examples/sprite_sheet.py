@@ -12,9 +12,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from delaminate import MarioNette, draw, train
-from delaminate.scene.document import save_scenes, to_pixels
+from delaminate.files import to_pixels
+from delaminate.scene.collection import with_sprite
 from delaminate.scene.placements import Dictionary
-from delaminate.scene.scenes import with_sprite
+from delaminate.scene.saving import save_scenes
 
 PAPER, INK, GAP = (250, 250, 248), (60, 60, 64), 12
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from delaminate import DTISprites, draw, train
 from delaminate.export.pngs import write_pngs
-from delaminate.scene.document import save_scenes
+from delaminate.scene.saving import save_scenes
 
 
 def main(out: Path, images: int = 2_000, steps: int = 16) -> float:

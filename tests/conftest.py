@@ -1,8 +1,17 @@
-"""Which tests run plainly: all others run with every annotation enforced (`./run test` without arguments does both)."""
+"""Which tests run plainly, and the fixtures of all tests.
 
+All others run with every annotation enforced (`./run test` without arguments does both).
+"""
+
+import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+
+from delaminate.cli import main
 
 HERE = Path(__file__).parent
 # typer hands over contexts that are not of the class it asks us to name. Where other processes are started, nothing would
@@ -27,3 +36,72 @@ def pytest_collection_modifyitems(items):
         known = file and not any(file == name or file.startswith(f"{name}/") for name in FILES)
         if not known or item.get_closest_marker("slow") or any(name in item.nodeid for name in NAMES):
             item.add_marker("plain")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """The tensors here are tiny, and several processes share the machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def brain_floats(monkeypatch):
+    """bfloat16 is computed even where it has to be emulated."""
+    for place in ("nets.precision", "methods.base", "methods.marionette.model"):
+        monkeypatch.setattr(f"delaminate.{place}.has_bfloat16", lambda kind: True)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the command line in this process: exit code, standard output, standard error."""
+    # Wide enough that no table or path is broken into lines.
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.delenv("DELAMINATE_TRACEBACK", raising=False)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["delaminate", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        return left.value.code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A model folder; nothing has trained it, so its layers are blobs."""
+    from delaminate.methods import METHODS, save_model
+
+    method_class, presets = METHODS["dti-sprites"]
+    config = replace(presets["tetrominoes-paper"], num_sprites=3, num_layers=2)
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save_model(method_class(config, 0), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pieces(tmp_path_factory):
+    """A small labelled folder of drawn scenes."""
+    from delaminate.data import draw, write_folder
+
+    folder = tmp_path_factory.mktemp("data") / "pieces"
+    write_folder(draw("tetrominoes", 5, split="dev"), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, model, pieces):
+    """Scenes that the model made of the pieces; not to be changed."""
+    from delaminate.cli.decompose import decompose
+
+    folder = tmp_path_factory.mktemp("made") / "scenes"
+    decompose(str(model), str(pieces / "images"), folder, device="cpu")
+    return folder
+
+
+@pytest.fixture
+def scenes(tmp_path, made):
+    """A copy of those scenes."""
+    return Path(shutil.copytree(made, tmp_path / "scenes"))

@@ -32,7 +32,7 @@ EVERYTHING = {"cli"}
 DOORS = {"__init__": {"studio", "cli"}, "__main__": {"studio"}}
 LEARNED = ("scipy", "sklearn")
 WEB = ("fastapi", "uvicorn", "starlette", "aiohttp", "flask", "http.server")
-PILLOW = ("data", "export", "scene/document.py", "engine/record.py")
+PILLOW = ("data", "export", "scene/loading.py", "engine/record.py")
 METHOD_DOORS = ("__init__", "base", "folder")
 
 

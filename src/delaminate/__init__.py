@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from delaminate.methods.perturbgan import PerturbGAN
     from delaminate.methods.redo import ReDO
     from delaminate.scene.compositing import composite, segment
+    from delaminate.scene.decomposition import Decomposition
     from delaminate.scene.layers import Layers
-    from delaminate.scene.placements import Decomposition, Dictionary
+    from delaminate.scene.placements import Dictionary
     from delaminate.scene.scenes import Scene
 
 __version__ = "0.1.0"

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from delaminate.bench.benchmarks import BENCHES, Bench
+from delaminate.bench.tables import VARIANT, results_table
 from delaminate.cli.bench import bench, busy_seconds, run_seed
-from delaminate.cli.benches import BENCHES, Bench
-from delaminate.cli.tables import VARIANT, results_table
 from delaminate.cli.train import resolve
 from delaminate.config import build
 from delaminate.errors import ConfigError
@@ -106,7 +106,7 @@ def test_unknown_names_are_refused_with_a_hint(tmp_path):
 def test_a_run_that_ends_before_anything_decomposes_is_recorded_too(
     steps, minutes, ways, reason, monkeypatch, tmp_path
 ):
-    from delaminate.cli import judging
+    from delaminate.bench import judge as judging
 
     settings = {
         "image_size": [16, 16], "noise_width": 4, "mapping_depth": 1, "width": 8, "most_channels": 8, "batch": 4,

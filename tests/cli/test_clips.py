@@ -9,9 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from delaminate.files import png_bytes
 from delaminate.rng import stream
-from delaminate.scene.document import load_rate, load_scenes, png_bytes, save_scenes
-from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.loading import load_rate, load_scenes
+from delaminate.scene.placements import Dictionary, Placement, Transform
+from delaminate.scene.saving import save_scenes
 
 
 def drawn(count, sprites=4, each=3, size=(48, 64), seed=0):

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from delaminate.data import Labels, draw, load_labelled_folder, synthetic, write_folder
+from delaminate.data import Labels, draw, load_labelled_folder, write_folder
+from delaminate.data.synthetic import scenes as synthetic
 from delaminate.rng import numpy_stream, stream
 
 SETTINGS = {

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from delaminate.scene.document import load_rate, load_scenes
+from delaminate.scene.loading import load_rate, load_scenes
 
 GROUND = (30, 40, 60)
 SETTINGS = {"search_steps": 1, "search_batch": 12, "search_seed": 5, "max_sprite": 16, "num_sprites": 6, "steps": 0}
@@ -270,7 +270,7 @@ MEASURED = """
 import resource, sys
 import numpy as np, torch
 from PIL import Image
-from delaminate.matching.ground import Ground
+from delaminate.matching.exact.background import Ground
 from delaminate.methods import load_model
 
 torch.set_num_threads(2)
@@ -310,9 +310,9 @@ def test_small_clips_are_not_announced(command, run, clip, tmp_path):
 
 
 def test_a_large_batch_is_announced_by_training(command):
-    from delaminate.cli.opening import forecast_training
     from delaminate.data import ImageSet
     from delaminate.methods.marionette import Config
+    from delaminate.pipelines.images import forecast_training
 
     images = ImageSet.from_arrays(np.zeros((40, 360, 640, 3), np.uint8))
     config = Config(image_size=(360, 640), search_steps=3, steps=0)

@@ -8,7 +8,8 @@ from delaminate.data import open_data
 from delaminate.methods import save_model
 from delaminate.methods.perturbgan import Config, PerturbGAN
 from delaminate.scene.compositing import composite
-from delaminate.scene.document import load_scenes
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.loading import load_scenes
 
 CONFIG = Config(image_size=(16, 16), noise_width=4, mapping_depth=1, width=8, most_channels=8, segmenter_width=8)
 
@@ -57,7 +58,7 @@ def test_images_and_masks_of_scenes_from_noise_are_a_labelled_set(command, tmp_p
     assert [image["file_name"] for image in told["images"]] == ["000000.png", "000001.png"]
     assert sorted(path.name for path in (tmp_path / "set" / "images").iterdir()) == ["000000.png", "000001.png"]
     labelled = open_data(tmp_path / "set")
-    true = torch.cat([scene.decomposition().labels()[0] for scene in load_scenes(tmp_path / "made")])
+    true = torch.cat([Decomposition.from_scene(scene).labels()[0] for scene in load_scenes(tmp_path / "made")])
     assert torch.equal(labelled.labels.instances, true.long())
     code, said, err = command("evaluate", tmp_path / "model", tmp_path / "set")
     assert code == 0, err

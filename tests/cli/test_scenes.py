@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from delaminate.files import to_pixels
 from delaminate.methods import load_model
-from delaminate.scene.document import load_scenes, to_pixels
+from delaminate.scene.loading import load_scenes
 
 
 def contents(folder):
@@ -110,7 +111,7 @@ def test_who_stops_it_keeps_every_finished_scene_and_hears_how_many(command, mod
 
 
 def test_more_scenes_than_a_folder_may_hold_are_refused_at_the_start(command, model, pieces, tmp_path, monkeypatch):
-    monkeypatch.setattr("delaminate.scene.document.MAX_SCENES", 4)
+    monkeypatch.setattr("delaminate.scene.format.MAX_SCENES", 4)
     words = ("decompose", model, pieces / "images", "--out", tmp_path / "out")
     code, _, err = command(*words)
     assert code == 2
@@ -305,7 +306,7 @@ def test_photos_are_divided_at_their_own_size_without_loss(divided):
 
 
 def test_photos_that_could_not_be_read_again_are_skipped_and_named(command, divided, tmp_path, monkeypatch):
-    from delaminate.scene import values
+    from delaminate.scene import validation as values
 
     words = ("decompose", divided / "model", divided / "photos", "--out")
     for bound, value in (("MAX_SIDE", 30), ("MAX_SCENE_PIXELS", 2 * 16 * 24)):
@@ -326,7 +327,7 @@ def test_photos_that_could_not_be_read_again_are_skipped_and_named(command, divi
 
 
 def test_photos_are_taken_apart_fewer_at_a_time_where_they_are_large(command, divided, tmp_path, monkeypatch):
-    from delaminate.cli import opening
+    from delaminate.pipelines import images as opening
 
     there = stopped(monkeypatch, tmp_path / "out", after=9)
     monkeypatch.setattr(opening, "BATCH_PIXELS", 40 * 30)  # one photo, but four of the model's size
@@ -402,7 +403,8 @@ def test_an_object_of_a_photo_can_be_hidden(command, divided, tmp_path):
 @pytest.mark.parametrize("several", [True, False])
 def test_photos_with_several_things_are_told_that_these_share_a_layer(command, tmp_path, monkeypatch, several):
     monkeypatch.setattr(
-        "delaminate.matching.specks.scattered", lambda labels: torch.tensor([several, False, False][: len(labels)])
+        "delaminate.refinement.small_regions.scattered",
+        lambda labels: torch.tensor([several, False, False][: len(labels)]),
     )
     words = ("decompose", "perturbgan/objects-on-texture", "objects-on-texture", "-n", 3, "--out", tmp_path)
     code, said, err = command(*words)

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from delaminate.data import ImageSet, clips, draw_images, load_folder, open_data
-from delaminate.data.clips import detect_upscaling, is_clip, is_enlarged, read_clip, reduced
+from delaminate.data.clips import is_clip, read_clip
+from delaminate.data.enlargement import detect_upscaling, is_enlarged, reduced
 from delaminate.errors import DataError, MissingExtra
-from delaminate.scene.frame import Frame
+from delaminate.scene.canvas_map import Frame
 
 RED, BLUE, CLEAR = (255, 0, 0, 255), (0, 0, 255, 255), (0, 0, 0, 0)
 

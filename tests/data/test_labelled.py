@@ -3,9 +3,9 @@ import pytest
 import torch
 from PIL import Image
 
-from delaminate.data.images import ImageSet, LabelledSet, Labels
 from delaminate.data.labelled import load_labelled_folder, write_folder, written_files
-from delaminate.data.synthetic import draw
+from delaminate.data.sets import ImageSet, LabelledSet, Labels
+from delaminate.data.synthetic.scenes import draw
 from delaminate.errors import DataError, OutputError
 
 

@@ -8,6 +8,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.elsewhere import POSSIBLE, elsewhere
+from helpers.processes import CONTEXT
+from helpers.tiny import CONFIGS, SELDOM, model, pixels, total_steps
 from torch.testing import assert_close
 
 from delaminate.engine import Budget, train
@@ -15,10 +18,6 @@ from delaminate.methods import load_model
 from delaminate.methods.marionette import Config
 from delaminate.nets.precision import has_bfloat16
 from delaminate.rng import stream
-
-from .elsewhere import POSSIBLE, elsewhere
-from .processes import CONTEXT
-from .tiny import CONFIGS, SELDOM, model, pixels, total_steps
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

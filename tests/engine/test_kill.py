@@ -7,13 +7,12 @@ import time
 
 import pytest
 import torch
+from helpers.processes import finish, start
+from helpers.tiny import CONFIG, EVERY_STEP, differences, model, pixels, total_steps
 
 from delaminate.engine import train
 from delaminate.engine.checkpoint import load
 from delaminate.methods import load_model
-
-from .processes import finish, start
-from .tiny import CONFIG, EVERY_STEP, differences, model, pixels, total_steps
 
 CPU = torch.device("cpu")
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.tiny import CONFIG, EVERY_STEP, GROWING, PAPER, SELDOM, differences, model, pixels, total_steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -16,8 +17,6 @@ from delaminate.engine.loop import order
 from delaminate.engine.record import Quiet, read_log
 from delaminate.errors import DataError, FormatError, OutputError, TrainingError
 from delaminate.methods import load_model
-
-from .tiny import CONFIG, EVERY_STEP, GROWING, PAPER, SELDOM, differences, model, pixels, total_steps
 
 CPU = torch.device("cpu")
 

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.processes import command_together, train_together
+from helpers.tiny import CONFIGS, RECOMMENDED, SELDOM, model, pixels, total_steps
 from torch.testing import assert_close
 
 from delaminate.engine import parallel, train
 from delaminate.engine.record import read_log
-
-from .processes import command_together, train_together
-from .tiny import CONFIGS, RECOMMENDED, SELDOM, model, pixels, total_steps
 
 
 def assert_alike(alone, first, second):

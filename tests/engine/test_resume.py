@@ -4,13 +4,12 @@ import json
 
 import pytest
 import torch
+from helpers.tiny import CONFIG, CONFIGS, EVERY_STEP, SELDOM, differences, model, pixels, total_steps
 
 from delaminate.engine import Budget, train
 from delaminate.engine.checkpoint import load
 from delaminate.engine.record import read_log
 from delaminate.errors import FormatError
-
-from .tiny import CONFIG, CONFIGS, EVERY_STEP, SELDOM, differences, model, pixels, total_steps
 
 CPU = torch.device("cpu")
 

@@ -2,13 +2,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.exports import clip, composite, scenes
 from PIL import Image
-from samples import clip, composite, scenes
 
 from delaminate.errors import ConfigError, ShapeError
 from delaminate.export.animations import without_ground, write_apng, write_gif, write_webp
 from delaminate.export.files import coverage
-from delaminate.scene.placements import Decomposition, Dictionary
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.placements import Dictionary
 
 WRITERS = {"apng": write_apng, "webp": write_webp, "gif": write_gif}
 

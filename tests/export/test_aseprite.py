@@ -5,12 +5,13 @@ import zlib
 
 import numpy as np
 import pytest
+from helpers.exports import CANVAS, clip, composite, over, scenes
 from PIL import Image
-from samples import CANVAS, clip, composite, over, scenes
 
 from delaminate.errors import ConfigError, OutputError, ShapeError
 from delaminate.export.aseprite import animations, write_ase, write_aseprite
-from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.placements import Dictionary, Placement, Transform
 
 
 class Reader:

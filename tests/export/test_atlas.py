@@ -2,15 +2,15 @@ import json
 
 import numpy as np
 import pytest
+from helpers.exports import scenes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from samples import scenes
 
 from delaminate.errors import OutputError
 from delaminate.export.atlas import pack, write_atlas
-from delaminate.scene.document import to_pixels
-from delaminate.scene.scenes import with_sprite
+from delaminate.files import to_pixels
+from delaminate.scene.collection import with_sprite
 
 sizes = st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), max_size=20)
 

@@ -2,12 +2,13 @@ import json
 
 import numpy as np
 import pytest
+from helpers.exports import scenes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import scenes
 
 from delaminate.errors import FormatError
 from delaminate.export.coco import compress, expand, mask_of, run_lengths, write_coco
+from delaminate.scene.decomposition import Decomposition
 
 masks = st.builds(
     lambda height, width, seed, density: np.random.Generator(np.random.PCG64(seed)).random((height, width)) < density,
@@ -60,7 +61,7 @@ def test_annotations_are_what_is_seen_of_the_layers(tmp_path, background, compre
         range(1, len(document["annotations"]) + 1)
     )
     for number, scene in enumerate(shown, 1):
-        labels = scene.decomposition().labels()[0][0].numpy()
+        labels = Decomposition.from_scene(scene).labels()[0][0].numpy()
         again = np.zeros_like(labels)
         visible = [layer for layer in scene.layers if layer.visible]
         for annotation in document["annotations"]:

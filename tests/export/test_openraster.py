@@ -4,12 +4,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from helpers.exports import clip, composite, scenes, solid
 from PIL import Image
-from samples import clip, composite, scenes, solid
 from torch.testing import assert_close
 
 from delaminate.export.openraster import write_openraster
-from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.placements import Dictionary, Placement, Transform
 
 
 def read_stack(archive):

@@ -2,7 +2,7 @@ import sys
 
 import numpy as np
 import pytest
-from samples import clip, composite, over, scenes
+from helpers.exports import clip, composite, over, scenes
 
 from delaminate.errors import MissingExtra, OutputError
 from delaminate.export.photoshop import write_psd

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.exports import CANVAS, clip, composite, random, scenes
 from PIL import Image
-from samples import CANVAS, clip, composite, random, scenes
 
 from delaminate.errors import ConfigError
 from delaminate.export.placements import COLUMNS, write_placements
-from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.placements import Dictionary, Placement, Transform
 
 
 def picture(path):

@@ -3,12 +3,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.exports import NAMES, scenes
 from PIL import Image
-from samples import NAMES, scenes
 from torch.testing import assert_close
 
 from delaminate.errors import OutputError
 from delaminate.export.pngs import label_picture, write_masks, write_pngs
+from delaminate.scene.decomposition import Decomposition
 
 
 @pytest.mark.parametrize("background", [True, False])
@@ -42,7 +43,7 @@ def test_masks_are_the_labels(tmp_path):
     shown = scenes()
     assert write_masks(shown, tmp_path).max_error is None
     for scene in shown:
-        instances, classes = scene.decomposition().labels()
+        instances, classes = Decomposition.from_scene(scene).labels()
         for name, labels in (("instances", instances), ("classes", classes)):
             read = np.asarray(Image.open(tmp_path / scene.name / f"{name}.png"))
             assert torch.equal(torch.from_numpy(read.astype(np.int64)), labels[0])

@@ -7,8 +7,8 @@ import subprocess
 import numpy as np
 import pytest
 from defusedxml import ElementTree
+from helpers.exports import clip, composite, over, scenes
 from PIL import Image
-from samples import clip, composite, over, scenes
 
 from delaminate.export.svg import write_svg
 

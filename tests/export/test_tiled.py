@@ -4,14 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytiled_parser
+from helpers.exports import clip, composite, over, scenes
 from PIL import Image
 from pytiled_parser import ImageLayer, ObjectLayer, TileLayer
-from samples import clip, composite, over, scenes
 
-from delaminate.export.stamps import cut_stamps
+from delaminate.export.blits import cut_stamps
 from delaminate.export.tiled import find_grid, write_tiled
-from delaminate.scene.document import from_pixels
-from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
+from delaminate.files import from_pixels
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.placements import Dictionary, Placement, Transform
 
 FLIP = 0x80000000
 

@@ -3,12 +3,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from samples import clip, composite, scenes
+from helpers.exports import clip, composite, scenes
 
 from delaminate.errors import ConfigError, MissingExtra, OutputError, ShapeError
 from delaminate.export.animations import without_ground
 from delaminate.export.video import write_mp4
-from delaminate.scene.placements import Decomposition, Dictionary
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.placements import Dictionary
 
 av = pytest.importorskip("av")
 

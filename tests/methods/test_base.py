@@ -7,8 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from delaminate.errors import DataError, ShapeError
-from delaminate.methods.base import Carry
 from delaminate.methods.dti_sprites import DTISprites
+from delaminate.methods.players import Carry
 
 
 @pytest.mark.parametrize(("shares", "expected"), [([0.5, -0.2], 0.15), ([0.1, -0.5], 0.0), ([-0.3, -0.1], 0.0)])

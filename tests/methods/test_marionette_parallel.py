@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.afloat import SMALL as DISTILLED
+from helpers.afloat import afloat
+from helpers.marionette import SMALL, floating
 from torch.testing import assert_close
 
 from delaminate.engine import train
 from delaminate.methods.marionette import MarioNette
-
-from .test_marionette import SMALL, floating
-from .test_marionette_distil import SMALL as DISTILLED
-from .test_marionette_distil import afloat
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # With what a first training imports, so that not every process imports it again.

@@ -5,15 +5,14 @@ from dataclasses import replace
 import plain_marionette as plain
 import pytest
 import torch
+from helpers.marionette import trained
 from torch.testing import assert_close
 
-from delaminate.methods.base import Carry
 from delaminate.methods.marionette import Config
-from delaminate.methods.marionette.players import Refiner
+from delaminate.methods.marionette.training import Refiner
+from delaminate.methods.players import Carry
 from delaminate.nets import partial
 from delaminate.rng import stream
-
-from .test_marionette import trained
 
 BASE = Config(image_size=(32, 48), sprite_size=16, num_sprites=5, code_width=16)
 SHAPES = {

@@ -5,17 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.afloat import GROUND, afloat, sprites
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from delaminate.engine import train
 from delaminate.engine.loop import Budget, Pace
 from delaminate.errors import ConfigError, FormatError
-from delaminate.matching.sheet import Look
+from delaminate.matching.exact.dictionary import Look
 from delaminate.methods import load_model, save_model
 from delaminate.methods.marionette import Config, MarioNette
-
-from .test_marionette_distil import GROUND, afloat, sprites
 
 SMALL = Config(
     image_size=(48, 48), search_steps=2, search_batch=20, search_seed=5, max_sprite=16, num_sprites=6, steps=0,

@@ -4,22 +4,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.notes import Notes
+from helpers.perturbgan_tiny import TINY, carry, photos, pixels, plainly_shifted, shrunk
 from torch.testing import assert_close
 
 from delaminate.engine import train
 from delaminate.errors import ConfigError
-from delaminate.matching.crf import refine
-from delaminate.matching.specks import despeckled
 from delaminate.methods import load_model, save_model
 from delaminate.methods.perturbgan import PRESETS, PerturbGAN
 from delaminate.methods.perturbgan.networks import Grown
 from delaminate.nets.stylegan import level_of
+from delaminate.refinement.crf import refine
+from delaminate.refinement.small_regions import despeckled
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, segment
 from delaminate.scene.layers import Layers
-
-from .notes import Notes
-from .perturbgan_tiny import TINY, carry, photos, pixels, plainly_shifted, shrunk
 
 
 @pytest.mark.parametrize("name", PRESETS)

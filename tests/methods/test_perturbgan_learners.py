@@ -5,19 +5,18 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.perturbgan_tiny import TINY, carry, photos, pixels, plainly_shifted
 from torch.testing import assert_close
 
 from delaminate.engine import Budget, train
 from delaminate.engine.checkpoint import load
-from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PerturbGAN
 from delaminate.methods.perturbgan.networks import Grown
-from delaminate.methods.perturbgan.players import Inverter, Segmenter, SelfTrainer, pasted, stretched
+from delaminate.methods.perturbgan.training import Inverter, Segmenter, SelfTrainer, pasted, stretched
+from delaminate.methods.players import Carry
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite
 from delaminate.scene.layers import Layers
-
-from .perturbgan_tiny import TINY, carry, photos, pixels, plainly_shifted
 
 CPU = torch.device("cpu")
 WHOLE = Grown(2)

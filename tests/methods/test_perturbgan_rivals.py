@@ -5,18 +5,17 @@ from dataclasses import replace
 import plain_perturbgan as plain
 import pytest
 import torch
+from helpers.perturbgan_tiny import GROWING, TINY, carry, photos
 from torch.testing import assert_close
 
 from delaminate.errors import ConfigError
-from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PerturbGAN
 from delaminate.methods.perturbgan.networks import Grown
-from delaminate.methods.perturbgan.players import Discriminator, Inverter, Painter, Segmenter, photographs
+from delaminate.methods.perturbgan.training import Discriminator, Inverter, Painter, Segmenter, photographs
+from delaminate.methods.players import Carry
 from delaminate.objectives.augment import augment
 from delaminate.objectives.priors import border_and_inside, outline, variety
 from delaminate.rng import stream
-
-from .perturbgan_tiny import GROWING, TINY, carry, photos
 
 
 def test_rivals_share_all_parameters_of_the_first_stage_and_learners_own_the_rest():

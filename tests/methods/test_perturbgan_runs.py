@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.collapses import collapsing
+from helpers.notes import Notes
+from helpers.perturbgan_tiny import GROWING, TINY, assert_same_weights, carry, photos, pixels, shrunk
 
 from delaminate.engine import Budget, train
 from delaminate.engine.checkpoint import load
@@ -11,12 +14,8 @@ from delaminate.engine.loop import Pace
 from delaminate.errors import DataError, TrainingError
 from delaminate.methods.perturbgan import PRESETS, PerturbGAN
 from delaminate.methods.perturbgan.networks import Grown
-from delaminate.methods.perturbgan.players import Discriminator, Painter
+from delaminate.methods.perturbgan.training import Discriminator, Painter
 from delaminate.rng import stream
-
-from .collapses import collapsing
-from .notes import Notes
-from .perturbgan_tiny import GROWING, TINY, assert_same_weights, carry, photos, pixels, shrunk
 
 CPU = torch.device("cpu")
 

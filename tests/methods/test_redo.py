@@ -6,26 +6,25 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.collapses import collapsing
+from helpers.notes import Notes
 from torch.testing import assert_close
 
 from delaminate.engine import Budget, train
 from delaminate.engine.loop import Pace
 from delaminate.engine.record import read_log
 from delaminate.errors import ConfigError, DataError, TrainingError
-from delaminate.matching.crf import refine
-from delaminate.matching.specks import despeckled
 from delaminate.methods import load_model, save_model
-from delaminate.methods.base import Carry
 from delaminate.methods.perturbgan import PRESETS as PERTURBED
+from delaminate.methods.players import Carry
 from delaminate.methods.redo import PRESETS, Config, ReDO
 from delaminate.methods.redo.networks import MaskNetwork
-from delaminate.methods.redo.players import Discriminator, Redrawer, random_regions
+from delaminate.methods.redo.training import Discriminator, Redrawer, random_regions
 from delaminate.objectives.priors import total_variation
+from delaminate.refinement.crf import refine
+from delaminate.refinement.small_regions import despeckled
 from delaminate.rng import stream
 from delaminate.scene.scenes import with_photo
-
-from .collapses import collapsing
-from .notes import Notes
 
 TINY = Config(
     image_size=(16, 16), mask_width=8, generator_width=2, discriminator_width=16, noise_width=4, batch=2, steps=6,
@@ -501,7 +500,7 @@ def test_a_batch_that_does_not_fit_is_refused_with_a_smaller_one(error, monkeypa
 
 def test_a_stage_names_the_setting_its_batch_comes_from():
     from delaminate.engine.guards import enough_memory
-    from delaminate.methods.base import Stage
+    from delaminate.methods.players import Stage
 
     for config, stage, advice in (
         (PRESETS["photos"], Stage("distil", 1, 24, ()), "--set batch=6, or"),

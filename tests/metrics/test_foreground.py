@@ -15,7 +15,8 @@ from delaminate.metrics.foreground import (
     role_swaps,
     split_names,
 )
-from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.placements import Dictionary, Placement, Transform
 
 truth = arrays(np.int64, (3, 4, 5), elements=st.integers(-1, 2))
 guess = arrays(np.int64, (3, 4, 5), elements=st.integers(0, 2))

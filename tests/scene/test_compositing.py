@@ -1,8 +1,8 @@
 import pytest
 import torch
+from helpers.stacks import laws, random, seeds, stacks
 from hypothesis import given
 from hypothesis import strategies as st
-from stacks import laws, random, seeds, stacks
 from torch.testing import assert_close
 
 from delaminate.errors import ShapeError

@@ -1,7 +1,7 @@
 import pytest
 import torch
+from helpers.stacks import laws, stacks
 from hypothesis import given
-from stacks import laws, stacks
 from torch.testing import assert_close
 
 from delaminate.errors import ShapeError

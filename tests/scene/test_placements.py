@@ -3,15 +3,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.stacks import decompositions, laws, random, seeds
 from hypothesis import given
 from hypothesis import strategies as st
-from stacks import decompositions, laws, random, seeds
 from torch.testing import assert_close
 
 from delaminate.errors import ConfigError, ShapeError
+from delaminate.scene.canvas_map import Frame
 from delaminate.scene.compositing import composite, segment
-from delaminate.scene.frame import Frame
-from delaminate.scene.placements import Decomposition, Dictionary, Placement, Transform, paint
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.painting import paint
+from delaminate.scene.placements import Dictionary, Placement, Transform
 
 
 @laws

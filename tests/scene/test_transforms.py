@@ -3,14 +3,15 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.stacks import few, laws, random, seeds
 from hypothesis import given
 from hypothesis import strategies as st
-from stacks import few, laws, random, seeds
 from torch.testing import assert_close
 
 from delaminate.errors import ConfigError
 from delaminate.scene import transforms
-from delaminate.scene.placements import Dictionary, Placement, Transform, paint
+from delaminate.scene.painting import paint
+from delaminate.scene.placements import Dictionary, Placement, Transform
 from delaminate.scene.transforms import (
     MATRIX_KINDS,
     NUM_PARAMETERS,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from delaminate.cli.benches import BENCHES, Bench
+from delaminate.bench.benchmarks import BENCHES, Bench
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from delaminate.engine import Outcome
     from delaminate.methods import Method
-    from delaminate.scene.placements import Decomposition
+    from delaminate.scene.decomposition import Decomposition
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
@@ -56,14 +56,14 @@ def busy_seconds(times: list[float]) -> float:
 
 def run_seed(name: str, seed: int, out: Path, device: str, minutes: float | None, resume: bool) -> dict[str, Any]:
     """Train and evaluate one seed; return its record."""
-    from delaminate.cli.opening import fill_size
     from delaminate.cli.train import resolve, training_images
     from delaminate.config import build, to_dict
     from delaminate.data import load_photos
-    from delaminate.data.synthetic import Split
+    from delaminate.data.synthetic.scenes import Split
     from delaminate.engine import Budget
     from delaminate.engine import train as run_training
     from delaminate.engine.record import Terminal, read_log
+    from delaminate.pipelines.images import fill_size
 
     bench = BENCHES[name]
     method_class, config = resolve(bench.method, bench.preset, None, [])
@@ -122,12 +122,12 @@ def _followed(
 
 def evaluate_model(model: "Method", bench: Bench, seed: int) -> dict[str, dict[str, Any]]:
     """Score every way the model can decompose. This is the one place that opens the test range of drawn sets."""
-    from delaminate.cli.judging import sampled_figures, taught
-    from delaminate.cli.opening import canvas, follower
+    from delaminate.bench.judge import sampled_figures, taught
     from delaminate.data import LabelledSet, draw, load_benchmark, true_sprites
-    from delaminate.data.synthetic import DRAWINGS
+    from delaminate.data.synthetic.scenes import DRAWINGS
     from delaminate.methods.perturbgan import PerturbGAN
-    from delaminate.metrics.report import evaluate
+    from delaminate.metrics.evaluation import evaluate
+    from delaminate.pipelines.images import canvas, follower
 
     model.eval()
     data = bench.test_data or bench.data
@@ -190,11 +190,11 @@ def bench(
     """
     from rich.console import Console
 
-    from delaminate.cli.tables import results_table
+    from delaminate.bench.tables import results_table
     from delaminate.cli.train import pick_device
     from delaminate.config import suggest
     from delaminate.errors import ConfigError
-    from delaminate.scene.document import write_atomic
+    from delaminate.files import write_atomic
 
     console = Console()
     if not names and not table:

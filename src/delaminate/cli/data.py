@@ -39,8 +39,8 @@ def list_sets() -> None:
     from rich.table import Table
 
     from delaminate.data import names
-    from delaminate.data.benchmarks import BENCHMARKS, DATA_VARIABLE
-    from delaminate.data.synthetic import DRAWINGS
+    from delaminate.data.registry import BENCHMARKS, DATA_VARIABLE
+    from delaminate.data.synthetic.scenes import DRAWINGS
 
     root = os.environ.get(DATA_VARIABLE)
     folders = {name: drawing.folder for name, drawing in DRAWINGS.items()}
@@ -94,9 +94,9 @@ def make_room_for_a_set(out: Path, again: bool) -> None:
         ConfigError: The folder holds such files, or a set, and it is not asked for to remove that.
         OutputError: It is no folder.
     """
-    from delaminate.cli.folders import make_room
     from delaminate.data.labelled import INDEX, PARTS, written_files
     from delaminate.errors import ConfigError
+    from delaminate.pipelines.output_folders import make_room
 
     written, folders = written_files(out), [out / part for part in PARTS]
     held = [out / INDEX, *(path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()))]

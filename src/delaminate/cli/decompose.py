@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from delaminate.data import ImageSet
     from delaminate.methods import Method
-    from delaminate.scene.document import SceneWriter
-    from delaminate.scene.placements import Decomposition
+    from delaminate.scene.decomposition import Decomposition
+    from delaminate.scene.saving import SceneWriter
 
 
 def decompose(
@@ -45,13 +45,13 @@ def decompose(
     """
     from rich.progress import track
 
-    from delaminate.cli.folders import counted_if_stopped, make_room_for_scenes
-    from delaminate.cli.opening import BATCH_PIXELS, canvas, follower, forecast_taking_apart, open_images
     from delaminate.cli.train import pick_device, report_skipped
-    from delaminate.data.synthetic import DRAWINGS, Split
+    from delaminate.data.synthetic.scenes import DRAWINGS, Split
     from delaminate.errors import ConfigError, DataError
     from delaminate.methods import load_model
-    from delaminate.scene.document import SceneWriter
+    from delaminate.pipelines.images import BATCH_PIXELS, canvas, follower, forecast_taking_apart, open_images
+    from delaminate.pipelines.output_folders import counted_if_stopped, make_room_for_scenes
+    from delaminate.scene.saving import SceneWriter
 
     if fit not in ("squash", "crop", "pad"):
         raise ConfigError(f"--fit {fit}: expected squash, crop or pad.")
@@ -96,7 +96,7 @@ def _batches(count: int, size: int) -> Iterator[range]:
 
 def _paths(images: Path) -> dict[str, Path]:
     """Where an image lies, by its name in an `ImageSet`: the relative path with or without suffix."""
-    from delaminate.data.images import image_folder
+    from delaminate.data.folders import image_folder
     from delaminate.data.reading import SUFFIXES
 
     root = images.parent if images.is_file() else image_folder(images)
@@ -150,11 +150,11 @@ class _Output:
         """Write the scenes of a batch, and what they do not explain."""
         from delaminate.errors import ConfigError, OutputError
         from delaminate.export.residuals import residual_path, residual_picture
-        from delaminate.matching.specks import scattered
+        from delaminate.files import png_bytes, write_atomic
         from delaminate.metrics import psnr
-        from delaminate.scene.document import png_bytes, write_atomic
+        from delaminate.refinement.small_regions import scattered
         from delaminate.scene.scenes import check_name, with_photo
-        from delaminate.scene.values import check_bounds
+        from delaminate.scene.validation import check_bounds
 
         fulls: dict[int, str] = {}
         for index, name in enumerate(names):
@@ -202,8 +202,8 @@ class _Output:
 
     def write_errors(self) -> None:
         """Write how closely the scenes so far rebuild their images, and which images were skipped."""
-        from delaminate.cli.folders import ERRORS
-        from delaminate.scene.document import json_bytes, write_atomic
+        from delaminate.files import json_bytes, write_atomic
+        from delaminate.pipelines.output_folders import ERRORS
 
         if not self.rows:
             return

@@ -38,9 +38,9 @@ def demo(
     from delaminate.data import draw, draw_images
     from delaminate.engine import train
     from delaminate.engine.record import Terminal
+    from delaminate.files import write_atomic
     from delaminate.methods import METHODS
-    from delaminate.metrics.report import evaluate
-    from delaminate.scene.document import write_atomic
+    from delaminate.metrics.evaluation import evaluate
 
     console = Console()
     started = time.monotonic()
@@ -82,8 +82,8 @@ def _write_page(
 ) -> None:
     """Save the first scenes, and the page that shows them."""
     from delaminate.engine.record import read_log
-    from delaminate.export.report import write_report
-    from delaminate.scene.document import save_scenes
+    from delaminate.export.html import write_report
+    from delaminate.scene.saving import save_scenes
 
     some = images.batch(range(shown))
     scenes = model.decompose(some).scenes(list(images.names[:shown]))

@@ -145,7 +145,7 @@ def redraw(
     out: Out = None,
 ) -> None:
     """Let a model of ReDO paint a region anew: `redraw --layer layer-01 --with runs/flowers --seed 3`."""
-    from delaminate.cli.redrawing import Painter
+    from delaminate.pipelines.redrawing import Painter
 
     painter = Painter(model, seed)
     _edit(context, out, (scene, layer, None), painter.change)
@@ -182,7 +182,8 @@ def _edit(
     """Load the scenes, change the layers chosen by scene, layer and entry, save all."""
     from delaminate.config import suggest
     from delaminate.errors import ConfigError
-    from delaminate.scene.document import load_rate, load_scenes, save_scenes
+    from delaminate.scene.loading import load_rate, load_scenes
+    from delaminate.scene.saving import save_scenes
 
     source: Path = context.obj
     target = out or source

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from delaminate.data import ImageSet, LabelledSet
     from delaminate.methods import Method
-    from delaminate.metrics.report import Figures
+    from delaminate.metrics.evaluation import Figures
 
 # Pages of text are large: so many pixels are measured at a time.
 PIXELS_AT_A_TIME = 2**24
@@ -54,10 +54,10 @@ def evaluate(
     from rich.console import Console
 
     from delaminate.cli.data import refuse_test
-    from delaminate.cli.opening import canvas
     from delaminate.cli.train import pick_device, report_skipped
+    from delaminate.files import json_bytes, write_atomic
     from delaminate.methods import load_model
-    from delaminate.scene.document import json_bytes, write_atomic
+    from delaminate.pipelines.images import canvas
 
     if split is not None:
         refuse_test(split)
@@ -94,8 +94,8 @@ def open_labelled(
 ) -> "tuple[LabelledSet, str]":
     """Open data for measuring, of a size or as they are, and say which part; images without labels get empty ones."""
     from delaminate.data import LabelledSet, Labels, open_data
-    from delaminate.data.recorded import RECORDINGS
-    from delaminate.data.synthetic import DRAWINGS
+    from delaminate.data.real.recordings import RECORDINGS
+    from delaminate.data.synthetic.scenes import DRAWINGS
     from delaminate.errors import ConfigError
 
     if fit not in ("squash", "crop", "pad"):
@@ -128,11 +128,11 @@ def measure(
     """Evaluate with a bar; the names of `_split` are chosen on other images of a built-in set."""
     from rich.progress import Progress
 
-    from delaminate.cli.opening import follower
     from delaminate.data import draw, load_benchmark, true_sprites
-    from delaminate.data.benchmarks import BENCHMARKS
-    from delaminate.data.synthetic import DRAWINGS
+    from delaminate.data.registry import BENCHMARKS
+    from delaminate.data.synthetic.scenes import DRAWINGS
     from delaminate.metrics import evaluate as measure_all
+    from delaminate.pipelines.images import follower
 
     height, width = labelled.images.size
     drawing = DRAWINGS.get(data) if not Path(data).exists() else None
@@ -186,8 +186,8 @@ def _print(figures: "Figures") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from delaminate.export.report import format_figure
-    from delaminate.export.wording import explanation
+    from delaminate.export.figure_texts import explanation
+    from delaminate.export.html import format_figure
 
     table = Table("figure", "value", "what it means", box=None)
     for name, value in figures.items():

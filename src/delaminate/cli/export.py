@@ -49,11 +49,11 @@ def export(
 
         delaminate export scenes --to aseprite,tiled --rate 25 --out game
     """
-    from delaminate.data.images import natural_key
+    from delaminate.data.sets import natural_key
     from delaminate.export import FORMATS
     from delaminate.export.files import frame_milliseconds
     from delaminate.export.residuals import RESIDUALS
-    from delaminate.scene.document import load_rate, load_scenes
+    from delaminate.scene.loading import load_rate, load_scenes
 
     names = _formats(to)
     frame_milliseconds(rate)  # a rate that is none is refused before anything is written

@@ -15,8 +15,9 @@ def recompose(
 
     delaminate recompose scenes --out rebuilt
     """
-    from delaminate.cli.folders import refuse_files
-    from delaminate.scene.document import load_scenes, png_bytes, to_pixels, write_atomic
+    from delaminate.files import png_bytes, to_pixels, write_atomic
+    from delaminate.pipelines.output_folders import refuse_files
+    from delaminate.scene.loading import load_scenes
 
     loaded = load_scenes(scenes)
     paths = [out / (name if name.lower().endswith(".png") else f"{name}.png") for name in loaded.names]

@@ -36,11 +36,11 @@ def sample(
     import torch
     from rich.progress import track
 
-    from delaminate.cli.folders import counted_if_stopped, make_room_for_scenes
     from delaminate.cli.train import pick_device
     from delaminate.methods import load_model
-    from delaminate.scene.document import SceneWriter
-    from delaminate.scene.placements import Decomposition
+    from delaminate.pipelines.output_folders import counted_if_stopped, make_room_for_scenes
+    from delaminate.scene.decomposition import Decomposition
+    from delaminate.scene.saving import SceneWriter
 
     painting = painter(load_model(model, pick_device(device)))
     make_room_for_scenes(out, again, count)

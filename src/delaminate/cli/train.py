@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from delaminate.data import ImageSet
-    from delaminate.data.synthetic import Split
+    from delaminate.data.synthetic.scenes import Split
     from delaminate.engine import Outcome
 
 TRAIN_COUNT = 20_000
@@ -58,10 +58,10 @@ def training_images(
     data: str, size: tuple[int, int], count: int | None, seed: int, fit: str, split: "Split" = "train"
 ) -> "ImageSet":
     """Open a folder, a clip or a built-in set without its labels; of size (0, 0): as they are, upscaling undone."""
-    from delaminate.cli.opening import AS_THEY_ARE, open_images
     from delaminate.data import draw_images
-    from delaminate.data.synthetic import DRAWINGS
+    from delaminate.data.synthetic.scenes import DRAWINGS
     from delaminate.errors import ConfigError
+    from delaminate.pipelines.images import AS_THEY_ARE, open_images
 
     if fit not in ("squash", "crop", "pad"):
         raise ConfigError(f"--fit {fit}: expected squash, crop or pad.")
@@ -129,13 +129,13 @@ def train(
     """
     from rich.console import Console
 
-    from delaminate.cli.folders import make_room
-    from delaminate.cli.opening import fill_size, forecast_training
     from delaminate.config import to_yaml
     from delaminate.engine import Budget
     from delaminate.engine import train as run_training
     from delaminate.engine.parallel import leads
     from delaminate.engine.record import PARTS, Quiet, Terminal
+    from delaminate.pipelines.images import fill_size, forecast_training
+    from delaminate.pipelines.output_folders import make_room
 
     console, quiet = Console(quiet=not leads()), quiet or not leads()
     preset = preset or guess_preset(method, data, asks=not resume)
@@ -192,7 +192,7 @@ def conclude(console: Any, outcome: "Outcome", out: Path, method_class: Any, fac
 def write_page(out: Path, method_class: Any, facts: dict[str, str]) -> Path:
     """Write the page about a training into its run folder."""
     from delaminate.engine.record import read_log
-    from delaminate.export.history import write_history
+    from delaminate.export.training_page import write_history
 
     page = out / "report.html"
     previews = sorted((out / "previews").glob("*.png"))

@@ -1,11 +1,13 @@
 """Images in: folders, drawn scenes, benchmarks. Labels stay here and in `metrics`."""
 
-from delaminate.data.benchmarks import load_benchmark, load_photos, names, open_data
-from delaminate.data.clips import detect_upscaling, is_clip, is_enlarged, read_clip, reduced
-from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder
+from delaminate.data.clips import is_clip, read_clip
+from delaminate.data.enlargement import detect_upscaling, is_enlarged, reduced
+from delaminate.data.folders import load_folder
 from delaminate.data.labelled import load_labelled_folder, write_folder
 from delaminate.data.reading import fit_image, read_image
-from delaminate.data.synthetic import draw, draw_images, true_sprites
+from delaminate.data.registry import load_benchmark, load_photos, names, open_data
+from delaminate.data.sets import ImageSet, LabelledSet, Labels
+from delaminate.data.synthetic.scenes import draw, draw_images, true_sprites
 
 __all__ = [
     "ImageSet",

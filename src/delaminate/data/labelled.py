@@ -10,10 +10,11 @@ from jaxtyping import Int64
 from PIL import Image
 from torch import Tensor
 
-from delaminate.data.images import ImageSet, LabelledSet, Labels, load_folder
+from delaminate.data.folders import load_folder
 from delaminate.data.reading import MASK_SUFFIXES, Fit, fit_mask, read_mask
+from delaminate.data.sets import ImageSet, LabelledSet, Labels
 from delaminate.errors import DataError, OutputError
-from delaminate.scene.frame import Frame
+from delaminate.scene.canvas_map import Frame
 
 EXPORTED = "instances.png"
 PARTS, INDEX = ("images", "masks", "classes"), "index.csv"

@@ -16,7 +16,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from delaminate.errors import DataError
-from delaminate.scene.frame import Frame
+from delaminate.scene.canvas_map import Frame
 
 Fit = Literal["squash", "crop", "pad"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from delaminate.errors import FormatError
-from delaminate.scene.document import write_atomic
+from delaminate.files import write_atomic
 
 FORMAT = 1
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from delaminate.config import to_dict
 from delaminate.errors import DataError, TrainingError
-from delaminate.methods.base import Stage
+from delaminate.methods.players import Stage
 
 
 @contextmanager

@@ -24,10 +24,11 @@ from delaminate.engine.ema import Average
 from delaminate.engine.guards import check_pixels, enough_memory, signals
 from delaminate.engine.record import Listener, Quiet, Record
 from delaminate.errors import FormatError, TrainingError
-from delaminate.methods.base import Carry, GradientPlayer, Method, Player, SearchPlayer, Stage
-from delaminate.methods.folder import save_model
+from delaminate.files import write_atomic
+from delaminate.methods.base import Method
+from delaminate.methods.players import Carry, GradientPlayer, Player, SearchPlayer, Stage
+from delaminate.methods.storage import save_model
 from delaminate.rng import stream
-from delaminate.scene.document import write_atomic
 
 
 @dataclass(frozen=True)

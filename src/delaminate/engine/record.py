@@ -14,7 +14,7 @@ from rich.table import Column
 from torch import Tensor
 
 from delaminate.errors import MissingExtra, OutputError
-from delaminate.scene.document import write_atomic
+from delaminate.files import write_atomic
 
 PARTS = ("config.yaml", "metrics.jsonl", "checkpoint.pt", "report.html", "previews", "best", "model", "tensorboard")
 """What a run folder holds."""

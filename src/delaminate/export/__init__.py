@@ -12,11 +12,11 @@ from delaminate.export.aseprite import write_ase, write_aseprite
 from delaminate.export.atlas import write_atlas
 from delaminate.export.coco import write_coco
 from delaminate.export.files import ExportResult
+from delaminate.export.html import write_html, write_report
 from delaminate.export.openraster import write_openraster
 from delaminate.export.photoshop import write_psd
 from delaminate.export.placements import write_placements
 from delaminate.export.pngs import write_masks, write_pngs
-from delaminate.export.report import write_html, write_report
 from delaminate.export.svg import write_svg
 from delaminate.export.tiled import write_tiled
 from delaminate.export.video import write_mp4

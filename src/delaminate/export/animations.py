@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from delaminate.export.files import ExportResult, clip_size, frame_milliseconds, premultiplied, straight
-from delaminate.scene.document import write_atomic
+from delaminate.files import write_atomic
 from delaminate.scene.scenes import Scene
 
 MOST_COLOURS = 255  # of a GIF's frame, besides the transparent one

@@ -22,11 +22,12 @@ import numpy as np
 
 from delaminate.errors import OutputError
 from delaminate.export.atlas import draw_sheet
+from delaminate.export.blits import Stamp, Stamps, cut_stamps
 from delaminate.export.files import ExportResult, clip_size, frame_milliseconds
-from delaminate.export.stamps import Stamp, Stamps, cut_stamps
-from delaminate.scene.document import png_bytes, write_atomic
+from delaminate.files import png_bytes, write_atomic
+from delaminate.scene.collection import shared_dictionary
 from delaminate.scene.placements import OWN_RASTER
-from delaminate.scene.scenes import Scene, shared_dictionary
+from delaminate.scene.scenes import Scene
 
 GROUND, UNTRACKED = "ground", "untracked"
 LARGEST_WORD = 0xFFFF

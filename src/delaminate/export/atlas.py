@@ -20,10 +20,11 @@ from jaxtyping import UInt8
 
 from delaminate.errors import OutputError
 from delaminate.export.files import ExportResult, covered, difference
-from delaminate.scene.document import from_pixels, png_bytes, to_pixels, write_atomic
+from delaminate.files import from_pixels, png_bytes, to_pixels, write_atomic
+from delaminate.scene.collection import shared_dictionary
 from delaminate.scene.placements import Dictionary
-from delaminate.scene.scenes import Scene, shared_dictionary
-from delaminate.scene.values import MAX_SIDE
+from delaminate.scene.scenes import Scene
+from delaminate.scene.validation import MAX_SIDE
 
 Size = tuple[int, int]  # width, height
 

@@ -15,9 +15,11 @@ from jaxtyping import Bool
 
 from delaminate.errors import FormatError
 from delaminate.export.files import ExportResult
-from delaminate.scene.document import json_bytes, write_atomic
+from delaminate.files import json_bytes, write_atomic
+from delaminate.scene.collection import shared_dictionary
+from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import OWN_RASTER
-from delaminate.scene.scenes import Scene, shared_dictionary
+from delaminate.scene.scenes import Scene
 
 
 def run_lengths(mask: Bool[np.ndarray, "H W"]) -> list[int]:
@@ -118,7 +120,7 @@ def write_coco(scenes: Sequence[Scene], out: str | Path, *, compressed: bool = T
     annotations: list[dict[str, Any]] = []
     for number, scene in enumerate(scenes, 1):
         images.append({"id": number, "file_name": scene.name, "height": scene.size[0], "width": scene.size[1]})
-        found = scene.decomposition()
+        found = Decomposition.from_scene(scene)
         labels = found.labels()[0][0].numpy()
         shown = [layer for layer in scene.layers if layer.visible]
         for label in np.unique(labels[labels > 0]).tolist():

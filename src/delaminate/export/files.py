@@ -10,8 +10,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from delaminate.errors import ConfigError, ShapeError
-from delaminate.scene.document import RATES, to_pixels
-from delaminate.scene.placements import paint
+from delaminate.files import to_pixels
+from delaminate.scene.format import RATES
+from delaminate.scene.painting import paint
 from delaminate.scene.scenes import Scene, SceneLayer
 
 DEFAULT_RATE = 10.0  # frames per second of a clip that does not say
@@ -107,10 +108,9 @@ def difference(scene: Scene, flattened: Float[Tensor, "3 H W"]) -> float:
 
 def coverage(scene: Scene) -> Float[Tensor, "1 H W"]:
     """Say how much of each pixel any layer covers: 1 - prod_l (1 - alpha_l)."""
-    found = scene.decomposition()
     through = torch.ones(1, *scene.size, dtype=torch.float64)
-    for placement in found.images[0]:
-        window = paint(found.dictionary, placement)
+    for placement in scene.visible_placements:
+        window = paint(scene.dictionary, placement)
         rows, columns = window.slices
         through[:, rows, columns] *= 1 - window.alpha.double()
     return 1 - through

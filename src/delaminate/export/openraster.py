@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from delaminate.export.files import ExportResult, Painted, difference, flatten, merged, painted_layers
-from delaminate.scene.document import png_bytes, write_atomic
+from delaminate.files import png_bytes, write_atomic
 from delaminate.scene.scenes import Scene
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that ZIP knows

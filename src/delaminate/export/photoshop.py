@@ -13,7 +13,7 @@ from PIL import Image
 
 from delaminate.errors import MissingExtra, OutputError
 from delaminate.export.files import ExportResult, difference, flatten, merged, painted_layers
-from delaminate.scene.document import write_atomic
+from delaminate.files import write_atomic
 from delaminate.scene.scenes import Scene
 
 LARGEST_SIDE = 30_000  # of the format; larger ones would be PSB

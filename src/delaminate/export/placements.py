@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from delaminate.export.files import ExportResult, difference, frame_milliseconds
-from delaminate.scene.document import from_pixels, json_bytes, png_bytes, to_pixels, write_atomic
+from delaminate.files import from_pixels, json_bytes, png_bytes, to_pixels, write_atomic
+from delaminate.scene.collection import shared_dictionary
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement
-from delaminate.scene.scenes import Scene, SceneLayer, shared_dictionary
+from delaminate.scene.scenes import Scene, SceneLayer
 
 FORMAT, VERSION = "delaminate-placements", 1
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from delaminate.export.files import ExportResult, difference, flatten, painted_layers
-from delaminate.scene.document import json_bytes, png_bytes, write_atomic
+from delaminate.files import json_bytes, png_bytes, write_atomic
+from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import OWN_RASTER
 from delaminate.scene.scenes import Scene, SceneLayer
 
@@ -85,7 +86,7 @@ def write_masks(scenes: Sequence[Scene], out: str | Path) -> ExportResult:
     out = Path(out)
     files = []
     for scene in scenes:
-        instances, classes = scene.decomposition().labels()
+        instances, classes = Decomposition.from_scene(scene).labels()
         for name, labels in (("instances", instances), ("classes", classes)):
             path = out / scene.name / f"{name}.png"
             write_atomic(path, png_bytes(label_picture(labels[0].numpy())))

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from delaminate.errors import FormatError
-from delaminate.scene.document import to_pixels
+from delaminate.files import to_pixels
 
 RESIDUALS = "residuals"
 SIDE = 160  # pixels of the longest side, at most

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
+from delaminate.export.blits import Stamp, Stamps, cut_stamps
 from delaminate.export.files import ExportResult
-from delaminate.export.stamps import Stamp, Stamps, cut_stamps
-from delaminate.scene.document import png_bytes, write_atomic
+from delaminate.files import png_bytes, write_atomic
 from delaminate.scene.scenes import Scene
 
 

@@ -19,9 +19,9 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
+from delaminate.export.blits import Stamp, Stamps, cut_stamps
 from delaminate.export.files import ExportResult
-from delaminate.export.stamps import Stamp, Stamps, cut_stamps
-from delaminate.scene.document import png_bytes, write_atomic
+from delaminate.files import png_bytes, write_atomic
 from delaminate.scene.scenes import Scene
 
 MIRRORED = 0x80000000

@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from delaminate.errors import ConfigError, MissingExtra, OutputError
 from delaminate.export.animations import without_ground
 from delaminate.export.files import ExportResult, clip_size, frame_milliseconds
-from delaminate.scene.document import to_pixels, write_atomic
+from delaminate.files import to_pixels, write_atomic
 from delaminate.scene.scenes import Scene
 
 DOUBLED_SIDE = 960  # pictures up to this are shown twice as large

@@ -4,7 +4,7 @@ from typing import Any
 
 from delaminate.methods import dti_sprites, marionette, perturbgan, redo
 from delaminate.methods.base import Method
-from delaminate.methods.folder import load_model, save_model
+from delaminate.methods.storage import load_model, save_model
 
 METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
     "dti-sprites": (dti_sprites.DTISprites, dti_sprites.PRESETS),

@@ -1,11 +1,9 @@
 """Method, Stage, Player: what every paper's file is made of."""
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,146 +12,18 @@ from torch import Generator, Tensor, nn
 
 from delaminate.config import build, suggest
 from delaminate.errors import ConfigError, DataError, FormatError, ShapeError
+from delaminate.methods.players import Carry, Stage
 from delaminate.nets.precision import has_bfloat16
 from delaminate.rng import stream
-from delaminate.scene.frame import Frame
-from delaminate.scene.placements import Decomposition, Dictionary
+from delaminate.scene.canvas_map import Frame
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.placements import Dictionary
 
 SLACK = 1 / 255
 """By how much images may lie outside [0, 1]: resampling overshoots."""
 
 # Not typing.Self: run-time annotation checkers refuse it on methods.
 M = TypeVar("M", bound="Method")
-
-
-@dataclass
-class Carry:
-    """What lives for one step and is handed from player to player.
-
-    Attributes:
-        stage: Name of the stage.
-        step: Steps of this stage that are done.
-        steps: Steps of this stage in all.
-        share: Slice of the global batch that this process holds.
-        batch: Size of the global batch.
-        values: Whatever one player leaves for the next.
-        all_reduce: Sums a tensor over all processes.
-        all_gather: Joins the batches of all processes, in their order.
-    """
-
-    stage: str
-    step: int
-    steps: int
-    share: slice
-    batch: int
-    values: dict[str, Any] = field(default_factory=dict)
-    all_reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor
-    all_gather: Callable[[Tensor], Tensor] = lambda tensor: tensor
-
-    @property
-    def processes(self) -> int:
-        """How many processes share the batch."""
-        return self.batch // (self.share.stop - self.share.start)
-
-    def mean(self, own: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
-        """Means over the whole batch, given those over this process's share."""
-        return self.all_reduce(own) / self.processes
-
-    def excess(self, mean: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
-        """relu of means over the whole batch, given those over this process's share.
-
-        Processes average what they get, losses and gradients alike; so each passes its share on, or not, as the whole
-        says.
-        """
-        whole = self.all_reduce(mean.detach().clone())
-        return torch.where(whole > 0, mean, torch.zeros_like(mean))
-
-
-@dataclass(frozen=True)
-class ParameterGroup:
-    """Parameters that learn at one rate."""
-
-    name: str
-    parameters: tuple[nn.Parameter, ...]
-    rate: float
-    weight_decay: float = 0.0
-
-
-class Player(ABC):
-    """Learns in its turn. Its name is unique in the method."""
-
-    name: str
-
-    @abstractmethod
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
-        """Play one turn; return the named loss terms, already weighted. The loop sums them."""
-
-
-class GradientPlayer(Player):
-    """Owns parameter groups; the loop differentiates the sum of its terms and steps its optimiser.
-
-    Attributes:
-        algorithm: "adam" (weight decay is an L2 term) or "adamw" (decoupled).
-        betas: Decay of Adam's two moments.
-        clip: Largest norm of the gradient over all groups, or None.
-    """
-
-    algorithm: Literal["adam", "adamw"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.999)
-    clip: float | None = None
-
-    @abstractmethod
-    def groups(self) -> tuple[ParameterGroup, ...]:
-        """List what this player trains."""
-
-    def rate(self, group: str, carry: Carry) -> float:
-        """Factor on a group's rate at this step."""
-        return 1.0
-
-    def repeats(self, group: str) -> int:
-        """Times that the optimiser visits a group per step; 1 but for parity with sloppy originals."""
-        return 1
-
-
-def half_cosine(step: int, steps: int, warm: int = 200) -> float:
-    """Rise over the first steps, then fall to 0 along half a cosine."""
-    rise = min(1.0, (step + 1) / max(min(warm, steps // 10), 1))
-    return rise * 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
-
-
-class SearchPlayer(Player):
-    """Owns sprites and sufficient statistics; its turn updates them by itself."""
-
-    @abstractmethod
-    def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on exactly."""
-
-    @abstractmethod
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take up a state returned by `state`."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A named stretch of training.
-
-    Attributes:
-        name: Unique in the method.
-        steps, batch: How long it is, and images in a step.
-        players: Take their turns in this order.
-        averages: Averaged weights take the place of the weights themselves when the stage begins, and the mean begins
-            anew: it learns from what is finished.
-        continues: Optimisers keep their state from the stage before, whose players are the same.
-        batch_setting: Which setting `batch` comes from; empty: NAME_batch, or `batch` where there is no such setting.
-    """
-
-    name: str
-    steps: int
-    batch: int
-    players: tuple[Player, ...]
-    averages: bool = False
-    continues: bool = False
-    batch_setting: str = ""
 
 
 class Method(nn.Module, ABC):
@@ -281,7 +151,7 @@ class Method(nn.Module, ABC):
             FormatError: The folder is damaged, or holds a model of another method.
             ConfigError: There is no such model.
         """
-        from delaminate.methods.folder import load_model
+        from delaminate.methods.storage import load_model
 
         model = load_model(name, device)
         if not isinstance(model, cls):
@@ -290,7 +160,7 @@ class Method(nn.Module, ABC):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a model folder that `from_pretrained` reads."""
-        from delaminate.methods.folder import save_model
+        from delaminate.methods.storage import save_model
 
         save_model(self, Path(folder))
 

@@ -9,9 +9,9 @@ from delaminate.metrics.assignment import (
 from delaminate.metrics.baselines import baseline_figures, centred_disc, colour_regions
 from delaminate.metrics.boxes import BoxMatches
 from delaminate.metrics.dictionaries import dictionary_figures, match_sprites
+from delaminate.metrics.evaluation import evaluate
 from delaminate.metrics.foreground import covered, foreground_figures, role_swaps
 from delaminate.metrics.images import frechet_distance, ink_explained, psnr
-from delaminate.metrics.report import evaluate
 from delaminate.metrics.segmentation import (
     ClassConfusion,
     InstanceMatches,

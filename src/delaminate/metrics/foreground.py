@@ -15,7 +15,8 @@ from torch import Tensor
 
 from delaminate.errors import ShapeError
 from delaminate.metrics.assignment import LabelArray, confusion_matrix, hungarian, label_pair
-from delaminate.scene.placements import Decomposition, paint
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.painting import paint
 
 FIGURES = ("accuracy", "iou", "miou")
 TIE = 1e-9  # of accuracy: below this, the prediction keeps its own names

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from delaminate.errors import ConfigError, ShapeError
-from delaminate.scene.frame import Frame
-from delaminate.scene.placements import OWN_RASTER, Decomposition, Dictionary, Placement, Transform, paint
-from delaminate.scene.unmixing import unmixed
+from delaminate.scene.matting import unmixed
+from delaminate.scene.painting import composite_placements, paint
+from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
 
-KEPT_PIXELS = 2**26
-"""Pixels of own rasters that `LazyScenes` keep: 1 GiB in memory."""
 LAYER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -104,15 +102,14 @@ class Scene:
         known = ", ".join(layer.id for layer in self.layers[:12])
         raise ConfigError(f"scene {self.name!r}: no layer {layer_id!r}; the layers are {known}.")
 
-    def decomposition(self) -> Decomposition:
-        """Go back to a decomposition of one image; hidden layers are left out."""
-        shown = tuple(layer.placement for layer in self.layers if layer.visible)
-        background = self.background and bool(self.layers) and self.layers[0].visible
-        return Decomposition(self.dictionary, (shown,), self.size, background, (Frame.whole(*self.size),))
+    @property
+    def visible_placements(self) -> tuple[Placement, ...]:
+        """What the layers that are not hidden show, back to front."""
+        return tuple(layer.placement for layer in self.layers if layer.visible)
 
     def composite(self) -> Float[Tensor, "3 H W"]:
         """Flatten the visible layers; bit for bit the decomposition's composite when nothing was edited."""
-        return self.decomposition().composite()[0]
+        return composite_placements(self.dictionary, self.visible_placements, self.size)
 
     def _with(self, layer_id: str, change: Callable[[Placement], Placement]) -> "Scene":
         placement = change(self.layer(layer_id).placement)
@@ -201,95 +198,6 @@ class Scene:
         return dataclasses.replace(self, layers=(*others[:position], layer, *others[position:]))
 
 
-class LazyScenes(Sequence[Scene]):
-    """Scenes that are made when they are asked for. They are kept as far as KEPT_PIXELS go, and else made anew.
-
-    Attributes:
-        names: The scenes' names.
-        dictionary: The sprites that they share.
-
-    Args:
-        names, dictionary: As above.
-        make: Makes the scene of an index.
-    """
-
-    def __init__(self, names: Sequence[str], dictionary: Dictionary, make: Callable[[int], Scene]) -> None:
-        self.names = tuple(names)
-        self.dictionary = dictionary
-        self._make = make
-        self._kept: dict[int, Scene] = {}
-        self._room = KEPT_PIXELS
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @overload
-    def __getitem__(self, index: int) -> Scene: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Scene]: ...
-
-    def __getitem__(self, index: int | slice) -> Scene | Sequence[Scene]:
-        places = range(len(self))[index]
-        if isinstance(places, range):
-            return self.only(places)
-        if places in self._kept:
-            return self._kept[places]
-        scene = self._make(places)
-        rasters = [layer.placement.raster for layer in scene.layers if layer.placement.raster is not None]
-        pixels = sum(raster.shape[1] * raster.shape[2] for raster in rasters)
-        if pixels <= self._room:
-            self._kept[places] = scene
-            self._room -= pixels
-        return scene
-
-    def only(self, places: Sequence[int]) -> "LazyScenes":
-        """Choose some, in this order."""
-        return LazyScenes([self.names[place] for place in places], self.dictionary, lambda index: self[places[index]])
-
-    def changed(self, change: Callable[[Scene], Scene]) -> "LazyScenes":
-        """Change each scene when it is asked for; names and dictionary stay."""
-        return LazyScenes(self.names, self.dictionary, lambda index: change(self[index]))
-
-
-def scenes_of(decomposition: Decomposition, names: Sequence[str] | None = None) -> list[Scene]:
-    """Make one editable scene per image, at the original size.
-
-    Raises:
-        ShapeError: There is not one name for each image.
-        ConfigError: A name is no relative path.
-    """
-    if names is None:
-        names = [f"image-{index:05d}" for index in range(len(decomposition))]
-    if len(names) != len(decomposition):
-        raise ShapeError(f"scenes: {len(names)} names for {len(decomposition)} images; expected one each.")
-    background = decomposition.background
-    scenes = []
-    for name, single in zip(names, decomposition.at_original(), strict=True):
-        layers, dictionary = [], single.dictionary
-        for index, placement in enumerate(single.images[0]):
-            own = f"layer {index}" if placement.entry == OWN_RASTER else dictionary.name(placement.entry)
-            is_background = background and index == 0
-            title = "background" if is_background and placement.entry == OWN_RASTER else own
-            layers.append(SceneLayer("background" if is_background else f"layer-{index:02d}", title, placement))
-        scenes.append(Scene(name, single.size, tuple(layers), dictionary, background))
-    return scenes
-
-
-def with_sprite(scenes: Sequence[Scene], entry: int, sprite: Float[Tensor, "4 h w"]) -> list[Scene]:
-    """Redraw one dictionary entry, RGBA in [0, 1], in every scene that uses it.
-
-    Raises:
-        ConfigError: The scenes do not share a dictionary, or it has no such entry.
-    """
-    dictionary = shared_dictionary(scenes)
-    if not 0 <= entry < len(dictionary):
-        raise ConfigError(f"with_sprite: entry {entry} of a dictionary of {len(dictionary)}.")
-    sprites = (*dictionary.sprites[:entry], sprite, *dictionary.sprites[entry + 1 :])
-    changed = dataclasses.replace(dictionary, sprites=sprites)
-    return [dataclasses.replace(scene, dictionary=changed) for scene in scenes]
-
-
 def with_photo(scene: Scene, photo: Float[Tensor, "3 H W"]) -> Scene:
     """Let layers with rasters of their own show the photo through their alphas, at the photo's own size (`unmixed`).
 
@@ -320,29 +228,6 @@ def with_photo(scene: Scene, photo: Float[Tensor, "3 H W"]) -> Scene:
         for layer, raster in zip(scene.layers, rasters, strict=True)
     )
     return dataclasses.replace(scene, layers=layers)
-
-
-def shared_dictionary(scenes: Sequence[Scene]) -> Dictionary:
-    """Find the dictionary that all scenes share.
-
-    Raises:
-        ConfigError: They have different ones.
-    """
-    if isinstance(scenes, LazyScenes):
-        return scenes.dictionary
-    if not scenes:
-        return Dictionary(())
-    first = scenes[0].dictionary
-    for scene in scenes[1:]:
-        other = scene.dictionary
-        same = other is first or (
-            len(other) == len(first)
-            and other.backgrounds == first.backgrounds
-            and all(a is b or torch.equal(a, b) for a, b in zip(first.sprites, other.sprites, strict=True))
-        )
-        if not same:
-            raise ConfigError(f"scenes: {scene.name!r} has another dictionary than {scenes[0].name!r}; expected one.")
-    return first
 
 
 def is_plain_text(text: str, longest: int) -> bool:

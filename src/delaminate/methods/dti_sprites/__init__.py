@@ -6,6 +6,6 @@ happen and listed in `docs/methods/dti-sprites.md`.
 """
 
 from delaminate.methods.dti_sprites.config import PRESETS, Config
-from delaminate.methods.dti_sprites.model import DTISprites
+from delaminate.methods.dti_sprites.method import DTISprites
 
 __all__ = ["PRESETS", "Config", "DTISprites"]

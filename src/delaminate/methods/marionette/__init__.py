@@ -18,6 +18,6 @@ Departures from both, each with a setting that takes it back where it shapes wha
 """
 
 from delaminate.methods.marionette.config import PRESETS, Config
-from delaminate.methods.marionette.model import MarioNette
+from delaminate.methods.marionette.method import MarioNette
 
 __all__ = ["PRESETS", "Config", "MarioNette"]

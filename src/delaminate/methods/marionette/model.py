@@ -1,43 +1,78 @@
 """MarioNette: the model, soft in training and hard at test."""
 
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
-from torch import Generator, Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
-from delaminate.errors import ConfigError, FormatError, ShapeError
-from delaminate.matching.learning import Search
-from delaminate.matching.sheet import SheetStore, of_eight_bits
-from delaminate.methods.base import Carry, Method, Stage
-from delaminate.methods.marionette import players
+from delaminate.errors import ConfigError
+from delaminate.matching.exact.detection import Price
+from delaminate.matching.exact.dictionary import SheetStore
+from delaminate.matching.exact.growth import Growth
+from delaminate.matching.exact.learning import Search
+from delaminate.methods.base import Method
 from delaminate.methods.marionette.config import Config
-from delaminate.methods.marionette.players import Hard, Soft
 from delaminate.nets.anchors import (
     apply_bands,
     band_crop,
     fixed_order,
     lattice_side,
     lattices,
-    ringed,
     shift_bands,
     slide_bands,
     windows_of,
 )
 from delaminate.nets.partial import CodeGenerator, PartialEncoder, RowMLP, uniform
 from delaminate.nets.precision import has_bfloat16
-from delaminate.objectives.reconstruction import image_error
 from delaminate.rng import stream
-from delaminate.scene.placements import Decomposition, Dictionary, Placement
 
 # Images that inference takes at a time.
 FEW = 8
 
 
-class MarioNette(Method):
-    """Frames are sprites of a dictionary of codes, one per anchor and layer. (Smirnov et al., NeurIPS 2021)"""
+@dataclass
+class Soft:
+    """A training forward, N = B L R S anchors.
+
+    Attributes:
+        image: The reconstruction.
+        scores: Of every sprite at every anchor, s_ij; they sum to one.
+        switch: Probability that an anchor holds a sprite.
+        offsets: Probabilities of the shifts along x and y; none when shifts are continuous.
+    """
+
+    image: Float[Tensor, "B 3 H W"]
+    scores: Float[Tensor, "N m"]
+    switch: Float[Tensor, "B L R S"]
+    offsets: tuple[Float[Tensor, "N o"], ...]
+
+
+@dataclass
+class Hard:
+    """What a test forward decides about the A anchors that hold a sprite.
+
+    Attributes:
+        anchor: Image, layer, row and column.
+        entry: The sprite.
+        shift: Down and to the right, in pixels from the anchor's window.
+        sprites: RGBA (A, 4, k, k), not premultiplied.
+        background: What is behind everything, (B, 3, H, W).
+        corner: Row and column of the crop of a learned background, (B, 2).
+    """
+
+    anchor: Int[Tensor, "A 4"]
+    entry: Int[Tensor, " A"]
+    shift: Float[Tensor, "A 2"]
+    sprites: Float[Tensor, "A 4 k k"]
+    background: Float[Tensor, "B 3 H W"]
+    corner: Int[Tensor, "B 2"]
+
+
+class MarioNetteModel(Method):
+    """A dictionary of codes, the networks that place its sprites, and the store of what search has found."""
 
     name = "marionette"
 
@@ -81,48 +116,13 @@ class MarioNette(Method):
         return self.config.image_size
 
     @property
-    def decomposers(self) -> tuple[str, ...]:
-        found = tuple(
-            name for name, learned in zip(("search", "network"), self.learned.tolist(), strict=True) if learned
-        )
-        return found or (("search",) if self.config.search_steps else ("network",))
-
-    def takes(self, size: tuple[int, int], by: str) -> bool:
-        """Search explains frames of any size, where the background is of one colour."""
-        return size == self.image_size or (by == "search" and self.store.ground.shape[1:] == (1, 1))
-
-    @property
     def entries(self) -> Int[Tensor, " K"]:
         """Indices of the sprites in use."""
         return self.alive.nonzero()[:, 0]
 
     def search(self) -> Search:
         """How this model looks for sprites."""
-        return players.search_of(self.config)
-
-    def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
-        """Estimate the background that search needs, from all images; the same each time."""
-        if self.config.search_steps and self.config.background != "learned":
-            self.store.behind(players.ground_of(pixels, self.config))
-        return ()
-
-    def stages(self) -> tuple[Stage, ...]:
-        c = self.config
-        found = []
-        if c.search_steps:
-            found.append(Stage("search", c.search_steps, c.search_batch, (players.Matcher(self),)))
-        elif c.background == "solid" and c.steps:
-            # Search has found it otherwise.
-            found.append(
-                Stage(
-                    "background", 1, c.background_images, (players.Backdrop(self),), batch_setting="background_images"
-                )
-            )
-        if c.distil_steps:
-            found.append(Stage("distil", c.distil_steps, c.distil_batch, (players.Distiller(self),)))
-        if c.steps:
-            found.append(Stage("refine", c.steps, c.batch, (players.Refiner(self),)))
-        return tuple(found)
+        return search_of(self.config)
 
     # --- the dictionary -----------------------------------------------------------------------------------------------
 
@@ -133,20 +133,6 @@ class MarioNette(Method):
     def sprites(self) -> Float[Tensor, "m 4 k k"]:
         """All sprites as RGBA in [0, 1], not premultiplied."""
         return self.pixels if bool(self.stored) else self.generator(self.normal(self.codes))
-
-    @torch.no_grad()
-    def set_sprites(self, rgba: Float[Tensor, "m 4 k k"]) -> None:
-        """Replace the sprites by pixels, edited or found otherwise; from now on the generator is not asked.
-
-        Raises:
-            ShapeError: There is not one sprite of the model's size for each entry.
-        """
-        if rgba.shape != self.pixels.shape:
-            raise ShapeError(
-                f"marionette: sprites are {tuple(rgba.shape)}; expected {tuple(self.pixels.shape)}, RGBA for each entry."
-            )
-        self.pixels.copy_(rgba.clamp(0, 1))
-        self.stored.fill_(1)
 
     @property
     def faded(self) -> bool:
@@ -349,11 +335,6 @@ class MarioNette(Method):
         return torch.stack([image[:, y : y + height, x : x + width] for y, x in corner.tolist()]), corner
 
     @torch.no_grad()
-    def reconstruct_softly(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
-        """The reconstruction of training, with mixes of sprites and shifts, in the fixed order."""
-        return torch.cat([self.soft(some, self.fixed_order()).image for some in images.split(FEW)])
-
-    @torch.no_grad()
     def reconstruct(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """The hard reconstruction, drawn as in training: what `decompose(...).composite()` paints sprite by sprite."""
         c, found = self.config, self.hard(images)
@@ -367,114 +348,12 @@ class MarioNette(Method):
         windows[found.anchor.unbind(1)] = drawn
         return self.compose(windows.flatten(0, 3), found.background, self.fixed_order())
 
-    @torch.no_grad()
-    def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
-        if stage == "search":
-            sheet = self.store.sheet()
-            return torch.cat(
-                [image_error(x, sheet.decompose(x, self.search()).composite().to(x)) for x in images.split(FEW)]
-            )
-        training = self.training
-        self.eval()
-        found = torch.cat([image_error(some, self.reconstruct(some)) for some in images.split(FEW)])
-        self.train(training)
-        return found
 
-    # --- decomposition ------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def dictionary(self) -> Dictionary:
-        if not bool(self.learned[1]) and self.config.search_steps:
-            return self.store.sheet().dictionary(self.image_size)
-        return self.network_dictionary()
-
-    @torch.no_grad()
-    def network_dictionary(self) -> Dictionary:
-        """Sprites as the network paints them."""
-        rgba = self.sprites()[self.entries].cpu()
-        if self.config.offsets == "continuous":
-            rgba = ringed(rgba)
-        sprites = [*rgba.unbind(0)]
-        if self.config.background == "black":
-            return Dictionary(tuple(sprites))
-        if self.config.background == "solid":
-            ground = self.colour.cpu().view(3, 1, 1).expand(3, *self.image_size)
-        else:
-            ground = self.backdrop_image().cpu()
-        sprites.append(torch.cat([ground, torch.ones_like(ground[:1])]))
-        return Dictionary(tuple(sprites), (len(sprites) - 1,))
-
-    def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
-        if by == "search":
-            return self.store.sheet().decompose(images, self.search())
-        dictionary = self.network_dictionary()
-        found: list[tuple[Placement, ...]] = []
-        for some in images.split(FEW):
-            found += players.placements_of(self, self.hard(some), dictionary)
-        return Decomposition(dictionary, tuple(found), self.image_size, self.config.background != "black")
-
-    # --- model folders ------------------------------------------------------------------------------------------------
-
-    optional_parts = (
-        "pixels", "codes", "generator.", "encoder.", "switch.", "key.", "shift_encoder.", "shift_heads.", "backdrop",
-    )  # fmt: skip
-    free_parts = ("dictionary.rgba", "background.rgb")
-    exact_parts = ("looks",)
-
-    def parts(self, everything: bool = False) -> dict[str, Tensor]:
-        """List the tensors of a model folder: what search found, and the network if it has been trained.
-
-        The generator is left out once its sprites have been replaced.
-        """
-        searched = everything or bool(self.learned[0])
-        trained = everything or bool(self.learned[1]) or not self.config.search_steps
-        rgba, sizes, ground = self.store.rgba, self.store.sizes, self.store.ground
-        if trained and not searched:
-            rgba, sizes = self.sprites(), torch.full_like(sizes, self.config.sprite_size)
-            ground = self.backdrop_image() if self.config.background == "learned" else self.colour.view(3, 1, 1)
-        found = {"dictionary.rgba": rgba.clone(), "dictionary.sizes": sizes, "background.rgb": ground.clone()}
-        found["looks"] = self.store.looks
-        left_out = ["store.", *(() if trained else self.optional_parts)]
-        if not everything:
-            left_out.append("generator." if bool(self.stored) else "pixels")
-        found |= {name: value for name, value in self.state_dict().items() if not name.startswith(tuple(left_out))}
-        return {name: value.detach() for name, value in found.items()}
-
-    @torch.no_grad()
-    def load_parts(self, parts: Mapping[str, Tensor]) -> None:
-        if bool(parts["learned"][1]) or not self.config.search_steps:
-            needed = [name for name in self.state_dict() if name.startswith(self.optional_parts)]
-            if bool(parts["stored"]):
-                needed = [name for name in needed if not name.startswith("generator.")]
-            else:
-                needed.remove("pixels")
-            missing = [name for name in needed if name not in parts]
-            if missing:
-                raise FormatError(f"model folder: {missing[0]} is missing, though the network has been trained.")
-        state = self.state_dict()
-        for name, value in parts.items():
-            if name in state and not name.startswith("store."):
-                state[name].copy_(value)
-        self.store.looks.copy_(parts["looks"])
-        if bool(self.learned[0]):
-            if parts["dictionary.rgba"].shape != self.store.rgba.shape:
-                raise FormatError(
-                    f"model folder: dictionary.rgba is not {tuple(self.store.rgba.shape)} as config.json says."
-                )
-            self.store.rgba.copy_(of_eight_bits(parts["dictionary.rgba"]))
-            self.store.sizes.copy_(parts["dictionary.sizes"])
-            self.store.ground = of_eight_bits(parts["background.rgb"].to(self.store.rgba))
-            self.store.check("model folder")
-        if (bool(self.learned[1]) or not self.config.search_steps) and not bool(self.alive.any()):
-            raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
-
-    def begin(self, stage: str) -> None:
-        if stage == "search":
-            self.learned[0] = 1
-        elif stage in ("distil", "refine"):
-            self.learned[1] = 1
-            if self.config.search_steps:
-                players.take_over(self)
-
-    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
-        return {"dropped": carry.values["dropped"]} if carry.stage == "distil" else {}
+def search_of(c: Config) -> Search:
+    """How a model of these settings looks for sprites."""
+    reach = (c.max_sprite - c.search_seed) // 2
+    growth = Growth(c.search_seed, reach, c.search_match, misfit=min(1.1 - c.search_match, 0.5))
+    price = Price(c.search_price, c.search_share)
+    return Search(
+        c.search_tolerance, growth, price, c.num_sprites, flips=c.flips, components=c.search_parts == "components"
+    )

@@ -7,6 +7,6 @@
 """
 
 from delaminate.methods.perturbgan.config import PRESETS, Config
-from delaminate.methods.perturbgan.model import PerturbGAN
+from delaminate.methods.perturbgan.method import PerturbGAN
 
 __all__ = ["PRESETS", "Config", "PerturbGAN"]

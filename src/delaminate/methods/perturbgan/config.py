@@ -155,9 +155,9 @@ class Config:
     """Share of the photos then before which the object of another photo is pasted, where it is guessed to be."""
     refine_weight: float = 0.0
     """Of the votes by which pixels of like colour bring the segmenter's masks to the outlines in a photo
-    (matching/crf.py), when decomposing by `refined`; 0: that way is not there."""
+    (refinement/crf.py), when decomposing by `refined`; 0: that way is not there."""
     least_part: float = 1 / 400
-    """Of the picture: what hangs together and is smaller is a speck, when decomposing by `despeckled` (matching/specks.py); 0:
+    """Of the picture: what hangs together and is smaller is a speck, when decomposing by `despeckled` (refinement/small_regions.py); 0:
     that way is not there, nor is it without `refine_weight`."""
 
     watch_from: int = 300

@@ -86,10 +86,10 @@ class Config:
     """With fewer images than this, the colour, place and wholeness of what the discriminator sees are changed at random, the
     same way for real and redrawn images."""
     refine_weight: float = 0.0
-    """Of the votes by which pixels of like colour bring masks to the outlines in a photo (matching/crf.py), when decomposing
+    """Of the votes by which pixels of like colour bring masks to the outlines in a photo (refinement/crf.py), when decomposing
     by `refined` and in stage `distil`; 0: neither is there (the paper)."""
     least_part: float = 1 / 400
-    """Of the picture: what hangs together and is smaller is a speck, when decomposing by `despeckled` (matching/specks.py); 0:
+    """Of the picture: what hangs together and is smaller is a speck, when decomposing by `despeckled` (refinement/small_regions.py); 0:
     that way is not there, nor is it without `refine_weight`."""
     distil_steps: int = 0
     """Steps of stage `distil`, at the end: the mask network learns what refining has made of its masks."""

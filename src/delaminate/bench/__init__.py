@@ -1,0 +1,1 @@
+"""Benchmarks: train to a published number and record what came out."""

@@ -1,0 +1,175 @@
+"""The sample contract, and folders of images.
+
+An `ImageSet` is all that training sees: pixels, names, and where each canvas lies in its original.
+Labels live beside it in a `LabelledSet` and are read by metrics only.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from delaminate.data.reading import SUFFIXES, VIDEO_SUFFIXES, Fit, fit_image, read_image
+from delaminate.data.sets import ImageSet, natural_key
+from delaminate.errors import DataError
+from delaminate.scene.canvas_map import Frame
+
+MAX_CACHE_BYTES = 16 * 2**30
+
+UNREAD = {
+    **dict.fromkeys((".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".pdf"), "save it as PNG or JPEG"),
+    **dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"), "develop it to PNG or JPEG"),
+    **dict.fromkeys(VIDEO_SUFFIXES, "give the clip by itself"),
+}
+"""What people take for images and is not read within a folder, and what to do with it."""
+
+OUTPUTS = (
+    ({"summary.json", "scenes"}, "layers, not photos: written by `decompose`, `edit` or `sample`",
+     ("dictionary", "residuals", "scenes")),
+    ({"config.yaml", "metrics.jsonl"}, "pictures of a run, not photos: written by `train`", ("previews",)),
+)  # fmt: skip
+"""Results of ours that may lie among somebody's images: what shows them, what they are, and their folders of pictures."""
+
+
+def load_folder(
+    folder: str | Path, size: tuple[int, int] | None = None, fit: Fit = "squash", limit: int | None = None
+) -> ImageSet:
+    """Read every image below a folder, in natural order (`2` before `10`).
+
+    PNG, JPEG, WEBP, GIF, TIFF and BMP are read, as `read_image` and `fit_image` say. Files that are no images and
+    hidden files are passed over; an image that cannot be read, one in another format, and a folder of pictures that this
+    library wrote itself (of scenes, of a run) are named in `skipped`.
+
+    Args:
+        folder: Searched with its subfolders; or one image file; or one clip, of which `read_clip` says more.
+        size: Height and width of the canvas in pixels; None: all images must share one size.
+        fit: How an image of another shape gets onto the canvas: `squash`, `crop` or `pad`.
+        limit: Read at most so many images.
+
+    Raises:
+        DataError: No image could be read, or `size` is None and the sizes differ.
+    """
+    if Path(folder).is_file():
+        from delaminate.data.clips import is_clip, read_clip  # clips are image sets, so they come second
+
+        if is_clip(folder):
+            return read_clip(folder, size, limit, fit)
+    root, paths, skipped = _image_paths(Path(folder))
+    names = _names(root, paths)
+    arrays: list[np.ndarray] = []
+    kept: list[str] = []
+    frames: list[Frame] = []
+    num_bytes = 0
+    for path, name, read in _read_all(paths, names, size, fit):
+        if limit is not None and len(arrays) >= limit:
+            break
+        if isinstance(read, DataError):
+            skipped.append((path.relative_to(root).as_posix(), str(read).removeprefix(f"{path}: ")))
+            continue
+        pixels, frame = read
+        if arrays and pixels.shape != arrays[0].shape:
+            raise DataError(
+                f"{folder}: '{kept[0]}' is {arrays[0].shape[:2]} and '{name}' {pixels.shape[:2]} "
+                "(height, width); give one size for all: cut them, or add margins"
+            )
+        num_bytes += pixels.nbytes
+        if num_bytes > MAX_CACHE_BYTES:
+            raise DataError(
+                f"{folder}: more than {MAX_CACHE_BYTES >> 30} GiB of pixels; give a smaller size or a limit"
+            )
+        arrays.append(pixels)
+        kept.append(name)
+        frames.append(frame)
+    if not arrays:
+        raise DataError(_nothing(Path(folder), skipped))
+    stacked = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
+    return ImageSet(stacked, tuple(kept), tuple(frames), tuple(skipped))
+
+
+def image_folder(folder: str | Path) -> Path:
+    """Say where a folder's images lie: in its `images/` alone, unless some lie beside that and there is no `masks/`."""
+    root, inner = Path(folder), Path(folder) / "images"
+
+    def is_image(path: Path) -> bool:
+        return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+    alone = inner.is_dir() and ((root / "masks").is_dir() or not any(map(is_image, root.iterdir())))
+    return inner if alone else root
+
+
+def _image_paths(folder: Path) -> tuple[Path, list[Path], list[tuple[str, str]]]:
+    """List the images below a folder, and what looks like one and is not read, with the reason."""
+    if folder.is_file():
+        return folder.parent, [folder], []
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder or file")
+    found, others = [], []
+    files, passed = _files(folder)
+    for path in files:
+        suffix, name = path.suffix.lower(), path.relative_to(folder).as_posix()
+        if suffix in SUFFIXES:
+            found.append((natural_key(name), path))
+        elif suffix in UNREAD:
+            others.append((name, f"{suffix[1:].upper()} is not read within a folder; {UNREAD[suffix]}"))
+    return folder, [path for _, path in sorted(found)], sorted(others) + sorted(passed)
+
+
+def _files(root: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """List the files below a folder that are not hidden, and results of ours, which are passed over, with what they are."""
+    files, passed = [], []
+    for place, folders, names in os.walk(root):
+        here = Path(place)
+        found = [(what, parts) for signs, what, parts in OUTPUTS if signs <= {*folders, *names}]
+        if found and here != root:
+            passed.append((f"{here.relative_to(root).as_posix()}/", found[0][0]))
+            folders.clear()
+            continue
+        # The folder that is given may hold images beside results: only these are passed over.
+        for what, parts in found:
+            own = [part for part in parts if part in folders]
+            passed += [("/, ".join(own) + "/", what)] if own else []
+            folders[:] = [name for name in folders if name not in own]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [here / name for name in names if not name.startswith(".") and (here / name).is_file()]
+    return files, passed
+
+
+def _names(root: Path, paths: Sequence[Path]) -> list[str]:
+    full = [path.relative_to(root) for path in paths]
+    short = [path.with_suffix("").as_posix() for path in full]
+    return short if len(set(short)) == len(short) else [path.as_posix() for path in full]
+
+
+def _read_all(
+    paths: Sequence[Path], names: Sequence[str], size: tuple[int, int] | None, fit: Fit
+) -> Iterator[tuple[Path, str, tuple[np.ndarray, Frame] | DataError]]:
+    """Decode a few files at a time, in order: a broken one must not stop the others."""
+
+    def read(path: Path) -> tuple[np.ndarray, Frame] | DataError:
+        try:
+            pixels = read_image(path)
+        except DataError as error:
+            return error
+        return fit_image(pixels, size or (pixels.shape[0], pixels.shape[1]), fit)
+
+    workers = min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        for first in range(0, len(paths), 8 * workers):
+            chunk: Iterable[Path] = paths[first : first + 8 * workers]
+            results = pool.map(read, chunk)
+            yield from zip(chunk, names[first : first + 8 * workers], results, strict=True)
+
+
+def _nothing(folder: Path, skipped: Sequence[tuple[str, str]]) -> str:
+    """Why a folder gave no image."""
+    unread = [(name, reason) for name, reason in skipped if not name.endswith("/")]
+    if unread:
+        name, reason = unread[0]
+        return f"{folder}: none of the {len(unread)} image files can be read; the first, '{name}': {reason}"
+    count = sum(path.is_file() for path in folder.rglob("*")) if folder.is_dir() else 1
+    passed = "".join(f"; passed over: {name} ({what})" for name, what in skipped)
+    suffixes = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+    return f"{folder}: found no image among {count} files{passed}; images are {suffixes}"

@@ -1,0 +1,1 @@
+"""Real data sets, in the layouts in which they are published."""

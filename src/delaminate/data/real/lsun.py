@@ -1,0 +1,89 @@
+"""LSUN, on which PerturbGAN was trained: databases of encoded images, for those who have them."""
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from delaminate.data.folders import MAX_CACHE_BYTES
+from delaminate.data.reading import Fit, decode_image, fit_image
+from delaminate.data.sets import ImageSet, LabelledSet, Labels
+from delaminate.errors import DataError, MissingExtra
+from delaminate.scene.canvas_map import Frame
+
+
+def load_lsun(
+    path: str | Path, size: tuple[int, int] | None = (128, 128), fit: Fit = "squash", limit: int | None = None
+) -> LabelledSet:
+    """Read a category of LSUN: an LMDB database whose values are encoded images. There are no labels.
+
+    Args:
+        path: The folder of `data.mdb`, or such a file.
+        size: Height and width of the canvas in pixels; None: all images must share one size.
+        fit: How images get onto the canvas; `squash` as in PerturbGAN's code.
+        limit: Read at most so many, the first in the order of their keys; values that cannot be read are named in
+            `skipped`.
+
+    Raises:
+        MissingExtra: lmdb is not installed.
+        DataError: The path is no such database, no value can be read, the sizes differ, or there are too many images.
+
+    Reference: Yu et al., LSUN, 2015.
+    """
+    where = Path(path)
+    pixels: list[np.ndarray] = []
+    names: list[str] = []
+    frames: list[Frame] = []
+    skipped: list[tuple[str, str]] = []
+    for name, value in _values(where):
+        if limit is not None and len(pixels) >= limit:
+            break
+        try:
+            image = decode_image(value, name)
+        except DataError as error:
+            skipped.append((name, str(error).removeprefix(f"{name}: ")))
+            continue
+        canvas, frame = fit_image(image, size or (image.shape[0], image.shape[1]), fit)
+        if pixels and canvas.shape != pixels[0].shape:
+            raise DataError(
+                f"{where}: images are of several sizes; give one for all: cut them, or choose a preset with a canvas"
+            )
+        if (len(pixels) + 1) * canvas.nbytes > MAX_CACHE_BYTES:
+            raise DataError(
+                f"{where}: more than {MAX_CACHE_BYTES >> 30} GiB of pixels; give a limit (PerturbGAN's authors took "
+                "100,000 images) or a smaller size"
+            )
+        pixels.append(canvas)
+        names.append(name)
+        frames.append(frame)
+    if not pixels:
+        raise DataError(f"{where}: none of its {len(skipped)} values is an image")
+    images = replace(ImageSet.from_arrays(np.stack(pixels), names), frames=tuple(frames), skipped=tuple(skipped))
+    return LabelledSet(images, Labels(), where.resolve().name)
+
+
+def _values(where: Path) -> Iterator[tuple[str, bytes]]:
+    """Read names and values of a database, in the order of its keys.
+
+    Raises:
+        MissingExtra: lmdb is not installed.
+        DataError: The path is no such database.
+    """
+    try:
+        lmdb: Any = importlib.import_module("lmdb")
+    except ImportError as error:
+        raise MissingExtra("reading LMDB", "bench") from error
+    if not (where / "data.mdb" if where.is_dir() else where).is_file():
+        raise DataError(f"{where}: found no LMDB database; expected a folder with data.mdb")
+    try:
+        with (
+            lmdb.open(str(where), subdir=where.is_dir(), readonly=True, lock=False, readahead=False) as database,
+            database.begin(buffers=False) as transaction,
+        ):
+            for key, value in transaction.cursor():
+                yield key.decode("ascii", "backslashreplace"), value
+    except lmdb.Error as error:
+        raise DataError(f"{where}: cannot be read as LMDB: {error}") from error

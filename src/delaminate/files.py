@@ -1,0 +1,75 @@
+"""Bytes of files: pixels to and from 8 bits, PNG and JSON, written whole or not at all."""
+
+import io
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from delaminate.errors import OutputError
+
+
+def to_pixels(raster: Float[torch.Tensor, "C h w"]) -> UInt8[np.ndarray, "h w C"]:
+    """Round values in [0, 1] to 8 bits; what lies outside is clipped."""
+    if not bool(torch.isfinite(raster).all()):
+        raise OutputError("scene: a raster has values that are not finite numbers; it cannot be written.")
+    pixels = (raster.detach().double().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+    return pixels.permute(1, 2, 0).contiguous().numpy()
+
+
+def from_pixels(pixels: UInt8[np.ndarray, "h w C"]) -> Float[torch.Tensor, "C h w"]:
+    """Turn 8-bit pixels into float32 values in [0, 1]."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous().float() / 255
+
+
+def png_bytes(pixels: np.ndarray) -> bytes:
+    """Encode (h, w), (h, w, 3) or (h, w, 4) pixels, uint8, or (h, w) uint16."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_atomic(path: Path, data: bytes, durable: bool = False) -> None:
+    """Write a file whole or not at all; what was there stays until then.
+
+    Args:
+        path: Its folder is made if it is missing.
+        data: The whole content.
+        durable: Wait until the disk holds it, for what must outlast a power cut.
+
+    Raises:
+        OutputError: The file cannot be written: a full disk, an unwritable folder.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+
+
+def json_bytes(document: dict[str, Any]) -> bytes:
+    """Write JSON with one line for each item of a list; floats keep every bit."""
+
+    def text(value: object) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    lines = []
+    for key, value in document.items():
+        rows = ",\n  ".join(text(item) for item in value) if isinstance(value, list) else ""
+        lines.append(f"{text(key)}: [\n  {rows}\n ]" if rows else f"{text(key)}: {text(value)}")
+    return ("{\n " + ",\n ".join(lines) + "\n}\n").encode()

@@ -1,0 +1,1 @@
+"""Search for sprites that recur pixel for pixel."""

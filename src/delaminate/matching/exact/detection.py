@@ -1,0 +1,311 @@
+"""Find where patterns occur in a frame, which of them hides which, and stop when nothing more pays for itself.
+
+Candidates are the local maxima of the estimated gain; they are taken best first, each valued again by the pixels that are
+still open (lazily: values only fall). What a pattern matches is closed, so what it hides costs nothing to those behind.
+Who is in front is read off the pixels where two placements disagree.
+"""
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy import ndimage
+from torch import Tensor
+
+from delaminate.matching.exact.templates import (
+    CLOSED,
+    GROUND,
+    MISFIT,
+    OPEN,
+    Correlator,
+    Frames,
+    Pattern,
+    Spectra,
+    Spots,
+    templates,
+)
+
+LEAST_CUT = 4.0
+"""Pixels that a pattern must explain where the border cuts it, at least."""
+SNUG = 0.02
+"""Bonus for each pixel around a pattern that is not open: among equal places, the one that leaves no crumbs."""
+MOST = 5_000
+"""Candidates of a frame that are looked at closely, at most, for each group of patterns."""
+SLACK = 0.6
+"""Estimated gains above this share of the price are looked at closely; codes are not exact."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One occurrence: which pattern, and its corner on the unpadded frame in pixels."""
+
+    entry: int
+    top: int
+    left: int
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a placement must gain to be worth its description.
+
+    Attributes:
+        pixels: Matched pixels, at least.
+        share: Share of the pattern's area, at least; an occurrence cut by the border or hidden has less.
+        misfit: Share of the open pixels it covers that it may fail to match, at most.
+        cut: Where the frame's border cuts a pattern, this share of what is left of it will do, but 4 pixels at least.
+    """
+
+    pixels: float = 8.0
+    share: float = 0.1
+    misfit: float = 0.6
+    cut: float = 0.6
+
+    def of(self, pattern: Pattern) -> float:
+        return min(max(self.pixels, self.share * pattern.area), 0.6 * pattern.area)
+
+
+class Bank:
+    """Patterns made ready for search: templates by size, and the rings around them."""
+
+    rounds = 3
+    """How often a frame is gone through: what has been explained may let others show."""
+
+    def __init__(self, patterns: list[Pattern], frames: Frames, price: Price) -> None:
+        self.patterns, self.price = patterns, price
+        self.groups: list[tuple[list[int], Correlator]] = []
+        # Patterns of about one size share a correlation.
+        rest = sorted((k for k, p in enumerate(patterns) if p.area), key=lambda k: max(patterns[k].size))
+        while rest:
+            limit = max(max(patterns[rest[0]].size) * 1.3, 8)
+            group = [k for k in rest if max(patterns[k].size) <= limit][:64]
+            rest = [k for k in rest if k not in set(group)]
+            self.groups.append(
+                (group, Correlator(templates([patterns[k] for k in group], frames.codes, frames.ground), frames.size))
+            )
+        self._measure()
+
+    def _measure(self) -> None:
+        self.rings = [ring_of(p.alpha) for p in self.patterns]
+        self.rims = [int(ring.sum()) for ring in self.rings]
+        self.prices = [self.price.of(p) for p in self.patterns]
+        # Sums of alpha from the corner, to count what a border leaves.
+        self.sums = [np.pad(p.alpha.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0))) for p in self.patterns]
+
+    def prices_at(self, frames: Frames, k: int, spots: Spots) -> np.ndarray:
+        """What a pattern must gain at each of some places on padded frames: less where the border cuts it."""
+        (h, w), margin, (high, wide) = self.patterns[k].size, frames.margin, frames.size
+        top, left = (margin - spots[:, 1]).clip(0, h), (margin - spots[:, 2]).clip(0, w)
+        bottom, right = (high - margin - spots[:, 1]).clip(0, h), (wide - margin - spots[:, 2]).clip(0, w)
+        total = self.sums[k]
+        visible = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
+        cut = np.maximum(LEAST_CUT, self.price.cut * visible)
+        return np.where(visible < self.patterns[k].area, np.minimum(cut, self.prices[k]), self.prices[k])
+
+    def worth(self, frames: Frames, k: int, spots: Spots) -> list[tuple[float, Place]]:
+        """Those of some places of a pattern, on padded frames, whose gain is worth its price; with that gain."""
+        gain, misfit = fits(frames, spots, self.patterns[k])
+        good = (gain >= self.prices_at(frames, k, spots)) & (misfit <= self.price.misfit)
+        corners = spots[good, 1:] - frames.margin
+        return [(each, Place(k, y, x)) for each, (y, x) in zip(gain[good].tolist(), corners.tolist(), strict=True)]
+
+    def candidates(self, frames: Frames, index: int) -> list[tuple[float, Place]]:
+        """Places whose gain is worth its price as things stand, with that gain."""
+        maps = frames.maps(index)
+        shared: Spectra = {}
+        found = []
+        for group, correlator in self.groups:
+            places, value = correlator.peaks(maps, *self._least(group, frames), reach=1, shared=shared)
+            if len(places) > MOST:
+                places = places[np.argsort(-value, kind="stable")[:MOST]]
+            for n in np.unique(places[:, 0]):
+                spots = places[places[:, 0] == n]
+                spots[:, 0] = index
+                found += self.worth(frames, group[n], spots)
+        return found
+
+    def _least(self, group: list[int], frames: Frames) -> tuple[Float[Tensor, "K Y 1"], Float[Tensor, "K 1 X"]]:
+        """From which estimate on places are looked at, by row and by column: lower where the border cuts a pattern."""
+        margin = frames.margin
+        sizes = [self.patterns[k].size for k in group]
+        full = torch.tensor([SLACK * self.prices[k] for k in group])[:, None]
+        found = []
+        for axis in (0, 1):
+            length, side = frames.size[axis], torch.tensor([size[axis] for size in sizes])[:, None]
+            place = torch.arange(length - max(size[axis] for size in sizes) + 1)
+            cut = (place < margin) | (place + side > length - margin)
+            found.append(torch.where(cut, full.clamp_max(SLACK * LEAST_CUT), full))
+        return found[0][:, :, None], found[1][:, None]
+
+
+class ComponentBank(Bank):
+    """Patterns that are looked for only where a connected region of about their size is: letters on a page.
+
+    Far less work than looking everywhere, and blind to letters that touch. Frames are gone through once: what is left of an
+    explained region, such as a frayed edge, is no region.
+    """
+
+    rounds = 1
+
+    def __init__(self, patterns: list[Pattern], frames: Frames, price: Price, slack: int = 3) -> None:
+        self.patterns, self.price, self.slack = patterns, price, slack
+        self._measure()
+
+    def candidates(self, frames: Frames, index: int) -> list[tuple[float, Place]]:
+        boxes = np.array([[*box[:2], *box[2].shape] for box in regions(frames, index)], dtype=np.int64).reshape(-1, 4)
+        found = []
+        nudges = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)])
+        for k, pattern in enumerate(self.patterns):
+            differs = boxes[:, 2:] - pattern.size
+            alike = boxes[(np.abs(differs) <= self.slack).all(1)]
+            if len(alike) == 0 or not pattern.area:
+                continue
+            # Middle on middle, and a pixel around.
+            corners = alike[:, :2] + (alike[:, 2:] - pattern.size) // 2
+            spots = (corners[:, None] + nudges).reshape(-1, 2)
+            found += self.worth(frames, k, np.pad(spots, ((0, 0), (1, 0)), constant_values=index))
+        return found
+
+
+def regions(frames: Frames, index: int) -> list[tuple[int, int, Bool[np.ndarray, "h w"]]]:
+    """Connected regions of open pixels, across gaps of a pixel: corner on the padded frame, and shape."""
+    is_open = frames.kind[index] == OPEN
+    labels, _ = ndimage.label(ndimage.binary_dilation(is_open, np.ones((3, 3))), np.ones((3, 3)))
+    labels = labels * is_open
+    found = []
+    for number, window in enumerate(ndimage.find_objects(labels), start=1):
+        if window is not None:
+            found.append((window[0].start, window[1].start, labels[window] == number))
+    return found
+
+
+def ring_of(alpha: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h2 w2"]:
+    """Pixels beside a shape, in a box one pixel wider on each side."""
+    wide = np.pad(alpha, 1)
+    grown = wide.copy()
+    grown[1:] |= wide[:-1]
+    grown[:-1] |= wide[1:]
+    grown[:, 1:] |= wide[:, :-1]
+    grown[:, :-1] |= wide[:, 1:]
+    return grown & ~wide
+
+
+def fits(frames: Frames, spots: Spots, pattern: Pattern, chunk: int = 512) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a pattern at places of padded frames: its gains, and the shares of open pixels that it fails to match."""
+    gains, misfits = [np.zeros(0)], [np.zeros(0)]
+    for first in range(0, len(spots), chunk):
+        colour, kind = frames.windows(spots[first : first + chunk], 0, 0, pattern.size)
+        is_open = (kind == OPEN) & pattern.alpha
+        ground = (kind == GROUND) & pattern.alpha
+        match = frames.codes.same(colour, pattern.colour)
+        matched = (is_open & match).sum((1, 2))
+        opened = is_open.sum((1, 2))
+        gains.append(matched - MISFIT * (opened - matched) - (ground & ~match).sum((1, 2)))
+        misfits.append((opened - matched) / opened.clip(1))
+    return np.concatenate(gains), np.concatenate(misfits)
+
+
+def fit(
+    frames: Frames, index: int, pattern: Pattern, top: int, left: int
+) -> tuple[float, Bool[np.ndarray, "h w"], float]:
+    """Fit a pattern at one place: its gain, the pixels it explains, the share of open ones that it fails to match."""
+    h, w = pattern.size
+    window = slice(top, top + h), slice(left, left + w)
+    kind = frames.kind[index][window]
+    match = frames.codes.same(frames.colour[index][window], pattern.colour)
+    is_open = (kind == OPEN) & pattern.alpha
+    matched = is_open & match
+    opened, hits = int(np.count_nonzero(is_open)), int(np.count_nonzero(matched))
+    harm = int(np.count_nonzero((kind == GROUND) & pattern.alpha & ~match))
+    # A pixel of the ground's colour explains why nothing behind it is seen.
+    explained = pattern.alpha & match & (kind != CLOSED)
+    return hits - MISFIT * (opened - hits) - harm, explained, (opened - hits) / max(opened, 1)
+
+
+def find(frames: Frames, index: int, bank: Bank, rounds: int | None = None) -> list[Place]:
+    """Find the occurrences of patterns in one frame, in as many rounds as the bank says; closes what they match.
+
+    Returns:
+        Places from front to back.
+    """
+    margin = frames.margin
+    taken: list[Place] = []
+    for _ in range(rounds or bank.rounds):
+        # Snugness is at most a few pixels, so that the gain with all of it bounds the worth from above.
+        heap = []
+        for number, (gain, place) in enumerate(bank.candidates(frames, index)):
+            heap.append((-(gain + SNUG * bank.rims[place.entry]), number, place))
+        heapq.heapify(heap)
+        before = len(taken)
+        while heap:
+            value, number, place = heapq.heappop(heap)
+            pattern = bank.patterns[place.entry]
+            h, w = pattern.size
+            y, x = place.top + margin, place.left + margin
+            price = bank.prices[place.entry]
+            if min(y, x) < margin or y + h > frames.size[0] - margin or x + w > frames.size[1] - margin:
+                price = bank.prices_at(frames, place.entry, np.array([[index, y, x]]))[0]
+            gain, matched, misfit = fit(frames, index, pattern, y, x)
+            if gain < price or misfit > bank.price.misfit:
+                continue
+            around = frames.kind[index, max(y - 1, 0) : y + h + 1, max(x - 1, 0) : x + w + 1]
+            ring = bank.rings[place.entry]
+            snug = np.count_nonzero(ring & (around != OPEN)) if ring.shape == around.shape else 0
+            worth = gain + SNUG * snug
+            if heap and worth < -heap[0][0] - 1e-6 and worth < -value - 1e-6:
+                heapq.heappush(heap, (-worth, number, place))
+                continue
+            frames.close(index, (slice(y, y + h), slice(x, x + w)), matched)
+            taken.append(place)
+        if len(taken) == before:
+            break
+    return order(frames, index, bank.patterns, taken)
+
+
+def order(frames: Frames, index: int, patterns: list[Pattern], places: list[Place]) -> list[Place]:
+    """Sort places front to back: of two that overlap, the one that the pixels show where they differ is in front.
+
+    Where nothing tells, the one found earlier is in front. Cycles are cut where the evidence is weakest in sum.
+    """
+    votes: dict[tuple[int, int], int] = {}
+    boxes = np.array(
+        [[p.top, p.left, p.top + patterns[p.entry].size[0], p.left + patterns[p.entry].size[1]] for p in places]
+    )
+    matches = {}
+    margin = frames.margin
+    for i in range(len(places)):
+        first = np.maximum(boxes[i, :2], boxes[:i, :2])
+        last = np.minimum(boxes[i, 2:], boxes[:i, 2:])
+        for j in np.flatnonzero((first < last).all(1)).tolist():
+            cut = []
+            for a in (i, j):
+                if a not in matches:
+                    pattern = patterns[places[a].entry]
+                    window = (
+                        slice(boxes[a, 0] + margin, boxes[a, 2] + margin),
+                        slice(boxes[a, 1] + margin, boxes[a, 3] + margin),
+                    )
+                    matches[a] = frames.codes.same(frames.colour[index][window], pattern.colour) & pattern.alpha
+                rows = slice(first[j, 0] - boxes[a, 0], last[j, 0] - boxes[a, 0])
+                columns = slice(first[j, 1] - boxes[a, 1], last[j, 1] - boxes[a, 1])
+                cut.append((patterns[places[a].entry].alpha[rows, columns], matches[a][rows, columns]))
+            both = cut[0][0] & cut[1][0]
+            if both.any():
+                mine, theirs = int((both & cut[0][1] & ~cut[1][1]).sum()), int((both & cut[1][1] & ~cut[0][1]).sum())
+                if mine > theirs:
+                    votes[i, j] = mine - theirs
+                else:
+                    votes[j, i] = max(theirs - mine, 1)
+    hidden_by = dict.fromkeys(range(len(places)), 0)
+    for (_, back), weight in votes.items():
+        hidden_by[back] += weight
+    left, result = list(range(len(places))), []
+    while left:
+        front = min(left, key=lambda i: (hidden_by[i], i))
+        left.remove(front)
+        result.append(places[front])
+        for (one, back), weight in votes.items():
+            if one == front:
+                hidden_by[back] -= weight
+    return result

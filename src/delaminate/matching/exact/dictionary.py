@@ -1,0 +1,226 @@
+"""A sprite sheet: what a search has learned, ready to explain any frame."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from delaminate.errors import FormatError
+from delaminate.matching.exact.background import Ground
+from delaminate.matching.exact.learning import Scenes, Search
+from delaminate.matching.exact.parsing import explain
+from delaminate.matching.exact.templates import Codes, Pattern
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.placements import NEUTRAL, Dictionary, Placement, Transform
+
+
+@dataclass(frozen=True)
+class Look:
+    """One way a sprite shows itself.
+
+    Attributes:
+        entry: Which sprite.
+        flip: Mirrored, left to right.
+        colour: Gain of red, green, blue, then offset of each; a palette swap.
+    """
+
+    entry: int
+    flip: bool = False
+    colour: tuple[float, ...] = NEUTRAL
+
+    def of(self, pattern: Pattern) -> Pattern:
+        """The sprite as it shows itself."""
+        if self.colour != NEUTRAL:
+            gain, offset = np.array(self.colour, np.float32).reshape(2, 3)
+            colour = (pattern.colour * gain + offset).clip(0, 1) * pattern.alpha[..., None]
+            pattern = Pattern(colour.astype(np.float32), pattern.alpha)
+        return pattern.flipped() if self.flip else pattern
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """Sprites, the ways they show themselves, and what lies behind them."""
+
+    sprites: tuple[Pattern, ...]
+    looks: tuple[Look, ...]
+    ground: Ground
+
+    def dictionary(self, size: tuple[int, int]) -> Dictionary:
+        """Sprites as RGBA, and the background last; a single colour as large as the canvas."""
+        ground = self.ground.rgb
+        if ground.shape[:2] == (1, 1):
+            ground = np.broadcast_to(ground, (*size, 3))
+        backdrop = torch.from_numpy(np.ascontiguousarray(ground)).permute(2, 0, 1)
+        sprites = [sprite.rgba() for sprite in self.sprites]
+        sprites.append(torch.cat([backdrop, torch.ones_like(backdrop[:1])]))
+        return Dictionary(tuple(sprites), (len(sprites) - 1,))
+
+    def decompose(self, images: Float[Tensor, "B 3 H W"], search: Search) -> Decomposition:
+        """Explain every image by the sprites, each pasted at whole pixels."""
+        size = (images.shape[2], images.shape[3])
+        raw = (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        dictionary, found = self.dictionary(size), []
+        shown = [look.of(self.sprites[look.entry]) for look in self.looks]
+        bank = None
+        # One frame at a time: memory does not grow with the number of frames. What is looked for is the same for all.
+        for frame in raw:
+            scenes = Scenes.of(frame[None], self.ground)
+            frames = scenes.fresh(search)
+            bank = search.bank(shown, frames) if bank is None else bank
+            explained = explain(frames, bank, [0])
+            top, left = scenes.offsets[0]
+            placements = [Placement(len(self.sprites), (Transform.shift(-left, -top, size),))]
+            for place in reversed(explained.places[0]):
+                look = self.looks[place.entry]
+                where = Transform.shift(place.left, place.top, size)
+                if look.flip:
+                    where = Transform.mirror(place.left, place.top, shown[place.entry].size[1], size)
+                placements.append(Placement(look.entry, (where,), look.colour))
+            found.append(tuple(placements))
+        return Decomposition(dictionary, tuple(found), size, background=True)
+
+
+def fold(
+    patterns: list[Pattern], codes: Codes, flips: bool = True, recolours: bool = True
+) -> tuple[tuple[Pattern, ...], tuple[Look, ...]]:
+    """Find patterns that are others, mirrored or in other colours; earlier ones are kept.
+
+    Returns:
+        The sprites that are left, and for every pattern how it looks: as one of them.
+    """
+    kept: list[Pattern] = []
+    looks: list[Look] = []
+    for pattern in patterns:
+        look = None
+        for entry, sprite in enumerate(kept):
+            for flip in (False, True) if flips else (False,):
+                look = _as(pattern, sprite, Look(entry, flip), codes, recolours)
+                if look is not None:
+                    break
+            if look is not None:
+                break
+        if look is None:
+            look = Look(len(kept))
+            kept.append(pattern)
+        if look not in looks:
+            looks.append(look)
+    return tuple(kept), tuple(looks)
+
+
+def _as(pattern: Pattern, sprite: Pattern, look: Look, codes: Codes, recolours: bool) -> Look | None:
+    """How a pattern is the sprite under a look, or the look in other colours; None if it is not."""
+    shown = look.of(sprite)
+    if shown.size != pattern.size or not shown.area:
+        return None
+    both, either = shown.alpha & pattern.alpha, shown.alpha | pattern.alpha
+    if both.sum() < 0.95 * either.sum():
+        return None
+    ours, theirs = pattern.colour[both], shown.colour[both]
+    if codes.same(ours, theirs).mean() >= 0.95:
+        return look
+    if not recolours or len(ours) < 16:
+        return None
+    swap = []
+    for channel in range(3):
+        spread = theirs[:, channel].std()
+        gain = 1.0 if spread < 1e-3 else float(np.polyfit(theirs[:, channel], ours[:, channel], 1)[0])
+        swap.append((gain, float(ours[:, channel].mean() - gain * theirs[:, channel].mean())))
+    colour = (*(gain for gain, _ in swap), *(offset for _, offset in swap))
+    swapped = replace(look, colour=tuple(round(number, 6) for number in colour))
+    # A flat sprite is any other flat sprite in other colours; that says nothing.
+    if theirs.std(0).max() < 0.05 or not codes.same(ours, swapped.of(sprite).colour[both]).mean() >= 0.97:
+        return None
+    return swapped
+
+
+def of_eight_bits(values: Float[Tensor, "*N"], slack: float = 3e-4) -> Float[Tensor, "*N"]:
+    """Undo what float16 did to values that were multiples of 1 / 255; values that never were float16 stay.
+
+    Where two places explain a frame equally well, the last bit of a colour could decide between them.
+    """
+    if not bool((values == values.half()).all()):
+        return values
+    exact = (values * 255).round() / 255
+    return torch.where((values - exact).abs() <= slack, exact, values)
+
+
+class SheetStore(nn.Module):
+    """Keeps a sheet in tensors, so that it travels with a model's state.
+
+    Args:
+        count: Sprites, at most.
+        side: Height and width of the largest sprite, in pixels.
+    """
+
+    def __init__(self, count: int, side: int) -> None:
+        super().__init__()
+        self.register_buffer("rgba", torch.zeros(count, 4, side, side))
+        self.register_buffer("sizes", torch.zeros(count, 2, dtype=torch.int64))
+        self.register_buffer("looks", torch.full((2 * count, 8), -1.0))  # entry, flip, gain and offset; -1: none
+        self.register_buffer("ground", torch.zeros(3, 1, 1))
+        self.rgba: Tensor
+        self.sizes: Tensor
+        self.looks: Tensor
+        self.ground: Tensor
+
+    @torch.no_grad()
+    def put(self, sprites: tuple[Pattern, ...], looks: tuple[Look, ...]) -> None:
+        """Keep sprites and looks, as many as there is room for."""
+        self.rgba.zero_(), self.sizes.zero_(), self.looks.fill_(-1)
+        for entry, sprite in enumerate(sprites[: len(self.rgba)]):
+            h, w = (min(n, self.rgba.shape[-1]) for n in sprite.size)
+            self.rgba[entry, :, :h, :w] = sprite.rgba()[:, :h, :w].to(self.rgba)
+            self.sizes[entry] = torch.tensor([h, w])
+        kept = [look for look in looks if look.entry < len(self.rgba)][: len(self.looks)]
+        for row, look in enumerate(kept):
+            self.looks[row] = torch.tensor([look.entry, float(look.flip), *look.colour])
+
+    def behind(self, ground: Ground) -> None:
+        """Keep a background of any size."""
+        self.ground = torch.from_numpy(np.ascontiguousarray(ground.rgb)).permute(2, 0, 1).contiguous().to(self.rgba)
+
+    @property
+    def count(self) -> int:
+        """Sprites that there are."""
+        return int((self.sizes[:, 0] > 0).sum())
+
+    @property
+    def background(self) -> Ground:
+        return Ground(self.ground.permute(1, 2, 0).contiguous().cpu().float().numpy())
+
+    def sheet(self) -> Sheet:
+        """Take the sheet out again."""
+        sprites = []
+        for rgba, (h, w) in zip(self.rgba.cpu().float(), self.sizes.tolist(), strict=True):
+            if h and w:
+                pixels = rgba[:, :h, :w].permute(1, 2, 0).numpy()
+                alpha = pixels[..., 3] > 0.5
+                sprites.append(Pattern((pixels[..., :3] * alpha[..., None]).astype(np.float32), alpha))
+        looks = tuple(
+            Look(int(row[0]), row[1] > 0.5, tuple(row[2:])) for row in self.looks.tolist() if 0 <= row[0] < len(sprites)
+        )
+        return Sheet(tuple(sprites), looks, self.background)
+
+    def check(self, where: str) -> None:
+        """Refuse tensors that are no sheet.
+
+        Raises:
+            FormatError: A size or a look is out of range, or some are missing in the middle.
+        """
+        side = self.rgba.shape[-1]
+        there = self.sizes > 0
+        whole = bool((there[:, 0] == there[:, 1]).all()) and not bool((there[1:] & ~there[:-1]).any())
+        if bool(((self.sizes < 0) | (self.sizes > side)).any()) or not whole:
+            raise FormatError(f"{where}: sizes of sprites are out of range; expected 1 to {side} pixels, none missing.")
+        entry, flip = self.looks[:, 0], self.looks[:, 1]
+        shown = entry != -1
+        wrong = shown & ((entry < 0) | (entry >= self.count) | (entry != entry.round()) | ((flip != 0) & (flip != 1)))
+        wrong[1:] |= shown[1:] & ~shown[:-1]
+        if bool(wrong.any()):
+            row = int(wrong.nonzero()[0, 0])
+            raise FormatError(
+                f"{where}: look {row} is of sprite {float(entry[row]):g}, flip {float(flip[row]):g}; expected one of the "
+                f"{self.count} sprites, flip 0 or 1, none missing."
+            )

@@ -1,0 +1,1 @@
+"""Search for soft sprites by least squares."""

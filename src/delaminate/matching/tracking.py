@@ -1,0 +1,189 @@
+"""Link placements through a clip, so that a thing keeps its number from frame to frame, also behind another."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.painting import paint
+from delaminate.scene.placements import OWN_RASTER, Placement, Transform
+
+NUDGE = 2
+"""Pixels by which a hidden thing may be off its expected place, up, down and to the sides."""
+SLIVER = 3
+"""Pixels of a frame that a hidden thing must mend, at least."""
+ALIKE = 0.06
+"""Distance in RGB, in [0, 1] units, below which two colours count as one."""
+
+
+@dataclass
+class Track:
+    """One thing that is followed.
+
+    Attributes:
+        number: Its identity.
+        entry: The sprite it showed last.
+        centre: Where it was last, x and y in pixels of the landscape.
+        velocity: Pixels a frame.
+        seen: The frame in which it was seen last.
+        placement: How it was seen last.
+        shown: All sprites that it has shown.
+    """
+
+    number: int
+    entry: int
+    centre: np.ndarray
+    velocity: np.ndarray
+    seen: int
+    placement: Placement
+    shown: set[int]
+
+
+class Tracker:
+    """Follows things frame by frame, with no look ahead, so that it works on streams.
+
+    A placement continues the nearest track: nearest to where that should be by now, the camera's own motion taken out.
+    Another sprite may continue a track (a leg moves), at a price, which is less for one that the thing has shown before.
+
+    Args:
+        memory: Frames for which a lost thing is remembered.
+        reach: How far from its expected place a thing may be, in pixels.
+        change: Price of a sprite that a thing has not shown before, in pixels; a tenth for another that it has.
+        lost: Price of a track that is not continued; dearer pairs are two things.
+        frame_of: Gives the frame of a number, with which a thing that is lost is looked for once more, behind all others
+            where it should be: the little of it that looks out would not tell by itself. None: lost is lost.
+    """
+
+    def __init__(
+        self,
+        memory: int = 5,
+        reach: float = 14.0,
+        change: float = 10.0,
+        lost: float = 15.0,
+        frame_of: Callable[[int], Float[Tensor, "3 H W"]] | None = None,
+    ) -> None:
+        self.memory, self.reach, self.change, self.lost, self.frame_of = memory, reach, change, lost, frame_of
+        self.tracks: list[Track] = []
+        self.frame = 0
+        self.count = 0
+
+    def follow(self, found: Decomposition) -> Decomposition:
+        """Give the placements of the next frames their tracks."""
+        return replace(found, images=tuple(self._next(placements, found) for placements in found.images))
+
+    def _next(self, placements: tuple[Placement, ...], found: Decomposition) -> tuple[Placement, ...]:
+        camera = np.zeros(2)
+        first = 0
+        if found.background and placements:
+            camera, first = -placements[0].transforms[-1].matrix[:2, 2], 1
+        objects = placements[first:]
+        sizes = [_size(placement, found) for placement in objects]
+        centres = np.array(
+            [p.transforms[-1].matrix[:2] @ (w / 2, h / 2, 1) + camera for p, (h, w) in zip(objects, sizes, strict=True)]
+        ).reshape(-1, 2)
+        self.tracks = [track for track in self.tracks if self.frame - track.seen <= self.memory]
+        cost = np.full((len(objects), len(self.tracks)), self.lost)
+        for j, track in enumerate(self.tracks):
+            gone = self.frame - track.seen
+            expected = track.centre + track.velocity * gone
+            distance = np.minimum(
+                np.linalg.norm(centres - expected, axis=1), np.linalg.norm(centres - track.centre, axis=1) + 1
+            )
+            for i, placement in enumerate(objects):
+                price = 0.1 * self.change if placement.entry in track.shown else self.change
+                price = 0.0 if placement.entry == track.entry else price
+                if distance[i] <= self.reach * min(gone, 2):
+                    cost[i, j] = min(distance[i] + price, self.lost)
+        numbers = [-1] * len(objects)
+        for i, j in zip(*linear_sum_assignment(cost), strict=True):
+            if cost[i, j] < self.lost:
+                track = self.tracks[j]
+                moved = (centres[i] - track.centre) / (self.frame - track.seen)
+                track.velocity = moved if track.entry == objects[i].entry else 0.5 * (track.velocity + moved)
+                track.centre, track.entry, track.seen = centres[i], objects[i].entry, self.frame
+                track.placement = objects[i]
+                track.shown.add(objects[i].entry)
+                numbers[i] = track.number
+        hidden = self._hidden(placements, found, camera)
+        for i, placement in enumerate(objects):
+            if numbers[i] < 0:
+                numbers[i] = self.count
+                self.count += 1
+                self.tracks.append(
+                    Track(
+                        numbers[i], placement.entry, centres[i], np.zeros(2), self.frame, placement, {placement.entry}
+                    )
+                )
+        self.frame += 1
+        tracked = (replace(placement, track=number) for placement, number in zip(objects, numbers, strict=True))
+        return (*placements[:first], *hidden, *tracked)
+
+    def _hidden(self, placements: tuple[Placement, ...], found: Decomposition, camera: np.ndarray) -> list[Placement]:
+        """Things that were lost and look out a little behind others; their tracks go on."""
+        lost = [track for track in self.tracks if track.seen < self.frame and len(track.placement.transforms) == 1]
+        if self.frame_of is None or not lost:
+            return []
+        one = replace(found, images=(placements,), frames=None)
+        wanted, shown = self.frame_of(self.frame), one.composite()[0]
+        covered = torch.zeros(found.size, dtype=torch.bool)
+        for placement in placements[1 if found.background else 0 :]:
+            window = paint(found.dictionary, placement)
+            covered[window.slices] |= window.alpha[0] > 0.5
+        back = []
+        for track in lost:
+            expected = track.centre + track.velocity * (self.frame - track.seen) - camera
+            spot = self._look_out(track.placement, expected, found, wanted, shown, covered)
+            if spot is not None:
+                moved = (spot[1] + camera - track.centre) / (self.frame - track.seen)
+                track.velocity = 0.5 * (track.velocity + moved)
+                track.centre, track.seen = spot[1] + camera, self.frame
+                track.placement = replace(spot[0], track=track.number)
+                back.append(track.placement)
+        return back
+
+    def _look_out(
+        self,
+        placement: Placement,
+        expected: np.ndarray,
+        found: Decomposition,
+        wanted: Float[Tensor, "3 H W"],
+        shown: Float[Tensor, "3 H W"],
+        covered: Tensor,
+    ) -> tuple[Placement, np.ndarray] | None:
+        """Where around its expected centre a thing mends most of a frame, being behind all others; None: nowhere."""
+        matrix = placement.transforms[0].matrix
+        h, w = _size(placement, found)
+        start = np.rint(expected - matrix[:2] @ (w / 2, h / 2, 1))
+        wrong = (wanted - shown).square().sum(0) > ALIKE**2
+        best, winner = SLIVER - 0.5, None
+        for down, right in sorted(np.ndindex(2 * NUDGE + 1, 2 * NUDGE + 1), key=lambda p: _far(p, NUDGE)):
+            moved = matrix.copy()
+            moved[:2, 2] += start + np.array([right - NUDGE, down - NUDGE])
+            tried = replace(placement, transforms=(Transform("matrix", tuple(moved.ravel().tolist()), found.size),))
+            window = paint(found.dictionary, tried)
+            alpha = (window.alpha[0] > 0.5) & ~covered[window.slices]
+            if not alpha.any():
+                continue
+            rows, columns = window.slices
+            misses = (wanted[:, rows, columns] - window.rgb).square().sum(0) > ALIKE**2
+            was = wrong[window.slices]
+            gain = float((alpha & was & ~misses).sum()) - float((alpha & ~was & misses).sum())
+            if gain > best:
+                best, winner = gain, (tried, moved[:2] @ (w / 2, h / 2, 1))
+        return winner
+
+
+def _far(place: tuple[int, ...], middle: int) -> int:
+    """Squared distance from the middle of a square."""
+    return sum((each - middle) ** 2 for each in place)
+
+
+def _size(placement: Placement, found: Decomposition) -> tuple[int, int]:
+    raster = placement.raster if placement.entry == OWN_RASTER else found.dictionary.sprites[placement.entry]
+    assert raster is not None
+    return raster.shape[1], raster.shape[2]

@@ -1,0 +1,348 @@
+"""DTI-Sprites: who learns. Matching finds the sprites, distillation teaches the encoder, gradients refine both."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
+from torch import Generator, Tensor
+
+from delaminate.errors import TrainingError
+from delaminate.matching.shapes import find_shapes, seen_scales, whole_regions
+from delaminate.matching.soft.correlation import Sprites
+from delaminate.matching.soft.dictionary import (
+    Evidence,
+    duplicates,
+    gather,
+    prune,
+    recentre,
+    reestimate,
+    replace_sprites,
+    seed,
+    without_misfits,
+)
+from delaminate.matching.soft.pursuit import Picks, pursue
+from delaminate.methods.dti_sprites.model import DTISpritesModel
+from delaminate.methods.players import Carry, GradientPlayer, ParameterGroup, SearchPlayer
+from delaminate.nets.blocks import HeadStack
+from delaminate.objectives.reconstruction import image_error
+from delaminate.objectives.schedules import half_cosine
+
+
+class Matcher(SearchPlayer):
+    """Pursue placements in a batch, then re-estimate every sprite from the pixels it explains."""
+
+    name = "matcher"
+
+    def __init__(self, model: DTISpritesModel) -> None:
+        self.model = model
+        self.evidence: Evidence | None = None
+
+    def state(self) -> dict[str, Tensor]:
+        return {} if self.evidence is None else self.evidence.tensors()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.evidence = Evidence(**state) if state else None
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, c = self.model, self.model.config
+        sprites, size = model.candidates(), c.sprite_size
+        if self.evidence is None:
+            sprites = seed(c.num_sprites, carry.all_gather(images), size, c.search_tint, rng)
+            self.evidence = Evidence.zeros(sprites)
+        done = carry.step / carry.steps
+        settings = replace(model.search_settings(), beam=0)
+        # While sprites are rough, a second look at every placement is not worth its time.
+        picks = pursue(images, sprites, replace(settings, passes=0) if done < 0.25 else settings)
+        fresh, left = gather(images, sprites, picks, settings)
+        fresh = Evidence(**{name: carry.all_reduce(value) for name, value in fresh.tensors().items()})
+        # Early evidence is about sprites that have changed since; late evidence adds up.
+        keep = 0.0 if done < 0.2 else 0.5 if done < 0.75 else 0.9
+        self.evidence = self.evidence.blend(fresh, keep)
+        sprites, self.evidence = recentre(reestimate(sprites, self.evidence), self.evidence)
+        usage = self.evidence.usage
+        idle = usage < c.reassign_below / c.num_sprites * usage.sum()
+        if done < 0.75:
+            # Begin unused and doubled sprites again, from what is left when ill-fitting placements are taken away.
+            again = sorted({*idle.nonzero()[:, 0].tolist(), *duplicates(sprites, usage)})
+            if again:
+                honest = without_misfits(images, sprites, picks, settings)
+                _, unexplained = gather(images, sprites, honest, settings)
+                new = seed(len(again), carry.all_gather(unexplained), size, c.search_tint, rng)
+                sprites = replace_sprites(sprites, again, new)
+                self.evidence = self.evidence.forget(again)
+        self._store(sprites)
+        if carry.step == carry.steps - 1:
+            self._finish(carry.all_gather(images), sprites, usage)
+        return {"error": left.square().mean(), "idle": idle.sum()}
+
+    @torch.no_grad()
+    def _store(self, sprites: Sprites) -> None:
+        self.model.sprites_rgb.copy_(sprites.colour.expand(-1, 3, -1, -1))
+        self.model.sprites_alpha.copy_(sprites.alpha)
+
+    @torch.no_grad()
+    def _finish(self, images: Float[Tensor, "B 3 H W"], sprites: Sprites, usage: Float[Tensor, " K"]) -> None:
+        """Keep as many sprites as their description is worth; order them by use."""
+        model, c = self.model, self.model.config
+        doubled = set(duplicates(sprites, usage))
+        entries = [k for k in usage.argsort(descending=True, stable=True).tolist() if k not in doubled]
+        ordered = Sprites(sprites.colour[entries], sprites.alpha[entries])
+        kept = prune(images, ordered, replace(model.search_settings(), beam=0), c.search_sprite_price)
+        chosen = [entries[k] for k in kept]
+        others = [k for k in range(c.num_sprites) if k not in chosen]
+        order = chosen + others
+        self._store(Sprites(sprites.colour[order], sprites.alpha[order]))
+        model.alive.copy_((torch.arange(c.num_sprites) < len(chosen)).to(model.alive))
+        model.learned[0] = 1
+
+
+class RegionMatcher(SearchPlayer):
+    """Find the shapes that recur among flat-coloured regions, in one turn."""
+
+    name = "region_matcher"
+
+    def __init__(self, model: DTISpritesModel) -> None:
+        self.model = model
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        pass
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, c = self.model, self.model.config
+        masks = whole_regions(carry.all_gather(images).cpu())
+        shapes = find_shapes(masks, c.num_sprites, min(c.sprite_size)) if len(masks) else masks
+        if len(shapes) == 0:
+            raise TrainingError(
+                "search: no flat-coloured region recurs in these images. Use search=correlation, or search_steps=0."
+            )
+        with torch.no_grad():
+            model.sprites_rgb.fill_(1)
+            model.sprites_alpha.zero_()
+            model.sprites_alpha[: len(shapes), 0] = shapes.to(model.sprites_alpha)
+            model.alive.copy_((torch.arange(c.num_sprites) < len(shapes)).to(model.alive))
+            model.scales.copy_(seen_scales(masks, shapes))
+            model.learned[0] = 1
+        return {"regions": torch.tensor(float(len(masks)))}
+
+
+class NetworkPlayer(GradientPlayer):
+    """Shared by the two players that train networks."""
+
+    def __init__(self, model: DTISpritesModel) -> None:
+        self.model = model
+        self.algorithm = model.config.algorithm
+        self.clip = model.config.clip
+
+    def _network_group(self, rate: float) -> ParameterGroup:
+        model = self.model
+        parameters = (*model.encoder.parameters(), *model.heads.parameters())
+        return ParameterGroup("network", parameters, rate, model.config.weight_decay)
+
+
+class Distiller(NetworkPlayer):
+    """Teach the encoder the placements that search finds. They are a set: assigned, not ordered."""
+
+    name = "distiller"
+
+    def __init__(self, model: DTISpritesModel) -> None:
+        super().__init__(model)
+        self.algorithm = "adamw"
+        # Search is a function of the image and of the sprites: remember its answers while sprites stand still.
+        self.answers: dict[bytes, tuple[Tensor, ...]] = {}
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        return (self._network_group(self.model.config.distil_rate),)
+
+    def rate(self, group: str, carry: Carry) -> float:
+        return half_cosine(carry.step, carry.steps)
+
+    def placements(self, images: Float[Tensor, "B 3 H W"]) -> Picks:
+        """Search the images that have not been searched before."""
+        raw = (images * 255).round().to(torch.uint8).cpu().numpy()
+        keys = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in raw]
+        new = list({key: i for i, key in enumerate(keys) if key not in self.answers}.values())
+        if new:
+            found = pursue(images[new], self.model.candidates(), self.model.search_settings())
+            rows = zip(found.entry.cpu(), found.top.cpu(), found.left.cpu(), found.gain.cpu(), strict=True)
+            self.answers.update(zip((keys[i] for i in new), rows, strict=True))
+        columns = zip(*(self.answers[key] for key in keys), strict=True)
+        return Picks(*(torch.stack(column).to(images.device) for column in columns))
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        return self.terms(images, carry)
+
+    @staticmethod
+    def _average_over(used: Float[Tensor, "B L"], carry: Carry) -> Float[Tensor, ""]:
+        """Divisor that makes sums over this process's placements average to the mean over those of all processes."""
+        return carry.all_reduce(used.sum()).clamp_min(1) * (len(used) / carry.batch)
+
+    def terms(self, images: Float[Tensor, "B 3 H W"], carry: Carry) -> dict[str, Tensor]:
+        """How far predictions are from what search found: error of position in pixels, of colour, of presence."""
+        model, c = self.model, self.model.config
+        picks = self.placements(images)
+        centre = torch.stack([picks.top + c.sprite_size[0] / 2, picks.left + c.sprite_size[1] / 2], -1)  # B L 2, pixels
+        colour = torch.cat([picks.gain - 1, torch.zeros_like(picks.gain)], -1)  # B L 6
+        if c.readout == "peaks":
+            return self._peak_terms(images, centre, colour, picks.used, carry)
+        prediction = model.predict(images)
+        position = prediction.layer["position"]  # B L 3
+        scale = 1 + position[..., :1].exp()
+        size = position.new_tensor(model.image_size)
+        found = (1 - position[..., 1:].flip(-1) / scale) / 2 * size  # B L 2, pixels
+        guess = prediction.layer.get("colour", torch.zeros_like(colour))
+        distance = (found[:, :, None] - centre[:, None]).abs().sum(-1)
+        distance = distance + 5 * (guess[:, :, None] - colour[:, None]).abs().sum(-1)  # B L L
+        distance = distance + 1e3 * ~picks.used[:, None]
+        pairs = [linear_sum_assignment(matrix) for matrix in distance.detach().cpu().numpy()]
+        target = torch.stack([torch.as_tensor(columns) for _, columns in pairs]).to(images.device)
+        rows = torch.arange(len(images), device=images.device)[:, None]
+        used = picks.used[rows, target].to(found.dtype)
+        total = self._average_over(used, carry)
+        native = position[..., 0] - model.native_log_scale()
+        return {
+            "position": ((found - centre[rows, target]).abs().sum(-1) * used).sum() / total,
+            "colour": ((guess - colour[rows, target]).abs().mean(-1) * used).sum() / total * 5,
+            "scale": (native.abs() * used).sum() / total,
+        }
+
+    def _peak_terms(
+        self, images: Tensor, centre: Tensor, colour: Tensor, used: Tensor, carry: Carry
+    ) -> dict[str, Tensor]:
+        readout = self.model.peaks
+        maps = readout(self.model.encode(images))
+        anchors = (centre - 0.5) / readout.stride
+        limit = anchors.new_tensor(maps.shape[2:]) - 1
+        cell = torch.minimum(anchors.round().clamp_min(0), limit).long()
+        rows, columns = cell.unbind(-1)
+        wanted = torch.zeros_like(maps[:, 0]).flatten(1)
+        wanted.scatter_reduce_(1, rows * maps.shape[3] + columns, used.to(maps.dtype), "amax")
+        logit = maps[:, 0].flatten(1)
+        presence = F.binary_cross_entropy_with_logits(logit, wanted, pos_weight=maps.new_tensor(5.0))
+        found = readout.at(maps, rows, columns)
+        weight = used.to(maps.dtype)
+        total = self._average_over(weight, carry)
+        offset = (found[..., 1:3] - (anchors - cell)).abs().sum(-1)
+        return {
+            "presence": 3 * presence,
+            "position": (offset * weight).sum() / total * readout.stride / 2,
+            "colour": ((found[..., 4:] - colour).abs().mean(-1) * weight).sum() / total,
+            "scale": (found[..., 3].abs() * weight).sum() / total,
+        }
+
+
+class Refiner(NetworkPlayer):
+    """The paper's training: predict, choose by least error, compose, and follow the gradient of the mean squared error."""
+
+    name = "refiner"
+
+    def __init__(self, model: DTISpritesModel) -> None:
+        super().__init__(model)
+        self.distiller = Distiller(model) if model.config.readout == "peaks" else None
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        model, c = self.model, self.model.config
+        pixels = [model.sprites_rgb, model.sprites_alpha]
+        if c.background:
+            pixels.append(model.background_rgb)
+        return ParameterGroup("sprites", tuple(pixels), c.sprite_rate), self._network_group(c.rate)
+
+    def rate(self, group: str, carry: Carry) -> float:
+        c = self.model.config
+        if c.cosine:
+            return half_cosine(carry.step, carry.steps) if group == "network" else 1.0
+        passed = sum(carry.step >= milestone for milestone in c.milestones)
+        return 1.0 if group == "sprites" and not c.decay_sprites else 0.1**passed
+
+    def repeats(self, group: str) -> int:
+        return self.model.config.encoder_visits if group == "network" else 1
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, c = self.model, self.model.config
+        if int(model.progress) == 0:
+            start_pixels(model, carry.all_gather(images), rng)
+        noise = None
+        if c.noise:
+            # Drawn once per step and sprite, shared by all images and layers, as wide as the canvas.
+            uniform = torch.rand(c.num_sprites, 1, *c.image_size, generator=rng)
+            noise = ((2 * uniform - 1) * c.noise).to(images)
+        image, entry = model.reconstruct(images, noise)
+        counts = F.one_hot(entry, c.num_sprites + 1)[..., : c.num_sprites].sum(0)  # L K
+        model.usage += carry.all_reduce(counts.to(model.usage.dtype))
+        error = image_error(images, image).mean()
+        if self.distiller is None:
+            return {"error": error}
+        # The choice of anchors has no gradient of its own: keep teaching it while positions and colours are refined.
+        if not model.frozen:
+            self.distiller.answers.clear()
+        return {"error": 50 * error, **self.distiller.terms(images, carry)}
+
+
+@torch.no_grad()
+def start_pixels(model: DTISpritesModel, images: Float[Tensor, "B 3 H W"], rng: Generator) -> None:
+    """Start background and sprites from the first global batch, where the settings ask for it."""
+    from sklearn.cluster import KMeans  # takes half a second and 50 MB, which no other step needs
+
+    c = model.config
+    if c.background and c.background_start == "mean":
+        model.background_rgb.copy_(images.mean(0))
+    if c.sprite_start == "kmeans" and len(images) >= c.num_sprites:
+        seen = F.interpolate(images, c.sprite_size, mode="bilinear", antialias=True, align_corners=False)
+        centred = seen - seen.mean((2, 3), keepdim=True)
+        plain = centred / (centred.std((1, 2, 3), keepdim=True) + 0.02)
+        distance = sum(
+            torch.linspace(-1, 1, n, device=images.device).square().view(shape)
+            for n, shape in zip(c.sprite_size, ((-1, 1), (1, -1)), strict=True)
+        )
+        features = (plain * torch.exp(-1.5 * torch.as_tensor(distance))).flatten(1).cpu().numpy()
+        seed_ = int(torch.randint(2**31 - 1, (1,), generator=rng))
+        found = torch.as_tensor(KMeans(c.num_sprites, n_init=10, random_state=seed_).fit_predict(features))
+        for k in range(c.num_sprites):
+            model.sprites_rgb[k] = (0.5 + 0.2 * plain[found.to(images.device) == k].mean(0)).clamp(0, 1)
+
+
+@torch.no_grad()
+def after_update(model: DTISpritesModel, rng: Generator, carry: Carry) -> dict[str, float]:
+    """Keep the clock of the curriculum, and give unused sprites a new start."""
+    c = model.config
+    if carry.stage != "refine":
+        return {}
+    model.progress += 1
+    figures = {}
+    if c.reassign_every and c.num_sprites > 1 and int(model.progress) % c.reassign_every == 0:
+        if not model.frozen:
+            figures["reassigned"] = float(_reassign(model, rng))
+        model.usage.zero_()
+    return figures
+
+
+def _reassign(model: DTISpritesModel, rng: Generator) -> int:
+    """Begin sprites that one random layer hardly uses again as copies of the most used one.
+
+    Colour with a little noise, exact alpha, and in every layer the regressors of the most used; it gets the same noise.
+    Departs: Adam's moments are left alone (the original ends up sharing them between the two, for good).
+    """
+    c = model.config
+    layer = int(torch.randint(c.num_layers, (1,), generator=rng))
+    usage = model.usage[layer]
+    share = usage / usage.max().clamp_min(1) if c.empty_sprite else usage / usage.sum().clamp_min(1)
+    best = int(share.argmax())
+    weak = [k for k in model.entries.tolist() if k != best and share[k] < c.reassign_below / c.num_sprites]
+    for k in weak:
+        noise = torch.randn(model.sprites_rgb[best].shape, generator=rng) * 1e-4
+        model.sprites_rgb[k] = model.sprites_rgb[best] + noise.to(model.sprites_rgb)
+        model.sprites_alpha[k] = model.sprites_alpha[best]
+        for head in (model.heads[f"sprite_{kind}"] for kind in c.sprite_transforms):
+            if isinstance(head, HeadStack):
+                for each in range(c.num_layers):
+                    head.copy_head(each * c.num_sprites + best, each * c.num_sprites + k)
+    if weak:
+        noise = torch.randn(model.sprites_rgb[best].shape, generator=rng) * 1e-4
+        model.sprites_rgb[best] += noise.to(model.sprites_rgb)
+    return len(weak)

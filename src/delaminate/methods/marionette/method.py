@@ -1,0 +1,231 @@
+"""MarioNette: stages, decomposition and storage."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Generator, Tensor
+
+from delaminate.errors import FormatError, ShapeError
+from delaminate.matching.exact.dictionary import of_eight_bits
+from delaminate.methods.marionette.distillation import Distiller, take_over
+from delaminate.methods.marionette.model import FEW, Hard, MarioNetteModel
+from delaminate.methods.marionette.training import Backdrop, Matcher, Refiner, ground_of
+from delaminate.methods.players import Carry, Stage
+from delaminate.nets.anchors import (
+    ringed,
+)
+from delaminate.objectives.reconstruction import image_error
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
+
+
+class MarioNette(MarioNetteModel):
+    """Frames are sprites of a dictionary of codes, one per anchor and layer. (Smirnov et al., NeurIPS 2021)"""
+
+    @property
+    def decomposers(self) -> tuple[str, ...]:
+        found = tuple(
+            name for name, learned in zip(("search", "network"), self.learned.tolist(), strict=True) if learned
+        )
+        return found or (("search",) if self.config.search_steps else ("network",))
+
+    def takes(self, size: tuple[int, int], by: str) -> bool:
+        """Search explains frames of any size, where the background is of one colour."""
+        return size == self.image_size or (by == "search" and self.store.ground.shape[1:] == (1, 1))
+
+    def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
+        """Estimate the background that search needs, from all images; the same each time."""
+        if self.config.search_steps and self.config.background != "learned":
+            self.store.behind(ground_of(pixels, self.config))
+        return ()
+
+    def stages(self) -> tuple[Stage, ...]:
+        c = self.config
+        found = []
+        if c.search_steps:
+            found.append(Stage("search", c.search_steps, c.search_batch, (Matcher(self),)))
+        elif c.background == "solid" and c.steps:
+            # Search has found it otherwise.
+            found.append(
+                Stage("background", 1, c.background_images, (Backdrop(self),), batch_setting="background_images")
+            )
+        if c.distil_steps:
+            found.append(Stage("distil", c.distil_steps, c.distil_batch, (Distiller(self),)))
+        if c.steps:
+            found.append(Stage("refine", c.steps, c.batch, (Refiner(self),)))
+        return tuple(found)
+
+    @torch.no_grad()
+    def set_sprites(self, rgba: Float[Tensor, "m 4 k k"]) -> None:
+        """Replace the sprites by pixels, edited or found otherwise; from now on the generator is not asked.
+
+        Raises:
+            ShapeError: There is not one sprite of the model's size for each entry.
+        """
+        if rgba.shape != self.pixels.shape:
+            raise ShapeError(
+                f"marionette: sprites are {tuple(rgba.shape)}; expected {tuple(self.pixels.shape)}, RGBA for each entry."
+            )
+        self.pixels.copy_(rgba.clamp(0, 1))
+        self.stored.fill_(1)
+
+    @torch.no_grad()
+    def reconstruct_softly(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """The reconstruction of training, with mixes of sprites and shifts, in the fixed order."""
+        return torch.cat([self.soft(some, self.fixed_order()).image for some in images.split(FEW)])
+
+    @torch.no_grad()
+    def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
+        if stage == "search":
+            sheet = self.store.sheet()
+            return torch.cat(
+                [image_error(x, sheet.decompose(x, self.search()).composite().to(x)) for x in images.split(FEW)]
+            )
+        training = self.training
+        self.eval()
+        found = torch.cat([image_error(some, self.reconstruct(some)) for some in images.split(FEW)])
+        self.train(training)
+        return found
+
+    # --- decomposition ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def dictionary(self) -> Dictionary:
+        if not bool(self.learned[1]) and self.config.search_steps:
+            return self.store.sheet().dictionary(self.image_size)
+        return self.network_dictionary()
+
+    @torch.no_grad()
+    def network_dictionary(self) -> Dictionary:
+        """Sprites as the network paints them."""
+        rgba = self.sprites()[self.entries].cpu()
+        if self.config.offsets == "continuous":
+            rgba = ringed(rgba)
+        sprites = [*rgba.unbind(0)]
+        if self.config.background == "black":
+            return Dictionary(tuple(sprites))
+        if self.config.background == "solid":
+            ground = self.colour.cpu().view(3, 1, 1).expand(3, *self.image_size)
+        else:
+            ground = self.backdrop_image().cpu()
+        sprites.append(torch.cat([ground, torch.ones_like(ground[:1])]))
+        return Dictionary(tuple(sprites), (len(sprites) - 1,))
+
+    def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
+        if by == "search":
+            return self.store.sheet().decompose(images, self.search())
+        dictionary = self.network_dictionary()
+        found: list[tuple[Placement, ...]] = []
+        for some in images.split(FEW):
+            found += placements_of(self, self.hard(some), dictionary)
+        return Decomposition(dictionary, tuple(found), self.image_size, self.config.background != "black")
+
+    # --- model folders ------------------------------------------------------------------------------------------------
+
+    optional_parts = (
+        "pixels", "codes", "generator.", "encoder.", "switch.", "key.", "shift_encoder.", "shift_heads.", "backdrop",
+    )  # fmt: skip
+    free_parts = ("dictionary.rgba", "background.rgb")
+    exact_parts = ("looks",)
+
+    def parts(self, everything: bool = False) -> dict[str, Tensor]:
+        """List the tensors of a model folder: what search found, and the network if it has been trained.
+
+        The generator is left out once its sprites have been replaced.
+        """
+        searched = everything or bool(self.learned[0])
+        trained = everything or bool(self.learned[1]) or not self.config.search_steps
+        rgba, sizes, ground = self.store.rgba, self.store.sizes, self.store.ground
+        if trained and not searched:
+            rgba, sizes = self.sprites(), torch.full_like(sizes, self.config.sprite_size)
+            ground = self.backdrop_image() if self.config.background == "learned" else self.colour.view(3, 1, 1)
+        found = {"dictionary.rgba": rgba.clone(), "dictionary.sizes": sizes, "background.rgb": ground.clone()}
+        found["looks"] = self.store.looks
+        left_out = ["store.", *(() if trained else self.optional_parts)]
+        if not everything:
+            left_out.append("generator." if bool(self.stored) else "pixels")
+        found |= {name: value for name, value in self.state_dict().items() if not name.startswith(tuple(left_out))}
+        return {name: value.detach() for name, value in found.items()}
+
+    @torch.no_grad()
+    def load_parts(self, parts: Mapping[str, Tensor]) -> None:
+        if bool(parts["learned"][1]) or not self.config.search_steps:
+            needed = [name for name in self.state_dict() if name.startswith(self.optional_parts)]
+            if bool(parts["stored"]):
+                needed = [name for name in needed if not name.startswith("generator.")]
+            else:
+                needed.remove("pixels")
+            missing = [name for name in needed if name not in parts]
+            if missing:
+                raise FormatError(f"model folder: {missing[0]} is missing, though the network has been trained.")
+        state = self.state_dict()
+        for name, value in parts.items():
+            if name in state and not name.startswith("store."):
+                state[name].copy_(value)
+        self.store.looks.copy_(parts["looks"])
+        if bool(self.learned[0]):
+            if parts["dictionary.rgba"].shape != self.store.rgba.shape:
+                raise FormatError(
+                    f"model folder: dictionary.rgba is not {tuple(self.store.rgba.shape)} as config.json says."
+                )
+            self.store.rgba.copy_(of_eight_bits(parts["dictionary.rgba"]))
+            self.store.sizes.copy_(parts["dictionary.sizes"])
+            self.store.ground = of_eight_bits(parts["background.rgb"].to(self.store.rgba))
+            self.store.check("model folder")
+        if (bool(self.learned[1]) or not self.config.search_steps) and not bool(self.alive.any()):
+            raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
+
+    def begin(self, stage: str) -> None:
+        if stage == "search":
+            self.learned[0] = 1
+        elif stage in ("distil", "refine"):
+            self.learned[1] = 1
+            if self.config.search_steps:
+                take_over(self)
+
+    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
+        return {"dropped": carry.values["dropped"]} if carry.stage == "distil" else {}
+
+
+def placements_of(model: MarioNetteModel, found: Hard, dictionary: Dictionary) -> list[tuple[Placement, ...]]:
+    """List what was decided about a few images, back to front."""
+    c = model.config
+    position = {int(entry): index for index, entry in enumerate(model.entries)}
+    rank = {place: index for index, place in enumerate(model.fixed_order())}
+    side = model.lattice_side
+    behind: list[tuple[Placement, ...]] = [()] * len(found.background)
+    if c.background == "learned" and c.soft_background:
+        still = (Transform.shift(0, 0, model.image_size),)
+        grounds = torch.cat([found.background, torch.ones_like(found.background[:, :1])], 1).cpu()
+        behind = [(Placement(OWN_RASTER, still, raster=ground),) for ground in grounds]
+    elif c.background != "black":
+        last = dictionary.backgrounds[0]
+        behind = [(Placement(last, (Transform.shift(-x, -y, model.image_size),)),) for y, x in found.corner.tolist()]
+    placed: list[list[tuple[tuple[int, ...], Placement]]] = [[] for _ in behind]
+    shown = found.sprites.cpu() if c.offsets == "discrete" else ringed(found.sprites.cpu())
+    rows = zip(found.anchor.tolist(), found.entry.tolist(), found.shift.tolist(), shown, strict=True)
+    for (image, layer, row, column), entry, shift, sprite in rows:
+        transforms = _transforms(model, row, column, *shift)
+        if c.mix_sprites:
+            placement = Placement(OWN_RASTER, transforms, raster=sprite)
+        else:
+            placement = Placement(position[entry], transforms)
+        place = rank[layer, row % side * side + column % side]
+        placed[image].append(((place, row, column), placement))
+    return [
+        (*ground, *(placement for _, placement in sorted(each, key=lambda pair: pair[0])))
+        for ground, each in zip(behind, placed, strict=True)
+    ]
+
+
+def _transforms(model: MarioNetteModel, row: int, column: int, down: float, across: float) -> tuple[Transform, ...]:
+    """Where the sprite of an anchor goes, shifted: straight to the canvas, or through the window that cuts it."""
+    c = model.config
+    k, s = c.sprite_size, c.step_size
+    left, top = (place * s - (k - s) // 2 for place in (column, row))
+    ring = 0 if c.offsets == "discrete" else 1
+    if c.clip_window and (down, across) != (0, 0):
+        inside = Transform.shift(across - ring, down - ring, (k, k))
+        return inside, Transform.shift(left, top, model.image_size)
+    return (Transform.shift(left + across - ring, top + down - ring, model.image_size),)

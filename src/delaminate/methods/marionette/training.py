@@ -1,0 +1,176 @@
+"""MarioNette: who learns. Search finds sprites, distillation teaches the network, gradients refine it."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Generator, Tensor, nn
+
+from delaminate.matching.exact.background import Ground, estimate
+from delaminate.matching.exact.dictionary import SheetStore, fold
+from delaminate.matching.exact.learning import Scenes, learn_round, settle_ground
+from delaminate.matching.exact.templates import Codes, Pattern
+from delaminate.methods.marionette.config import Config
+from delaminate.methods.marionette.model import MarioNetteModel, Soft
+from delaminate.methods.players import Carry, GradientPlayer, ParameterGroup, SearchPlayer
+from delaminate.objectives.reconstruction import image_error
+from delaminate.objectives.schedules import half_cosine
+
+# Probabilities are kept this far from 0 and 1 before their densities are taken (authors' code).
+EDGE = 1e-5
+
+
+def ground_of(pixels: UInt8[Tensor, "N 3 H W"], c: Config) -> Ground:
+    """What lies behind the images."""
+    if c.background == "black":
+        return Ground(np.zeros((1, 1, 3), np.float32))
+    assert c.background != "learned"
+    return estimate(pixels.permute(0, 2, 3, 1).cpu().numpy(), c.background, c.search_tolerance)
+
+
+class Backdrop(SearchPlayer):
+    """Find the colour of a solid background in one turn: the centre of the largest cluster of pixels (section 3.5)."""
+
+    name = "backdrop"
+
+    def __init__(self, model: MarioNetteModel) -> None:
+        self.model = model
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        pass
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model = self.model
+        colour = common_colour(carry.all_gather(images), model.config.background_clusters, rng)
+        model.colour.copy_(colour)
+        ground = model.colour.view(1, 3, 1, 1).expand_as(images)
+        return {"error": image_error(images, ground).mean()}
+
+
+def common_colour(images: Float[Tensor, "B 3 H W"], clusters: int, rng: Generator) -> Float[Tensor, " 3"]:
+    """Cluster the colours of all pixels by k-means; return the centre of the largest cluster.
+
+    Args:
+        images: In [0, 1], of 8 bits: equal colours are counted, not repeated.
+        clusters: At most so many; fewer if there are fewer colours.
+        rng: Draws the starts.
+    """
+    from sklearn.cluster import KMeans  # takes half a second and 50 MB, which no other turn needs
+
+    levels = (images.detach().float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).reshape(-1, 3).cpu().numpy()
+    colours, counts = np.unique(levels, axis=0, return_counts=True)
+    seed = int(torch.randint(2**31 - 1, (1,), generator=rng))
+    means = KMeans(min(clusters, len(colours)), n_init=3, random_state=seed)
+    labels = means.fit_predict(colours.astype(np.float64), sample_weight=counts.astype(np.float64))
+    largest = int(np.bincount(labels, weights=counts).argmax())
+    inside = labels == largest
+    centre = np.average(colours[inside], axis=0, weights=counts[inside]) / 255
+    return torch.as_tensor(centre, dtype=images.dtype, device=images.device)
+
+
+class Matcher(SearchPlayer):
+    """Learn sprites by search, a round a turn, each on other frames. The frames of all processes are searched by each."""
+
+    name = "matcher"
+
+    def __init__(self, model: MarioNetteModel) -> None:
+        self.model = model
+        self.patterns: list[Pattern] = []
+
+    def state(self) -> dict[str, Tensor]:
+        store = SheetStore(max(len(self.patterns), 1), 2 * self.model.config.max_sprite)
+        store.put(tuple(self.patterns), ())
+        return {"rgba": store.rgba, "sizes": store.sizes}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        store = SheetStore(*state["rgba"].shape[::2])
+        store.rgba.copy_(state["rgba"])
+        store.sizes.copy_(state["sizes"])
+        self.patterns = list(store.sheet().sprites)
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        model, search = self.model, self.model.search()
+        images = carry.all_gather(images)
+        frames = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        # A frame that is there twice says no more than once.
+        first: dict[bytes, int] = {}
+        for index, frame in enumerate(frames):
+            first.setdefault(hashlib.blake2b(frame.tobytes()).digest(), index)
+        scenes = Scenes.of(frames[list(first.values())], model.store.background)
+        seed = int(torch.randint(2**31 - 1, (1,), generator=rng))
+        patterns = learn_round(scenes, self.patterns, search, np.random.default_rng(seed))
+        self.patterns, ground, found = settle_ground(scenes, patterns, search, model.store.background)
+        model.store.behind(ground)
+        sprites, looks = fold(self.patterns, Codes(search.tolerance), model.config.flips, model.config.recolours)
+        model.store.put(sprites, looks)
+        model.alive.copy_((torch.arange(len(model.alive)) < len(sprites)).to(model.alive))
+        left = float(found.left.mean()) / (frames.shape[1] * frames.shape[2])
+        return {"unexplained": torch.tensor(left), "sprites": torch.tensor(float(len(sprites)))}
+
+
+class Refiner(GradientPlayer):
+    """The paper's training: go forward softly, compare with the images, and push choices towards 0 and 1 (section 3.6)."""
+
+    name = "refiner"
+    algorithm = "adamw"
+
+    def __init__(self, model: MarioNetteModel) -> None:
+        self.model = model
+        self.clip = model.config.clip
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        model, c = self.model, self.model.config
+        behind: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for name, parameter in model.named_parameters():
+            (behind if name.startswith(("backdrop.", "backdrop_code")) else others).append(parameter)
+        network = ParameterGroup("network", tuple(others), c.rate, c.weight_decay)
+        if not behind:
+            return (network,)
+        return network, ParameterGroup("background", tuple(behind), c.background_rate, c.weight_decay)
+
+    def rate(self, group: str, carry: Carry) -> float:
+        return half_cosine(carry.step, carry.steps) if self.model.config.cosine else 1.0
+
+    def order(self, rng: Generator) -> list[tuple[int, int]]:
+        """Draw the order of sub-lattices: one for all images, and for all layers or across them."""
+        c, count = self.model.config, self.model.lattice_side**2
+        if c.shuffle_layers:
+            drawn = torch.randperm(count * c.num_layers, generator=rng).tolist()
+            return [divmod(place, count) for place in drawn]
+        drawn = torch.randperm(count, generator=rng).tolist()
+        return [(layer, lattice) for layer in range(c.num_layers) for lattice in drawn]
+
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+        found = self.model.soft(images, self.order(rng))
+        return {"error": image_error(images, found.image).mean(), **self.prices(found)}
+
+    def prices(self, found: Soft) -> dict[str, Tensor]:
+        """What undecided choices cost, and switches that are on."""
+        c = self.model.config
+        if c.regularizer == "paper":
+            # Summed over an image, averaged over images.
+            chosen = (found.scores, found.switch, *found.offsets)
+            total = torch.stack([log_density(each).sum() for each in chosen]).sum() / len(found.switch)
+            return {"choices": -c.choice_weight * total}
+        choices = (density(found.scores).mean() + density(found.switch).mean()) / 2
+        prices = found.switch.new_tensor(c.sparsity_weights).view(1, -1, 1, 1)
+        return {"choices": c.choice_weight * choices, "sparsity": (prices * found.switch).mean()}
+
+
+def density(x: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+    """Beta(2, 2): 6 x (1 - x), highest for x = 1/2. (Authors' code 2169016)"""
+    x = x.clamp(EDGE, 1 - EDGE)
+    return 6 * x * (1 - x)
+
+
+def log_density(x: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+    """Log of Beta(0.5, 0.5): -log(pi) - log(x) / 2 - log(1 - x) / 2, highest at 0 and 1 (section 3.6)."""
+    x = x.clamp(EDGE, 1 - EDGE)
+    return -math.log(math.pi) - 0.5 * (x.log() + (1 - x).log())

@@ -1,0 +1,104 @@
+"""Many scenes that share one dictionary."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import overload
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from delaminate.errors import ConfigError
+from delaminate.scene.placements import Dictionary
+from delaminate.scene.scenes import Scene
+
+KEPT_PIXELS = 2**26
+"""Pixels of own rasters that `LazyScenes` keep: 1 GiB in memory."""
+
+
+class LazyScenes(Sequence[Scene]):
+    """Scenes that are made when they are asked for. They are kept as far as KEPT_PIXELS go, and else made anew.
+
+    Attributes:
+        names: The scenes' names.
+        dictionary: The sprites that they share.
+
+    Args:
+        names, dictionary: As above.
+        make: Makes the scene of an index.
+    """
+
+    def __init__(self, names: Sequence[str], dictionary: Dictionary, make: Callable[[int], Scene]) -> None:
+        self.names = tuple(names)
+        self.dictionary = dictionary
+        self._make = make
+        self._kept: dict[int, Scene] = {}
+        self._room = KEPT_PIXELS
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Scene: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Scene]: ...
+
+    def __getitem__(self, index: int | slice) -> Scene | Sequence[Scene]:
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return self.only(places)
+        if places in self._kept:
+            return self._kept[places]
+        scene = self._make(places)
+        rasters = [layer.placement.raster for layer in scene.layers if layer.placement.raster is not None]
+        pixels = sum(raster.shape[1] * raster.shape[2] for raster in rasters)
+        if pixels <= self._room:
+            self._kept[places] = scene
+            self._room -= pixels
+        return scene
+
+    def only(self, places: Sequence[int]) -> "LazyScenes":
+        """Choose some, in this order."""
+        return LazyScenes([self.names[place] for place in places], self.dictionary, lambda index: self[places[index]])
+
+    def changed(self, change: Callable[[Scene], Scene]) -> "LazyScenes":
+        """Change each scene when it is asked for; names and dictionary stay."""
+        return LazyScenes(self.names, self.dictionary, lambda index: change(self[index]))
+
+
+def with_sprite(scenes: Sequence[Scene], entry: int, sprite: Float[Tensor, "4 h w"]) -> list[Scene]:
+    """Redraw one dictionary entry, RGBA in [0, 1], in every scene that uses it.
+
+    Raises:
+        ConfigError: The scenes do not share a dictionary, or it has no such entry.
+    """
+    dictionary = shared_dictionary(scenes)
+    if not 0 <= entry < len(dictionary):
+        raise ConfigError(f"with_sprite: entry {entry} of a dictionary of {len(dictionary)}.")
+    sprites = (*dictionary.sprites[:entry], sprite, *dictionary.sprites[entry + 1 :])
+    changed = dataclasses.replace(dictionary, sprites=sprites)
+    return [dataclasses.replace(scene, dictionary=changed) for scene in scenes]
+
+
+def shared_dictionary(scenes: Sequence[Scene]) -> Dictionary:
+    """Find the dictionary that all scenes share.
+
+    Raises:
+        ConfigError: They have different ones.
+    """
+    if isinstance(scenes, LazyScenes):
+        return scenes.dictionary
+    if not scenes:
+        return Dictionary(())
+    first = scenes[0].dictionary
+    for scene in scenes[1:]:
+        other = scene.dictionary
+        same = other is first or (
+            len(other) == len(first)
+            and other.backgrounds == first.backgrounds
+            and all(a is b or torch.equal(a, b) for a, b in zip(first.sprites, other.sprites, strict=True))
+        )
+        if not same:
+            raise ConfigError(f"scenes: {scene.name!r} has another dictionary than {scenes[0].name!r}; expected one.")
+    return first

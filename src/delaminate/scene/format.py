@@ -1,0 +1,58 @@
+"""The format of scenes on disk, JSON and PNG: its bounds, and a scene as a JSON document.
+
+    FOLDER/summary.json                  the dictionary's entries, the scenes' names, and a clip's rate
+    FOLDER/dictionary/<entry>.png        one sprite each, shared by all scenes
+    FOLDER/scenes/<name>/scene.json      layers back to front
+    FOLDER/scenes/<name>/layers/*.png    rasters of layers that show no dictionary entry
+
+`docs/scenes.md` describes it and `docs/scene-schema.json` is its schema.
+"""
+
+from typing import Any
+
+from delaminate.scene.placements import OWN_RASTER
+from delaminate.scene.scenes import Scene
+
+SCENE_FORMAT, SUMMARY_FORMAT, VERSION = "delaminate-scene", "delaminate-scenes", 1
+
+# Bounds on what a file may ask for.
+MAX_LAYERS, MAX_ENTRIES, MAX_SCENES, MAX_TRANSFORMS = 4096, 4096, 100_000, 16
+MAX_FILE_BYTES = 2**28
+RATES = (0.01, 1000.0)  # frames per second
+MAX_NUMBER = 1e9  # of a transform's parameters and their inverse
+
+
+def scene_document(scene: Scene) -> dict[str, Any]:
+    """Describe a scene as JSON values; rasters and sprites are named, not included."""
+    layers = []
+    for layer in scene.layers:
+        placement = layer.placement
+        shown = {"entry": scene.dictionary.name(placement.entry)}
+        if placement.entry == OWN_RASTER:
+            shown = {"raster": f"layers/{layer.id}.png"}
+        transforms = [
+            {"kind": step.kind, "parameters": [float(x) for x in step.parameters], "size": list(step.size)}
+            for step in placement.transforms
+        ]
+        colour = [float(number) for number in placement.colour]
+        layers.append(
+            {
+                "id": layer.id,
+                "name": layer.name,
+                **shown,
+                "transforms": transforms,
+                "colour": {"gain": colour[:3], "offset": colour[3:]},
+                "opacity": float(placement.opacity),
+                "visible": layer.visible,
+                "track": placement.track,
+            }
+        )
+    return {
+        "format": SCENE_FORMAT,
+        "version": VERSION,
+        "name": scene.name,
+        "canvas": {"height": scene.size[0], "width": scene.size[1]},
+        "background": scene.background,
+        "rounding_error": scene.rounding_error,
+        "layers": layers,
+    }

@@ -1,0 +1,265 @@
+"""Scenes from disk.
+
+Files that were sent by somebody else are read with bounds on every size and number, and no name leads out of the folder.
+"""
+
+import io
+import json
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+
+from delaminate.errors import ConfigError, DelaminateError, FormatError
+from delaminate.files import from_pixels
+from delaminate.scene import validation as values
+from delaminate.scene.collection import LazyScenes
+from delaminate.scene.format import (
+    MAX_ENTRIES,
+    MAX_FILE_BYTES,
+    MAX_LAYERS,
+    MAX_NUMBER,
+    MAX_SCENES,
+    MAX_TRANSFORMS,
+    RATES,
+    SCENE_FORMAT,
+    SUMMARY_FORMAT,
+    VERSION,
+)
+from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
+from delaminate.scene.scenes import LAYER_ID, Scene, SceneLayer, check_name
+
+# ---- Saving -----------------------------------------------------------------------------------------------------
+
+
+# ---- Loading ----------------------------------------------------------------------------------------------------
+
+
+class _Folder:
+    """Reads the dictionary, or one scene, of a folder that somebody else may have made, and keeps count of the pixels."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.inside = root.resolve()
+        self.pixels_left = values.MAX_SCENE_PIXELS
+
+    def read(self, relative: str) -> bytes:
+        path = self.root / relative
+        try:
+            if not path.resolve().is_relative_to(self.inside):
+                raise FormatError(f"{path}: leads out of {self.root}.")
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise FormatError(f"{path}: has {path.stat().st_size} bytes; expected at most {MAX_FILE_BYTES}.")
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            if relative == "summary.json":
+                raise FormatError(
+                    f"{self.root}: holds no scenes (there is no summary.json). Give the folder that was --out of `decompose`."
+                ) from error
+            raise FormatError(f"{path}: is missing; the scenes are not complete.") from error
+        except (OSError, RuntimeError, ValueError) as error:
+            raise FormatError(f"{path}: cannot be read ({error}).") from error
+
+    def read_json(self, relative: str, kind: str) -> dict[str, Any]:
+        """Read a versioned JSON object; NaN, infinities and doubled keys are refused."""
+        path = self.root / relative
+        try:
+            value = json.loads(
+                self.read(relative).decode("utf-8"),
+                parse_constant=values.no_constant,
+                object_pairs_hook=values.unique_pairs,
+            )
+        except FormatError:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{path}: is no JSON ({str(error) or 'nested too deeply'}).") from error
+        if not isinstance(value, dict) or value.pop("format", None) != kind:
+            raise FormatError(f'{path}: is no {kind}; expected an object with "format": "{kind}".')
+        version = value.pop("version", None)
+        if version != VERSION or isinstance(version, bool):
+            raise FormatError(f"{path}: has version {version!r:.40}; this release reads version {VERSION}.")
+        return value
+
+    def read_png(self, relative: str) -> Float[torch.Tensor, "4 h w"]:
+        """Read an RGBA picture with 8 bits."""
+        path = self.root / relative
+        data = self.read(relative)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+                    width, height = image.size
+                    if max(width, height) > values.MAX_SIDE or width * height > min(
+                        values.MAX_PIXELS, self.pixels_left
+                    ):
+                        raise FormatError(f"{path}: {width} x {height} pixels are more than a scene may hold.")
+                    if image.mode not in ("RGBA", "RGB", "P", "LA", "L", "1"):
+                        raise FormatError(f"{path}: has pixels of kind {image.mode}; expected 8-bit RGBA.")
+                    self.pixels_left -= width * height
+                    return from_pixels(np.asarray(image.convert("RGBA")))
+        except FormatError:
+            raise
+        except (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, Warning) as error:
+            raise FormatError(f"{path}: is no PNG that can be read ({error!s:.120}).") from error
+        except Image.DecompressionBombError as error:
+            raise FormatError(f"{path}: is too large a picture.") from error
+
+
+def _transform(value: object, where: str) -> Transform:
+    kind, parameters, size = values.fields(value, where, "kind", "parameters", "size")
+    numbers = tuple(values.number(x, where, -MAX_NUMBER, MAX_NUMBER) for x in values.items(parameters, where, 1, 32))
+    transform = Transform(values.typed(kind, where, str), numbers, values.size(size, where))
+    if transform.kind == "matrix":
+        # A map that flattens the sprite has no inverse to paint with.
+        try:
+            inverse = np.linalg.inv(transform.matrix)
+        except np.linalg.LinAlgError:
+            inverse = np.full((3, 3), np.inf)
+        if not np.abs(inverse).max() <= MAX_NUMBER:
+            raise FormatError(f"{where}: the matrix {numbers} cannot be inverted.")
+    return transform
+
+
+def _layer(value: object, where: str, folder: _Folder, place: str, entries: dict[str, int]) -> SceneLayer:
+    source = "raster" if isinstance(value, dict) and "raster" in value else "entry"
+    layer_id, name, shown, steps, colour, opacity, visible, track = values.fields(
+        value, where, "id", "name", source, "transforms", "colour", "opacity", "visible", "track"
+    )
+    layer_id = values.typed(layer_id, f"{where}.id", str)
+    if not LAYER_ID.fullmatch(layer_id):
+        raise FormatError(f"{where}.id: {layer_id!r:.80} has other characters than letters, digits, '.', '_', '-'.")
+    raster, entry = None, OWN_RASTER
+    if source == "raster":
+        if shown != f"layers/{layer_id}.png":
+            raise FormatError(f"{where}.raster: is {shown!r:.80}; expected 'layers/{layer_id}.png'.")
+        raster = folder.read_png(f"{place}/{shown}")
+    elif not isinstance(shown, str) or shown not in entries:
+        raise FormatError(f"{where}.entry: {shown!r:.80} is not in the dictionary.")
+    else:
+        entry = entries[shown]
+    gain, offset = values.fields(colour, f"{where}.colour", "gain", "offset")
+    colours = [
+        values.number(x, f"{where}.colour", -MAX_NUMBER, MAX_NUMBER)
+        for part in (gain, offset)
+        for x in values.items(part, f"{where}.colour", 3, 3)
+    ]
+    placement = Placement(
+        entry,
+        tuple(
+            _transform(x, f"{where}.transforms") for x in values.items(steps, f"{where}.transforms", 1, MAX_TRANSFORMS)
+        ),
+        tuple(colours),
+        values.number(opacity, f"{where}.opacity", 0, 1),
+        None if track is None else values.whole(track, f"{where}.track", -(2**53), 2**53),
+        raster,
+    )
+    return SceneLayer(layer_id, values.typed(name, f"{where}.name", str), placement, values.typed(visible, where, bool))
+
+
+def _load_dictionary(folder: _Folder, rows: object, where: str) -> Dictionary:
+    backgrounds: dict[int, int] = {}
+    names = []
+    for index, row in enumerate(values.items(rows, where, 0, MAX_ENTRIES)):
+        name, background, used = values.fields(row, f"{where}[{index}]", "id", "background", "used")
+        values.whole(used, f"{where}[{index}].used", 0, MAX_LAYERS * MAX_SCENES)
+        names.append(values.typed(name, f"{where}[{index}].id", str))
+        if values.typed(background, f"{where}[{index}].background", bool):
+            number = name.removeprefix("background-")
+            if not (number.isascii() and number.isdigit() and len(number) < 6):
+                raise FormatError(f"{where}[{index}].id: is {name!r:.60}; expected 'background-' and a number.")
+            backgrounds[int(number)] = index
+    order = tuple(backgrounds[number] for number in sorted(backgrounds))
+    plain = Dictionary((), order)
+    for index, name in enumerate(names):
+        if name != plain.name(index):
+            raise FormatError(f"{where}[{index}].id: is {name!r:.60}; expected {plain.name(index)!r}.")
+    return Dictionary(tuple(folder.read_png(f"dictionary/{name}.png") for name in names), order)
+
+
+def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
+    place = f"scenes/{name}"
+    where = str(folder.root / place / "scene.json")
+    value = folder.read_json(f"{place}/scene.json", SCENE_FORMAT)
+    own_name, canvas, background, error, rows = values.fields(
+        value, where, "name", "canvas", "background", "rounding_error", "layers"
+    )
+    if own_name != name:
+        raise FormatError(f"{where}: name is {own_name!r:.80}; expected {name!r:.80}, as in summary.json.")
+    height, width = values.fields(canvas, f"{where}: canvas", "height", "width")
+    entries = {dictionary.name(index): index for index in range(len(dictionary))}
+    try:
+        layers = tuple(
+            _layer(row, f"{where}: layers[{index}]", folder, place, entries)
+            for index, row in enumerate(values.items(rows, f"{where}: layers", 0, MAX_LAYERS))
+        )
+        return Scene(
+            name,
+            values.size([height, width], f"{where}: canvas"),
+            layers,
+            dictionary,
+            values.typed(background, f"{where}: background", bool),
+            values.number(error, f"{where}: rounding_error", 0, 1),
+        )
+    except FormatError:
+        raise
+    except DelaminateError as problem:
+        raise FormatError(f"{where}: {problem}") from problem
+
+
+def _read_summary(reader: _Folder) -> tuple[dict[str, Any], float | None]:
+    """Read the summary and its rate, which still images and older folders do not have."""
+    summary = reader.read_json("summary.json", SUMMARY_FORMAT)
+    rate = summary.pop("rate", None)
+    return summary, None if rate is None else values.number(rate, f"{reader.root / 'summary.json'}: rate", *RATES)
+
+
+def load_rate(folder: str | Path) -> float | None:
+    """Load the frames per second that `folder/summary.json` states; None where the scenes are no clip.
+
+    Raises:
+        FormatError: The summary is missing or not what it claims to be.
+    """
+    return _read_summary(_Folder(Path(folder)))[1]
+
+
+def load_scenes(folder: str | Path, order: Callable[[str], Any] | None = None) -> LazyScenes:
+    """Load the scenes that `folder/summary.json` lists; they share one dictionary.
+
+    All are read and checked. Those whose rasters take much memory together are read anew when they are asked for.
+
+    Args:
+        folder: Where they are.
+        order: Sorts them, by their names; None: as they are listed.
+
+    Raises:
+        FormatError: A file is missing, too large or not what it claims to be.
+    """
+    root = Path(folder)
+    where = str(root / "summary.json")
+    reader = _Folder(root)
+    summary, _ = _read_summary(reader)
+    rows, scenes = values.fields(summary, where, "dictionary", "scenes")
+    dictionary = _load_dictionary(reader, rows, f"{where}: dictionary")
+    names = []
+    for index, row in enumerate(values.items(scenes, f"{where}: scenes", 0, MAX_SCENES)):
+        name, _, _ = values.fields(row, f"{where}: scenes[{index}]", "name", "layers", "rounding_error")
+        try:
+            check_name(values.typed(name, f"{where}: scenes[{index}].name", str))
+        except ConfigError as error:
+            raise FormatError(f"{where}: {error}") from error
+        names.append(name)
+    if len(set(names)) != len(names):
+        raise FormatError(f"{where}: two scenes have the same name.")
+    if order is not None:
+        names.sort(key=order)
+    loaded = LazyScenes(names, dictionary, lambda index: _load_scene(_Folder(root), names[index], dictionary))
+    for _ in loaded:
+        pass  # read once, and so checked
+    return loaded

@@ -1,0 +1,167 @@
+"""What lies behind: one colour, a still picture, a landscape that scrolls."""
+
+import numpy as np
+import pytest
+from helpers.patterns import disc, paste, pattern
+
+from delaminate.errors import ConfigError
+from delaminate.matching.exact import background as grounds
+from delaminate.matching.exact.background import Ground, Locator, estimate, is_scrolled, landscape, solid, step, still
+
+
+def world(size=(48, 150), seed=0):
+    """A landscape with soft hills of many colours, and some structure of every size."""
+    rng, rgb = np.random.default_rng(seed), np.zeros((*size, 3))
+    for side in (4, 8, 16):
+        coarse = rng.uniform(0, 85, (size[0] // side + 2, size[1] // side + 2, 3))
+        rgb += np.kron(coarse, np.ones((side, side, 1)))[: size[0], : size[1]]
+    return rgb.round().astype(np.uint8)
+
+
+def walk(count, room, seed=1, most=4):
+    """Corners of a camera that moves by a few pixels a frame, as far as there is room."""
+    rng, corner, corners = np.random.default_rng(seed), np.zeros(2, np.int64), []
+    direction = np.array([1, 1])
+    for _ in range(count):
+        corners.append((int(corner[0]), int(corner[1])))
+        corner = corner + direction * rng.integers(0, most + 1, 2)
+        direction = np.where(corner >= room, -1, np.where(corner <= 0, 1, direction))
+        corner = corner.clip(0, room)
+    return corners
+
+
+def shots(rgb, corners, size=(40, 50), sprites=0):
+    """Frames cut out of a landscape, with sprites that move over it on their own."""
+    those = [pattern((7, 7), seed, disc(7)) for seed in range(sprites)]
+    frames = np.stack([rgb[y : y + size[0], x : x + size[1]] for y, x in corners]).copy()
+    for n, frame in enumerate(frames):
+        for k, some in enumerate(those):
+            paste(frame, some, (5 * k + 3 * n) % 36, (11 * k + 7 * n * (-1) ** k) % 46)
+    return frames
+
+
+# --- one colour, one picture ----------------------------------------------------------------------------------------
+
+
+def test_the_commonest_colour_is_the_ground():
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (4, 20, 20, 3)).astype(np.uint8)
+    frames[:, :9] = (200, 30, 90)
+    found = solid(frames)
+    assert found.rgb.shape == (1, 1, 3)
+    assert np.array_equal(np.rint(found.rgb[0, 0] * 255), (200, 30, 90))
+    assert np.array_equal(found.behind((3, 4), (0, 0)), np.broadcast_to(found.rgb, (3, 4, 3)))
+    assert found.offset(frames[0]) == (0, 0)
+
+
+def test_a_still_picture_is_what_most_frames_show():
+    rgb = world((40, 50))
+    frames = shots(rgb, [(0, 0)] * 15, sprites=3)
+    assert not np.array_equal(frames[0], rgb)
+    assert np.array_equal(np.rint(still(frames).rgb * 255), rgb)
+
+
+# --- a landscape ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moved", [(0, 0), (3, 0), (0, -4), (-2, 5), (7, 7), (-9, -1)], ids=str)
+def test_a_step_of_the_camera_is_measured(moved):
+    rgb = world((80, 90))
+    before, after = rgb[20:60, 20:70], rgb[20 + moved[0] : 60 + moved[0], 20 + moved[1] : 70 + moved[1]]
+    assert step(before, after) == moved
+
+
+def test_a_large_sprite_does_not_lead_the_camera_astray():
+    hills = 120 + 60 * np.sin(np.arange(90) / 5) + 20 * np.sin(np.arange(90) / 13)
+    rgb = np.broadcast_to(hills[None, :, None], (80, 90, 3)).astype(np.uint8)
+    before, after = rgb[:40, 20:70].copy(), rgb[:40, 22:72].copy()
+    for frame in (before, after):
+        frame[10:26, 10:26] = world((16, 16))
+    assert step(before, after) == (0, 2)
+
+
+def test_a_flat_frame_stands_still():
+    flat = np.full((20, 30, 3), 90, np.uint8)
+    assert step(flat, flat) == (0, 0)
+
+
+def test_a_landscape_is_put_together_exactly():
+    rgb = world((44, 110))
+    corners = walk(45, np.array([4, 60]))
+    found = landscape(shots(rgb, corners))
+    rows, columns = np.array(corners).max(0) + np.array([40, 50])
+    seen = np.zeros((rows, columns), bool)
+    for y, x in corners:
+        seen[y : y + 40, x : x + 50] = True
+    assert found.rgb.shape == (rows, columns, 3) == (44, 110, 3)
+    assert np.array_equal(np.rint(found.rgb * 255), rgb * seen[..., None])
+
+
+def test_sprites_that_move_over_a_landscape_leave_no_trace():
+    rgb, corners = world((40, 100)), [(0, n) for n in range(51)]
+    frames = shots(rgb, corners, sprites=2)
+    found = landscape(frames)
+    assert found.rgb.shape == (40, 100, 3)
+    seen = slice(12, 88)  # the ends are seen by few frames
+    assert (np.rint(found.rgb * 255)[:, seen] == rgb[:, seen]).all(2).mean() > 0.995
+    assert [found.offset(frame) for frame in frames[::10]] == corners[::10]
+
+
+def test_frames_are_located_with_and_without_a_guess():
+    rgb = world((60, 120))
+    picture = rgb.astype(np.float32) / 255
+    for corner in ((0, 0), (20, 70), (7, 33)):
+        (frame,) = shots(rgb, [corner], sprites=3)
+        locate = Locator(picture)
+        assert locate(frame) == corner
+        assert locate(frame, (corner[0] + 2, max(corner[1] - 3, 0))) == corner
+        assert locate(frame, (10, 10)) == corner  # a wrong guess is no harm
+
+
+def test_a_landscape_goes_on_beyond_its_border():
+    rgb = world((12, 14)).astype(np.float32) / 255
+    shown = Ground(rgb).behind((10, 10), (-3, 8))
+    assert np.array_equal(shown[3:, :6], rgb[:7, 8:])
+    assert np.array_equal(shown[0], np.concatenate([rgb[0, 8:], np.repeat(rgb[:1, -1], 4, 0)]))
+
+
+def test_a_camera_that_stands_still_gives_a_still_picture():
+    rgb = world((40, 50))
+    assert np.array_equal(np.rint(landscape(shots(rgb, [(0, 0)] * 12, sprites=2)).rgb * 255), rgb)
+
+
+def test_what_never_settles_is_filled_from_beside():
+    rgb = np.broadcast_to(np.linspace(40, 200, 50)[None, :, None], (40, 50, 3)).astype(np.float32)
+    restless = np.zeros((40, 50), bool)
+    restless[10:18, 20:30] = True
+    spoiled = np.where(restless[..., None], 255.0, rgb).astype(np.float32)
+    assert np.allclose(grounds.fill_in(spoiled, restless), rgb, atol=0.01)
+    assert np.array_equal(grounds.fill_in(rgb, restless & False), rgb)
+
+
+# --- which of them --------------------------------------------------------------------------------------------------
+
+
+def test_the_kind_of_ground_is_found():
+    rgb = world((40, 110))
+    plain = np.broadcast_to(np.array([[[30, 40, 60]]], np.uint8), (40, 110, 3))
+    scrolled = shots(rgb, [(0, 2 * n) for n in range(30)], sprites=2)
+    assert is_scrolled(scrolled)
+    assert estimate(scrolled, "auto", 0.06).rgb.shape[1] > 100
+    assert estimate(shots(rgb, [(0, 0)] * 20, sprites=3), "auto", 0.06).rgb.shape == (40, 50, 3)
+    assert estimate(shots(plain, [(0, 0)] * 20, sprites=3), "auto", 0.06).rgb.shape == (1, 1, 3)
+    assert not is_scrolled(np.random.default_rng(0).integers(0, 256, (12, 20, 20, 3)).astype(np.uint8))
+    assert estimate(rgb[None, :, :50], "auto", 0.06).rgb.shape == (1, 1, 3)  # one image tells nothing
+    for kind, shape in (("solid", (1, 1, 3)), ("still", (40, 50, 3))):
+        assert estimate(scrolled, kind, 0.06).rgb.shape == shape
+
+
+def test_the_same_frames_have_the_same_ground():
+    frames = shots(world((40, 100)), walk(20, np.array([0, 50])), sprites=2)
+    assert np.array_equal(landscape(frames).rgb, landscape(frames).rgb)
+
+
+def test_a_landscape_beyond_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(grounds, "MAX_LANDSCAPE", 40 * 60)
+    with pytest.raises(ConfigError, match=r"landscape of 40 x \d+ pixels.*background=still"):
+        landscape(shots(world(), [(0, 3 * n) for n in range(10)]))

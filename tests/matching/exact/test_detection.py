@@ -1,0 +1,154 @@
+"""Where patterns occur in a frame, and which hides which."""
+
+import itertools
+
+import numpy as np
+import pytest
+from helpers.patterns import bank_of, disc, frame_of, opened, paste, pattern, placed, scattered
+
+from delaminate.matching.exact.detection import Place, Price, find, fit, fits, order, ring_of
+from delaminate.matching.exact.templates import CLOSED, GROUND, MISFIT, OPEN
+
+
+def found_in(frame, patterns, **price):
+    frames = opened(frame)
+    return placed(find(frames, 0, bank_of(patterns, frames, **price)))
+
+
+# --- the gain -----------------------------------------------------------------------------------------------------
+
+
+def test_a_fit_is_counted_pixel_by_pixel():
+    those = [pattern((8, 7), 1, disc(8)[:, :7]), pattern((5, 9), 2)]
+    frames = opened(frame_of((30, 30), [(0, 5, 6), (1, 9, 8), (0, 20, 25)], those))
+    frames.close(0, (slice(20, 24), slice(20, 40)), np.ones((4, 20), bool))
+    rng = np.random.default_rng(0)
+    spots = np.stack([np.zeros(60, np.int64), rng.integers(0, 45, 60), rng.integers(0, 45, 60)], 1)
+    spots = np.concatenate([spots, [[0, 17, 18], [0, 32, 37]]])
+    some = those[0]
+    gains, misfits = fits(frames, spots, some, chunk=7)
+    for (_, top, left), gain, misfit in zip(spots, gains, misfits, strict=True):
+        hits = opened_ = harm = 0
+        explained = np.zeros(some.size, bool)
+        for y, x in np.argwhere(some.alpha):
+            kind = frames.kind[0, top + y, left + x]
+            difference = frames.colour[0, top + y, left + x].astype(float) - some.colour[y, x]
+            match = (difference**2).sum() <= frames.codes.tolerance**2
+            opened_ += kind == OPEN
+            hits += kind == OPEN and match
+            harm += kind == GROUND and not match
+            explained[y, x] = match and kind != CLOSED
+        assert gain == pytest.approx(hits - MISFIT * (opened_ - hits) - harm)
+        assert misfit == pytest.approx((opened_ - hits) / max(opened_, 1))
+        one, pixels, share = fit(frames, 0, some, int(top), int(left))
+        assert (one, share) == (pytest.approx(gain), pytest.approx(misfit))
+        assert np.array_equal(pixels, explained)
+    assert fits(frames, spots[:0], some)[0].shape == (0,)
+
+
+def test_a_price_is_pixels_or_a_share_and_never_more_than_most_of_the_pattern():
+    price = Price(pixels=8, share=0.1)
+    assert price.of(pattern((20, 20), 1)) == pytest.approx(40)
+    assert price.of(pattern((5, 5), 1)) == 8
+    assert price.of(pattern((2, 5), 1)) == pytest.approx(6)
+
+
+def test_the_ring_is_what_lies_beside():
+    ring = ring_of(disc(5))
+    wide = np.pad(disc(5), 1)
+    for y, x in np.ndindex(7, 7):
+        beside = any(
+            0 <= y + a < 7 and 0 <= x + b < 7 and wide[y + a, x + b] for a, b in ((0, 1), (1, 0), (0, -1), (-1, 0))
+        )
+        assert ring[y, x] == (beside and not wide[y, x])
+
+
+# --- occurrences --------------------------------------------------------------------------------------------------
+
+
+def test_everything_is_found_where_it_is():
+    those = [pattern((8, 8), 1, disc(8)), pattern((6, 11), 2), pattern((9, 5), 3)]
+    frames, truth = scattered(6, (50, 60), those, 6, apart=True)
+    for frame, places in zip(frames, truth, strict=True):
+        assert sorted(found_in(frame, those)) == sorted(places)
+
+
+def test_what_hangs_over_the_border_is_found():
+    some = pattern((9, 9), 4, disc(9))
+    places = [(0, -5, 10), (0, 10, -4), (0, 36, 20), (0, 20, 35), (0, -4, -3)]
+    assert sorted(found_in(frame_of((40, 40), places, [some]), [some])) == sorted(places)
+
+
+def test_hidden_parts_cost_nothing():
+    front, back = pattern((10, 10), 5), pattern((12, 12), 6, disc(12))
+    frame = frame_of((40, 40), [(1, 10, 10), (0, 13, 12)], [front, back])
+    assert found_in(frame, [front, back]) == [(0, 13, 12), (1, 10, 10)]
+
+
+def test_pixels_of_the_grounds_colour_hide_what_is_behind():
+    eyed = pattern((9, 9), 7)
+    eyed.colour[3:6, 3:6] = np.array([30, 40, 60], np.float32) / 255
+    back = pattern((12, 12), 8)
+    frame = frame_of((40, 40), [(1, 10, 10), (0, 12, 12), (0, 26, 4)], [eyed, back])
+    found = found_in(frame, [eyed, back])
+    assert sorted(found) == [(0, 12, 12), (0, 26, 4), (1, 10, 10)]
+    assert found.index((0, 12, 12)) < found.index((1, 10, 10))
+
+
+def test_a_bare_ground_holds_nothing():
+    some = pattern((8, 8), 1)
+    assert found_in(frame_of((30, 30), [], [some]), [some]) == []
+
+
+def test_noise_is_not_worth_its_price():
+    some = pattern((8, 8), 1)
+    noise = np.random.default_rng(3).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    assert found_in(noise, [some]) == []
+
+
+# --- order --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("back_to_front", [*itertools.permutations(range(3))], ids=str)
+def test_three_that_overlap_each_other_are_ordered(back_to_front):
+    those = [pattern((11, 11), seed, disc(11)) for seed in (1, 2, 3)]
+    corners = [(10, 10), (12, 15), (16, 11)]
+    places = [(k, *corners[k]) for k in back_to_front]
+    assert found_in(frame_of((40, 40), places, those), those) == places[::-1]
+
+
+def test_copies_of_one_sprite_are_ordered():
+    some = pattern((10, 10), 9)
+    places = [(0, 10, 10), (0, 14, 13), (0, 17, 17)]
+    assert found_in(frame_of((40, 40), places, [some]), [some]) == places[::-1]
+
+
+def test_a_stack_repaints_its_frame():
+    those = [pattern((9, 9), seed, disc(9) if seed % 2 else None) for seed in range(4)]
+    frames, truth = scattered(8, (36, 36), those, 6, seed=3)
+    for frame, places in zip(frames, truth, strict=True):
+        found = found_in(frame, those)
+        again = frame_of((36, 36), [], those)
+        for entry, top, left in reversed(found):
+            paste(again, those[entry], top, left)
+        # What shows fewer pixels than the price is left out.
+        assert (again != frame).any(2).sum() <= 8.1 * (len(places) - len(found))
+
+
+def test_a_circle_of_votes_is_cut_where_evidence_is_weakest():
+    """Three bars in a ring, each over the next: no order shows it, one of the two that hide most is in front."""
+    bars = [pattern((4, 14), 1), pattern((14, 4), 2), pattern((14, 14), 3, np.eye(14) + np.eye(14, k=1) > 0)]
+    frame = frame_of((40, 40), [(0, 10, 10), (1, 8, 12), (2, 8, 10)], bars)
+    paste(frame, bars[0], 10, 10)  # the first again: over the third, and over the second
+    frame[8:22, 12:16] = frame_of((40, 40), [(1, 8, 12)], bars)[8:22, 12:16]  # the second over both
+    frames = opened(frame)
+    places = [Place(0, 10, 10), Place(1, 8, 12), Place(2, 8, 10)]
+    assert placed(order(frames, 0, bars, places))[0] == (1, 8, 12)
+    assert order(frames, 0, bars, places) == order(frames, 0, bars, places)
+    assert order(frames, 0, bars, []) == []
+
+
+def test_search_answers_the_same_each_time():
+    those = [pattern((9, 9), seed) for seed in range(3)]
+    frame = scattered(1, (36, 36), those, 6, seed=5)[0][0]
+    assert found_in(frame, those) == found_in(frame, those)
