@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from delaminate.methods.perturbgan import PerturbGAN
-from delaminate.methods.perturbgan.networks import Grown
+from delaminate.methods.perturbgan.networks import GrowthLevel
 from delaminate.nets.stylegan import level_of
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -85,21 +85,21 @@ def discriminator(net, images, level, fade):
 
 def shifted(layer: Tensor, offsets: Tensor) -> Tensor:
     """Move images (B, C, H, W) by whole pixels, x and y, one after the other; zeros come in."""
-    moved, (height, width) = [], layer.shape[2:]
+    shift_foreground, (height, width) = [], layer.shape[2:]
     for image, offset in zip(layer, offsets, strict=True):
         right, down = (int(n) for n in offset)  # asks the device
         canvas = torch.zeros_like(image)
         canvas[:, max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = image[
             :, max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)
         ]
-        moved.append(canvas)
-    return torch.stack(moved)
+        shift_foreground.append(canvas)
+    return torch.stack(shift_foreground)
 
 
 def scenes(model: PerturbGAN, count: int, rng: Generator) -> tuple[Tensor, Tensor]:
     """Draw composites of shifted foregrounds, and their shifted masks."""
     c, level = model.config, level_of(model.image_size[0])
-    noise = model.noise(count, rng, Grown(level), mixing=True)
+    noise = model.noise(count, rng, GrowthLevel(level), mixing=True)
     painted = []
     for trunk, net in enumerate(model.generator.trunks):
         mapping = model.generator.mappings[min(trunk, len(model.generator.mappings) - 1)]
@@ -130,7 +130,7 @@ def painter_loss(model: PerturbGAN, count: int, rng: Generator) -> Tensor:
     c = model.config
     images, masks = scenes(model, count, rng)
     scores = discriminator(model.discriminator, images, level_of(images.shape[-1]), 1.0)
-    area = F.relu(c.least_area - masks.mean((1, 2, 3))).mean()
+    area = F.relu(c.min_area - masks.mean((1, 2, 3))).mean()
     binary = torch.minimum(masks, 1 - masks).mean()
     return -scores.mean() + c.area_weight * area + c.binary_weight * binary
 

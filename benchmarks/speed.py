@@ -26,7 +26,7 @@ from delaminate.cli.bench import machine
 from delaminate.data import draw_images
 from delaminate.methods import METHODS, load_model
 from delaminate.methods.dti_sprites.training import Refiner
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 from delaminate.objectives.reconstruction import select_greedy
 from delaminate.rng import stream
 
@@ -50,7 +50,7 @@ def build() -> tuple[torch.nn.Module, Tensor, Tensor]:
 
 def steps() -> dict[str, Callable[[], None]]:
     model, images, noise = build()
-    refiner, carry = Refiner(model), Carry("refine", 10_000, 393_750, slice(0, BATCH), BATCH)
+    refiner, context = Refiner(model), StepContext("refine", 10_000, 393_750, slice(0, BATCH), BATCH)
     adam = torch.optim.Adam(model.parameters(), lr=1e-6, foreach=True)
     rgb, alpha = (x.detach() for x in plain.transformed(model, images, noise))
 
@@ -70,7 +70,7 @@ def steps() -> dict[str, Callable[[], None]]:
 
     def ours() -> None:
         clear()
-        refiner.turn(images, stream(1), carry)["error"].backward()
+        refiner.turn(images, stream(1), context)["error"].backward()
         adam.step()
 
     def plainly() -> None:
@@ -141,12 +141,12 @@ def peak_of(what: str) -> float:
 def memory(what: str) -> None:
     """Do three steps, or none, and print this process's peak in MiB."""
     model, images, noise = build()
-    refiner, carry = Refiner(model), Carry("refine", 10_000, 393_750, slice(0, BATCH), BATCH)
+    refiner, context = Refiner(model), StepContext("refine", 10_000, 393_750, slice(0, BATCH), BATCH)
     for _ in range(3 if what != "nothing" else 0):
         for parameter in model.parameters():
             parameter.grad = None
         loss = (
-            refiner.turn(images, stream(1), carry)["error"] if what == "ours" else plain.loss(model, images, noise)[0]
+            refiner.turn(images, stream(1), context)["error"] if what == "ours" else plain.loss(model, images, noise)[0]
         )
         loss.backward()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -23,7 +23,7 @@ from steps import stepper
 from delaminate.cli.bench import machine
 from delaminate.methods import METHODS
 from delaminate.methods.base import Method
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 from delaminate.nets.precision import has_bfloat16
 from delaminate.rng import stream
 
@@ -36,7 +36,7 @@ GPU = (*CPU, ("perturbgan", "photos"), ("perturbgan", "lsun-object"))
 def step_of(method: Method, device: str) -> Callable[[int], None]:
     stage = method.to(device).stages()[0]
     step = stepper(method, torch.rand(stage.batch, 3, *method.image_size, generator=stream("images")).to(device))
-    return lambda number: step(Carry(stage.name, number, stage.steps, slice(0, stage.batch), stage.batch))
+    return lambda number: step(StepContext(stage.name, number, stage.steps, slice(0, stage.batch), stage.batch))
 
 
 def clock(device: str) -> float:

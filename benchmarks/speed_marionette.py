@@ -28,12 +28,12 @@ import plain_marionette as plain
 from delaminate.cli.bench import machine
 from delaminate.methods.marionette import PRESETS, MarioNette
 from delaminate.methods.marionette.training import Refiner
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 from delaminate.rng import stream
 
 PUBLISHED = replace(PRESETS["floating-sprites-paper"], clip_window=True, premultiplied=False)
 RECOMMENDED = PRESETS["floating-sprites-paper"]
-CARRY = Carry("refine", 0, 200_000, slice(0, 1), 1)
+CARRY = StepContext("refine", 0, 200_000, slice(0, 1), 1)
 
 
 def frame(key: str = "frame") -> Tensor:

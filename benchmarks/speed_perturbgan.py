@@ -32,9 +32,9 @@ from steps import stepper
 
 from delaminate.cli.bench import machine
 from delaminate.methods.perturbgan import PRESETS, PerturbGAN
-from delaminate.methods.perturbgan.networks import moved
+from delaminate.methods.perturbgan.networks import shift_foreground
 from delaminate.methods.perturbgan.training import Discriminator, Painter
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 from delaminate.rng import stream
 from delaminate.scene.layers import Layers
 
@@ -50,14 +50,14 @@ PUBLISHED = replace(
     batch=BATCH,
 )
 DEFAULT = replace(
-    PUBLISHED, loss="logistic", mask_loss="sharpened", area_weight=20.0, ramp_steps=300, most_area=0.5, least_area=0.1
+    PUBLISHED, loss="logistic", mask_loss="sharpened", area_weight=20.0, ramp_steps=300, max_area=0.5, min_area=0.1
 )
 SETTINGS = {"published": PUBLISHED, "default": DEFAULT, "recommended": replace(DEFAULT, reuse_fakes=True)}
-SMALL = replace(PUBLISHED, image_size=(16, 16), width=8, most_channels=8, noise_width=8, mapping_depth=2)
+SMALL = replace(PUBLISHED, image_size=(16, 16), width=8, max_channels=8, noise_width=8, mapping_depth=2)
 
 
-def carry(step: int = 0) -> Carry:
-    return Carry("layers", step, 50_000, slice(0, BATCH), BATCH)
+def context(step: int = 0) -> StepContext:
+    return StepContext("layers", step, 50_000, slice(0, BATCH), BATCH)
 
 
 def photos(side: int) -> Tensor:
@@ -88,8 +88,8 @@ def flops_of(name: str) -> float:
     config = SETTINGS[name]
     model = PerturbGAN(config)
     step = stepper(model, photos(model.image_size[0]))
-    with_penalty, without = (flops(lambda number=number: step(carry(number))) for number in (0, 1))
-    every = config.penalty_every if config.loss == "logistic" else 1
+    with_penalty, without = (flops(lambda number=number: step(context(number))) for number in (0, 1))
+    every = config.penalty_interval if config.loss == "logistic" else 1
     return (with_penalty + (every - 1) * without) / every
 
 
@@ -103,7 +103,7 @@ def proof() -> dict[str, float]:
     worst = difference = 0.0
     for player, network, expect in turns:
         parameters = list(network.parameters())
-        loss = torch.stack(list(player.turn(images, stream(1), carry()).values())).sum()
+        loss = torch.stack(list(player.turn(images, stream(1), context()).values())).sum()
         ours, expected = torch.autograd.grad(loss, parameters), expect()
         theirs = torch.autograd.grad(expected, parameters)
         for a, b in zip(ours, theirs, strict=True):
@@ -137,9 +137,12 @@ def shifts(rounds: int) -> tuple[dict[str, float], dict[str, dict[str, int]]]:
     def loop() -> Tensor:
         return plain.shifted(torch.cat([layers.rgb[:, 1], layers.alpha[:, 1]], 1), offset)
 
-    found = moved(layers, offset)
+    found = shift_foreground(layers, offset)
     assert torch.equal(torch.cat([found.rgb[:, 1], found.alpha[:, 1]], 1), loop())
-    ways: dict[str, Callable[[], object]] = {"one gather": lambda: moved(layers, offset), "image by image": loop}
+    ways: dict[str, Callable[[], object]] = {
+        "one gather": lambda: shift_foreground(layers, offset),
+        "image by image": loop,
+    }
     operations = {}
     for name, action in ways.items():
         with Operations() as counted:
@@ -166,8 +169,8 @@ def seconds(rounds: int) -> dict[str, float]:
     actions: dict[str, Callable[[], None]] = {"plain": lambda: plain.step(plainly, 2 * images - 1, stream(1))}
     for name, config in kinds.items():
         step = stepper(PerturbGAN(config), images)
-        actions[f"{name}, with slope"] = lambda step=step: step(carry(0))
-        actions[f"{name}, without"] = lambda step=step: step(carry(1))
+        actions[f"{name}, with slope"] = lambda step=step: step(context(0))
+        actions[f"{name}, without"] = lambda step=step: step(context(1))
     times: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(rounds + 1):
         for name, action in actions.items():
@@ -176,7 +179,7 @@ def seconds(rounds: int) -> dict[str, float]:
             if number:  # the first time everything is slow
                 times[name].append(time.perf_counter() - begin)
     found = {name: statistics.median(values) for name, values in times.items()}
-    shares = {"published": 1.0} | dict.fromkeys(("default", "recommended"), 1 / PUBLISHED.penalty_every)
+    shares = {"published": 1.0} | dict.fromkeys(("default", "recommended"), 1 / PUBLISHED.penalty_interval)
     mixed = {n: s * found[f"{n}, with slope"] + (1 - s) * found[f"{n}, without"] for n, s in shares.items()}
     return {name: round(value, 4) for name, value in ({"plain": found["plain"]} | mixed).items()}
 

@@ -27,9 +27,9 @@ import plain_redo as plain
 from steps import stepper
 
 from delaminate.cli.bench import machine
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 from delaminate.methods.redo import PRESETS, ReDO
-from delaminate.methods.redo.training import Discriminator, Redrawer
+from delaminate.methods.redo.training import Discriminator, RedrawPlayer
 from delaminate.rng import stream
 
 BATCH = 4
@@ -40,8 +40,8 @@ SETTINGS = {
 SMALL = replace(SETTINGS["recommended"], image_size=(32, 32), mask_width=16, generator_width=4, discriminator_width=16)
 
 
-def carry() -> Carry:
-    return Carry("adversary", 0, 40_000, slice(0, 2 * BATCH), 2 * BATCH)
+def context() -> StepContext:
+    return StepContext("adversary", 0, 40_000, slice(0, 2 * BATCH), 2 * BATCH)
 
 
 def photos(side: int) -> Tensor:
@@ -61,14 +61,14 @@ def plain_step(model: ReDO) -> Callable[[], None]:
 
 def our_step(model: ReDO) -> Callable[[], None]:
     step = stepper(model, photos(model.image_size[0]))
-    return lambda: step(carry())
+    return lambda: step(context())
 
 
 def proof() -> dict[str, float]:
     """Compare losses and gradients of both steps in float64, without power iterations in between."""
     model = ReDO(SMALL).double()
     images = photos(32).double()
-    now, redrawer, discriminator = carry(), Redrawer(model), Discriminator(model)
+    now, redrawer, discriminator = context(), RedrawPlayer(model), Discriminator(model)
     groups = [p for g in redrawer.groups() for p in g.parameters], list(model.discriminator.parameters())
     nets = plain.Plain(model, iterate=False)
     shown, worst, difference = 2 * images - 1, 0.0, 0.0

@@ -52,7 +52,7 @@ def train(images: Tensor, labels: Tensor, choosing: tuple[Tensor, Tensor], seed:
         stream(seed, "weights"),
         CONFIG.gain,
         CONFIG.mask_halvings,
-        CONFIG.disc,
+        CONFIG.centre_prior,
     )
     adam = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4)
     best, kept = -1.0, {k: v.clone() for k, v in network.state_dict().items()}

@@ -5,7 +5,6 @@ All others run with every annotation enforced (`./run test` without arguments do
 
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,12 +71,10 @@ def command(monkeypatch, capsys):
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
     """A model folder; nothing has trained it, so its layers are blobs."""
-    from delaminate.methods import METHODS, save_model
+    from delaminate.methods.dti_sprites import DTISprites
 
-    method_class, presets = METHODS["dti-sprites"]
-    config = replace(presets["tetrominoes-paper"], num_sprites=3, num_layers=2)
     folder = tmp_path_factory.mktemp("model") / "model"
-    save_model(method_class(config, 0), folder)
+    DTISprites.preset("tetrominoes-paper", num_sprites=3, num_layers=2).save_pretrained(folder)
     return folder
 
 

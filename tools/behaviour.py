@@ -195,9 +195,12 @@ def known_presets() -> dict[str, list[str]]:
     return {name: list(method.presets) for name, method in METHODS.items()}
 
 
-def renamed(before: Any, names: dict[str, str]) -> Any:
-    """Settings under the names that they have now."""
-    return {names.get(key, key): value for key, value in before.items()}
+def current(method: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Settings under the names and values that they have now."""
+    from delaminate.config import current_names
+    from delaminate.methods import METHODS
+
+    return current_names(type(next(iter(METHODS[method].presets.values()))), values)
 
 
 def report(now: dict[str, Any], before: dict[str, Any]) -> int:
@@ -206,9 +209,7 @@ def report(now: dict[str, Any], before: dict[str, Any]) -> int:
     for name in before.keys() | now.keys():
         old, new = before.get(name), now.get(name)
         if name.startswith("settings of ") and old is not None:
-            from delaminate.methods import METHODS
-
-            old = renamed(old, METHODS[name.split()[2]].renamed_settings)
+            old = current(name.split()[2], old)
         if old == new:
             continue
         wrong += 1

@@ -3,75 +3,142 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from delaminate.data import ImageSet, LabelledSet, draw, load_folder, open_data
-    from delaminate.engine import Budget, train
-    from delaminate.methods import METHODS, Method, load_model
+    from delaminate.data import ImageSet, LabelledSet, Labels, draw, load_folder, open_data
+    from delaminate.engine.ema import EMA
+    from delaminate.engine.loop import Budget, TrainResult
+    from delaminate.engine.record import Callback, SilentCallback, TerminalCallback
+    from delaminate.errors import (
+        ConfigError,
+        DataError,
+        DelaminateError,
+        FormatError,
+        MissingExtra,
+        OutputError,
+        ShapeError,
+        TrainingError,
+    )
+    from delaminate.methods.base import Method
     from delaminate.methods.dti_sprites import DTISprites
     from delaminate.methods.marionette import MarioNette
     from delaminate.methods.perturbgan import PerturbGAN
     from delaminate.methods.redo import ReDO
+    from delaminate.methods.registry import METHODS, load_model
+    from delaminate.methods.settings import MethodConfig
+    from delaminate.methods.storage import save_model
+    from delaminate.pipelines.decomposition import DecomposedImages, decompose
+    from delaminate.pipelines.evaluation import Evaluation, evaluate
+    from delaminate.pipelines.exporting import edit, export, recompose
+    from delaminate.pipelines.images import open_images
+    from delaminate.pipelines.sampling import sample
+    from delaminate.pipelines.training import TrainedRun, train
+    from delaminate.scene.collection import SceneSet
     from delaminate.scene.compositing import composite, segment
     from delaminate.scene.decomposition import Decomposition
     from delaminate.scene.layers import Layers
-    from delaminate.scene.placements import Dictionary
-    from delaminate.scene.scenes import Scene
+    from delaminate.scene.loading import load_scenes
+    from delaminate.scene.placements import Dictionary, Placement, Transform
+    from delaminate.scene.saving import save_scenes
+    from delaminate.scene.scenes import Scene, SceneLayer
 
 __version__ = "0.1.0"
 
 # Imported when first used, so that `delaminate --help` need not wait for torch.
 _PLACES = {
-    "Budget": "engine",
-    "DTISprites": "methods.dti_sprites",
-    "Decomposition": "scene.placements",
-    "Dictionary": "scene.placements",
-    "ImageSet": "data",
-    "LabelledSet": "data",
-    "Layers": "scene.layers",
-    "MarioNette": "methods.marionette",
-    "METHODS": "methods",
-    "Method": "methods",
-    "PerturbGAN": "methods.perturbgan",
-    "ReDO": "methods.redo",
-    "Scene": "scene.scenes",
-    "composite": "scene.compositing",
-    "draw": "data",
-    "load_folder": "data",
-    "load_model": "methods",
-    "open_data": "data",
-    "segment": "scene.compositing",
-    "train": "engine",
-}
+    "data": ("ImageSet", "LabelledSet", "Labels", "draw", "load_folder", "open_data"),
+    "engine.ema": ("EMA",),
+    "engine.loop": ("Budget", "TrainResult"),
+    "engine.record": ("Callback", "SilentCallback", "TerminalCallback"),
+    "errors": (
+        "ConfigError", "DataError", "DelaminateError", "FormatError", "MissingExtra", "OutputError", "ShapeError",
+        "TrainingError",
+    ),
+    "methods.base": ("Method",),
+    "methods.dti_sprites": ("DTISprites",),
+    "methods.marionette": ("MarioNette",),
+    "methods.perturbgan": ("PerturbGAN",),
+    "methods.redo": ("ReDO",),
+    "methods.registry": ("METHODS", "load_model"),
+    "methods.settings": ("MethodConfig",),
+    "methods.storage": ("save_model",),
+    "pipelines.decomposition": ("DecomposedImages", "decompose"),
+    "pipelines.evaluation": ("Evaluation", "evaluate"),
+    "pipelines.exporting": ("edit", "export", "recompose"),
+    "pipelines.images": ("open_images",),
+    "pipelines.sampling": ("sample",),
+    "pipelines.training": ("TrainedRun", "train"),
+    "scene.collection": ("SceneSet",),
+    "scene.compositing": ("composite", "segment"),
+    "scene.decomposition": ("Decomposition",),
+    "scene.layers": ("Layers",),
+    "scene.loading": ("load_scenes",),
+    "scene.placements": ("Dictionary", "Placement", "Transform"),
+    "scene.saving": ("save_scenes",),
+    "scene.scenes": ("Scene", "SceneLayer"),
+}  # fmt: skip
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
+    "EMA",
     "METHODS",
     "Budget",
+    "Callback",
+    "ConfigError",
     "DTISprites",
+    "DataError",
+    "DecomposedImages",
     "Decomposition",
+    "DelaminateError",
     "Dictionary",
+    "Evaluation",
+    "FormatError",
     "ImageSet",
     "LabelledSet",
+    "Labels",
     "Layers",
     "MarioNette",
     "Method",
+    "MethodConfig",
+    "MissingExtra",
+    "OutputError",
     "PerturbGAN",
+    "Placement",
     "ReDO",
     "Scene",
+    "SceneLayer",
+    "SceneSet",
+    "ShapeError",
+    "SilentCallback",
+    "TerminalCallback",
+    "TrainResult",
+    "TrainedRun",
+    "TrainingError",
+    "Transform",
     "composite",
+    "decompose",
     "draw",
+    "edit",
+    "evaluate",
+    "export",
     "load_folder",
     "load_model",
+    "load_scenes",
     "open_data",
+    "open_images",
+    "recompose",
+    "sample",
+    "save_model",
+    "save_scenes",
     "segment",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'delaminate' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"delaminate.{_PLACES[name]}"), name)
+    return getattr(importlib.import_module(f"delaminate.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

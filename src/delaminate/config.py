@@ -1,6 +1,7 @@
 """Configuration: frozen dataclasses to and from YAML; unknown keys are refused with a suggestion.
 
-Values come from a preset, then a YAML file, then `--set key=value`. A default lives once, in the dataclass.
+Values come from a preset, then a YAML file, then `--set key=value`. A default lives once, in the dataclass, and with it what
+the setting means and which values it takes: `setting`. Checks, help, and the tables of the documents are made from that.
 """
 
 import dataclasses
@@ -9,6 +10,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +43,7 @@ def build(base: T, values: Mapping[str, Any], where: str) -> T:
     hints = typing.get_type_hints(type(base))
     known = [f.name for f in dataclasses.fields(base)]
     checked: dict[str, Any] = {}
-    for key, value in values.items():
+    for key, value in current_names(type(base), values).items():
         if key not in known:
             raise ConfigError(f"{where}: unknown key {key!r}. {suggest(str(key), known)}")
         checked[key] = _convert(value, hints[key], f"{where}: {key}")
@@ -84,6 +86,23 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     raise ConfigError(f"{where} is {value!r}; expected {getattr(hint, '__name__', hint)}.")
 
 
+def current_names(config_class: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put settings that were written under older names, or with older values, under those that hold now.
+
+    A configuration class may list both: `renamed`, from old names to new ones, and `renamed_values`, from old values to new
+    ones for each setting. What is given under its new name, too, stands.
+    """
+    renamed: Mapping[str, str] = getattr(config_class, "renamed", {})
+    revalued: Mapping[str, Mapping[Any, Any]] = getattr(config_class, "renamed_values", {})
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = renamed.get(key, key)
+        if name == key or name not in values:
+            known = revalued.get(name, {})
+            found[name] = known.get(value, value) if isinstance(value, str) else value
+    return found
+
+
 def at_defaults(config: T) -> T:
     """Set every field that has a default to it."""
     assert dataclasses.is_dataclass(config) and not isinstance(config, type)
@@ -91,19 +110,78 @@ def at_defaults(config: T) -> T:
     return dataclasses.replace(config, **known)
 
 
-def check_numbers(where: str, config: Any, negative: Sequence[str] = ()) -> None:
-    """Refuse numbers that are not finite, and floats below 0 but for those named.
+@dataclass(frozen=True)
+class Setting:
+    """What is known about a setting, besides its type and default.
+
+    Attributes:
+        meaning: In sentences, with the source where there is one.
+        unit: Such as "px" or "steps"; empty for plain numbers.
+        minimum, maximum: Bounds that may be reached; of a tuple: of each item.
+        above, below: Bounds that may not.
+        multiple_of: The value is a multiple of this.
+        group: The part of the method, or the stage of training, that it belongs to.
+    """
+
+    meaning: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+    multiple_of: int | None = None
+    group: str = ""
+
+    def holds(self, number: float) -> bool:
+        """Say whether a number is finite and within the bounds."""
+        return (
+            math.isfinite(number)
+            and (self.minimum is None or number >= self.minimum)
+            and (self.maximum is None or number <= self.maximum)
+            and (self.above is None or number > self.above)
+            and (self.below is None or number < self.below)
+            and (self.multiple_of is None or number % self.multiple_of == 0)
+        )
+
+    @property
+    def expected(self) -> str:
+        """The bounds in words, such as "1 to 4096"."""
+        low, high = self.minimum, self.maximum
+        if low is not None and high is not None:
+            said = f"{low:g} to {high:g}"
+        elif low is not None and self.below is not None:
+            said = f"{low:g} to below {self.below:g}"
+        elif low is not None:
+            said = f"{low:g} or more"
+        elif self.above is not None:
+            said = f"above {self.above:g}" + (f", at most {high:g}" if high is not None else "")
+        else:
+            said = "a finite number" if high is None else f"at most {high:g}"
+        return said if self.multiple_of is None else f"{said}, a multiple of {self.multiple_of}"
+
+
+def setting(default: Any = dataclasses.MISSING, meaning: str = "", **known: Any) -> Any:
+    """Declare a field of a configuration: its default, its meaning, and the other attributes of `Setting`."""
+    return dataclasses.field(default=default, metadata={"setting": Setting(meaning, **known)})
+
+
+def settings_of(config: Any) -> dict[str, Setting]:
+    """List what is known about every setting of a configuration or its class, by name."""
+    return {field.name: field.metadata.get("setting", Setting("")) for field in dataclasses.fields(config)}
+
+
+def check_bounds(where: str, config: Any) -> None:
+    """Refuse numbers that are not finite or out of their bounds.
 
     Raises:
-        ConfigError: Names the setting.
+        ConfigError: Names the setting, what came and what was expected.
     """
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
+    for name, known in settings_of(config).items():
+        value = getattr(config, name)
         for number in value if isinstance(value, tuple) else (value,):
-            if not isinstance(number, float) or (math.isfinite(number) and (number >= 0 or field.name in negative)):
-                continue
-            wanted = "a finite number" if field.name in negative else "a finite number, 0 or more"
-            raise ConfigError(f"{where}: {field.name} is {value}; expected {wanted}.")
+            if isinstance(number, int | float) and not isinstance(number, bool) and not known.holds(number):
+                each = ", each" if isinstance(value, tuple) else ""
+                raise ConfigError(f"{where}: {name} is {value!r}; expected {known.expected}{each}.")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -158,7 +236,7 @@ def differences(config: Any, stored: Mapping[str, Any]) -> list[str]:
     """
     now = to_dict(config)
     before = {f.name: _plain(f.default) for f in dataclasses.fields(config) if f.default is not dataclasses.MISSING}
-    before |= stored
+    before |= current_names(type(config), stored)
     return sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
 
 

@@ -80,9 +80,9 @@ def test_a_rate_on_the_command_line_that_is_none_is_refused(command, tmp_path):
 
 def test_frames_come_in_natural_order_and_with_their_ground_when_asked(command, tmp_path):
     shown = drawn(11)
-    ground = Placement(-1, (Transform.shift(0, 0, (48, 64)),), raster=torch.ones(4, 48, 64))
+    background = Placement(-1, (Transform.shift(0, 0, (48, 64)),), raster=torch.ones(4, 48, 64))
     shown = [
-        replace(s, layers=(replace(s.layers[0], id="background", placement=ground), *s.layers), background=True)
+        replace(s, layers=(replace(s.layers[0], id="background", placement=background), *s.layers), background=True)
         for s in shown
     ]
     save_scenes([*shown[1:], shown[0]], tmp_path / "scenes")

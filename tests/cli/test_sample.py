@@ -11,7 +11,7 @@ from delaminate.scene.compositing import composite
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.loading import load_scenes
 
-CONFIG = Config(image_size=(16, 16), noise_width=4, mapping_depth=1, width=8, most_channels=8, segmenter_width=8)
+CONFIG = Config(image_size=(16, 16), noise_width=4, mapping_depth=1, width=8, max_channels=8, segmenter_width=8)
 
 
 def test_scenes_from_noise_are_scenes_and_the_first_are_the_same_however_many_there_are(command, tmp_path):

@@ -9,9 +9,9 @@ from PIL import Image
 
 from delaminate.data import ImageSet, clips, draw_images, load_folder, open_data
 from delaminate.data.clips import is_clip, read_clip
-from delaminate.data.enlargement import detect_upscaling, is_enlarged, reduced
+from delaminate.data.enlargement import detect_enlargement, is_enlarged, undo_enlargement
 from delaminate.errors import DataError, MissingExtra
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 
 RED, BLUE, CLEAR = (255, 0, 0, 255), (0, 0, 255, 255), (0, 0, 0, 0)
 
@@ -56,7 +56,7 @@ def test_a_lossless_video_comes_back_bit_by_bit(tmp_path, frames):
     assert torch.equal(read_clip(tmp_path / "a.mkv", limit=3).pixels, frames[:3])
     smaller = read_clip(tmp_path / "a.mkv", size=(64, 96))
     assert smaller.size == (64, 96)
-    assert smaller.frames[0].original == (128, 192)
+    assert smaller.canvas_maps[0].original == (128, 192)
 
 
 @pytest.mark.parametrize(
@@ -222,37 +222,37 @@ def enlarged(pixels, factor):
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_an_enlargement_is_detected_and_undone(frames, factor):
     images = ImageSet.from_arrays(enlarged(frames[:3], factor))
-    assert detect_upscaling(images.pixels) == factor
-    small = reduced(images, factor)
+    assert detect_enlargement(images.pixels) == factor
+    small = undo_enlargement(images, factor)
     assert torch.equal(small.pixels, frames[:3])
-    assert small.frames[0].original == images.size
-    assert small.frames[0].to_original[:2, :2].tolist() == [[factor, 0], [0, factor]]
+    assert small.canvas_maps[0].original == images.size
+    assert small.canvas_maps[0].to_original[:2, :2].tolist() == [[factor, 0], [0, factor]]
 
 
 def test_what_is_not_enlarged_alike_is_left_alone(frames):
-    assert detect_upscaling(frames) == 1
-    assert detect_upscaling(frames.repeat_interleave(2, 3)) == 1  # wider only
+    assert detect_enlargement(frames) == 1
+    assert detect_enlargement(frames.repeat_interleave(2, 3)) == 1  # wider only
     almost = enlarged(frames[:2], 2)
     almost[1, 0, 5, 6] ^= 1
-    assert detect_upscaling(almost) == 1
-    assert detect_upscaling(enlarged(frames[:1], 2)[:, :, 1:, 1:]) == 1  # cut in the middle of a block
-    assert detect_upscaling(torch.full((2, 3, 8, 8), 7, dtype=torch.uint8)) == 1
-    assert detect_upscaling(enlarged(frames[:1], 4)) == 4
+    assert detect_enlargement(almost) == 1
+    assert detect_enlargement(enlarged(frames[:1], 2)[:, :, 1:, 1:]) == 1  # cut in the middle of a block
+    assert detect_enlargement(torch.full((2, 3, 8, 8), 7, dtype=torch.uint8)) == 1
+    assert detect_enlargement(enlarged(frames[:1], 4)) == 4
 
 
 def test_undoing_what_was_not_done_is_refused(frames):
     images = ImageSet.from_arrays(enlarged(frames[:1], 4))
-    assert reduced(images, 2).size == (256, 384)
-    assert torch.equal(reduced(images, 1).pixels, images.pixels)
+    assert undo_enlargement(images, 2).size == (256, 384)
+    assert torch.equal(undo_enlargement(images, 1).pixels, images.pixels)
     with pytest.raises(DataError, match="enlarged 4-fold; asked to undo 3-fold"):
-        reduced(images, 3)
+        undo_enlargement(images, 3)
 
 
 def test_images_of_one_colour_are_any_enlargement(frames):
     flat = torch.full((2, 3, 8, 12), 7, dtype=torch.uint8)
     assert is_enlarged(flat, 4)
     assert not is_enlarged(flat, 3)
-    assert reduced(ImageSet.from_arrays(flat), 2).size == (4, 6)
+    assert undo_enlargement(ImageSet.from_arrays(flat), 2).size == (4, 6)
     assert is_enlarged(enlarged(frames[:1], 4), 2)
     assert not is_enlarged(enlarged(frames[:1], 2), 4)
     assert not is_enlarged(frames[:1], 0)
@@ -260,6 +260,6 @@ def test_images_of_one_colour_are_any_enlargement(frames):
 
 def test_only_what_was_shown_whole_knows_its_zoom(frames):
     images = ImageSet.from_arrays(enlarged(frames[:1], 2))
-    assert reduced(images, 2).frames[0].zoom == 2
-    squashed = replace(images, frames=(Frame((500, 700), (0.0, 0.0, 700.0, 500.0), images.size),))
-    assert reduced(squashed, 2).frames[0].zoom == 1
+    assert undo_enlargement(images, 2).canvas_maps[0].zoom == 2
+    squashed = replace(images, canvas_maps=(CanvasMap((500, 700), (0.0, 0.0, 700.0, 500.0), images.size),))
+    assert undo_enlargement(squashed, 2).canvas_maps[0].zoom == 1

@@ -19,7 +19,7 @@ def test_folders_are_read_in_natural_order_with_subfolders(tmp_path):
     images = load_folder(tmp_path)
     assert images.names == ("2", "10", "a", "sub/1")
     assert images.pixels[:, 0, 0, 0].tolist() == [1, 0, 3, 2]
-    assert all(frame.is_identity for frame in images.frames)
+    assert all(frame.is_identity for frame in images.canvas_maps)
     assert load_folder(tmp_path, limit=2).names == ("2", "10")
 
 
@@ -119,7 +119,7 @@ def test_sizes_that_differ_need_a_canvas(tmp_path):
         load_folder(tmp_path)
     images = load_folder(tmp_path, size=(3, 3))
     assert images.size == (3, 3)
-    assert [frame.original for frame in images.frames] == [(4, 6), (5, 6)]
+    assert [frame.original for frame in images.canvas_maps] == [(4, 6), (5, 6)]
 
 
 def test_one_file_is_a_folder_of_one(tmp_path):
@@ -153,9 +153,9 @@ def test_arrays_come_channels_last_or_first():
 def test_sets_check_their_parts():
     images = ImageSet.from_arrays(np.zeros((2, 4, 4, 3), dtype=np.uint8))
     with pytest.raises(DataError, match="same name"):
-        ImageSet(images.pixels, ("a", "a"), images.frames)
+        ImageSet(images.pixels, ("a", "a"), images.canvas_maps)
     with pytest.raises(DataError, match="expected one of each"):
-        ImageSet(images.pixels, ("a",), images.frames)
+        ImageSet(images.pixels, ("a",), images.canvas_maps)
     with pytest.raises(DataError, match="instances are"):
         LabelledSet(images, Labels(torch.zeros(2, 3, 4, dtype=torch.int64)), "x")
     with pytest.raises(DataError, match="image_classes"):

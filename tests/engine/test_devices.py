@@ -23,7 +23,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 
 SOLID = Config(
     image_size=(16, 16), sprite_size=8, num_sprites=5, code_width=16, background_images=6, steps=3, batch=2, ema=0.9,
-    clip=1.0,
+    gradient_clip=1.0,
 )  # fmt: skip
 SEARCHED = replace(
     SOLID, image_size=(24, 20), code_width=32, background_images=1, search_steps=1, search_batch=8, max_sprite=16, flips=False,
@@ -61,8 +61,8 @@ def assert_same_weights(found, wanted):
 
 def assert_ends_where_a_cpu_ends(name, device, out=None):
     here, there = fresh(name).double(), fresh(name).double()
-    train(here, images_of(name), seed=3, pace=SELDOM)
-    train(there, images_of(name), out, seed=3, pace=SELDOM, device=device)
+    train(here, images_of(name), seed=3, intervals=SELDOM)
+    train(there, images_of(name), out, seed=3, intervals=SELDOM, device=device)
     assert_same_weights(there, here)
     images = images_of(name)[:4].double() / 255
     for by in here.decomposers:
@@ -129,11 +129,11 @@ def test_a_gpu_ends_where_a_cpu_ends(name, tmp_path):
 @pytest.mark.parametrize("name", EVERY)
 def test_a_run_goes_on_on_another_device(name, first, second, tmp_path):
     whole, parts = fresh(name).double(), fresh(name).double()
-    train(whole, images_of(name), seed=3, pace=SELDOM)
+    train(whole, images_of(name), seed=3, intervals=SELDOM)
     half = Budget(steps=total_steps(EVERY[name]) // 2)
-    train(parts, images_of(name), tmp_path, seed=3, pace=SELDOM, device=first, budget=half)
+    train(parts, images_of(name), tmp_path, seed=3, intervals=SELDOM, device=first, budget=half)
     parts = fresh(name).double()
-    train(parts, images_of(name), tmp_path, seed=3, pace=SELDOM, device=second, resume=True)
+    train(parts, images_of(name), tmp_path, seed=3, intervals=SELDOM, device=second, resume=True)
     assert_same_weights(parts, whole)
 
 
@@ -141,7 +141,7 @@ def test_a_run_goes_on_on_another_device(name, first, second, tmp_path):
 @pytest.mark.parametrize("name", EVERY)
 def test_networks_train_in_bfloat16_and_what_is_stored_opens_on_a_cpu(name, tmp_path):
     there = fresh(name, bf16=True)
-    assert train(there, images_of(name), tmp_path, seed=3, pace=SELDOM, device="cuda").finished
+    assert train(there, images_of(name), tmp_path, seed=3, intervals=SELDOM, device="cuda").finished
     assert all(bool(torch.isfinite(value).all()) for value in there.parameters())
     opened = load_model(tmp_path / "model")
     if opened.decomposers:

@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     out = tmp_path_factory.mktemp("straight")
-    assert train(model(), pixels(), out, seed=3, pace=EVERY_STEP).finished
+    assert train(model(), pixels(), out, seed=3, intervals=EVERY_STEP).finished
     return load(out / "checkpoint.pt", CPU)
 
 

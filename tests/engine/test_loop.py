@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from delaminate.engine import Budget, train
+from delaminate.engine.batches import batch_indices
 from delaminate.engine.checkpoint import load, save
-from delaminate.engine.ema import Average
-from delaminate.engine.loop import order
-from delaminate.engine.record import Quiet, read_log
+from delaminate.engine.ema import EMA
+from delaminate.engine.record import SilentCallback, read_log
 from delaminate.errors import DataError, FormatError, OutputError, TrainingError
 from delaminate.methods import load_model
 
@@ -27,18 +27,18 @@ CPU = torch.device("cpu")
 @settings(max_examples=40, deadline=None, database=None)
 @given(st.integers(1, 12), st.integers(1, 15), st.integers(0, 5))
 def test_every_image_comes_once_an_epoch(count, batch, seed):
-    row = torch.cat([order(count, batch, seed, "refine", step, {}) for step in range(2 * count)])
+    row = torch.cat([batch_indices(count, batch, seed, "refine", step, {}) for step in range(2 * count)])
     for epoch in range(len(row) // count):
         assert sorted(row[epoch * count : (epoch + 1) * count].tolist()) == list(range(count))
 
 
 def test_the_order_is_a_function_of_seed_stage_and_step():
     cache = {}
-    row = [order(10, 4, 0, "refine", step, cache).tolist() for step in range(9)]
+    row = [batch_indices(10, 4, 0, "refine", step, cache).tolist() for step in range(9)]
     for step in (8, 0, 5):
-        assert order(10, 4, 0, "refine", step, {}).tolist() == row[step]
-    assert [order(10, 4, 1, "refine", step, {}).tolist() for step in range(9)] != row
-    assert [order(10, 4, 0, "distil", step, {}).tolist() for step in range(9)] != row
+        assert batch_indices(10, 4, 0, "refine", step, {}).tolist() == row[step]
+    assert [batch_indices(10, 4, 1, "refine", step, {}).tolist() for step in range(9)] != row
+    assert [batch_indices(10, 4, 0, "distil", step, {}).tolist() for step in range(9)] != row
     assert len(cache) <= 2
 
 
@@ -46,20 +46,20 @@ def test_the_order_is_a_function_of_seed_stage_and_step():
 
 
 def test_a_budget_of_steps_counts_over_all_stages_and_resumptions(tmp_path):
-    outcome = train(model(), pixels(), tmp_path, pace=SELDOM, budget=Budget(steps=6))
+    outcome = train(model(), pixels(), tmp_path, intervals=SELDOM, budget=Budget(steps=6))
     assert (outcome.finished, outcome.reason, outcome.total_step) == (False, "steps", 6)
-    outcome = train(model(), pixels(), tmp_path, pace=SELDOM, budget=Budget(steps=6), resume=True)
+    outcome = train(model(), pixels(), tmp_path, intervals=SELDOM, budget=Budget(steps=6), resume=True)
     assert outcome.total_step == 6
-    outcome = train(model(), pixels(), tmp_path, pace=SELDOM, budget=Budget(steps=100), resume=True)
+    outcome = train(model(), pixels(), tmp_path, intervals=SELDOM, budget=Budget(steps=100), resume=True)
     assert (outcome.finished, outcome.reason, outcome.total_step) == (True, "finished", total_steps(CONFIG))
 
 
 def test_minutes_only_stop_and_change_no_schedule(tmp_path):
-    outcome = train(model(), pixels(), tmp_path, pace=SELDOM, budget=Budget(minutes=0.0))
+    outcome = train(model(), pixels(), tmp_path, intervals=SELDOM, budget=Budget(minutes=0.0))
     assert (outcome.finished, outcome.reason) == (False, "minutes")
     assert outcome.total_step < total_steps(CONFIG)
     resumed, whole = model(), model()
-    train(resumed, pixels(), tmp_path, pace=SELDOM, resume=True, budget=Budget(minutes=60.0))
+    train(resumed, pixels(), tmp_path, intervals=SELDOM, resume=True, budget=Budget(minutes=60.0))
     train(whole, pixels())
     assert differences(resumed.state_dict(), whole.state_dict()) == []
 
@@ -87,7 +87,7 @@ def test_a_stage_may_begin_with_the_averaged_weights_in_place(tmp_path):
     """What was averaged is then what a later stage learns from, and it stays as it is."""
     before, after = (total_steps(GROWING) - 4 + more for more in (0, 1))
     for steps in (before, after):
-        train(model(GROWING), pixels(), tmp_path, budget=Budget(steps=steps), resume=steps == after, pace=SELDOM)
+        train(model(GROWING), pixels(), tmp_path, budget=Budget(steps=steps), resume=steps == after, intervals=SELDOM)
         state = load(tmp_path / "checkpoint.pt", CPU)
         own = {n: w for n, w in state["weights"].items() if n.startswith("generator.")}
         same = [torch.equal(weight, state["average"][name]) for name, weight in own.items()]
@@ -104,7 +104,7 @@ def test_figures_beside_the_loss_are_not_part_of_it(tmp_path):
 
 def test_a_model_stopped_before_its_network_begins_offers_only_search(tmp_path):
     some = model()
-    train(some, pixels(), tmp_path, pace=SELDOM, budget=Budget(steps=CONFIG.search_steps))
+    train(some, pixels(), tmp_path, intervals=SELDOM, budget=Budget(steps=CONFIG.search_steps))
     assert some.decomposers == ("search",)
     assert load_model(tmp_path).decomposers == ("search",)
 
@@ -113,10 +113,10 @@ def test_a_model_stopped_before_its_network_begins_offers_only_search(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_and_leaves_the_last_good_checkpoint(tmp_path):
-    train(model(PAPER), pixels(), tmp_path, pace=EVERY_STEP, budget=Budget(steps=3))
+    train(model(PAPER), pixels(), tmp_path, intervals=EVERY_STEP, budget=Budget(steps=3))
     good = load(tmp_path / "checkpoint.pt", CPU)
 
-    class Spoiler(Quiet):
+    class Spoiler(SilentCallback):
         """Spoils the weights after some steps."""
 
         def step(self, name, step, figures):
@@ -126,11 +126,11 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_good_checkpoint(tmp_
 
     spoiled = model(PAPER)
     with pytest.raises(TrainingError, match=r"refine, step 5: .* nan") as caught:
-        train(spoiled, pixels(), tmp_path, pace=SELDOM, resume=True, listener=Spoiler())
+        train(spoiled, pixels(), tmp_path, intervals=SELDOM, resume=True, callback=Spoiler())
     assert "\n" not in str(caught.value)
     assert str(tmp_path / "checkpoint.pt") in str(caught.value)
     assert differences(good, load(tmp_path / "checkpoint.pt", CPU)) == []
-    assert train(model(PAPER), pixels(), tmp_path, pace=SELDOM, resume=True).finished
+    assert train(model(PAPER), pixels(), tmp_path, intervals=SELDOM, resume=True).finished
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 16, 16), (4, 3, 16, 17), (4, 1, 16, 16), (4, 16, 16)], ids=str)
@@ -226,10 +226,10 @@ class Spy:
 
 @pytest.mark.parametrize("damage", damaged_checkpoints(), ids=lambda damage: damage.__name__)
 def test_damaged_and_foreign_checkpoints_are_refused(damage, tmp_path, capsys):
-    train(model(), pixels(), tmp_path, pace=SELDOM, budget=Budget(steps=5))
+    train(model(), pixels(), tmp_path, intervals=SELDOM, budget=Budget(steps=5))
     damage(tmp_path / "checkpoint.pt")
     with pytest.raises(FormatError, match=r"checkpoint\.pt: ") as caught:
-        train(model(), pixels(), tmp_path, pace=SELDOM, resume=True)
+        train(model(), pixels(), tmp_path, intervals=SELDOM, resume=True)
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(".")
     assert not any(word in str(caught.value) for word in ("()", "Weights only", "PyTorch"))
@@ -240,7 +240,7 @@ def test_damaged_and_foreign_checkpoints_are_refused(damage, tmp_path, capsys):
 
 
 def test_a_run_folder_holds_configuration_log_previews_models_and_state(tmp_path):
-    train(model(), pixels(), tmp_path, pace=SELDOM)
+    train(model(), pixels(), tmp_path, intervals=SELDOM)
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     wanted = {"config.yaml", "metrics.jsonl", "checkpoint.pt"}
     wanted |= {f"{folder}/{name}" for folder in ("best", "model") for name in ("model.safetensors", "config.json")}
@@ -252,8 +252,8 @@ def test_a_run_folder_holds_configuration_log_previews_models_and_state(tmp_path
 
 
 def test_beginning_again_in_a_folder_forgets_the_old_log(tmp_path):
-    train(model(), pixels(), tmp_path, pace=EVERY_STEP)
-    train(model(), pixels(), tmp_path, pace=EVERY_STEP, budget=Budget(steps=2))
+    train(model(), pixels(), tmp_path, intervals=EVERY_STEP)
+    train(model(), pixels(), tmp_path, intervals=EVERY_STEP, budget=Budget(steps=2))
     assert [line["total_step"] for line in read_log(tmp_path)] == [0, 1]
 
 
@@ -268,7 +268,7 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
 
 def test_the_average_follows_its_formula_and_comes_and_goes():
     layer = torch.nn.Linear(2, 1).double()
-    average = Average(layer, 0.9)
+    average = EMA(layer, 0.9)
     expected = layer.weight.detach().clone()
     for step in range(1, 31):
         with torch.no_grad():
@@ -280,14 +280,14 @@ def test_the_average_follows_its_formula_and_comes_and_goes():
     with average.applied(layer):
         assert_close(layer.weight.detach(), expected)
     assert bool((layer.weight == 30).all())
-    again = Average(layer, 0.9)
+    again = EMA(layer, 0.9)
     again.restore(average.state())
     assert differences(again.state(), average.state()) == []
 
 
 def test_the_average_gives_way_when_something_goes_wrong_under_it():
     layer = torch.nn.Linear(2, 1)
-    average = Average(layer, 0.9)
+    average = EMA(layer, 0.9)
     with torch.no_grad():
         layer.weight.fill_(7)
 

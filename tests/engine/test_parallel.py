@@ -23,7 +23,7 @@ def assert_alike(alone, first, second):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_two_processes_end_where_one_ends(name, tmp_path):
     alone = model(CONFIGS[name]).double()
-    train(alone, pixels(12), seed=3, pace=SELDOM)
+    train(alone, pixels(12), seed=3, intervals=SELDOM)
     assert_alike(alone, *train_together(CONFIGS[name], tmp_path))
     # One of them keeps the record.
     steps = [line for line in read_log(tmp_path / "run") if "stage" in line]
@@ -33,7 +33,7 @@ def test_two_processes_end_where_one_ends(name, tmp_path):
 def test_two_processes_begin_anew_together_and_give_up_together(tmp_path):
     config = replace(RECOMMENDED, restarts=1, watch_from=1, border_ratio=1e-9)  # no mask keeps so far from the border
     alone = model(config).double()
-    assert train(alone, pixels(12), seed=3, pace=SELDOM).reason == "failed"
+    assert train(alone, pixels(12), seed=3, intervals=SELDOM).reason == "failed"
     assert_alike(alone, *train_together(config, tmp_path, ends="failed"))
     notes = [line["note"] for line in read_log(tmp_path / "run") if "note" in line]
     assert ["Begun anew, restart 1 of 1." in note for note in notes[-2:]] == [True, False]
@@ -67,7 +67,7 @@ def test_every_process_has_the_gpu_of_its_number(monkeypatch):
 
 def test_one_process_is_its_own_world():
     assert parallel.world() == (0, 1)
-    assert parallel.share_of(7) == slice(0, 7)
+    assert parallel.local_slice_of(7) == slice(0, 7)
     tensor = torch.ones(3)
     assert parallel.all_reduce(tensor) is tensor
     assert parallel.all_gather(tensor) is tensor
@@ -77,6 +77,6 @@ def test_one_process_is_its_own_world():
 
 def test_a_batch_that_does_not_divide_is_refused(monkeypatch):
     monkeypatch.setattr(parallel, "world", lambda: (0, 2))
-    assert parallel.share_of(8) == slice(0, 4)
+    assert parallel.local_slice_of(8) == slice(0, 4)
     with pytest.raises(parallel.ConfigError, match="batch is 7; 2 processes need a multiple of 2"):
-        parallel.share_of(7)
+        parallel.local_slice_of(7)

@@ -21,7 +21,7 @@ def straight(tmp_path_factory):
     for name, config in CONFIGS.items():
         trained = model(config)
         out = tmp_path_factory.mktemp(name)
-        assert train(trained, pixels(), out, seed=3, pace=SELDOM).finished
+        assert train(trained, pixels(), out, seed=3, intervals=SELDOM).finished
         found[name] = trained, load(out / "checkpoint.pt", CPU), out
     return found
 
@@ -49,10 +49,10 @@ def test_a_run_stopped_after_any_step_resumes_to_the_same_end(name, straight, tm
     _, end, _ = straight[name]
     for stop in STOPS[name]:
         out = tmp_path / str(stop)
-        outcome = train(model(config), pixels(), out, seed=3, pace=SELDOM, budget=Budget(steps=stop))
+        outcome = train(model(config), pixels(), out, seed=3, intervals=SELDOM, budget=Budget(steps=stop))
         assert (outcome.finished, outcome.reason, outcome.total_step) == (False, "steps", stop)
         resumed = model(config)
-        assert train(resumed, pixels(), out, seed=3, pace=SELDOM, resume=True).finished
+        assert train(resumed, pixels(), out, seed=3, intervals=SELDOM, resume=True).finished
         assert differences(end, load(out / "checkpoint.pt", CPU)) == [], f"stopped after {stop}"
 
 
@@ -65,17 +65,17 @@ def test_a_run_goes_on_with_its_own_images_only(tmp_path):
 
 def test_a_run_stopped_after_every_step_resumes_to_the_same_end(straight, tmp_path):
     for stop in range(total_steps(CONFIG) + 1):
-        train(model(), pixels(), tmp_path, seed=3, pace=SELDOM, budget=Budget(steps=stop), resume=stop > 0)
-    train(model(), pixels(), tmp_path, seed=3, pace=SELDOM, resume=True)
+        train(model(), pixels(), tmp_path, seed=3, intervals=SELDOM, budget=Budget(steps=stop), resume=stop > 0)
+    train(model(), pixels(), tmp_path, seed=3, intervals=SELDOM, resume=True)
     assert differences(straight["matched"][1], load(tmp_path / "checkpoint.pt", CPU)) == []
 
 
 def test_going_back_to_an_earlier_checkpoint_repeats_what_followed(straight, tmp_path):
-    train(model(), pixels(), tmp_path, seed=3, pace=EVERY_STEP, budget=Budget(steps=5))
+    train(model(), pixels(), tmp_path, seed=3, intervals=EVERY_STEP, budget=Budget(steps=5))
     earlier = (tmp_path / "checkpoint.pt").read_bytes()
-    train(model(), pixels(), tmp_path, seed=3, pace=EVERY_STEP, resume=True)
+    train(model(), pixels(), tmp_path, seed=3, intervals=EVERY_STEP, resume=True)
     (tmp_path / "checkpoint.pt").write_bytes(earlier)  # as a kill before the next save leaves it
-    train(model(), pixels(), tmp_path, seed=3, pace=EVERY_STEP, resume=True)
+    train(model(), pixels(), tmp_path, seed=3, intervals=EVERY_STEP, resume=True)
     assert differences(straight["matched"][1], load(tmp_path / "checkpoint.pt", CPU)) == []
 
 
@@ -85,13 +85,13 @@ def history(out):
 
 
 def test_the_log_of_a_resumed_run_tells_one_history(straight, tmp_path):
-    train(model(), pixels(), tmp_path, seed=3, pace=EVERY_STEP, budget=Budget(steps=5))
+    train(model(), pixels(), tmp_path, seed=3, intervals=EVERY_STEP, budget=Budget(steps=5))
     earlier = (tmp_path / "checkpoint.pt").read_bytes()
-    train(model(), pixels(), tmp_path, seed=3, pace=EVERY_STEP, resume=True, budget=Budget(steps=8))
+    train(model(), pixels(), tmp_path, seed=3, intervals=EVERY_STEP, resume=True, budget=Budget(steps=8))
     (tmp_path / "checkpoint.pt").write_bytes(earlier)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"total_step": 8, "loss": 0.')  # cut short by a kill
-    train(model(), pixels(), tmp_path, seed=3, pace=EVERY_STEP, resume=True)
+    train(model(), pixels(), tmp_path, seed=3, intervals=EVERY_STEP, resume=True)
     assert [line["total_step"] for line in read_log(tmp_path)] == list(range(total_steps(CONFIG)))
     assert history(tmp_path) == history(straight["matched"][2])
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -100,8 +100,8 @@ def test_the_log_of_a_resumed_run_tells_one_history(straight, tmp_path):
 
 def test_stopping_changes_neither_the_best_model_nor_its_error(straight, tmp_path):
     for stop in (2, 9, 11):
-        train(model(), pixels(), tmp_path, seed=3, pace=SELDOM, budget=Budget(steps=stop), resume=stop > 2)
-    outcome = train(model(), pixels(), tmp_path, seed=3, pace=SELDOM, resume=True)
+        train(model(), pixels(), tmp_path, seed=3, intervals=SELDOM, budget=Budget(steps=stop), resume=stop > 2)
+    outcome = train(model(), pixels(), tmp_path, seed=3, intervals=SELDOM, resume=True)
     whole = straight["matched"][2]
     assert outcome.best_error == straight["matched"][1]["best_error"]
     for folder in ("best", "model"):

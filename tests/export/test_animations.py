@@ -6,7 +6,7 @@ from helpers.exports import clip, composite, scenes
 from PIL import Image
 
 from delaminate.errors import ConfigError, ShapeError
-from delaminate.export.animations import without_ground, write_apng, write_gif, write_webp
+from delaminate.export.animations import without_background, write_apng, write_gif, write_webp
 from delaminate.export.files import coverage
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import Dictionary
@@ -16,7 +16,7 @@ WRITERS = {"apng": write_apng, "webp": write_webp, "gif": write_gif}
 
 def flat_clip(count=4):
     """A clip of few colours and hard edges, as games have them."""
-    base = clip(count, ground=False)
+    base = clip(count, background=False)
     shown = []
     for scene in base:
         layers = tuple(layer for layer in scene.layers if layer.placement.opacity == 1)[:-1]
@@ -36,11 +36,11 @@ def read(path, step):
     return frames
 
 
-@pytest.mark.parametrize("ground", [True, False])
+@pytest.mark.parametrize("background", [True, False])
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("shown", [clip(), flat_clip(), scenes()[:1]], ids=["clip", "flat", "one"])
-def test_frames_are_the_scenes_within_the_recorded_error(tmp_path, name, shown, ground):
-    result = WRITERS[name](shown, tmp_path, rate=25.0, ground=ground)
+def test_frames_are_the_scenes_within_the_recorded_error(tmp_path, name, shown, background):
+    result = WRITERS[name](shown, tmp_path, rate=25.0, background=background)
     (path,) = result.files
     if len(shown) == 1:
         with Image.open(path) as image:
@@ -50,7 +50,7 @@ def test_frames_are_the_scenes_within_the_recorded_error(tmp_path, name, shown, 
     assert len(frames) == len(shown)
     worst = 0.0
     for scene, pixels in zip(shown, frames, strict=True):
-        drawn = scene if ground else without_ground(scene)
+        drawn = scene if background else without_background(scene)
         colour, alpha = pixels[..., 3:] * pixels[..., :3], pixels[..., 3]
         worst = max(worst, np.abs(colour - composite(drawn)).max(), np.abs(alpha - coverage(drawn)[0].numpy()).max())
     assert worst == pytest.approx(result.max_error, abs=1e-6)

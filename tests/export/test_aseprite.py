@@ -65,7 +65,9 @@ class Reader:
         return canvas
 
 
-@pytest.mark.parametrize("shown", [clip(), clip(ground=False), scenes(), scenes(False)], ids=["clip", "bare", "a", "b"])
+@pytest.mark.parametrize(
+    "shown", [clip(), clip(background=False), scenes(), scenes(False)], ids=["clip", "bare", "a", "b"]
+)
 def test_the_file_composites_to_the_scenes_within_the_recorded_error(tmp_path, shown):
     result = write_ase(shown, tmp_path, rate=25.0)
     assert result.max_error < 0.01

@@ -186,7 +186,7 @@ def test_sprites_that_look_alike_stand_side_by_side_and_tracks_are_counted(tmp_p
 
 
 def test_a_long_clip_shows_a_sample(tmp_path):
-    shown = clip(ground=False)
+    shown = clip(background=False)
     many = [dataclasses.replace(shown[i % 5], name=f"frame-{i}.png") for i in range(1000)]
     text = written(tmp_path, scenes=many, images=None)
     assert text.count("<article") == 24

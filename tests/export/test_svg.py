@@ -38,7 +38,9 @@ def flatten_drawing(path):
     return canvas, symbols
 
 
-@pytest.mark.parametrize("shown", [clip(), clip(ground=False), scenes(), scenes(False)], ids=["clip", "bare", "a", "b"])
+@pytest.mark.parametrize(
+    "shown", [clip(), clip(background=False), scenes(), scenes(False)], ids=["clip", "bare", "a", "b"]
+)
 def test_drawings_composite_to_the_scenes_within_the_recorded_error(tmp_path, shown):
     result = write_svg(shown, tmp_path)
     assert result.max_error < 0.01

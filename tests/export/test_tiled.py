@@ -58,7 +58,9 @@ def flatten_map(found):
     return canvas
 
 
-@pytest.mark.parametrize("shown", [clip(), clip(ground=False), scenes(), scenes(False)], ids=["clip", "bare", "a", "b"])
+@pytest.mark.parametrize(
+    "shown", [clip(), clip(background=False), scenes(), scenes(False)], ids=["clip", "bare", "a", "b"]
+)
 def test_maps_composite_to_the_scenes_within_the_recorded_error(tmp_path, shown):
     result = write_tiled(shown, tmp_path)
     assert result.max_error < 0.01

@@ -6,7 +6,7 @@ import pytest
 from helpers.exports import clip, composite, scenes
 
 from delaminate.errors import ConfigError, MissingExtra, OutputError, ShapeError
-from delaminate.export.animations import without_ground
+from delaminate.export.animations import without_background
 from delaminate.export.video import write_mp4
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import Dictionary
@@ -21,10 +21,10 @@ def read(path):
         return [frame.to_ndarray(format="rgb24") / 255 for frame in file.decode(video=0)], rate
 
 
-@pytest.mark.parametrize("ground", [True, False])
+@pytest.mark.parametrize("background", [True, False])
 @pytest.mark.parametrize("shown", [clip(), scenes(False), scenes()[:1]], ids=["clip", "bare", "one"])
-def test_frames_are_the_scenes_within_the_recorded_error(tmp_path, shown, ground):
-    result = write_mp4(shown, tmp_path, rate=25.0, ground=ground)
+def test_frames_are_the_scenes_within_the_recorded_error(tmp_path, shown, background):
+    result = write_mp4(shown, tmp_path, rate=25.0, background=background)
     frames, rate = read(result.files[0])
     assert (len(frames), rate) == (len(shown), 25)
     worst = 0.0
@@ -32,7 +32,7 @@ def test_frames_are_the_scenes_within_the_recorded_error(tmp_path, shown, ground
         height, width = scene.size
         assert pixels.shape == (2 * height, 2 * width, 3)
         small = (pixels[::2, ::2] + pixels[1::2, ::2] + pixels[::2, 1::2] + pixels[1::2, 1::2]) / 4
-        worst = max(worst, np.abs(small - composite(scene if ground else without_ground(scene))).max())
+        worst = max(worst, np.abs(small - composite(scene if background else without_background(scene))).max())
     assert worst == pytest.approx(result.max_error, abs=1e-6)
     # Noise is the hardest to compress; twice as large, every pixel still keeps its colour.
     assert worst < 0.12

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from delaminate.engine.loop import Pace
-from delaminate.matching.exact.templates import Pattern
+from delaminate.engine.loop import Intervals
+from delaminate.matching.exact.templates import HardSprite
 from delaminate.methods.marionette import Config
 
 GROUND = (30, 40, 60)
@@ -12,11 +12,11 @@ GROUND = (30, 40, 60)
 
 SMALL = Config(
     image_size=(48, 48), sprite_size=8, num_sprites=8, code_width=32, search_steps=1, search_batch=20, search_seed=5,
-    max_sprite=16, flips=False, recolours=False, distil_steps=220, distil_batch=8, distil_rate=3e-3, steps=0,
+    max_sprite=16, flips=False, recolours=False, distil_steps=220, distil_batch=8, distil_learning_rate=3e-3, steps=0,
 )  # fmt: skip
 
 
-OFTEN = Pace(check=10_000, preview=10_000)
+OFTEN = Intervals(check=10_000, preview=10_000)
 
 
 def pattern(size, seed, shape=None):
@@ -24,7 +24,7 @@ def pattern(size, seed, shape=None):
     rng = np.random.default_rng(seed)
     colour = (rng.uniform(0.3, 0.7, 3) + rng.uniform(-0.3, 0.3, (*size, 3))) * 255
     alpha = np.ones(size, bool) if shape is None else shape
-    return Pattern((colour.round() / 255 * alpha[..., None]).astype(np.float32), alpha)
+    return HardSprite((colour.round() / 255 * alpha[..., None]).astype(np.float32), alpha)
 
 
 def sprites():

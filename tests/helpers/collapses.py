@@ -5,8 +5,8 @@ def collapsing(monkeypatch, method, times, said="all is lost"):
     """Let the first runs of a method collapse after their third step."""
     left = [times]
 
-    def collapsed(self, carry):
-        if left[0] and carry.step == 2:
+    def collapsed(self, context):
+        if left[0] and context.step == 2:
             left[0] -= 1
             return said
         return None

@@ -79,7 +79,7 @@ def solid(size, seed, alpha=None):
     return picture
 
 
-def clip(count=6, ground=True):
+def clip(count=6, background=True):
     """A scrolling game: a background larger than the canvas, tiles on a grid, a runner who turns, a ghost, a sign.
 
     The last two scenes are the background alone and nothing at all.
@@ -94,8 +94,8 @@ def clip(count=6, ground=True):
     images = []
     for number in range(count):
         scroll = 3 * number
-        placements = [Placement(4, (Transform.shift(-scroll, -2, (height, width)),))] if ground else []
-        if number < count - 1 or not ground:
+        placements = [Placement(4, (Transform.shift(-scroll, -2, (height, width)),))] if background else []
+        if number < count - 1 or not background:
             for column in range(-1, 9):
                 where = Transform.shift(8 * column - scroll % 8, 30, (height, width))
                 placements.append(Placement(3, (where,)))
@@ -108,9 +108,9 @@ def clip(count=6, ground=True):
             half = Transform.of_matrix(np.array([[1.5, 0, 20.25], [0, 1.5, 3], [0, 0, 1]]), (height, width))
             placements.append(Placement(5, (half,), (0.5, 1, 1, 0.25, 0, 0)))
         images.append(tuple(placements))
-    found = Decomposition(Dictionary(tuple(sprites), (4,)), tuple(images), (height, width), ground)
+    found = Decomposition(Dictionary(tuple(sprites), (4,)), tuple(images), (height, width), background)
     made = found.scenes([f"shot/{number}.png" for number in range(count)])
-    if not ground:
+    if not background:
         return made
     nothing = dataclasses.replace(made[-1], name=f"shot/{count}.png", layers=())
     return [*made, nothing]

@@ -1,9 +1,9 @@
 """A listener that remembers what is said."""
 
-from delaminate.engine.record import Quiet
+from delaminate.engine.record import SilentCallback
 
 
-class Notes(Quiet):
+class Notes(SilentCallback):
     def __init__(self):
         self.notes = []
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from delaminate.matching.exact.detection import Bank, Place, Price
-from delaminate.matching.exact.growth import Growth
+from delaminate.matching.exact.detection import Occurrence, PlacementCost, TemplateBank
+from delaminate.matching.exact.growth import RegionGrowing
 from delaminate.matching.exact.learning import Search
-from delaminate.matching.exact.templates import Codes, Frames, Pattern
+from delaminate.matching.exact.templates import ColourCodes, Frames, HardSprite
 
-GROUND = np.array([[[30, 40, 60]]], np.uint8)
+BACKGROUND = np.array([[[30, 40, 60]]], np.uint8)
 TOLERANCE = 0.06
 
 
@@ -17,7 +17,7 @@ def pattern(size, seed, alpha=None, tint=None):
     middle = rng.uniform(0.35, 0.65, 3) if tint is None else np.array(tint)
     colour = (255 * (middle + rng.uniform(-0.3, 0.3, (*size, 3)))).round().clip(0, 255) / 255
     alpha = np.ones(size, bool) if alpha is None else np.asarray(alpha, bool)
-    return Pattern((colour * alpha[..., None]).astype(np.float32), alpha)
+    return HardSprite((colour * alpha[..., None]).astype(np.float32), alpha)
 
 
 def disc(side):
@@ -34,7 +34,7 @@ def paste(frame, some, top, left):
 
 def frame_of(size, places, patterns):
     """A frame with (entry, top, left) pasted back to front."""
-    frame = np.broadcast_to(GROUND, (*size, 3)).copy()
+    frame = np.broadcast_to(BACKGROUND, (*size, 3)).copy()
     for entry, top, left in places:
         paste(frame, patterns[entry], top, left)
     return frame
@@ -62,25 +62,25 @@ def scattered(count, size, patterns, each, seed=0, apart=False, hang=0):
     return np.stack(frames), truth
 
 
-def opened(frames, margin=12, ground=None):
+def opened(frames, margin=12, background=None):
     """Frames with nothing explained yet."""
     frames = frames[None] if frames.ndim == 3 else frames
-    ground = GROUND.astype(np.float32)[None] / 255 if ground is None else ground
-    return Frames(frames, ground, margin, Codes(TOLERANCE))
+    background = BACKGROUND.astype(np.float32)[None] / 255 if background is None else background
+    return Frames(frames, background, margin, ColourCodes(TOLERANCE))
 
 
 def bank_of(patterns, frames, **price):
-    return Bank(list(patterns), frames, Price(**price))
+    return TemplateBank(list(patterns), frames, PlacementCost(**price))
 
 
 def placed(places):
     """Places as (entry, top, left), in their order."""
-    return [(p.entry, p.top, p.left) if isinstance(p, Place) else tuple(p) for p in places]
+    return [(p.entry, p.top, p.left) if isinstance(p, Occurrence) else tuple(p) for p in places]
 
 
 def search(**settings):
     growth = {"seed": 5, "reach": 10} | settings.pop("growth", {})
-    return Search(growth=Growth(**growth), **settings)
+    return Search(growth=RegionGrowing(**growth), **settings)
 
 
 def alike(one, other, share=0.97):

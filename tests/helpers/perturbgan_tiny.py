@@ -5,13 +5,13 @@ from dataclasses import replace
 import torch
 
 from delaminate.methods.perturbgan import Config
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 from delaminate.rng import stream
 
 TINY = Config(
-    image_size=(16, 16), noise_width=8, mapping_depth=2, width=8, most_channels=8, batch=4, steps=4, penalty_every=2,
+    image_size=(16, 16), noise_width=8, mapping_depth=2, width=8, max_channels=8, batch=4, steps=4, penalty_interval=2,
     ramp_steps=4, encoder_steps=4, encoder_batch=2, encoder_depth=32, segmenter_steps=3, segmenter_batch=2,
-    segmenter_width=8, ema=0.9, restarts=1, watch_from=1_000, reuse_fakes=True,
+    segmenter_width=8, ema=0.9, restarts=1, monitor_from=1_000, reuse_fakes=True,
 )  # fmt: skip
 GROWING = replace(
     TINY, growing=True, first_side=8, grow_images=8, grow_batches=(4, 2), encoder_steps=0, segmenter_steps=0
@@ -37,18 +37,18 @@ def pixels(count=8):
     return (photos(count) * 255).to(torch.uint8)
 
 
-def carry(step=0, batch=4, stage="layers", steps=100):
-    return Carry(stage, step, steps, slice(0, batch), batch)
+def context(step=0, batch=4, stage="layers", steps=100):
+    return StepContext(stage, step, steps, slice(0, batch), batch)
 
 
 def plainly_shifted(layer, down, right):
     """One image, moved by whole pixels; zeros come in."""
-    moved, (height, width) = torch.zeros_like(layer), layer.shape[-2:]
+    shift_foreground, (height, width) = torch.zeros_like(layer), layer.shape[-2:]
     for y in range(height):
         for x in range(width):
             if 0 <= y - down < height and 0 <= x - right < width:
-                moved[..., y, x] = layer[..., y - down, x - right]
-    return moved
+                shift_foreground[..., y, x] = layer[..., y - down, x - right]
+    return shift_foreground
 
 
 def assert_same_weights(one, other):

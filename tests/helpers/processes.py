@@ -19,7 +19,7 @@ CONTEXT.set_forkserver_preload(["delaminate.engine", "delaminate.methods", "skle
 def _alone(out, resume, ready):
     torch.set_num_threads(1)
     ready.set()
-    outcome = train(model(CONFIG), pixels(), out, seed=3, pace=EVERY_STEP, resume=resume)
+    outcome = train(model(CONFIG), pixels(), out, seed=3, intervals=EVERY_STEP, resume=resume)
     (out / "outcome.txt").write_text(f"{outcome.reason} {outcome.total_step}")
 
 
@@ -49,7 +49,7 @@ def _announce(rank, size, port):
 def _together(rank, size, port, config, out, ends):
     _announce(rank, size, port)
     some = model(config).double()
-    assert train(some, pixels(12), out / "run", seed=3, pace=SELDOM).reason == ends
+    assert train(some, pixels(12), out / "run", seed=3, intervals=SELDOM).reason == ends
     torch.save(some.state_dict(), out / f"rank{rank}.pt")
 
 

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from delaminate.rng import stream
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.layers import Layers
 from delaminate.scene.placements import Dictionary, Placement, Transform
@@ -98,8 +98,8 @@ def decompositions(draw, dtype=torch.float64, framed=False, covering=True):
             steps = random_transforms(number, size, canvas)
             placements.append(Placement(entry, steps, colour, number(), int(9 * number()), own))
         images.append(tuple(placements))
-    frames = None
+    canvas_maps = None
     if framed:
         box = (number() * 4 - 1, number() * 4 - 1, canvas[1] * (1 + number()), canvas[0] * (1 + number()))
-        frames = (Frame((2 * canvas[0], 2 * canvas[1] + 1), box, canvas), Frame.whole(*canvas))
-    return Decomposition(dictionary, tuple(images), canvas, background, frames)
+        canvas_maps = (CanvasMap((2 * canvas[0], 2 * canvas[1] + 1), box, canvas), CanvasMap.whole(*canvas))
+    return Decomposition(dictionary, tuple(images), canvas, background, canvas_maps)

@@ -8,14 +8,14 @@ from torch.testing import assert_close
 
 from delaminate.errors import DataError, ShapeError
 from delaminate.methods.dti_sprites import DTISprites
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 
 
 @pytest.mark.parametrize(("shares", "expected"), [([0.5, -0.2], 0.15), ([0.1, -0.5], 0.0), ([-0.3, -0.1], 0.0)])
 def test_excess_is_the_relu_of_the_whole_batch_on_every_share(shares, expected):
     means = [torch.tensor([share], dtype=torch.float64, requires_grad=True) for share in shares]
-    carry = Carry("stage", 0, 1, slice(0, 2), 4, all_reduce=lambda mean: torch.stack(means).detach().sum(0))
-    found = torch.stack([carry.excess(mean) for mean in means]).mean()
+    context = StepContext("stage", 0, 1, slice(0, 2), 4, all_reduce=lambda mean: torch.stack(means).detach().sum(0))
+    found = torch.stack([context.excess(mean) for mean in means]).mean()
     assert_close(found, torch.tensor(expected, dtype=torch.float64))
     found.backward()
     for mean in means:  # the slope of relu(mean of shares) by each share

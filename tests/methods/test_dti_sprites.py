@@ -11,7 +11,7 @@ from delaminate.engine import train
 from delaminate.errors import ConfigError, ShapeError
 from delaminate.methods.dti_sprites import Config, DTISprites
 from delaminate.methods.dti_sprites import training as players
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 from delaminate.objectives.reconstruction import image_error
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, pairwise_occlusion
@@ -116,10 +116,10 @@ def refine(model, images, step=0):
     """One turn of the refiner, differentiated."""
     for parameter in model.parameters():
         parameter.grad = None
-    carry = Carry("refine", step, model.config.steps, slice(0, len(images)), len(images))
-    terms = players.Refiner(model).turn(images, stream("turn", step), carry)
+    context = StepContext("refine", step, model.config.steps, slice(0, len(images)), len(images))
+    terms = players.Refiner(model).turn(images, stream("turn", step), context)
     torch.stack(list(terms.values())).sum().backward()
-    return carry
+    return context
 
 
 def test_transforms_that_are_locked_get_no_gradient_at_all():
@@ -135,7 +135,7 @@ def test_transforms_that_are_locked_get_no_gradient_at_all():
 
 
 def test_sprites_and_the_empty_sprite_wait_while_frozen():
-    config = replace(OBJECTS, frozen_steps=5, empty_price=0.0)
+    config = replace(OBJECTS, frozen_steps=5, empty_sprite_cost=0.0)
     model = trained(config)
     model.progress.fill_(4)
     images = images_of(config)
@@ -167,7 +167,7 @@ def test_training_leaves_locked_transforms_where_they_were():
 
 
 def test_a_mean_background_starts_as_the_mean():
-    config = replace(OBJECTS, background_start="mean", steps=1, batch=4, sprite_rate=0.0)
+    config = replace(OBJECTS, background_start="mean", steps=1, batch=4, sprite_learning_rate=0.0)
     pixels = (images_of(config, 4) * 255).to(torch.uint8)
     model = DTISprites(config)
     train(model, pixels)
@@ -198,7 +198,7 @@ def test_an_unused_sprite_begins_again_as_a_copy_of_the_most_used():
 
 
 def refine_carry(config):
-    return Carry("refine", 9, config.steps, slice(0, 4), 4)
+    return StepContext("refine", 9, config.steps, slice(0, 4), 4)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_usage_counts_every_layer_of_every_image():
 def test_search_learns_squares_and_offers_every_way_to_decompose():
     config = Config(
         image_size=(16, 16), sprite_size=(8, 8), num_sprites=4, num_layers=2, background=False, alpha_sigma=2,
-        search_steps=8, search_batch=24, search_price=0.3, search_sprite_price=1.0, distil_steps=2, distil_batch=8, steps=0,
+        search_steps=8, search_batch=24, search_placement_cost=0.3, search_sprite_cost=1.0, distil_steps=2, distil_batch=8, steps=0,
     )  # fmt: skip
     rng = stream("squares")
     pixels = torch.zeros(24, 3, 16, 16, dtype=torch.uint8)

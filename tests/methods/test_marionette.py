@@ -9,12 +9,12 @@ from helpers.marionette import EVERY, SHAPES, SMALL, floating, images_of, traine
 from torch.testing import assert_close
 
 from delaminate.engine import train
-from delaminate.engine.loop import Budget, Pace
+from delaminate.engine.loop import Budget, Intervals
 from delaminate.errors import FormatError, ShapeError
 from delaminate.methods import load_model
 from delaminate.methods.marionette import PRESETS, MarioNette
 from delaminate.methods.marionette import training as players
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 from delaminate.objectives.reconstruction import image_error
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite
@@ -187,7 +187,7 @@ def test_switches_are_rounded_with_the_gradient_of_the_identity():
 @pytest.mark.parametrize("name", EVERY)
 def test_gradients_reach_every_weight(name):
     model = trained(EVERY[name])
-    terms = players.Refiner(model).turn(images_of(model.config), stream(0), Carry("refine", 0, 1, slice(0, 3), 3))
+    terms = players.Refiner(model).turn(images_of(model.config), stream(0), StepContext("refine", 0, 1, slice(0, 3), 3))
     sum(terms.values()).backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None and bool(torch.isfinite(parameter.grad).all()), key
@@ -257,11 +257,11 @@ def test_the_commonest_colour_is_the_background():
 @pytest.mark.slow
 def test_it_learns_floating_sprites():
     config = replace(
-        SMALL, num_sprites=6, num_layers=1, code_width=32, steps=200, batch=4, rate=3e-3, cosine=True, clip=1.0,
+        SMALL, num_sprites=6, num_layers=1, code_width=32, steps=200, batch=4, learning_rate=3e-3, cosine=True, gradient_clip=1.0,
         sparsity_weights=(5e-4,), choice_weight=5e-4,
     )  # fmt: skip
     model, pixels = MarioNette(config), floating(4)
-    train(model, pixels, pace=Pace(check=1000, preview=10_000))
+    train(model, pixels, intervals=Intervals(check=1000, preview=10_000))
     assert_close(model.colour, torch.tensor([0.9, 0.9, 0.6]), rtol=0, atol=0.01)
     images = pixels / 255
     start = image_error(images, model.colour.view(1, 3, 1, 1).expand_as(images)).mean()
@@ -302,7 +302,7 @@ def test_halves_of_a_batch_average_to_the_whole(name):
     for parts in ([images], images.split(2)):
         model.zero_grad()
         for part in parts:
-            terms = refiner.turn(part, stream(5), Carry("refine", 0, 1, slice(0, 4), 4))
+            terms = refiner.turn(part, stream(5), StepContext("refine", 0, 1, slice(0, 4), 4))
             (sum(terms.values()) / len(parts)).backward()
         gradients.append([parameter.grad.clone() for parameter in model.parameters()])
     for a, b in zip(*gradients, strict=True):
@@ -312,7 +312,7 @@ def test_halves_of_a_batch_average_to_the_whole(name):
 def test_the_background_learns_at_its_own_rate():
     model = MarioNette(TRAINED["parity"])
     groups = {group.name: group for group in players.Refiner(model).groups()}
-    assert (groups["network"].rate, groups["background"].rate) == (1e-4, 1e-3)
+    assert (groups["network"].learning_rate, groups["background"].learning_rate) == (1e-4, 1e-3)
     assert sum(len(group.parameters) for group in groups.values()) == len(list(model.parameters()))
     assert any(parameter is model.backdrop_code for parameter in groups["background"].parameters)
     assert not any(parameter is model.backdrop_heads[0].bias_2 for parameter in groups["background"].parameters)
@@ -336,7 +336,7 @@ def test_a_model_folder_gives_the_same_decompositions(name, tmp_path):
 def test_an_empty_model_is_refused():
     parts = MarioNette(SMALL).parts()
     with pytest.raises(FormatError, match="no sprite is alive"):
-        MarioNette(SMALL).load_parts(parts | {"alive": torch.zeros(5)})
+        MarioNette(SMALL).import_state(parts | {"alive": torch.zeros(5)})
 
 
 @pytest.mark.parametrize(("offsets", "count"), [("continuous", 7_222_659), ("discrete", 7_243_555)])

@@ -12,13 +12,13 @@ from torch.testing import assert_close
 from delaminate.engine import train
 from delaminate.engine.loop import Budget
 from delaminate.errors import ConfigError, TrainingError
-from delaminate.matching.exact.background import Ground
-from delaminate.matching.exact.dictionary import Look
-from delaminate.matching.exact.templates import Pattern
+from delaminate.matching.exact.background import Background
+from delaminate.matching.exact.dictionary import Appearance
+from delaminate.matching.exact.templates import HardSprite
 from delaminate.methods import load_model
 from delaminate.methods.marionette import PRESETS, MarioNette
 from delaminate.methods.marionette import training as players
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 from delaminate.objectives.reconstruction import image_error
 from delaminate.rng import stream
 
@@ -26,8 +26,8 @@ from delaminate.rng import stream
 def with_sheet(config, patterns, looks=None):
     """A model whose search has found these patterns, about to be distilled."""
     model = MarioNette(config)
-    model.store.put(tuple(patterns), tuple(Look(k) for k in range(len(patterns))) if looks is None else looks)
-    model.store.behind(Ground(np.array(GROUND, np.float32)[None, None] / 255))
+    model.store.put(tuple(patterns), tuple(Appearance(k) for k in range(len(patterns))) if looks is None else looks)
+    model.store.behind(Background(np.array(GROUND, np.float32)[None, None] / 255))
     model.learned[0] = 1
     model.begin("distil")
     return model.eval()
@@ -99,13 +99,13 @@ def test_sprites_of_other_sizes_lie_in_the_middle():
     model = with_sheet(SMALL, [small, large])
     image = paint([(0, 7, 9), (1, 20, 31)], [small, large])
     found, _ = spoken(model, image)
-    cut = Pattern(large.colour[2:10, 1:9], large.alpha[2:10, 1:9])
+    cut = HardSprite(large.colour[2:10, 1:9], large.alpha[2:10, 1:9])
     assert_close(found.composite(), paint([(0, 7, 9), (1, 22, 32)], [small, cut]), rtol=0, atol=1e-6)
 
 
 def test_mirrored_and_recoloured_sprites_are_entries_of_their_own():
     one = sprites()[1]
-    looks = (Look(0), Look(0, True), Look(0, False, (0.5, 0.5, 0.5, 0.25, 0.0, 0.125)))
+    looks = (Appearance(0), Appearance(0, True), Appearance(0, False, (0.5, 0.5, 0.5, 0.25, 0.0, 0.125)))
     shown = [look.of(one) for look in looks]
     model = with_sheet(SMALL, [one], looks)
     assert model.alive.tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
@@ -121,7 +121,7 @@ def test_of_several_at_one_anchor_those_in_front_are_taught():
     boxes = [(0, 20, 20), (1, 22, 20), (2, 20, 22)]  # back to front, in one cell
     image = paint(boxes, those)
     for layers, lost in ((3, 0), (2, 1), (1, 2)):
-        model = with_sheet(replace(SMALL, stride=8, num_layers=layers, search_price=4.0), those)
+        model = with_sheet(replace(SMALL, stride=8, num_layers=layers, search_min_pixels=4.0), those)
         found, dropped = spoken(model, image)
         assert dropped == lost
         assert_close(found.composite(), paint(boxes[lost:], those), rtol=0, atol=1e-6)
@@ -136,7 +136,7 @@ def distilled():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     model = MarioNette(SMALL)
-    train(model, afloat(20), pace=OFTEN)
+    train(model, afloat(20), intervals=OFTEN)
     torch.set_num_threads(threads)
     return model
 
@@ -174,7 +174,7 @@ def test_stages_follow_each_other_and_search_finds_the_background():
     plain = replace(config, search_steps=0, distil_steps=0)
     assert [stage.name for stage in MarioNette(plain).stages()] == ["background", "refine"]
     model = MarioNette(config)
-    assert train(model, afloat(8), pace=OFTEN).total_step == 6
+    assert train(model, afloat(8), intervals=OFTEN).total_step == 6
     assert model.learned.tolist() == [1, 1]
     assert_close(model.colour, torch.tensor(GROUND) / 255)
 
@@ -187,7 +187,7 @@ def test_recommendations_can_be_distilled(name):
         PRESETS[name], image_size=(48, 41), code_width=16, num_sprites=7, search_steps=1, distil_steps=2, distil_batch=2
     )
     model = MarioNette(config)
-    assert train(model, afloat(12, size=(48, 41)), pace=OFTEN).finished
+    assert train(model, afloat(12, size=(48, 41)), intervals=OFTEN).finished
     assert len(model.entries) == 3
     found = model.decompose(afloat(2, size=(48, 41), seed=1) / 255, by="network")
     assert_close(found.composite(), model.reconstruct(afloat(2, size=(48, 41), seed=1) / 255), rtol=0, atol=1e-6)
@@ -195,7 +195,7 @@ def test_recommendations_can_be_distilled(name):
 
 def test_refining_begins_with_what_search_has_found():
     model = MarioNette(replace(SMALL, distil_steps=0, steps=2))
-    train(model, afloat(8), pace=OFTEN)
+    train(model, afloat(8), intervals=OFTEN)
     assert model.alive.tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
     assert_close(model.colour, torch.tensor(GROUND) / 255)
 
@@ -203,8 +203,8 @@ def test_refining_begins_with_what_search_has_found():
 def test_terms_are_means_over_what_they_compare():
     model = with_sheet(SMALL, sprites())
     distiller, images = players.Distiller(model), afloat(2, seed=8) / 255
-    carry = Carry("distil", 0, 10, slice(0, 2), 2)
-    terms = distiller.turn(images, stream(0), carry)
+    context = StepContext("distil", 0, 10, slice(0, 2), 2)
+    terms = distiller.turn(images, stream(0), context)
     targets, _ = distiller.targets(images)
     logits, switch = model.look(images)
     there = torch.zeros_like(switch)
@@ -228,7 +228,7 @@ def test_terms_are_means_over_what_they_compare():
     shown, wanted = model.sprites()[:3], torch.stack([players.centred(some, 8) for some in sprites()])
     shown, wanted = (torch.cat([x[:, :3] * x[:, 3:], x[:, 3:]], 1) for x in (shown, wanted))
     assert_close(terms["sprites"], players.SPRITE_WEIGHT * (shown - wanted).square().mean())
-    assert model.after_update(stream(0), carry) == {"dropped": 0.0}
+    assert model.after_update(stream(0), context) == {"dropped": 0.0}
 
 
 def test_halves_of_a_batch_average_to_the_whole():
@@ -241,8 +241,8 @@ def test_halves_of_a_batch_average_to_the_whole():
     for parts in ([images], images.split(2), images.split(1)):
         model.zero_grad()
         for part in parts:
-            carry = Carry("distil", 0, 1, slice(0, 4), 4, all_reduce=lambda each: torch.full_like(each, count))
-            terms = distiller.turn(part, stream(5), carry)
+            context = StepContext("distil", 0, 1, slice(0, 4), 4, all_reduce=lambda each: torch.full_like(each, count))
+            terms = distiller.turn(part, stream(5), context)
             (sum(terms.values()) / len(parts)).backward()
         gradients.append([parameter.grad.clone() for parameter in model.parameters()])
     for other in gradients[1:]:
@@ -285,4 +285,4 @@ def test_settings_that_cannot_be_distilled_are_refused(settings, why):
 def test_images_without_sprites_are_refused():
     pixels = torch.tensor(GROUND, dtype=torch.uint8).view(1, 3, 1, 1).repeat(4, 1, 48, 48)
     with pytest.raises(TrainingError, match="search has found no sprite that recurs"):
-        train(MarioNette(SMALL), pixels, pace=OFTEN)
+        train(MarioNette(SMALL), pixels, intervals=OFTEN)

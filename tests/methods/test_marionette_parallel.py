@@ -19,7 +19,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 # With what a first training imports, so that not every process imports it again.
 CONTEXT.set_forkserver_preload(["delaminate.engine", "delaminate.methods", "sklearn.cluster", "torch._dynamo"])
 CONFIGS = {
-    "solid": replace(SMALL, image_size=(16, 14), background_images=6, steps=3, ema=0.9, clip=1.0),
+    "solid": replace(SMALL, image_size=(16, 14), background_images=6, steps=3, ema=0.9, gradient_clip=1.0),
     "learned": replace(
         SMALL, image_size=(16, 14), steps=3, background="learned", background_size=(1, 2), regularizer="paper"
     ),

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from delaminate.methods.marionette import Config
 from delaminate.methods.marionette.training import Refiner
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 from delaminate.nets import partial
 from delaminate.rng import stream
 
@@ -47,7 +47,7 @@ def test_loss_and_gradients_are_those_of_the_plain_step(name, few, monkeypatch):
     monkeypatch.setattr(partial, "FEW", few)
     model, images = pair(name)
     refiner = Refiner(model)
-    total = sum(refiner.turn(images, stream(1), Carry("refine", 0, 1, slice(0, 2), 2)).values())
+    total = sum(refiner.turn(images, stream(1), StepContext("refine", 0, 1, slice(0, 2), 2)).values())
     parameters = list(model.parameters())
     ours = torch.autograd.grad(total, parameters)
     expected = plain.loss(model, images, refiner.order(stream(1)))

@@ -54,7 +54,12 @@ def test_parity_differs_from_paper_in_quirks_alone():
 def test_paper_presets_have_the_published_numbers():
     for name in NAMES:
         paper = PRESETS[f"{name}-paper"]
-        assert (paper.batch, paper.rate, paper.background_rate, paper.num_layers) == (8, 1e-4, 1e-3, 2)
+        assert (paper.batch, paper.learning_rate, paper.background_learning_rate, paper.num_layers) == (
+            8,
+            1e-4,
+            1e-3,
+            2,
+        )
         assert (paper.code_width, paper.image_size, paper.offsets) == (128, (128, 128), "discrete")
     assert PRESETS["space-invaders-paper"].sprite_size == 16
     assert PRESETS["photo-paper"].num_sprites == 50

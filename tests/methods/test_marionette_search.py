@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from delaminate.engine import train
-from delaminate.engine.loop import Budget, Pace
+from delaminate.engine.loop import Budget, Intervals
 from delaminate.errors import ConfigError, FormatError
-from delaminate.matching.exact.dictionary import Look
+from delaminate.matching.exact.dictionary import Appearance
 from delaminate.methods import load_model, save_model
 from delaminate.methods.marionette import Config, MarioNette
 
@@ -20,7 +20,7 @@ SMALL = Config(
     image_size=(48, 48), search_steps=2, search_batch=20, search_seed=5, max_sprite=16, num_sprites=6, steps=0,
     code_width=8, sprite_size=8,
 )  # fmt: skip
-QUIET = Pace(check=10_000, preview=10_000)
+QUIET = Intervals(check=10_000, preview=10_000)
 
 
 def scrolling(count=24):
@@ -41,7 +41,7 @@ def searched():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     model = MarioNette(SMALL)
-    train(model, afloat(20), pace=QUIET)
+    train(model, afloat(20), intervals=QUIET)
     torch.set_num_threads(threads)
     return model
 
@@ -71,7 +71,7 @@ def test_sprites_and_ground_are_found(searched):
 
 def test_the_same_frames_give_the_same_model_and_the_same_answers(searched):
     again = MarioNette(SMALL)
-    train(again, afloat(20), pace=QUIET)
+    train(again, afloat(20), intervals=QUIET)
     for key, value in searched.state_dict().items():
         assert torch.equal(value, again.state_dict()[key]), key
     images = afloat(3, seed=9) / 255
@@ -91,7 +91,7 @@ def test_frames_of_any_size_are_explained_where_the_ground_is_one_colour(searche
 
 def test_a_landscape_is_found_behind_sprites():
     model, pixels = MarioNette(replace(SMALL, background="auto", search_steps=1)), scrolling()
-    train(model, pixels, pace=QUIET)
+    train(model, pixels, intervals=QUIET)
     assert model.store.ground.shape == (3, 48, 94)
     images = pixels[::5] / 255
     found = model.decompose(images)
@@ -202,9 +202,9 @@ def test_damaged_sheets_are_refused(damage, folder):
 def test_a_model_stored_in_half_precision_decomposes_as_well(tmp_path):
     frames = afloat(20, each=5)
     model = MarioNette(SMALL)
-    train(model, frames, tmp_path / "run", pace=QUIET)
+    train(model, frames, tmp_path / "run", intervals=QUIET)
     # A swap of colours whose gains float16 has not.
-    look = Look(0, False, (0.7, 0.9, 0.333333, 0.1234567, 0.0, 0.2))
+    look = Appearance(0, False, (0.7, 0.9, 0.333333, 0.1234567, 0.0, 0.2))
     sheet = model.store.sheet()
     model.store.put(sheet.sprites, (*sheet.looks, look))
     for name, half in (("whole", False), ("half", True)):

@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.notes import Notes
-from helpers.perturbgan_tiny import TINY, carry, photos, pixels, plainly_shifted, shrunk
+from helpers.perturbgan_tiny import TINY, context, photos, pixels, plainly_shifted, shrunk
 from torch.testing import assert_close
 
 from delaminate.engine import train
 from delaminate.errors import ConfigError
 from delaminate.methods import load_model, save_model
 from delaminate.methods.perturbgan import PRESETS, PerturbGAN
-from delaminate.methods.perturbgan.networks import Grown
+from delaminate.methods.perturbgan.networks import GrowthLevel
 from delaminate.nets.stylegan import level_of
 from delaminate.refinement.crf import refine
-from delaminate.refinement.small_regions import despeckled
+from delaminate.refinement.small_regions import remove_small_regions
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, segment
 from delaminate.scene.layers import Layers
@@ -26,7 +26,7 @@ def test_every_preset_builds_at_its_size(name):
     config = PRESETS[name]
     with torch.device("meta"):
         model = PerturbGAN(config)
-        grown = Grown(level_of(config.image_size[0]))
+        grown = GrowthLevel(level_of(config.image_size[0]))
         styles = [torch.zeros(1, grown.level + 1, config.noise_width)] * config.num_trunks
         layers = model.generator(styles, None, grown)
         scores = model.discriminator(composite(layers))
@@ -91,7 +91,7 @@ def test_without_foreground_noise_masks_have_no_grain_and_backgrounds_do():
             for name, weight in trunk.named_parameters():
                 if name.endswith(".noise"):
                     weight.fill_(1.0)
-    grown = Grown(level_of(16))
+    grown = GrowthLevel(level_of(16))
     noise = model.noise(2, stream(0), grown)
     other = replace(noise, maps=model.noise(2, stream(1), grown).maps)
     one, two = (model.paint(some, grown)[0] for some in (noise, other))
@@ -100,8 +100,8 @@ def test_without_foreground_noise_masks_have_no_grain_and_backgrounds_do():
 
 
 def test_masks_begin_as_a_disc():
-    grown = Grown(level_of(16))
-    plain, disc = PerturbGAN(TINY).double(), PerturbGAN(replace(TINY, disc=4.0)).double()
+    grown = GrowthLevel(level_of(16))
+    plain, disc = PerturbGAN(TINY).double(), PerturbGAN(replace(TINY, centre_prior=4.0)).double()
     noise = plain.noise(2, stream(0), grown)
     before, after = (torch.logit(model.paint(noise, grown)[0].alpha[:, 1, 0]) for model in (plain, disc))
     added = after - before
@@ -112,7 +112,7 @@ def test_masks_begin_as_a_disc():
 
 
 def test_noise_is_shared_swapped_and_mixed_as_the_settings_say():
-    grown = Grown(level_of(16))
+    grown = GrowthLevel(level_of(16))
     one = PerturbGAN(TINY).noise(6, stream(0), grown)
     assert one.z.shape == (1, 1, 6, 8)
     assert one.takes_second is None
@@ -133,7 +133,7 @@ def test_noise_is_shared_swapped_and_mixed_as_the_settings_say():
 
 
 def test_finer_levels_take_another_style_in_most_steps():
-    model, grown = PerturbGAN(replace(TINY, mixing=0.75)), Grown(level_of(16))
+    model, grown = PerturbGAN(replace(TINY, mixing=0.75)), GrowthLevel(level_of(16))
     found = [model.noise(2, stream(number), grown, mixing=True).takes_second for number in range(200)]
     mixed = [levels for levels in found if bool(levels.any())]
     assert len(mixed) / len(found) == pytest.approx(0.75, abs=0.1)
@@ -158,13 +158,13 @@ def test_brain_floats_train_and_change_little(trained):
 def test_foregrounds_are_shifted_exactly_by_up_to_the_share_of_the_canvas():
     model = PerturbGAN(replace(TINY, shift=0.25, contrast=0.0)).double()
     layers = Layers(photos(12).double().view(6, 2, 3, 16, 16), photos(12).double()[:, :1].view(6, 2, 1, 16, 16))
-    moved = model.perturb(layers, 6, stream(3))
+    shift_foreground = model.perturb(layers, 6, stream(3))
     offsets = (4 * (2 * torch.rand(6, 2, generator=stream(3)) - 1)).round().long().tolist()
     assert max(abs(n) for pair in offsets for n in pair) <= 4
     for index, (right, down) in enumerate(offsets):
-        assert torch.equal(moved.alpha[index, 1], plainly_shifted(layers.alpha[index, 1], down, right))
-        assert torch.equal(moved.rgb[index, 1], plainly_shifted(layers.rgb[index, 1], down, right))
-    assert torch.equal(moved.rgb[:, 0], layers.rgb[:, 0])
+        assert torch.equal(shift_foreground.alpha[index, 1], plainly_shifted(layers.alpha[index, 1], down, right))
+        assert torch.equal(shift_foreground.rgb[index, 1], plainly_shifted(layers.rgb[index, 1], down, right))
+    assert torch.equal(shift_foreground.rgb[:, 0], layers.rgb[:, 0])
     still = PerturbGAN(replace(TINY, shift=0.0, contrast=0.0)).double()
     assert torch.equal(still.perturb(layers, 6, stream(3)).alpha, layers.alpha)
 
@@ -198,53 +198,53 @@ def seen(area, edge, inside, shown, gap):
     ],
 )
 def test_collapses_are_said_in_words_early_and_at_the_end_and_only_then(signals, said):
-    model = PerturbGAN(replace(TINY, watch_from=50, steps=1_000, watch_share=0.2))
-    assert model.collapsed(carry(100)) is None  # nothing has been seen yet
+    model = PerturbGAN(replace(TINY, monitor_from=50, steps=1_000, monitor_share=0.2))
+    assert model.collapsed(context(100)) is None  # nothing has been seen yet
     model.signals.copy_(signals)
     for step in (100, 999):
-        found = model.collapsed(carry(step))
+        found = model.collapsed(context(step))
         assert found is not None and said in found
     for step in (0, 101, 250, 998):
-        assert model.collapsed(carry(step)) is None
-    assert model.collapsed(carry(100, stage="segmenter")) is None
-    short = PerturbGAN(replace(TINY, watch_from=50, steps=200, watch_share=0.05))  # looked at once all the same
-    never = PerturbGAN(replace(TINY, watch_from=0, steps=200, watch_share=0.0))
+        assert model.collapsed(context(step)) is None
+    assert model.collapsed(context(100, stage="segmenter")) is None
+    short = PerturbGAN(replace(TINY, monitor_from=50, steps=200, monitor_share=0.05))  # looked at once all the same
+    never = PerturbGAN(replace(TINY, monitor_from=0, steps=200, monitor_share=0.0))
     for some in (short, never):
         some.signals.copy_(signals)
-    assert [short.collapsed(carry(step)) is not None for step in (0, 50, 100)] == [False, True, False]
-    assert never.collapsed(carry(0)) is None
+    assert [short.collapsed(context(step)) is not None for step in (0, 50, 100)] == [False, True, False]
+    assert never.collapsed(context(0)) is None
     model.signals.copy_(seen(0.3, 0.1, 0.3, 0.2, 1.0))
-    assert model.collapsed(carry(100)) is None
+    assert model.collapsed(context(100)) is None
 
 
 def test_a_mask_that_dies_late_does_not_teach_a_segmenter():
     heard = Notes()
-    config = replace(TINY, watch_from=1, watch_share=0.01, border_ratio=1e-9, steps=12, batch=2, restarts=0)
+    config = replace(TINY, monitor_from=1, monitor_share=0.01, border_ratio=1e-9, steps=12, batch=2, restarts=0)
     monitored = PerturbGAN(config)
     early = monitored.collapsed
     monitored.collapsed = lambda now: None if now.step < 11 else early(now)  # as if it had been well before
-    assert train(monitored, pixels(), listener=heard).reason == "failed"
+    assert train(monitored, pixels(), callback=heard).reason == "failed"
     assert heard.notes[-1].startswith("layers, step 11: masks ")
     assert monitored.decomposers == ()
 
 
 def test_few_images_in_a_step_do_not_make_a_gap():
     """Scores of scenes and backgrounds alike: the gap is what their means over many looks differ by."""
-    model, now, rng = PerturbGAN(TINY), carry(batch=1), stream("scores")
+    model, now, rng = PerturbGAN(TINY), context(batch=1), stream("scores")
     now.values |= {name: torch.zeros(1, 3, 16, 16) for name in ("fakes", "backgrounds")}
     now.values["masks"] = torch.full((1, 1, 16, 16), 0.4)
     model.score = lambda images, grown, halves: torch.randn(2, generator=rng)
     gaps = []
     for _ in range(300):
-        model.watch(Grown(2), now)
-        gaps.append(model.health()[-1])
+        model.update_monitor(GrowthLevel(2), now)
+        gaps.append(model.monitor()[-1])
     assert max(abs(gap) for gap in gaps[50:]) < 1.5
     assert sum(gaps[50:]) / 250 == pytest.approx(0.0, abs=0.2)
 
 
 def test_a_run_that_collapses_begins_anew_and_ends_as_failed_in_the_end():
     heard = Notes()
-    outcome = train(PerturbGAN(replace(TINY, watch_from=0, border_ratio=1e-9)), pixels(), listener=heard)
+    outcome = train(PerturbGAN(replace(TINY, monitor_from=0, border_ratio=1e-9)), pixels(), callback=heard)
     assert outcome.reason == "failed"
     first, second = heard.notes[-2:]
     assert "layers, step 0: masks " in first and first.endswith("Begun anew, restart 1 of 1.")
@@ -256,7 +256,7 @@ def id_of(images):
 
 
 def test_the_signals_are_those_of_the_scenes(monkeypatch):
-    model, now = PerturbGAN(TINY), carry()
+    model, now = PerturbGAN(TINY), context()
     masks = torch.zeros(4, 1, 16, 16)
     masks[:2, :, 4:12, 4:12] = 0.9
     now.values |= {"masks": masks, "fakes": photos(), "backgrounds": photos() / 2}
@@ -265,8 +265,8 @@ def test_the_signals_are_those_of_the_scenes(monkeypatch):
     monkeypatch.setattr(
         PerturbGAN, "score", lambda self, x, grown, halves: torch.cat([scores[id_of(half)] for half in x.chunk(2)])
     )
-    model.watch(Grown(2), now)
-    area, edge, inside, shown, gap = model.health()
+    model.update_monitor(GrowthLevel(2), now)
+    area, edge, inside, shown, gap = model.monitor()
     assert area == pytest.approx(0.125)
     assert edge == 0
     assert inside == pytest.approx(0.9 * 128 / (4 * 14 * 14))
@@ -275,16 +275,16 @@ def test_the_signals_are_those_of_the_scenes(monkeypatch):
 
 
 def test_an_object_in_the_background_and_a_mask_that_changes_nothing_are_a_leak():
-    model, now = PerturbGAN(replace(TINY, watch_from=50, steps=1_000, watch_share=0.2)), carry(100)
+    model, now = PerturbGAN(replace(TINY, monitor_from=50, steps=1_000, monitor_share=0.2)), context(100)
     masks = torch.zeros(4, 1, 16, 16)
     masks[..., 6:12, 6:12] = 1.0
     now.values |= {"masks": masks, "fakes": photos(), "backgrounds": photos()}
     for _ in range(30):
-        model.watch(Grown(2), now)
+        model.update_monitor(GrowthLevel(2), now)
     assert "the object has leaked into the background" in model.collapsed(now)
     now.values["backgrounds"] = torch.where(masks > 0, 1 - photos(), photos())
     for _ in range(30):
-        model.watch(Grown(2), now)
+        model.update_monitor(GrowthLevel(2), now)
     assert model.collapsed(now) is None
 
 
@@ -298,7 +298,7 @@ def test_an_object_in_the_background_and_a_mask_that_changes_nothing_are_a_leak(
 def test_limits_that_good_masks_would_not_pass_are_refused(settings, said):
     with pytest.raises(ConfigError, match=said):
         replace(TINY, **settings)
-    replace(TINY, **settings, watch_share=0.0)
+    replace(TINY, **settings, monitor_share=0.0)
     replace(TINY, **settings, mask_loss="published")
 
 
@@ -329,7 +329,7 @@ def test_a_decomposition_is_a_background_and_an_object_at_the_images_own_size(tr
 def test_the_segmenters_layers_show_the_photo_and_the_encoders_do_not(trained):
     images = photos(2)
     assert_close(trained.decompose(images, by="segmenter").composite(), images)
-    assert trained.carries_photo("segmenter") and not trained.carries_photo("encoder")
+    assert trained.copies_input("segmenter") and not trained.copies_input("encoder")
     assert not torch.allclose(trained.decompose(images, by="encoder").composite(), images)
 
 
@@ -340,13 +340,13 @@ def test_previews_show_masks_and_scenes_whole_apart_and_with_their_foregrounds_m
     layers = model.sample(4, rng)
     (ground, front), mask = layers.rgb.unbind(1), layers.alpha[:, 1]
     offsets = (4 * (2 * torch.rand(4, 2, generator=rng) - 1)).round().long().tolist()
-    moved = [
+    shift_foreground = [
         torch.stack([plainly_shifted(one, down, right) for one, (right, down) in zip(some, offsets, strict=True)])
         for some in (front, mask)
     ]
     found = model.decompose(images).layers().alpha[:, 1]
     expected = (
-        images, found, ground * (1 - mask) + front * mask, ground, front, mask, ground * (1 - moved[1]) + moved[0] * moved[1],
+        images, found, ground * (1 - mask) + front * mask, ground, front, mask, ground * (1 - shift_foreground[1]) + shift_foreground[0] * shift_foreground[1],
     )  # fmt: skip
     for row, wanted in zip(shown, expected, strict=True):
         assert_close(row, wanted.expand(-1, 3, -1, -1), rtol=0, atol=1e-6)
@@ -362,9 +362,9 @@ def test_refined_masks_are_the_segmenters_at_the_outlines_of_the_photo(trained):
     assert_close(found[:, 1:], refine(images, torch.cat([1 - plain[:, 1:], plain[:, 1:]], 1), 3.0)[:, 1:])
     assert torch.equal(
         model.decompose(images).layers().alpha[:, 1:],
-        despeckled(torch.cat([1 - found[:, 1:], found[:, 1:]], 1), 1 / 400)[:, 1:],
+        remove_small_regions(torch.cat([1 - found[:, 1:], found[:, 1:]], 1), 1 / 400)[:, 1:],
     )
-    assert model.carries_photo("despeckled")
+    assert model.copies_input("despeckled")
     with pytest.raises(
         ConfigError, match=r"no part of this model that decomposes has been trained yet.* layers, encoder"
     ):
@@ -379,7 +379,7 @@ def test_a_model_folder_comes_back_whole_or_with_its_segmenter_alone(trained, tm
         assert torch.equal(trained.decompose(photos(), by=by).composite(), again.decompose(photos(), by=by).composite())
     assert torch.equal(trained.sample(2, stream(0)).rgb, again.sample(2, stream(0)).rgb)
     alone = PerturbGAN(replace(TINY, encoder_steps=0))
-    alone.load_parts({name: part for name, part in trained.parts().items() if name.startswith("segmenter.")})
+    alone.import_state({name: part for name, part in trained.parts().items() if name.startswith("segmenter.")})
     save_model(alone, tmp_path / "alone")
     small = load_model(tmp_path / "alone")
     assert torch.equal(small.decompose(photos()).layers().alpha, trained.decompose(photos()).layers().alpha)

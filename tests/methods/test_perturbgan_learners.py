@@ -5,21 +5,21 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.perturbgan_tiny import TINY, carry, photos, pixels, plainly_shifted
+from helpers.perturbgan_tiny import TINY, context, photos, pixels, plainly_shifted
 from torch.testing import assert_close
 
 from delaminate.engine import Budget, train
 from delaminate.engine.checkpoint import load
 from delaminate.methods.perturbgan import PerturbGAN
-from delaminate.methods.perturbgan.networks import Grown
-from delaminate.methods.perturbgan.training import Inverter, Segmenter, SelfTrainer, pasted, stretched
-from delaminate.methods.players import Carry
+from delaminate.methods.perturbgan.networks import GrowthLevel
+from delaminate.methods.perturbgan.training import EncoderPlayer, Segmenter, SelfTrainingPlayer, pasted, stretched
+from delaminate.methods.players import StepContext
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite
 from delaminate.scene.layers import Layers
 
 CPU = torch.device("cpu")
-WHOLE = Grown(2)
+WHOLE = GrowthLevel(2)
 """All levels of 16 pixels."""
 
 
@@ -70,7 +70,9 @@ def test_learners_learn_from_the_averaged_weights_of_the_generators(stage, other
 
 @pytest.mark.parametrize("settings", [{}, {"layout": "shared-style", "independent_noise": True}])
 def test_styles_are_sought_about_the_mean_of_those_that_the_averaged_weights_make(settings):
-    model = PerturbGAN(replace(TINY, segmenter_steps=0, rate=0.03, mapping_rate=1.0, **settings))
+    model = PerturbGAN(
+        replace(TINY, segmenter_steps=0, learning_rate=0.03, mapping_learning_rate_factor=1.0, **settings)
+    )
     train(model, pixels(), budget=Budget(steps=5))  # one of them the encoder's; averaged weights are in place
     z = torch.randn(1_000, 8, generator=stream("perturbgan", "centre")).double()
     for index, centre in enumerate(model.centre):
@@ -98,7 +100,7 @@ def test_styles_and_a_shift_that_are_found_paint_the_scene_that_they_stand_for(m
 
 
 def test_the_encoder_learns_the_styles_the_shift_and_the_masks_of_made_images(model):
-    terms = Inverter(model).turn(photos().double(), stream(1), carry(stage="encoder"))
+    terms = EncoderPlayer(model).turn(photos().double(), stream(1), context(stage="encoder"))
     with torch.no_grad():
         styles = model.generator.styles(model.noise(4, rng := stream(1), WHOLE).z[0])
         offsets = drawn_offsets(rng)
@@ -120,7 +122,7 @@ def test_the_encoder_learns_the_styles_the_shift_and_the_masks_of_made_images(mo
 
 def test_from_half_way_on_the_encoder_learns_from_photos_too(model):
     images = photos().double()
-    turns = [Inverter(model).turn(images, stream(1), carry(step, stage="encoder", steps=4)) for step in range(4)]
+    turns = [EncoderPlayer(model).turn(images, stream(1), context(step, stage="encoder", steps=4)) for step in range(4)]
     made, real = {"styles", "shift", "pixels", "masks"}, {"real_pixels", "features", "centre"}
     assert [terms.keys() for terms in turns] == [made, made, made | real, made | real]
     with torch.no_grad():
@@ -141,8 +143,8 @@ def test_from_half_way_on_the_encoder_learns_from_photos_too(model):
 
 def test_the_segmenter_learns_where_the_moved_mask_is_above_one_half(model):
     logits = torch.randn(4, 1, 16, 16, generator=stream(3)).double()
-    model.find = lambda _images: logits
-    found = Segmenter(model).turn(photos().double(), stream(1), carry(stage="segmenter"))["masks"]
+    model.segment = lambda _images: logits
+    found = Segmenter(model).turn(photos().double(), stream(1), context(stage="segmenter"))["masks"]
     layers, _ = model.paint(model.noise(4, rng := stream(1), WHOLE), WHOLE)
     target = plainly_moved(layers, drawn_offsets(rng).tolist()).alpha[:, 1] > 0.5
     assert 0.2 < target.double().mean() < 0.8
@@ -155,7 +157,7 @@ def test_stretched_foregrounds_keep_their_colours_and_change_their_shapes():
     square[:, 0], square[:, 1, :, 4:12, 6:10] = 1, 1
     rgb = torch.stack([torch.zeros(64, 3, 16, 16), torch.full((64, 3, 16, 16), 0.5)], 1)
     layers = Layers(rgb, square, background=True)
-    found = stretched(layers, 1.5, stream(0), carry(batch=64))
+    found = stretched(layers, 1.5, stream(0), context(batch=64))
     assert torch.equal(found.rgb[:, 0], layers.rgb[:, 0])
     assert torch.equal(found.alpha[:, 0], layers.alpha[:, 0])
     inside = found.alpha[:, 1] > 0.99
@@ -165,9 +167,9 @@ def test_stretched_foregrounds_keep_their_colours_and_change_their_shapes():
     assert float(areas.min()) > 32 / 1.5**2 - 1 and float(areas.max()) < 32 * 1.5**2 + 1
     rows = (found.alpha[:, 1] > 0.5).any(3).sum((1, 2))
     assert int(rows.min()) < 7 and int(rows.max()) > 9  # some lie, some stand
-    still = stretched(layers, 1.0, stream(1), carry(batch=64))  # turned alone
+    still = stretched(layers, 1.0, stream(1), context(batch=64))  # turned alone
     assert float((still.alpha[:, 1].sum((1, 2, 3)) - 32).abs().max()) < 1
-    share = Carry("segmenter", 0, 9, slice(32, 64), 64)
+    share = StepContext("segmenter", 0, 9, slice(32, 64), 64)
     half = Layers(rgb[32:], square[32:], background=True)
     assert_close(stretched(half, 1.5, stream(0), share).alpha, found.alpha[32:])
 
@@ -176,15 +178,15 @@ def test_stretched_foregrounds_keep_their_colours_and_change_their_shapes():
 
 
 def test_the_segmenter_learns_from_its_own_best_guesses_between_the_areas_allowed():
-    model = PerturbGAN(replace(TINY, self_training_steps=8, least_area=0.25, most_area=0.5, self_training_paste=0.0))
+    model = PerturbGAN(replace(TINY, self_training_steps=8, min_area=0.25, max_area=0.5, self_training_paste=0.0))
     assert [stage.name for stage in model.stages()][-1] == "self-training"
     model.begin("self-training")
-    assert torch.equal(model.find(photos()), model.teacher(photos()))
+    assert torch.equal(model.segment(photos()), model.teacher(photos()))
     ramp = torch.arange(256.0).view(1, 1, 16, 16).expand(4, -1, -1, -1) / 256
-    model.guess = lambda _images: ramp
+    model.pseudo_labels = lambda _images: ramp
     logits = torch.randn(4, 1, 16, 16, generator=stream(3))
-    model.find = lambda _images: logits
-    found = SelfTrainer(model).turn(photos(), stream(0), carry(stage="self-training"))["masks"]
+    model.segment = lambda _images: logits
+    found = SelfTrainingPlayer(model).turn(photos(), stream(0), context(stage="self-training"))["masks"]
     object_, ground = logits.flatten(1)[:, 192:], logits.flatten(1)[:, :128]  # a quarter, and all but half
     costs = torch.cat([-F.logsigmoid(object_), -F.logsigmoid(-ground)], 1)
     assert_close(found, costs.mean())
@@ -196,7 +198,7 @@ def test_the_object_of_the_next_photo_is_pasted_with_what_is_known_of_it():
     may_be = torch.zeros(8, 1, 16, 16)
     may_be[:, :, 5:9, 4:9] = 1
     is_object = may_be * (torch.rand(8, 1, 16, 16, generator=rng) < 0.5)
-    now = carry(stage="self-training", batch=8)
+    now = context(stage="self-training", batch=8)
     mixed, mixed_object, mixed_may_be = pasted(model, images, is_object, may_be, stream(0), now)
     chosen = torch.rand(8, 1, 1, 1, generator=(again := stream(0))).flatten() < 0.5
     offset = (4 * (2 * torch.rand(8, 2, generator=again) - 1)).round().long().tolist()
@@ -218,12 +220,17 @@ def test_the_teacher_follows_and_guesses_alike_of_a_mirrored_photo():
     model = PerturbGAN(replace(TINY, self_training_steps=3)).eval()
     model.begin("self-training")
     images = 2 * photos() - 1
-    assert_close(model.guess(images).flip(-1)[..., 1:-1], model.guess(images.flip(-1))[..., 1:-1], rtol=0, atol=1e-5)
+    assert_close(
+        model.pseudo_labels(images).flip(-1)[..., 1:-1],
+        model.pseudo_labels(images.flip(-1))[..., 1:-1],
+        rtol=0,
+        atol=1e-5,
+    )
     before = [p.clone() for p in model.teacher.parameters()]
     with torch.no_grad():
         for parameter in model.segmenter.parameters():
             parameter += 1
-    model.after_update(stream(0), carry(stage="self-training"))
+    model.after_update(stream(0), context(stage="self-training"))
     for old, new in zip(before, model.teacher.parameters(), strict=True):
         assert_close(new, old + 0.01)
     assert not any(name.startswith("teacher") for name in model.parts(everything=True))

@@ -6,15 +6,15 @@ import pytest
 import torch
 from helpers.collapses import collapsing
 from helpers.notes import Notes
-from helpers.perturbgan_tiny import GROWING, TINY, assert_same_weights, carry, photos, pixels, shrunk
+from helpers.perturbgan_tiny import GROWING, TINY, assert_same_weights, context, photos, pixels, shrunk
 
 from delaminate.engine import Budget, train
 from delaminate.engine.checkpoint import load
-from delaminate.engine.loop import Pace
+from delaminate.engine.loop import Intervals
 from delaminate.errors import DataError, TrainingError
 from delaminate.methods.perturbgan import PRESETS, PerturbGAN
-from delaminate.methods.perturbgan.networks import Grown
-from delaminate.methods.perturbgan.training import Discriminator, Painter
+from delaminate.methods.perturbgan.networks import GrowthLevel
+from delaminate.methods.perturbgan.training import Discriminator, GeneratorPlayer
 from delaminate.rng import stream
 
 CPU = torch.device("cpu")
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 def test_few_images_are_augmented_and_that_is_said():
     heard, model = Notes(), PerturbGAN(replace(TINY, augment_below=50, encoder_steps=0, segmenter_steps=0))
-    assert train(model, pixels(3), listener=heard).finished  # fewer than a batch
+    assert train(model, pixels(3), callback=heard).finished  # fewer than a batch
     assert model.augments
     assert heard.notes[0] == "3 images are few: what the discriminator sees is augmented."
 
@@ -31,7 +31,7 @@ def test_few_images_are_augmented_and_that_is_said():
 @pytest.mark.parametrize("name", ["photos", "objects-on-texture", "lsun-object"])
 def test_fewer_images_than_a_batch_train_with_the_recommended_settings(name, count):
     model = PerturbGAN(replace(shrunk(PRESETS[name]), batch=4, encoder_batch=4, segmenter_batch=4))
-    assert train(model, pixels(count), listener=(heard := Notes())).finished
+    assert train(model, pixels(count), callback=(heard := Notes())).finished
     few = ["Expect little from fewer than 100 images of a class."]
     if PRESETS[name].augment_below:
         few.insert(0, f"{count} images are few: what the discriminator sees is augmented.")
@@ -51,10 +51,10 @@ def test_each_level_but_the_first_fades_in_during_its_first_half():
     assert [(stage.name, stage.steps, stage.batch) for stage in model.stages()] == [
         ("layers-8", 4, 4), ("layers-16", 8, 2),
     ]  # fmt: skip
-    grown = [model.growth(carry(step, stage="layers-16", steps=8)) for step in (0, 2, 4, 7)]
+    grown = [model.growth(context(step, stage="layers-16", steps=8)) for step in (0, 2, 4, 7)]
     assert [g.fade for g in grown] == [0.0, 0.5, 1.0, 1.0]
     assert {g.side for g in grown} == {16}
-    assert model.growth(carry(0, stage="layers-8", steps=4)) == Grown(1, 1.0)
+    assert model.growth(context(0, stage="layers-8", steps=4)) == GrowthLevel(1, 1.0)
     outcome = train(model, pixels(), budget=Budget(steps=6))
     assert outcome.total_step == 6
     assert model.grown.tolist() == [2.0, 0.25]
@@ -78,20 +78,20 @@ def test_optimisers_and_ramps_go_on_from_resolution_to_resolution(tmp_path):
         counts = {int(each["step"]) for adam in state["optimisers"][player].values() for each in adam["state"].values()}
         assert max(counts) == 6, player  # 4 at 8 pixels, 2 at 16
     model = PerturbGAN(config)
-    assert model.painted_steps(carry(2, stage="layers-16")) == (6, 12)
+    assert model.painted_steps(context(2, stage="layers-16")) == (6, 12)
 
 
-@pytest.mark.parametrize("player", [Painter, Discriminator])
+@pytest.mark.parametrize("player", [GeneratorPlayer, Discriminator])
 def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_checkpoint(player, monkeypatch, tmp_path):
     turn = player.turn
 
-    def sick(self, images, rng, carry):
-        found = turn(self, images, rng, carry)
-        return {name: value * torch.nan if carry.step == 2 else value for name, value in found.items()}
+    def sick(self, images, rng, context):
+        found = turn(self, images, rng, context)
+        return {name: value * torch.nan if context.step == 2 else value for name, value in found.items()}
 
     monkeypatch.setattr(player, "turn", sick)
     with pytest.raises(TrainingError, match="layers, step 2: the loss is nan"):
-        train(PerturbGAN(TINY), pixels(), tmp_path, pace=Pace(checkpoint_seconds=0))
+        train(PerturbGAN(TINY), pixels(), tmp_path, intervals=Intervals(checkpoint_seconds=0))
     assert load(tmp_path / "checkpoint.pt", CPU)["step"] == 2
 
 

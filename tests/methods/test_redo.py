@@ -11,24 +11,24 @@ from helpers.notes import Notes
 from torch.testing import assert_close
 
 from delaminate.engine import Budget, train
-from delaminate.engine.loop import Pace
+from delaminate.engine.loop import Intervals
 from delaminate.engine.record import read_log
 from delaminate.errors import ConfigError, DataError, TrainingError
 from delaminate.methods import load_model, save_model
 from delaminate.methods.perturbgan import PRESETS as PERTURBED
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 from delaminate.methods.redo import PRESETS, Config, ReDO
 from delaminate.methods.redo.networks import MaskNetwork
-from delaminate.methods.redo.training import Discriminator, Redrawer, random_regions
+from delaminate.methods.redo.training import Discriminator, RedrawPlayer, random_regions
 from delaminate.objectives.priors import total_variation
 from delaminate.refinement.crf import refine
-from delaminate.refinement.small_regions import despeckled
+from delaminate.refinement.small_regions import remove_small_regions
 from delaminate.rng import stream
 from delaminate.scene.scenes import with_photo
 
 TINY = Config(
     image_size=(16, 16), mask_width=8, generator_width=2, discriminator_width=16, noise_width=4, batch=2, steps=6,
-    restarts=1, watch_from=0, rate=1e-3,
+    restarts=1, monitor_from=0, learning_rate=1e-3,
 )  # fmt: skip
 
 
@@ -40,8 +40,8 @@ def pixels(count=8):
     return (photos(count) * 255).to(torch.uint8)
 
 
-def carry(step=0, batch=4, stage="adversary", steps=100):
-    return Carry(stage, step, steps, slice(0, batch), batch)
+def context(step=0, batch=4, stage="adversary", steps=100):
+    return StepContext(stage, step, steps, slice(0, batch), batch)
 
 
 def test_networks_have_the_published_numbers_of_parameters():
@@ -93,7 +93,7 @@ def test_layers_carry_the_photo_and_show_the_masks():
     model.border.copy_(torch.tensor([0.1, 0.2, 0.7]))
     images = photos()
     found = model.decompose(images)
-    assert model.carries_photo("network")
+    assert model.copies_input("network")
     assert_close(found.composite(), images, rtol=0, atol=1e-6)
     masks = model.regions(images)[:, model.order(), 0]
     assert model.order() == [2, 0, 1]
@@ -106,13 +106,13 @@ def test_refined_masks_are_those_of_the_network_at_the_outlines_of_the_photo():
     assert ReDO(TINY).decomposers == ("network",)
     model = ReDO(replace(TINY, refine_weight=4.0)).eval()
     assert model.decomposers == ("despeckled", "refined", "network")
-    assert ReDO(replace(model.config, least_part=0.0)).decomposers == ("refined", "network")
+    assert ReDO(replace(model.config, min_region_area=0.0)).decomposers == ("refined", "network")
     images, order = photos(), model.order()
     clean, refined, plain = (model.decompose(images, by=by) for by in model.decomposers)
     assert torch.equal(plain.layers().alpha, ReDO(TINY).eval().decompose(images).layers().alpha)
     wanted = refine(images, model.regions(images), 4.0)[:, order, 0]
     assert torch.equal(refined.labels()[0], wanted.argmax(1))
-    assert torch.equal(clean.labels()[0], despeckled(wanted[:, :, None], 1 / 400)[:, :, 0].argmax(1))
+    assert torch.equal(clean.labels()[0], remove_small_regions(wanted[:, :, None], 1 / 400)[:, :, 0].argmax(1))
     for found in (clean, refined):
         assert_close(found.composite(), images, rtol=0, atol=1e-6)
 
@@ -120,7 +120,7 @@ def test_refined_masks_are_those_of_the_network_at_the_outlines_of_the_photo():
 def test_the_mask_network_learns_what_refining_makes_of_the_masks_it_had():
     half = (torch.arange(16) < 8).float().expand(16, 16)
     flat = torch.stack([half, 1 - half, 0.2 * half]).expand(8, 3, 16, 16)  # two flat halves
-    model = ReDO(replace(TINY, steps=1, refine_weight=10.0, distil_steps=60, distil_rate=3e-3, ema=0.5))
+    model = ReDO(replace(TINY, steps=1, refine_weight=10.0, distil_steps=60, distil_learning_rate=3e-3, ema=0.5))
     assert [stage.name for stage in model.stages()] == ["adversary", "distil"]
     seen = {}
     begin = model.begin
@@ -156,9 +156,9 @@ def test_a_ground_that_two_regions_share_goes_to_the_one_that_wins_nothing_else(
     masks[:, :, :4, :4] = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1, 1)
     masks[:, :, 8:12, :4] = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1, 1)
     model._before = lambda images: masks.expand(len(images), -1, -1, -1, -1)
-    model.decide_ties(photos(4), Carry("distil", 0, 3, slice(0, 4), 4))
+    model.break_ties(photos(4), StepContext("distil", 0, 3, slice(0, 4), 4))
     assert_close(model.head_start, torch.tensor(expected))
-    winners = model.taught(photos(4)).argmax(1)[0, 0]
+    winners = model.distillation_targets(photos(4)).argmax(1)[0, 0]
     assert winners[0, 0] == 0 and winners[8, 0] == 2
     assert winners[15, 15] == (1 if expected[1] or shares[1] > 0.5 else 0)
 
@@ -187,8 +187,8 @@ def test_a_scene_shows_the_photo_at_its_own_size():
 
 def test_the_players_share_their_images_and_leave_the_other_alone():
     model = ReDO(TINY)
-    redrawer, discriminator = Redrawer(model), Discriminator(model)
-    now = carry()
+    redrawer, discriminator = RedrawPlayer(model), Discriminator(model)
+    now = context()
     terms = redrawer.turn(photos(), stream(0), now)
     assert set(terms) == {"adversary", "noise"}
     assert now.values["fakes"].shape == (2 * 2, 3, 16, 16)
@@ -200,11 +200,12 @@ def test_the_players_share_their_images_and_leave_the_other_alone():
 
 
 def test_the_weight_of_the_noise_falls_along_a_line_once_masks_move():
-    plain, falling = (ReDO(replace(TINY, late_noise=late)) for late in (1.0, 0.2))
+    plain, falling = (ReDO(replace(TINY, final_noise_factor=late)) for late in (1.0, 0.2))
 
     def share(stage, step):
         terms = [
-            Redrawer(m).turn(photos(), stream(0), Carry(stage, step, 10, slice(0, 4), 4)) for m in (falling, plain)
+            RedrawPlayer(m).turn(photos(), stream(0), StepContext(stage, step, 10, slice(0, 4), 4))
+            for m in (falling, plain)
         ]
         return (terms[0]["noise"] / terms[1]["noise"]).item()
 
@@ -213,18 +214,18 @@ def test_the_weight_of_the_noise_falls_along_a_line_once_masks_move():
 
 
 def test_rough_masks_cost_the_more_the_later():
-    player = Redrawer(ReDO(replace(TINY, smooth_weight=3.0)))
+    player = RedrawPlayer(ReDO(replace(TINY, total_variation_weight=3.0)))
     for step, share in ((0, 0.0), (50, 0.5), (100, 1.0)):
-        terms = player.turn(photos(), stream(0), now := carry(step))
+        terms = player.turn(photos(), stream(0), now := context(step))
         assert_close(terms["smooth"], 3 * share * total_variation(now.values["masks"]))
     assert float(terms["smooth"].detach()) > 0
 
 
 def test_the_discriminator_may_learn_at_a_rate_of_its_own():
     for own, expected in ((None, 1e-3), (2e-4, 2e-4)):
-        model = ReDO(replace(TINY, rate=1e-3, discriminator_rate=own))
-        assert [group.rate for group in Discriminator(model).groups()] == [expected]
-        assert Redrawer(model).groups()[1].rate == 1e-3
+        model = ReDO(replace(TINY, learning_rate=1e-3, discriminator_learning_rate=own))
+        assert [group.learning_rate for group in Discriminator(model).groups()] == [expected]
+        assert RedrawPlayer(model).groups()[1].learning_rate == 1e-3
 
 
 @pytest.mark.parametrize("redraw_all", [True, False])
@@ -232,8 +233,8 @@ def test_the_discriminator_may_learn_at_a_rate_of_its_own():
 def test_the_discriminator_sees_what_was_judged_or_what_is_drawn_after_the_update(stage, redraw_all):
     settings = {"redraw_all": redraw_all, "warm_steps": 2}
     again = ReDO(replace(TINY, reuse_fakes=False, **settings)).eval()
-    now = carry(stage=stage)
-    Redrawer(again).turn(photos(), stream(0), now)
+    now = context(stage=stage)
+    RedrawPlayer(again).turn(photos(), stream(0), now)
     assert_close(Discriminator(again).fakes(now), now.values["fakes"])  # nothing has been updated yet
     with torch.no_grad():
         for parameter in (*again.generators.parameters(), *again.masks.parameters()):
@@ -249,8 +250,8 @@ def test_the_discriminator_sees_what_was_judged_or_what_is_drawn_after_the_updat
 def test_one_region_drawn_by_chance_is_the_mean_over_all(monkeypatch):
     """Algorithm 1 draws a region; redrawing all of them is its expectation."""
     every, drawn = ReDO(TINY).double(), ReDO(replace(TINY, redraw_all=False)).double()
-    images, now = photos().double(), carry()
-    all_of_them = float(Redrawer(every).turn(images, stream(3), now)["adversary"].detach())
+    images, now = photos().double(), context()
+    all_of_them = float(RedrawPlayer(every).turn(images, stream(3), now)["adversary"].detach())
     draws, found = [], []
     for region in range(2):
 
@@ -260,8 +261,8 @@ def test_one_region_drawn_by_chance_is_the_mean_over_all(monkeypatch):
 
         drawn.load_state_dict(ReDO(TINY).double().state_dict())
         monkeypatch.setattr(torch, "randint", draw)
-        one = carry()
-        found.append(float(Redrawer(drawn).turn(images, stream(3), one)["adversary"].detach()))
+        one = context()
+        found.append(float(RedrawPlayer(drawn).turn(images, stream(3), one)["adversary"].detach()))
         assert_close(one.values["fakes"], now.values["fakes"].view(2, 2, 3, 16, 16)[:, region])
     assert draws == [(2, (2,))] * 2
     assert all_of_them == pytest.approx(sum(found) / 2, rel=1e-9)
@@ -279,7 +280,7 @@ def test_the_published_step_is_the_one_written_plainly():
 
 @pytest.mark.parametrize("regions", [2, 3])
 def test_objects_are_sought_in_the_middle_at_first_if_that_is_asked_for(regions):
-    plain, centred = (MaskNetwork(32, regions, 8, stream(0), 0.8, disc=disc) for disc in (0.0, 3.0))
+    plain, centred = (MaskNetwork(32, regions, 8, stream(0), 0.8, centre_prior=disc) for disc in (0.0, 3.0))
     anywhere, found = plain(photos(4, 32)), centred(photos(4, 32))
     assert_close(found.sum(1), torch.ones_like(found[:, 0]))
     change = (found - anywhere)[:, 0, 0].detach()
@@ -297,15 +298,16 @@ def test_objects_are_sought_in_the_middle_at_first_if_that_is_asked_for(regions)
 @pytest.mark.parametrize(("batch", "processes"), [(3, 2), (12, 8)])
 def test_processes_that_would_get_half_a_pair_are_refused(batch, processes):
     each = 2 * batch // processes
-    now = Carry("adversary", 0, 10, slice(each, 2 * each), 2 * batch)
+    now = StepContext("adversary", 0, 10, slice(each, 2 * each), 2 * batch)
     with pytest.raises(ConfigError, match=f"a process gets {each} images; half of them are redrawn"):
-        Redrawer(ReDO(replace(TINY, batch=batch))).turn(photos(each), stream(0), now)
+        RedrawPlayer(ReDO(replace(TINY, batch=batch))).turn(photos(each), stream(0), now)
 
 
 def test_a_region_without_area_is_pushed_until_the_barrier_is_gone():
-    model = ReDO(replace(TINY, area_weight=3.0, least_area=0.9, area_steps=10))
+    model = ReDO(replace(TINY, area_weight=3.0, min_area=0.9, area_steps=10))
     early, late, warm = (
-        Redrawer(model).turn(photos(), stream(0), now) for now in (carry(0), carry(10), carry(0, stage="warm-up"))
+        RedrawPlayer(model).turn(photos(), stream(0), now)
+        for now in (context(0), context(10), context(0, stage="warm-up"))
     )
     assert float(early["area"].detach()) > 0
     assert "area" not in late
@@ -313,7 +315,7 @@ def test_a_region_without_area_is_pushed_until_the_barrier_is_gone():
 
 
 def test_warming_up_moves_no_mask():
-    model = ReDO(replace(TINY, warm_steps=2))
+    model = ReDO(replace(TINY, warmup_steps=2))
     before = {name: value.clone() for name, value in model.masks.state_dict().items()}
     outcome = train(model, pixels(), budget=Budget(steps=2))
     assert outcome.total_step == 2
@@ -323,10 +325,10 @@ def test_warming_up_moves_no_mask():
 
 
 def test_rates_fall_late():
-    model = ReDO(replace(TINY, late_decay=0.5))
-    rates = [Redrawer(model).rate("masks", carry(step)) for step in (0, 49, 75, 100)]
+    model = ReDO(replace(TINY, decay_from=0.5))
+    rates = [RedrawPlayer(model).learning_rate_factor("masks", context(step)) for step in (0, 49, 75, 100)]
     assert rates == [1.0, 1.0, 0.5, 0.0]
-    assert Redrawer(ReDO(TINY)).rate("masks", carry(99)) == 1.0
+    assert RedrawPlayer(ReDO(TINY)).learning_rate_factor("masks", context(99)) == 1.0
 
 
 def test_the_background_is_the_region_at_the_border():
@@ -334,17 +336,17 @@ def test_the_background_is_the_region_at_the_border():
     masks = torch.zeros(2, 2, 1, 16, 16)
     masks[:, 0, :, 4:12, 4:12] = 1
     masks[:, 1] = 1 - masks[:, 0]
-    model.watch(masks, carry())
+    model.update_monitor(masks, context())
     assert model.order() == [1, 0]
-    model.watch(masks.flip(1), carry(1))
-    model.watch(masks.flip(1), carry(2))
+    model.update_monitor(masks.flip(1), context(1))
+    model.update_monitor(masks.flip(1), context(2))
     assert model.order() == [0, 1]
 
 
 def vanish(model, step=500):
     """Let region 1 have no area for as long as is looked back."""
     model.areas[:, 0], model.areas[:, 1] = 0.001, 0.999
-    return model.collapsed(carry(step))
+    return model.collapsed(context(step))
 
 
 def test_a_region_that_vanishes_is_said_in_words():
@@ -355,14 +357,14 @@ def test_a_region_that_vanishes_is_said_in_words():
     assert vanish(model, 501) is None  # asked at times only
     assert vanish(model, 400) is None  # the mean is not yet over 500 steps
     model.areas.fill_(0.5)
-    assert model.collapsed(carry(500)) is None
+    assert model.collapsed(context(500)) is None
 
 
 def test_a_collapsed_run_begins_anew_and_says_why(monkeypatch, tmp_path):
     collapsing(monkeypatch, ReDO, 1, "region 1 of 2 is gone")
     heard, model = Notes(), ReDO(TINY)
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    outcome = train(model, pixels(), tmp_path, listener=heard)
+    outcome = train(model, pixels(), tmp_path, callback=heard)
     assert outcome.finished
     assert outcome.total_step == 3 + 6
     remark, note = heard.notes
@@ -375,12 +377,12 @@ def test_a_collapsed_run_begins_anew_and_says_why(monkeypatch, tmp_path):
 def test_a_run_that_keeps_collapsing_ends_as_failed(monkeypatch, tmp_path):
     collapsing(monkeypatch, ReDO, 2)
     heard = Notes()
-    outcome = train(ReDO(TINY), pixels(), tmp_path, listener=heard)
+    outcome = train(ReDO(TINY), pixels(), tmp_path, callback=heard)
     assert not outcome.finished
     assert outcome.reason == "failed"
     assert "Given up (after 1 restarts)" in heard.notes[-1]
     log, again = read_log(tmp_path), Notes()
-    assert train(ReDO(TINY), pixels(), tmp_path, resume=True, listener=again) == outcome  # what is given up stays so
+    assert train(ReDO(TINY), pixels(), tmp_path, resume=True, callback=again) == outcome  # what is given up stays so
     assert again.notes == heard.notes[-1:]
     assert read_log(tmp_path) == log
 
@@ -399,42 +401,42 @@ def test_a_run_that_began_anew_resumes_to_the_same_end(monkeypatch, tmp_path):
             assert torch.equal(value, resumed.state_dict()[name]), (stop, name)
 
 
-@pytest.mark.parametrize("player", [Redrawer, Discriminator])
+@pytest.mark.parametrize("player", [RedrawPlayer, Discriminator])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_run_killed_inside_a_players_turn_ends_with_the_same_weights(player, when, monkeypatch, tmp_path):
     straight = ReDO(TINY)
     train(straight, pixels(), seed=2)
     turn = player.turn
 
-    def dying(self, images, rng, carry):
-        if carry.step == 3 and when == "before":
+    def dying(self, images, rng, context):
+        if context.step == 3 and when == "before":
             raise SystemExit(9)
-        found = turn(self, images, rng, carry)
-        if carry.step == 3:
+        found = turn(self, images, rng, context)
+        if context.step == 3:
             raise SystemExit(9)
         return found
 
     with monkeypatch.context() as patch:
         patch.setattr(player, "turn", dying)
         with pytest.raises(SystemExit):
-            train(ReDO(TINY), pixels(), tmp_path, seed=2, pace=Pace(checkpoint_seconds=0))
+            train(ReDO(TINY), pixels(), tmp_path, seed=2, intervals=Intervals(checkpoint_seconds=0))
     resumed = ReDO(TINY)
     assert train(resumed, pixels(), tmp_path, seed=2, resume=True).finished
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("player", [Redrawer, Discriminator])
+@pytest.mark.parametrize("player", [RedrawPlayer, Discriminator])
 def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_checkpoint(player, monkeypatch, tmp_path):
     turn = player.turn
 
-    def sick(self, images, rng, carry):
-        found = turn(self, images, rng, carry)
-        return {name: value * torch.nan if carry.step == 3 else value for name, value in found.items()}
+    def sick(self, images, rng, context):
+        found = turn(self, images, rng, context)
+        return {name: value * torch.nan if context.step == 3 else value for name, value in found.items()}
 
     monkeypatch.setattr(player, "turn", sick)
     with pytest.raises(TrainingError, match="adversary, step 3: the loss is nan"):
-        train(ReDO(TINY), pixels(), tmp_path, pace=Pace(checkpoint_seconds=0))
+        train(ReDO(TINY), pixels(), tmp_path, intervals=Intervals(checkpoint_seconds=0))
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["step"] == 3
     assert all(bool(torch.isfinite(value).all()) for value in state["weights"].values())
@@ -471,13 +473,13 @@ def test_settings_that_cannot_be_are_refused(settings, message):
 
 def test_few_images_are_augmented_and_that_is_said():
     heard, model = Notes(), ReDO(replace(TINY, augment_below=50, steps=2))
-    assert train(model, pixels(12), listener=heard).finished
+    assert train(model, pixels(12), callback=heard).finished
     assert heard.notes == [
         "12 images are few: what the discriminator sees is augmented.",
         "Expect little from fewer than 100 images of a class.",
     ]
     assert model.augments
-    train(ReDO(replace(TINY, steps=2)), pixels(120), listener=(many := Notes()))
+    train(ReDO(replace(TINY, steps=2)), pixels(120), callback=(many := Notes()))
     assert many.notes == []
 
 
@@ -490,7 +492,7 @@ def test_images_that_are_all_the_same_are_refused():
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
 def test_a_batch_that_does_not_fit_is_refused_with_a_smaller_one(error, monkeypatch):
-    def greedy(self, images, rng, carry):
+    def greedy(self, images, rng, context):
         raise error
 
     monkeypatch.setattr(Discriminator, "turn", greedy)
@@ -531,33 +533,33 @@ def test_previews_show_masks_and_what_is_redrawn():
 
 
 def test_signals_are_those_of_the_masks():
-    model, now = ReDO(TINY), carry(0)
+    model, now = ReDO(TINY), context(0)
     grey, decided = torch.full((2, 2, 1, 16, 16), 0.5), torch.zeros(2, 2, 1, 16, 16)
     decided[:, 1] = 1
     now.values["photos"] = photos()[:2]
     for masks, expected in ((grey, 1.0), (decided, 0.0), (torch.cat([grey[:1], decided[:1]]), 0.5)):
-        model.watch(masks, now)
+        model.update_monitor(masks, now)
         assert model.after_update(stream(0), now)["indecision"] == pytest.approx(expected)
     decided[0, :, :, :4] = 1 - decided[0, :, :, :4]  # a quarter of one of two images goes to the first region
-    model.watch(decided, now)
+    model.update_monitor(decided, now)
     assert model.areas[0].tolist() == pytest.approx([0.125, 0.875])
-    model.watch(torch.stack([0.9 * decided[:, 0] + 0.04, 0.96 - 0.9 * decided[:, 0]], 1), now)
+    model.update_monitor(torch.stack([0.9 * decided[:, 0] + 0.04, 0.96 - 0.9 * decided[:, 0]], 1), now)
     assert model.after_update(stream(0), now)["least_area"] == pytest.approx(0.125)
-    assert "agreement" not in model.after_update(stream(0), carry(100, stage="warm-up"))
+    assert "agreement" not in model.after_update(stream(0), context(100, stage="warm-up"))
 
 
 def test_snapshots_of_masks_are_compared_on_the_photos_at_hand():
-    model, now, some = ReDO(TINY), carry(0), photos()[:2]
+    model, now, some = ReDO(TINY), context(0), photos()[:2]
     now.values["photos"] = some
     model.after_update(stream(0), now)
-    now = carry(100)
+    now = context(100)
     now.values["photos"] = some
     assert model.after_update(stream(0), now)["agreement"] == 1
     before = model.regions(some).argmax(1)
     with torch.no_grad():
         for parameter in model.masks.parameters():
             parameter += 0.3 * torch.randn(parameter.shape, generator=stream(1))
-    now = carry(200)
+    now = context(200)
     now.values["photos"] = some
     share = float((before == model.regions(some).argmax(1)).float().mean())
     assert share < 1
@@ -568,23 +570,23 @@ def test_snapshots_of_masks_are_compared_on_the_photos_at_hand():
 def test_masks_that_stay_undecided_are_said_in_words():
     model = ReDO(TINY)
     model.indecision.fill_(0.97)
-    said = model.collapsed(carry(500))
+    said = model.collapsed(context(500))
     assert said is not None and "their entropy is 97.0 %" in said
-    assert ReDO(replace(TINY, undecided=1.0)).collapsed(carry(500)) is None
+    assert ReDO(replace(TINY, max_indecision=1.0)).collapsed(context(500)) is None
 
 
 def test_training_ends_early_once_masks_have_settled(monkeypatch, tmp_path):
-    model = ReDO(replace(TINY, settled=0.99))
+    model = ReDO(replace(TINY, convergence_agreement=0.99))
     model.agreement.fill_(0.995)
-    assert model.settled(carry(900)) is None
-    assert "have agreed in 99.50 %" in (model.settled(carry(1_000)) or "")
-    assert model.settled(carry(1_050)) is None
+    assert model.convergence_agreement(context(900)) is None
+    assert "have agreed in 99.50 %" in (model.convergence_agreement(context(1_000)) or "")
+    assert model.convergence_agreement(context(1_050)) is None
     model.agreement[3] = 0.98
-    assert model.settled(carry(1_000)) is None
-    assert ReDO(TINY).settled(carry(1_000)) is None
+    assert model.convergence_agreement(context(1_000)) is None
+    assert ReDO(TINY).convergence_agreement(context(1_000)) is None
     monkeypatch.setattr(ReDO, "settled", lambda self, now: "nothing moves" if now.step == 2 else None)
     heard = Notes()
-    outcome = train(ReDO(TINY), pixels(), tmp_path, listener=heard)
+    outcome = train(ReDO(TINY), pixels(), tmp_path, callback=heard)
     assert outcome.finished and outcome.total_step == 3
     assert heard.notes[-1] == "adversary, step 2: nothing moves. The stage ends early."
     # A finished run has nothing to resume.

@@ -6,14 +6,14 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from delaminate.nets.anchors import (
-    apply_bands,
-    band,
-    band_crop,
+    apply_matrices,
+    bilinear_shift_matrices,
+    crop_matrix,
     fixed_order,
     lattice_side,
     lattices,
-    shift_bands,
-    slide_bands,
+    shift_matrices,
+    toeplitz,
     windows_of,
 )
 from delaminate.rng import stream
@@ -52,20 +52,20 @@ def test_bands_are_convolutions():
             for s, v in zip(signal, values, strict=True)
         ]
     )
-    assert_close((band(values, 7) @ signal[..., None])[..., 0], expected)
+    assert_close((toeplitz(values, 7) @ signal[..., None])[..., 0], expected)
 
 
 def test_the_expected_crop_is_the_mean_of_all_crops():
     values, picture = chances(4, 6), noise(12)
     crops = picture.unfold(0, 7, 1)  # 6 7
-    assert_close(band_crop(values, 7) @ picture, values @ crops)
+    assert_close(crop_matrix(values, 7) @ picture, values @ crops)
 
 
 @pytest.mark.parametrize("clip", [True, False])
 def test_the_expected_shift_is_the_mean_of_all_shifted_copies(clip):
     k, s = 8, 4
     sprites, across, down = noise(3, 4, k, k), chances(3, s + 1), chances(3, s + 1)
-    found = apply_bands(sprites, shift_bands(down, k, clip), shift_bands(across, k, clip))
+    found = apply_matrices(sprites, shift_matrices(down, k, clip), shift_matrices(across, k, clip))
     frame = sprites if clip else F.pad(sprites, (s // 2,) * 4)
     expected = torch.zeros_like(frame)
     for i in range(s + 1):
@@ -84,7 +84,7 @@ def test_fractional_shifts_are_bilinear_sampling(clip, border):
         torch.tensor([-2.0, 0.3, 1.9]).double(),
         torch.tensor([0.5, -1.2, 2]).double(),
     )
-    found = apply_bands(sprites, *(slide_bands(shift, k, s, clip, border) for shift in (down, across)))
+    found = apply_matrices(sprites, *(bilinear_shift_matrices(shift, k, s, clip, border) for shift in (down, across)))
     size = k if clip else k + s
     theta = torch.zeros(3, 2, 3, dtype=torch.float64)
     theta[:, 0, 0] = theta[:, 1, 1] = size / k
@@ -96,7 +96,9 @@ def test_fractional_shifts_are_bilinear_sampling(clip, border):
 
 def test_no_sprites_shift_to_none():
     none = noise(2, 5)[:0]
-    assert apply_bands(noise(1, 4, 8, 8)[:0], shift_bands(none, 8, False), shift_bands(none, 8, False)).shape == (
+    assert apply_matrices(
+        noise(1, 4, 8, 8)[:0], shift_matrices(none, 8, False), shift_matrices(none, 8, False)
+    ).shape == (
         0,
         4,
         12,

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from delaminate.nets.blocks import BatchNorm, HeadStack
+from delaminate.nets.blocks import BatchedMLP, BatchNorm
 from delaminate.rng import stream
 
 
@@ -32,7 +32,7 @@ def separate(heads, index):
 
 
 def test_a_stack_of_heads_equals_separate_mlps_with_their_gradients():
-    heads = opened(HeadStack(3, 7, 4, stream("nets"), hidden=5))
+    heads = opened(BatchedMLP(3, 7, 4, stream("nets"), hidden=5))
     x = torch.randn(6, 7, generator=stream("x"), dtype=torch.float64)
     weight = torch.randn(6, 3, 4, generator=stream("weight"), dtype=torch.float64)
     ours = heads(x)
@@ -48,14 +48,14 @@ def test_a_stack_of_heads_equals_separate_mlps_with_their_gradients():
 
 
 def test_heads_start_at_zero_whatever_they_see():
-    heads = HeadStack(3, 7, 4, stream("nets"))
+    heads = BatchedMLP(3, 7, 4, stream("nets"))
     x = torch.randn(6, 7, generator=stream("x"))
     assert heads(x).shape == (6, 3, 4)
     assert not heads(x).any()
 
 
 def test_heads_begin_as_torch_draws_linear_layers_and_unlike_one_another():
-    heads = HeadStack(4, 100, 2, stream("nets"))
+    heads = BatchedMLP(4, 100, 2, stream("nets"))
     bound = 100**-0.5
     for weight in (heads.weight_1, heads.bias_1):
         assert bool((weight.abs() <= bound).all())
@@ -64,7 +64,7 @@ def test_heads_begin_as_torch_draws_linear_layers_and_unlike_one_another():
 
 
 def test_a_copied_head_answers_like_its_source():
-    heads = opened(HeadStack(3, 7, 4, stream("nets"), hidden=5))
+    heads = opened(BatchedMLP(3, 7, 4, stream("nets"), hidden=5))
     x = torch.randn(6, 7, generator=stream("x"), dtype=torch.float64)
     before = heads(x)
     heads.copy_head(2, 0)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from delaminate.nets import partial
-from delaminate.nets.partial import CodeGenerator, DownBlock, PartialConv, PartialEncoder, RowMLP, ratio_map
+from delaminate.nets.partial import MLP, DownBlock, PartialConv, PartialEncoder, SpriteDecoder, ratio_map
 from delaminate.rng import stream
 
 SIZES = [(1, 1), (2, 2), (1, 5), (7, 4), (16, 16), (9, 3)]
@@ -96,14 +96,14 @@ def test_bfloat16_comes_close():
 
 
 def test_generators_decode_codes_into_images_between_0_and_1():
-    generator = CodeGenerator(4, (3, 6, 5), stream("generator")).double()
+    generator = SpriteDecoder(4, (3, 6, 5), stream("generator")).double()
     images = generator(10 * noise(7, 4)).detach()
     assert images.shape == (7, 3, 6, 5)
     assert 0 <= float(images.min()) <= float(images.max()) <= 1
 
 
 def test_rows_do_not_meet():
-    mlp, x = RowMLP(16, 5, stream("mlp")).double(), noise(6, 16)
+    mlp, x = MLP(16, 5, stream("mlp")).double(), noise(6, 16)
     assert mlp(x).shape == (6, 5)
     assert_close(mlp(x)[2:4], mlp(x[2:4]))
 

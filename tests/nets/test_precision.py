@@ -10,7 +10,7 @@ from delaminate.nets import precision
 CPU = torch.device("cpu")
 
 
-class Listener:
+class Callback:
     def __init__(self):
         self.notes = []
 
@@ -33,8 +33,8 @@ def test_training_says_that_a_device_lacks_units_for_it(monkeypatch, there):
         PRESETS["photos"], image_size=(16, 16), mask_width=8, generator_width=2, discriminator_width=16, noise_width=4, batch=2,
         steps=1, distil_steps=0, augment_below=0, bf16=True,
     )  # fmt: skip
-    heard = Listener()
-    train(ReDO(config), torch.randint(256, (4, 3, 16, 16), dtype=torch.uint8), listener=heard)
+    heard = Callback()
+    train(ReDO(config), torch.randint(256, (4, 3, 16, 16), dtype=torch.uint8), callback=heard)
     assert any(note.startswith("bf16: this device has no units") for note in heard.notes) is not there
 
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from delaminate.nets.stylegan import (
-    EqualConv,
-    EqualLinear,
+    EqualizedConv,
+    EqualizedLinear,
     Mapping,
     StyleDiscriminator,
     Synthesis,
@@ -19,7 +19,7 @@ from delaminate.nets.stylegan import (
     channels_at,
     draw_noise,
     level_of,
-    minibatch_deviation,
+    minibatch_stddev,
     mixed,
 )
 from delaminate.nets.unet import UNet
@@ -57,7 +57,7 @@ def test_the_blur_is_the_binomial_kernel_with_zeros_outside():
 
 
 def test_weights_are_drawn_alike_and_scaled_by_their_fan_in():
-    conv, linear = EqualConv(64, 64, 3, stream(0)), EqualLinear(256, 256, stream(1))
+    conv, linear = EqualizedConv(64, 64, 3, stream(0)), EqualizedLinear(256, 256, stream(1))
     for layer in (conv, linear):
         assert float(layer.weight.detach().std()) == pytest.approx(1, abs=0.02)
     inner = conv(torch.randn(4, 64, 8, 8, generator=stream(2))).detach()[:, :, 2:-2, 2:-2]
@@ -89,15 +89,15 @@ def test_the_norm_and_its_gradients_are_those_of_the_formula():
 
 def test_the_deviation_is_one_number_of_the_batch():
     x = randn(6, 5, 4, 4)
-    exact(minibatch_deviation(x), plain.deviation(x).expand(6, 1, 4, 4))
-    assert torch.autograd.gradgradcheck(minibatch_deviation, (randn(3, 2, 1, 2).requires_grad_(),))
+    exact(minibatch_stddev(x), plain.deviation(x).expand(6, 1, 4, 4))
+    assert torch.autograd.gradgradcheck(minibatch_stddev, (randn(3, 2, 1, 2).requires_grad_(),))
 
 
 def test_halves_do_not_know_of_one_another():
     x = randn(6, 5, 4, 4)
-    found = minibatch_deviation(x, halves=2)
-    exact(found[:3], minibatch_deviation(x[:3]))
-    exact(found[3:], minibatch_deviation(x[3:]))
+    found = minibatch_stddev(x, halves=2)
+    exact(found[:3], minibatch_stddev(x[:3]))
+    exact(found[3:], minibatch_stddev(x[3:]))
     net = StyleDiscriminator(8, 4, 8, False, stream(0)).double()
     images = randn(6, 3, 8, 8)
     exact(net(images, halves=2), torch.cat([net(images[:3]), net(images[3:])]))

@@ -13,7 +13,7 @@ from delaminate.objectives.adversary import (
     hinge_real,
     logistic_fake,
     logistic_real,
-    real_penalty,
+    r1_penalty,
 )
 from delaminate.objectives.augment import augment
 from delaminate.rng import stream
@@ -40,7 +40,7 @@ def test_the_gradient_penalty_of_a_linear_score_is_known():
     real, fake = torch.rand(2, 4, 3, 2, 2, generator=stream(0))
     found = gradient_penalty(linear(slope), real, fake, stream(1))
     assert_close(found, torch.tensor((math.sqrt(3) - 1) ** 2))
-    assert_close(real_penalty(linear(slope), real), torch.tensor(3.0))
+    assert_close(r1_penalty(linear(slope), real), torch.tensor(3.0))
 
 
 def test_penalties_have_gradients_in_the_discriminators_weights():
@@ -49,7 +49,7 @@ def test_penalties_have_gradients_in_the_discriminators_weights():
     gradient_penalty(linear(slope), real, fake, stream(1)).backward()
     assert_close(slope.grad, slope.detach() * 2 * (math.sqrt(3) - 1) / math.sqrt(3))
     slope.grad = None
-    real_penalty(linear(slope), real).backward()
+    r1_penalty(linear(slope), real).backward()
     assert_close(slope.grad, 2 * slope.detach())
 
 

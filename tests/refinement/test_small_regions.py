@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from delaminate.refinement.small_regions import despeckled, scattered
+from delaminate.refinement.small_regions import has_separate_parts, remove_small_regions
 
 
 def masks_of(*rows):
@@ -28,7 +28,7 @@ def test_specks_and_pinholes_go_to_what_is_beside_them():
         ".......#",
         "##......",
     )
-    found = despeckled(masks, least=2 / 48)
+    found = remove_small_regions(masks, least=2 / 48)
     assert drawing(found) == [
         "........",
         "..####..",
@@ -47,13 +47,13 @@ def test_specks_and_pinholes_go_to_what_is_beside_them():
 def test_regions_in_several_large_parts_are_told_from_those_with_crumbs():
     drawings = (("###..##.", "###....."), ("###....#", "###....."), ("###.....", "###....."), ("........", "........"))
     labels = torch.cat([masks_of(*rows).argmax(1)[:, 0] for rows in drawings])
-    assert scattered(labels).tolist() == [True, False, False, False]
-    assert scattered(1 - labels).tolist() == [False] * 4  # the ground is the object now, in one part
-    assert scattered(labels[:0]).tolist() == []
+    assert has_separate_parts(labels).tolist() == [True, False, False, False]
+    assert has_separate_parts(1 - labels).tolist() == [False] * 4  # the ground is the object now, in one part
+    assert has_separate_parts(labels[:0]).tolist() == []
 
 
 def test_corners_do_not_hold_parts_together():
-    assert drawing(despeckled(masks_of("##..", "##..", "..#.", "...."), least=2 / 16)) == [
+    assert drawing(remove_small_regions(masks_of("##..", "##..", "..#.", "...."), least=2 / 16)) == [
         "##..",
         "##..",
         "....",
@@ -63,20 +63,20 @@ def test_corners_do_not_hold_parts_together():
 
 def test_the_largest_part_of_a_region_stays_however_small():
     masks = masks_of(".....", ".#...", ".....")
-    assert torch.equal(despeckled(masks, least=0.5), masks)
+    assert torch.equal(remove_small_regions(masks, least=0.5), masks)
 
 
 @pytest.mark.parametrize("least", [0.0, 1.0])
 def test_one_region_alone_stays(least):
     masks = masks_of("....", "....")
-    assert torch.equal(despeckled(masks, least), masks)
-    assert despeckled(masks[:0], least).shape == (0, 2, 1, 2, 4)
+    assert torch.equal(remove_small_regions(masks, least), masks)
+    assert remove_small_regions(masks[:0], least).shape == (0, 2, 1, 2, 4)
 
 
 @given(st.integers(0, 2**31), st.integers(2, 4), st.sampled_from([0.02, 0.1, 0.4]))
 def test_parts_that_are_no_specks_stay_and_every_region_does(seed, regions, least):
     masks = torch.rand(2, regions, 1, 9, 7, generator=torch.Generator().manual_seed(seed)).softmax(1)
-    before, after = masks.argmax(1)[:, 0].numpy(), despeckled(masks, least).argmax(1)[:, 0].numpy()
+    before, after = masks.argmax(1)[:, 0].numpy(), remove_small_regions(masks, least).argmax(1)[:, 0].numpy()
     for old, new in zip(before, after, strict=True):
         for region in set(old.ravel().tolist()):
             parts, count = ndimage.label(old == region)

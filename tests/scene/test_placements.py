@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from delaminate.errors import ConfigError, ShapeError
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 from delaminate.scene.compositing import composite, segment
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.painting import paint
@@ -98,7 +98,7 @@ def test_a_background_larger_than_the_canvas_is_cut_out_exactly():
 @laws
 @given(decompositions(framed=True))
 def test_the_original_size_is_mapped_exactly(found):
-    for single, placements, frame in zip(found.at_original(), found.images, found.frames, strict=True):
+    for single, placements, frame in zip(found.at_original(), found.images, found.canvas_maps, strict=True):
         assert single.size == frame.original
         assert single.composite().shape[2:] == frame.original
         for before, after in zip(placements, single.images[0], strict=True):
@@ -111,7 +111,7 @@ def test_the_original_size_is_mapped_exactly(found):
 
 
 def test_the_corners_of_the_box_are_the_corners_of_the_canvas():
-    frame = Frame((100, 200), (20.0, -10.0, 80.0, 120.0), (64, 64))
+    frame = CanvasMap((100, 200), (20.0, -10.0, 80.0, 120.0), (64, 64))
     corners = frame.to_original @ np.array([[0, 0, 1], [64, 64, 1]]).T
     assert_close(corners[:2], np.array([[20.0, 100.0], [-10.0, 110.0]]))
 
@@ -119,8 +119,8 @@ def test_the_corners_of_the_box_are_the_corners_of_the_canvas():
 def test_a_whole_number_zoom_of_the_canvas_keeps_flat_regions():
     sprite = torch.ones(4, 4, 4, dtype=torch.float64)
     place = Placement(0, (Transform.shift(2, 1, (8, 8)),))
-    frame = Frame((16, 16), (0.0, 0.0, 16.0, 16.0), (8, 8))
-    found = Decomposition(Dictionary((sprite,)), ((place,),), (8, 8), frames=(frame,))
+    frame = CanvasMap((16, 16), (0.0, 0.0, 16.0, 16.0), (8, 8))
+    found = Decomposition(Dictionary((sprite,)), ((place,),), (8, 8), canvas_maps=(frame,))
     alpha = found.at_original()[0].layers().alpha[0, 0, 0]
     assert_close(alpha[3:9, 5:11], torch.ones(6, 6, dtype=torch.float64))
     assert_close(alpha.sum().item(), 64.0)
@@ -133,9 +133,9 @@ def test_enlarged_pixel_art_is_enlarged_pixel_by_pixel(found, zoom):
     if len(whole) < sum(map(len, found.images)):
         return  # splines are mapped as ever
     size = (found.size[0] * zoom, found.size[1] * zoom)
-    frame = Frame(size, (0.0, 0.0, float(size[1]), float(size[0])), found.size, zoom)
-    singles = replace(found, frames=(frame,) * len(found)).at_original()
-    assert all(single.size == size and single.frames == (Frame.whole(*size),) for single in singles)
+    frame = CanvasMap(size, (0.0, 0.0, float(size[1]), float(size[0])), found.size, zoom)
+    singles = replace(found, canvas_maps=(frame,) * len(found)).at_original()
+    assert all(single.size == size and single.canvas_maps == (CanvasMap.whole(*size),) for single in singles)
     assert all(single.dictionary is singles[0].dictionary for single in singles)
 
 
@@ -151,7 +151,7 @@ def test_sprites_at_whole_pixels_of_enlarged_pixel_art_are_exact():
         Placement(-1, (Transform.shift(1, 4, size),), raster=own),
     )
     large = (33, 27)
-    frame = Frame(large, (0.0, 0.0, 27.0, 33.0), size, zoom=3)
+    frame = CanvasMap(large, (0.0, 0.0, 27.0, 33.0), size, zoom=3)
     found = Decomposition(Dictionary((sprite, ground), (1,)), (places, places[:2]), size, True, (frame, frame))
     for index, single in enumerate(found.at_original()):
         expected = found[index : index + 1].composite().repeat_interleave(3, 2).repeat_interleave(3, 3)
@@ -164,7 +164,7 @@ def test_sprites_at_whole_pixels_of_enlarged_pixel_art_are_exact():
 @pytest.mark.parametrize("frame", [((12, 9), (0.0, 0.0, 9.0, 12.0)), ((12, 12), (0.0, 3.0, 12.0, 9.0))])
 def test_a_zoom_that_the_sizes_deny_is_refused(frame):
     with pytest.raises(ShapeError, match="zoom is 3"):
-        Frame(*frame, (4, 4), zoom=3)
+        CanvasMap(*frame, (4, 4), zoom=3)
 
 
 @laws

@@ -17,7 +17,7 @@ from delaminate.files import write_atomic
 from delaminate.scene import saving
 from delaminate.scene import scenes as scenes_module
 from delaminate.scene import validation as values
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 from delaminate.scene.collection import with_sprite
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.loading import load_scenes
@@ -413,4 +413,4 @@ def test_no_scenes_and_empty_scenes_are_saved_too(tmp_path):
     save_scenes([empty], tmp_path / "empty")
     loaded = load_scenes(tmp_path / "empty")[0]
     assert torch.equal(loaded.composite(), torch.zeros(3, 3, 4))
-    assert Frame.whole(3, 4) in Decomposition.from_scene(loaded).frames
+    assert CanvasMap.whole(3, 4) in Decomposition.from_scene(loaded).canvas_maps

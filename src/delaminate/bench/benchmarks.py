@@ -81,7 +81,7 @@ BENCHES = {
         method="marionette", count=600, test_data="space-invaders-sample", minutes=10,
     ),
     "side-scroller": Bench(
-        "a clip of 60 s over a scrolled landscape; learned from the clip itself", "video", "side-scroller",
+        "a clip of 60 s over a scrolled panorama; learned from the clip itself", "video", "side-scroller",
         method="marionette", count=1_800, test=1_800, clip=True, minutes=15,
     ),
     "text-pages": Bench(
@@ -93,7 +93,7 @@ BENCHES = {
         {"steps": 1_400, "unlock_steps": [250, 800]}, test=None, minutes=45, published={"clustering_accuracy": 0.899},
     ),
     "colored-2-mnist": Bench(
-        "two digits and a ground, each a region that can be redrawn; 32 x 32", "colored-2-mnist",
+        "two digits and a background, each a region that can be redrawn; 32 x 32", "colored-2-mnist",
         "colored-2-mnist", {"bf16": True}, method="redo", count=20_000, minutes=12,
     ),
     "colored-2-mnist-64": Bench(
@@ -107,7 +107,7 @@ BENCHES = {
     ),
     "redo-clothing": Bench(
         "dressed people cut out of photos, 64 x 64; trained on these and on photos without masks, labels unseen", "photos",
-        "clothing-ccp", {"disc": 2.0, "augment_below": 0, "refine_weight": 3.0, "bf16": True}, method="redo", unlabelled=True,
+        "clothing-ccp", {"centre_prior": 2.0, "augment_below": 0, "refine_weight": 3.0, "bf16": True}, method="redo", unlabelled=True,
         test=None, minutes=60,
     ),
     "redo-butterflies": Bench(
@@ -120,7 +120,7 @@ BENCHES = {
     ),
     "objects-on-texture-still": Bench(
         "the same without the shift, and without restarts: what it is good for", "objects-on-texture",
-        "objects-on-texture", {"shift": 0.0, "watch_share": 0.0, "encoder_steps": 0, "bf16": True},
+        "objects-on-texture", {"shift": 0.0, "monitor_share": 0.0, "encoder_steps": 0, "bf16": True},
         method="perturbgan", count=20_000, minutes=60,
     ),
     "redo-objects-on-texture": Bench(

@@ -8,10 +8,10 @@ bounds what its answers are worth.
 import torch
 import torch.nn.functional as F
 
-from delaminate.methods.perturbgan import PerturbGAN
+from delaminate.methods import Method
 from delaminate.metrics.foreground import foreground_per_image
 from delaminate.nets.unet import UNet
-from delaminate.objectives.schedules import half_cosine
+from delaminate.objectives.schedules import warmup_cosine
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite
 
@@ -41,7 +41,7 @@ def taught(data: str, size: tuple[int, int], seed: int, scenes: int = SCENES, st
         some = torch.randint(scenes, (BATCH,), generator=stream(seed, "judge", step))
         wanted = (drawn.labels.instances[some] > 0).float()[:, None]
         loss = F.binary_cross_entropy_with_logits(network(2 * drawn.images.batch(some.tolist()) - 1), wanted)
-        adam.param_groups[0]["lr"] = RATE * half_cosine(step, steps)
+        adam.param_groups[0]["lr"] = RATE * warmup_cosine(step, steps)
         adam.zero_grad()
         loss.backward()
         adam.step()
@@ -49,7 +49,7 @@ def taught(data: str, size: tuple[int, int], seed: int, scenes: int = SCENES, st
 
 
 @torch.no_grad()
-def sampled_figures(model: PerturbGAN, judge: UNet, data: str, seed: int, count: int = 500) -> dict[str, float]:
+def sampled_figures(model: Method, judge: UNet, data: str, seed: int, count: int = 500) -> dict[str, float]:
     """Compare masks with what a judge sees.
 
     Returns:

@@ -67,7 +67,7 @@ def _heading(name: str, some: list[dict[str, Any]]) -> list[str]:
     drawing = DRAWINGS.get(BENCHES[name].data) if name in BENCHES else None
     replica = " (replica, drawn by this library)" if drawing is not None and drawing.replica else ""
     failed = sum(record.get("stopped_by") == "failed" for record in some)
-    restarts = sum("Begun anew" in note for record in some for note in record.get("notes", ()))
+    restarts = sum("Started over" in note for record in some for note in record.get("notes", ()))
     said = [
         f"## {name}{replica}",
         "",

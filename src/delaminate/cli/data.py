@@ -5,23 +5,11 @@ from typing import Annotated
 
 import typer
 
+from delaminate.cli.options import Again
+
 app = typer.Typer(
     no_args_is_help=True, help="List the built-in data sets, or write one as a folder of images and masks."
 )
-
-
-def refuse_test(split: str) -> None:
-    """Keep the test scenes closed.
-
-    Raises:
-        DataError: The split is `test`, or there is none of that name.
-    """
-    from delaminate.errors import DataError
-
-    if split == "test":
-        raise DataError("--split test: only `delaminate bench` opens the test scenes. Use train or dev.")
-    if split not in ("train", "dev"):
-        raise DataError(f"--split {split}: there is no such part. Use train or dev.")
 
 
 @app.command("list")
@@ -59,7 +47,8 @@ def write(
     count: Annotated[int | None, typer.Option("-n", min=1, help="How many images; 1000 unless given.")] = None,
     seed: Annotated[int, typer.Option(help="Which series of a drawn set.")] = 0,
     split: Annotated[str, typer.Option(help="train or dev; their scenes never meet.")] = "train",
-    again: Annotated[bool, typer.Option(help="Remove the set that was written to OUT, and begin anew.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Remove the set that was written to OUT, and start over.")] = False,
+    again: Again = False,
 ) -> None:
     """Write a data set as PNG files, with exact masks.
 
@@ -68,6 +57,8 @@ def write(
 
         delaminate data write tetrominoes --out pieces -n 200 --seed 7
     """
+    from delaminate.pipelines.evaluation import refuse_test
+
     refuse_test(split)
     from delaminate.data import LabelledSet, open_data, write_folder
     from delaminate.errors import DataError
@@ -76,7 +67,7 @@ def write(
         raise DataError(f"{name}: is a path; expected the name of a built-in data set.")
     found = open_data(name, count, seed, "dev" if split == "dev" else "train")
     assert isinstance(found, LabelledSet)
-    make_room_for_a_set(out, again)
+    make_room_for_a_set(out, overwrite or again)
     ignored = write_folder(found, out)
     height, width = found.images.size
     replica = ", a replica drawn by this library" if found.replica else ""
@@ -87,7 +78,7 @@ def write(
         )
 
 
-def make_room_for_a_set(out: Path, again: bool) -> None:
+def make_room_for_a_set(out: Path, overwrite: bool) -> None:
     """Make room for images and masks, as `make_room` does; what no `data write` wrote is never removed.
 
     Raises:
@@ -105,7 +96,7 @@ def make_room_for_a_set(out: Path, again: bool) -> None:
             raise ConfigError(f"{path}: is there already, and no `data write` wrote it. Choose another --out.")
     # The index goes last: by it one sees what else to remove.
     parts = [*(str(path.relative_to(out)) for path in written - {out / INDEX}), INDEX]
-    make_room(out, again, parts, (INDEX,), "a set already. Train on it")
+    make_room(out, overwrite, parts, (INDEX,), "a set already. Train on it")
     for folder in folders:
         if folder.is_dir() and not folder.is_symlink():
             folder.rmdir()

@@ -33,26 +33,23 @@ def demo(
     """
     from rich.console import Console
 
-    from delaminate.cli.train import pick_device
-    from delaminate.config import build
     from delaminate.data import draw, draw_images
     from delaminate.engine import train
-    from delaminate.engine.record import Terminal
+    from delaminate.engine.record import TerminalCallback
     from delaminate.files import write_atomic
-    from delaminate.methods import METHODS
+    from delaminate.methods.dti_sprites import DTISprites
     from delaminate.metrics.evaluation import evaluate
+    from delaminate.pipelines.devices import pick_device
 
     console = Console()
     started = time.monotonic()
     console.print("Drawing 3,000 scenes; their masks are put away until the end.")
     images = draw_images("tetrominoes", 3_000, seed=seed, split="train")
-    method_class, presets = METHODS["dti-sprites"]
-    config = build(presets["tetrominoes"], {"distil_steps": 0, "steps": 0}, "demo")
-    model = method_class(config, seed)
+    model = DTISprites.preset("tetrominoes", seed, distil_steps=0, steps=0)
     console.print(
-        "Looking for sprites: search explains a batch, then every sprite is learned anew from what it explained."
+        "Looking for sprites: search explains a batch, then every sprite is estimated again from what it explained."
     )
-    train(model, images.pixels, out, seed=seed, device=pick_device(device), listener=Terminal(console))
+    train(model, images.pixels, out, seed=seed, device=pick_device(device), callback=TerminalCallback(console))
     model.cpu().eval()
     trained = time.monotonic() - started
 
@@ -65,7 +62,7 @@ def demo(
     found = len(model.dictionary())
     facts = {
         "method": "DTI-Sprites, trained by search",
-        "sprites": f"{found} found, {config.num_sprites} offered",
+        "sprites": f"{found} found, {model.config.num_sprites} offered",
         "training": f"{len(images)} drawn scenes without labels, {trained:.0f} seconds",
         "seed": str(seed),
     }

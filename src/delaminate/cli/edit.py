@@ -1,7 +1,6 @@
 """`delaminate edit SCENES OPERATION`: move, hide, show, fade, recolour, replace, reorder, redraw."""
 
 from collections.abc import Callable
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,8 +110,10 @@ def replace(
 ) -> None:
     """Show another sprite, centre on centre: `replace --entry sprite-03 --with sprite-07`."""
 
+    from delaminate.pipelines.exporting import find_entry
+
     def change(it: "Scene", name: str) -> "Scene":
-        return it.replace(name, _entry(it, sprite))
+        return it.replace(name, find_entry(it, sprite))
 
     _edit(context, out, (scene, layer, entry), change)
 
@@ -144,33 +145,14 @@ def redraw(
     layer: LayerIds = None,
     out: Out = None,
 ) -> None:
-    """Let a model of ReDO paint a region anew: `redraw --layer layer-01 --with runs/flowers --seed 3`."""
-    from delaminate.pipelines.redrawing import Painter
+    """Let a model of ReDO repaint a region: `redraw --layer layer-01 --with runs/flowers --seed 3`."""
+    from delaminate.pipelines.redrawing import Repainter
 
-    painter = Painter(model, seed)
-    _edit(context, out, (scene, layer, None), painter.change)
+    repainter = Repainter(model, seed)
+    _edit(context, out, (scene, layer, None), repainter)
     if grid is not None:
-        painter.write_grid(grid)
-        typer.echo(f"{grid}: {min(len(painter.rows), painter.most_rows)} scenes, drawn anew eight times each.")
-
-
-def _entry(scene: "Scene", name: str) -> int:
-    """Find a dictionary entry by its name."""
-    from delaminate.config import suggest
-    from delaminate.errors import ConfigError
-
-    names = [scene.dictionary.name(index) for index in range(len(scene.dictionary))]
-    if not names:
-        raise ConfigError("edit: these scenes share no sprites. Name layers by --layer; ids stand in scene.json.")
-    if name not in names:
-        raise ConfigError(f"edit: no sprite {name!r} in the dictionary. {suggest(name, names)}")
-    return names.index(name)
-
-
-def _chosen(scene: "Scene", layers: list[str], entries: list[str]) -> list[str]:
-    """List the ids of a scene's chosen layers, back to front."""
-    shown = {_entry(scene, name) for name in entries}
-    return [each.id for each in scene.layers if each.id in layers or each.placement.entry in shown]
+        repainter.write_grid(grid)
+        typer.echo(f"{grid}: {min(len(repainter.rows), repainter.most_rows)} scenes, redrawn eight times each.")
 
 
 def _edit(
@@ -179,35 +161,11 @@ def _edit(
     chosen: tuple[list[str] | None, list[str] | None, list[str] | None],
     change: "Callable[[Scene, str], Scene]",
 ) -> None:
-    """Load the scenes, change the layers chosen by scene, layer and entry, save all."""
-    from delaminate.config import suggest
-    from delaminate.errors import ConfigError
-    from delaminate.scene.loading import load_rate, load_scenes
-    from delaminate.scene.saving import save_scenes
+    """Change the layers chosen by scene, layer and entry, and say how many they were."""
+    from delaminate.pipelines.exporting import edit
 
     source: Path = context.obj
-    target = out or source
     names, layers, entries = (each or [] for each in chosen)
-    if not layers and not entries:
-        raise ConfigError("edit: nothing chosen. Name layers by --layer ID, or sprites by --entry NAME.")
-    scenes = load_scenes(source)
-    for name in names:
-        if name not in scenes.names:
-            raise ConfigError(f"edit: no scene {name!r} in {source}. {suggest(name, list(scenes.names))[:300]}")
-
-    counts: dict[str, int] = {}
-
-    def edited(scene: "Scene") -> "Scene":
-        ids = _chosen(scene, layers, entries) if not names or scene.name in names else []
-        counts[scene.name] = len(ids)
-        return reduce(change, ids, scene)
-
-    result = scenes.changed(edited)
-    for _ in result:
-        pass  # every edit is tried before anything is written
-    if not any(counts.values()):
-        where = f"scene {names[0]!r}" if names else "any scene"
-        raise ConfigError(f"edit: no such layer in {where}. Ids stand in {source}/scenes/NAME/scene.json.")
-    save_scenes(result, target, load_rate(source))
+    _, counts = edit(source, change, names=names, layers=layers, entries=entries, out=out)
     touched = sum(count > 0 for count in counts.values())
-    typer.echo(f"{context.info_name}: {sum(counts.values())} layers in {touched} scenes of {target}")
+    typer.echo(f"{context.info_name}: {sum(counts.values())} layers in {touched} scenes of {out or source}")

@@ -6,92 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from delaminate.cli.options import Again, Device, report_skipped
+
 if TYPE_CHECKING:
-    from delaminate.data import ImageSet
-    from delaminate.data.synthetic.scenes import Split
-    from delaminate.engine import Outcome
-
-TRAIN_COUNT = 20_000
-"""Images drawn for training from a built-in set, unless -n says otherwise."""
-
-
-def resolve(method: str, preset: str, config_file: Path | None, settings: list[str]) -> tuple[Any, Any]:
-    """Turn preset, file and `--set` into a method class and its configuration."""
-    from delaminate.config import build, parse_settings, read_yaml, suggest
-    from delaminate.errors import ConfigError
-    from delaminate.methods import METHODS
-
-    if method not in METHODS:
-        raise ConfigError(f"train: unknown method {method!r}. {suggest(method, list(METHODS))}")
-    method_class, presets = METHODS[method]
-    if preset not in presets:
-        raise ConfigError(f"{method}: unknown preset {preset!r}. {suggest(preset, list(presets))}")
-    config = presets[preset]
-    if config_file is not None:
-        values = read_yaml(config_file)
-        fitting = [
-            name for name, (_, some) in METHODS.items() if values.keys() <= vars(next(iter(some.values()))).keys()
-        ]
-        if fitting and method not in fitting:
-            raise ConfigError(f"{config_file}: these are settings of {' or '.join(fitting)}, not of {method}.")
-        config = build(config, values, str(config_file))
-    return method_class, build(config, parse_settings(settings), "--set")
-
-
-def pick_device(name: str) -> str:
-    """Resolve `auto` to a GPU where there is one, each process of `torchrun` to its own."""
-    import torch
-
-    from delaminate.engine.parallel import own_device
-    from delaminate.errors import ConfigError
-
-    if name == "auto":
-        return own_device()
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError):
-        raise ConfigError(f"--device {name!r}: not available here. Use auto or cpu.") from None
-    return name
-
-
-def training_images(
-    data: str, size: tuple[int, int], count: int | None, seed: int, fit: str, split: "Split" = "train"
-) -> "ImageSet":
-    """Open a folder, a clip or a built-in set without its labels; of size (0, 0): as they are, upscaling undone."""
-    from delaminate.data import draw_images
-    from delaminate.data.synthetic.scenes import DRAWINGS
-    from delaminate.errors import ConfigError
-    from delaminate.pipelines.images import AS_THEY_ARE, open_images
-
-    if fit not in ("squash", "crop", "pad"):
-        raise ConfigError(f"--fit {fit}: expected squash, crop or pad.")
-
-    wanted = None if size == AS_THEY_ARE else size
-    if data in DRAWINGS and not Path(data).exists():
-        return draw_images(data, count or TRAIN_COUNT, seed=seed, split=split, size=wanted)
-    return open_images(data, wanted, fit, count=count, seed=seed, split=split)
-
-
-ASKED = {"dti-sprites": "such as instagram for photos that share an object, or tetrominoes for flat pieces on black"}
-"""Methods of which no preset suits just any folder, and what to say then."""
-
-
-def guess_preset(method: str, data: str, asks: bool = True) -> str:
-    """Take the preset of a built-in set's name, else the method's first, which is for a folder of one's own.
-
-    Raises:
-        ConfigError: There is none for just any folder, and `asks`.
-    """
-    from delaminate.errors import ConfigError
-    from delaminate.methods import METHODS
-
-    presets = METHODS[method][1] if method in METHODS else {}
-    own = Path(data).exists()
-    if asks and own and method in ASKED:
-        raise ConfigError(
-            f"train: {method} needs a --preset for a folder, {ASKED[method]}. Known: {', '.join(presets)}."
-        )
-    return data if data in presets and not own else next(iter(presets), "")
+    from delaminate.pipelines.training import TrainedRun
 
 
 def train(
@@ -110,8 +28,9 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after this many steps in all; schedules stay.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this many minutes; schedules stay.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run folder's checkpoint, exactly.")] = False,
-    again: Annotated[bool, typer.Option(help="Remove the run in the run folder, and begin anew.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    overwrite: Annotated[bool, typer.Option(help="Remove the run in the run folder, and start over.")] = False,
+    again: Again = False,
+    device: Device = "auto",
     tensorboard: Annotated[bool, typer.Option(help="Also write TensorBoard files (extra `track`).")] = False,
     quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
 ) -> None:
@@ -129,84 +48,75 @@ def train(
     """
     from rich.console import Console
 
-    from delaminate.config import to_yaml
-    from delaminate.engine import Budget
-    from delaminate.engine import train as run_training
+    from delaminate.config import parse_settings, to_yaml
     from delaminate.engine.parallel import leads
-    from delaminate.engine.record import PARTS, Quiet, Terminal
-    from delaminate.pipelines.images import fill_size, forecast_training
-    from delaminate.pipelines.output_folders import make_room
+    from delaminate.engine.record import SilentCallback, TerminalCallback
+    from delaminate.methods import METHODS
+    from delaminate.pipelines.images import forecast_text
+    from delaminate.pipelines.training import guess_preset, prepare_training, resolve_config
 
     console, quiet = Console(quiet=not leads()), quiet or not leads()
-    preset = preset or guess_preset(method, data, asks=not resume)
+    method_class = METHODS.find(method, "train")
+    preset = preset or guess_preset(method_class, data, asks=not resume)
     out = out or Path("runs") / f"{method}-{preset}-{seed}"
-    stored = out / "config.yaml"
-    if resume and config is None and stored.exists():
-        config = stored
-    method_class, chosen = resolve(method, preset, config, settings or [])
+    chosen = parse_settings(settings or [])
     if print_config:
-        console.print(to_yaml(chosen), highlight=False, end="")
+        stored = out / "config.yaml"
+        file = stored if resume and config is None and stored.exists() else config
+        console.print(to_yaml(resolve_config(method_class, preset, file, chosen)), highlight=False, end="")
         return
-    images = training_images(data, chosen.image_size, count, seed, fit)
-    chosen = fill_size(chosen, images)
-    report_skipped(console, images.skipped)
-    where = pick_device(device)
-    if not resume and leads():
-        make_room(out, again, PARTS, ("checkpoint.pt", "model"), "a run already. Go on with --resume")
-    if not quiet:
-        console.print(
-            f"preset {preset}: {len(images)} images of {chosen.image_size[0]} x {chosen.image_size[1]} on {where} -> {out}"
-        )
-    if said := forecast_training(chosen, images):
-        console.print(said, highlight=False)
-    outcome = run_training(
-        method_class(chosen, seed), images.pixels, out, seed=seed, device=where, budget=Budget(steps, minutes),
-        resume=resume, listener=Quiet() if quiet else Terminal(console), tensorboard=tensorboard,
+    training = prepare_training(
+        data, method_class, preset, config=config, settings=chosen, out=out, seed=seed, count=count, fit=fit, steps=steps,
+        minutes=minutes, resume=resume, overwrite=overwrite or again, device=device, callback=_Notes(console),
     )  # fmt: skip
+    images = training.images
+    report_skipped(images.skipped)
+    training.make_room()
+    if not quiet:
+        height, width = images.size
+        console.print(f"preset {preset}: {len(images)} images of {height} x {width} on {training.device} -> {out}")
+    if training.forecast is not None:
+        console.print(forecast_text(training.forecast, images.size), highlight=False)
+    callback = SilentCallback() if quiet else TerminalCallback(console, tuple(method_class.training_signals))
+    run = training.run(callback, tensorboard)
     if not leads():
-        raise typer.Exit(int(outcome.reason == "failed"))
-    facts = {"Method": method} | ({} if resume else {"Preset": preset})
-    facts |= {"Images": f"{len(images)} of {data}", "Fit": fit, "Seed": str(seed)}
-    conclude(console, outcome, out, method_class, facts)
+        raise typer.Exit(int(run.result.reason == "failed"))
+    conclude(console, run, out, fit)
 
 
-def conclude(console: Any, outcome: "Outcome", out: Path, method_class: Any, facts: dict[str, str]) -> None:
-    """Write the page about the run, and name the model, or what to do next; failed, the command ends with 1."""
-    report = write_page(out, method_class, facts | {"Ended": f"{outcome.reason}, step {outcome.total_step}"})
-    if outcome.reason == "failed":
-        console.print(f"[red]Failed[/red] at step {outcome.total_step}: training collapsed; {report} says how.")
+class _Notes:
+    """Prints what is said of the images."""
+
+    def __init__(self, console: Any) -> None:
+        self.console = console
+
+    def stage(self, name: str, step: int, steps: int) -> None:
+        pass
+
+    def step(self, name: str, step: int, figures: dict[str, float]) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        self.console.print(text, highlight=False)
+
+    def close(self) -> None:
+        pass
+
+
+def conclude(console: Any, run: "TrainedRun", out: Path, fit: str) -> None:
+    """Name the model, or what to do next; failed, the command ends with 1."""
+    result = run.result
+    if result.reason == "failed":
+        console.print(f"[red]Failed[/red] at step {result.total_step}: training collapsed; {run.page} says how.")
         raise typer.Exit(1)
-    if outcome.finished:
-        fit = "" if facts["Fit"] == "squash" else f" --fit {facts['Fit']}"
+    if result.finished:
+        fitted = "" if fit == "squash" else f" --fit {fit}"
         console.print(
-            f"Done. The model is {out / 'model'}; try: delaminate decompose {quote(str(out))} IMAGES{fit} --out scenes"
+            f"Done. The model is {out / 'model'}; try: delaminate decompose {quote(str(out))} IMAGES{fitted} --out scenes"
         )
     else:
         console.print(
-            f"Stopped ({outcome.reason}) at step {outcome.total_step}; go on with the same words and "
+            f"Stopped ({result.reason}) at step {result.total_step}; go on with the same words and "
             f"--resume --out {quote(str(out))}."
         )
-    console.print(f"How it went: {report}")
-
-
-def write_page(out: Path, method_class: Any, facts: dict[str, str]) -> Path:
-    """Write the page about a training into its run folder."""
-    from delaminate.engine.record import read_log
-    from delaminate.export.training_page import write_history
-
-    page = out / "report.html"
-    previews = sorted((out / "previews").glob("*.png"))
-    write_history(
-        page, title="How it was trained", log=read_log(out), previews=previews, rows=method_class.rows, facts=facts
-    )
-    return page
-
-
-def report_skipped(console: Any, skipped: tuple[tuple[str, str], ...]) -> None:
-    """Name the files that could not be used."""
-    if skipped:
-        console.print(f"[yellow]{len(skipped)} files skipped:[/yellow]")
-    for name, reason in skipped[:10]:
-        console.print(f"  {name}: {reason}", markup=False)
-    if len(skipped) > 10:
-        console.print(f"  ... and {len(skipped) - 10} more")
+    console.print(f"How it went: {run.page}")

@@ -1,7 +1,7 @@
 """Images in: folders, drawn scenes, benchmarks. Labels stay here and in `metrics`."""
 
 from delaminate.data.clips import is_clip, read_clip
-from delaminate.data.enlargement import detect_upscaling, is_enlarged, reduced
+from delaminate.data.enlargement import detect_enlargement, is_enlarged, undo_enlargement
 from delaminate.data.folders import load_folder
 from delaminate.data.labelled import load_labelled_folder, write_folder
 from delaminate.data.reading import fit_image, read_image
@@ -13,7 +13,7 @@ __all__ = [
     "ImageSet",
     "LabelledSet",
     "Labels",
-    "detect_upscaling",
+    "detect_enlargement",
     "draw",
     "draw_images",
     "fit_image",
@@ -27,7 +27,7 @@ __all__ = [
     "open_data",
     "read_clip",
     "read_image",
-    "reduced",
+    "undo_enlargement",
     "true_sprites",
     "write_folder",
 ]

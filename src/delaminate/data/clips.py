@@ -18,7 +18,7 @@ from PIL import Image
 from delaminate.data.reading import MAX_PIXELS, VIDEO_SUFFIXES, Fit, fit_image, open_picture, reason_of
 from delaminate.data.sets import ImageSet
 from delaminate.errors import DataError, MissingExtra
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 
 ANIMATION_SUFFIXES = frozenset({".gif", ".png", ".apng", ".webp"})
 ANIMATION_FORMATS = ("GIF", "PNG", "WEBP")
@@ -184,7 +184,7 @@ class _Video(_Source):
         except av.FFmpegError as error:
             self.problem = f"breaks off after {given} frames: {error.strerror or error}"
             return
-        stated = video.frames or 0
+        stated = video.canvas_maps or 0
         if not stated and video.average_rate and opened.duration:
             stated = int(opened.duration / av.time_base * float(video.average_rate) * 0.9)
         if broken or given < stated:
@@ -209,7 +209,7 @@ def _video_pixels(frame: Any) -> UInt8[np.ndarray, "H W 3"]:
 
 def _collect(source: _Source, size: tuple[int, int] | None, limit: int | None, fit: Fit) -> ImageSet:
     arrays: list[UInt8[np.ndarray, "h w 3"]] = []
-    places: list[Frame] = []
+    places: list[CanvasMap] = []
     num_bytes = 0
     for pixels in source.frames():
         if limit is not None and len(arrays) >= limit:

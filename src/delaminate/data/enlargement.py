@@ -10,7 +10,7 @@ from delaminate.data.sets import ImageSet
 from delaminate.errors import DataError
 
 
-def detect_upscaling(pixels: UInt8[Tensor, "N 3 H W"]) -> int:
+def detect_enlargement(pixels: UInt8[Tensor, "N 3 H W"]) -> int:
     """By how much all images were blown up, each pixel an n x n block of one colour: the largest such n.
 
     It is the greatest common divisor of all places where a row or column differs from the one before, and of height
@@ -42,7 +42,7 @@ def _edges(pixels: UInt8[Tensor, "3 H W"]) -> list[int]:
     return [*(rows.nonzero()[:, 0] + 1).tolist(), *(columns.nonzero()[:, 0] + 1).tolist()]
 
 
-def reduced(images: ImageSet, factor: int) -> ImageSet:
+def undo_enlargement(images: ImageSet, factor: int) -> ImageSet:
     """Undo an exact enlargement: one pixel for each block. Frames keep the original size, and know the factor.
 
     Args:
@@ -53,9 +53,9 @@ def reduced(images: ImageSet, factor: int) -> ImageSet:
         DataError: The images are not made of such blocks.
     """
     if not is_enlarged(images.pixels, factor):
-        found = detect_upscaling(images.pixels)
+        found = detect_enlargement(images.pixels)
         raise DataError(f"reduced: the images were enlarged {found}-fold; asked to undo {factor}-fold. Use a divisor")
     size = images.size[0] // factor, images.size[1] // factor
     pixels = images.pixels[:, :, ::factor, ::factor].contiguous()
-    frames = tuple(replace(frame, canvas=size, zoom=factor if frame.is_identity else 1) for frame in images.frames)
-    return replace(images, pixels=pixels, frames=frames)
+    frames = tuple(replace(frame, canvas=size, zoom=factor if frame.is_identity else 1) for frame in images.canvas_maps)
+    return replace(images, pixels=pixels, canvas_maps=frames)

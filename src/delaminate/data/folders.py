@@ -15,7 +15,7 @@ import torch
 from delaminate.data.reading import SUFFIXES, VIDEO_SUFFIXES, Fit, fit_image, read_image
 from delaminate.data.sets import ImageSet, natural_key
 from delaminate.errors import DataError
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 
 MAX_CACHE_BYTES = 16 * 2**30
 
@@ -61,7 +61,7 @@ def load_folder(
     names = _names(root, paths)
     arrays: list[np.ndarray] = []
     kept: list[str] = []
-    frames: list[Frame] = []
+    frames: list[CanvasMap] = []
     num_bytes = 0
     for path, name, read in _read_all(paths, names, size, fit):
         if limit is not None and len(arrays) >= limit:
@@ -145,10 +145,10 @@ def _names(root: Path, paths: Sequence[Path]) -> list[str]:
 
 def _read_all(
     paths: Sequence[Path], names: Sequence[str], size: tuple[int, int] | None, fit: Fit
-) -> Iterator[tuple[Path, str, tuple[np.ndarray, Frame] | DataError]]:
+) -> Iterator[tuple[Path, str, tuple[np.ndarray, CanvasMap] | DataError]]:
     """Decode a few files at a time, in order: a broken one must not stop the others."""
 
-    def read(path: Path) -> tuple[np.ndarray, Frame] | DataError:
+    def read(path: Path) -> tuple[np.ndarray, CanvasMap] | DataError:
         try:
             pixels = read_image(path)
         except DataError as error:

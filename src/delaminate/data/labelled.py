@@ -14,7 +14,7 @@ from delaminate.data.folders import load_folder
 from delaminate.data.reading import MASK_SUFFIXES, Fit, fit_mask, read_mask
 from delaminate.data.sets import ImageSet, LabelledSet, Labels
 from delaminate.errors import DataError, OutputError
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 
 EXPORTED = "instances.png"
 PARTS, INDEX = ("images", "masks", "classes"), "index.csv"
@@ -114,23 +114,23 @@ def _label_maps(folder: Path, images: ImageSet, ignore: Sequence[int]) -> Int64[
                 raise DataError(f"{folder}: '{found[stem].name}' and '{path.name}' are masks of one image")
             found[stem] = path
     placed = []
-    for name, frame in zip(images.names, images.frames, strict=True):
+    for name, canvas_map in zip(images.names, images.canvas_maps, strict=True):
         mask = found.get(name) or found.get(Path(name).with_suffix("").as_posix())
         if mask is None:
             raise DataError(f"{folder}: there is no mask for image '{name}'; expected {name}.png")
         try:
-            placed.append(_with_ignored(fit_mask(read_mask(mask), frame), ignore, frame))
+            placed.append(_with_ignored(fit_mask(read_mask(mask), canvas_map), ignore, canvas_map))
         except DataError as error:
             text = str(error)
             raise DataError(text if text.startswith(str(mask)) else f"{mask}: {text}") from error
     return torch.from_numpy(np.stack(placed))
 
 
-def _with_ignored(placed: np.ndarray, ignore: Sequence[int], frame: Frame) -> np.ndarray:
+def _with_ignored(placed: np.ndarray, ignore: Sequence[int], canvas_map: CanvasMap) -> np.ndarray:
     """Values to ignore become -1, except in the bars of a padded image, which are background."""
     ignored = np.isin(placed, list(ignore))
     if 0 in ignore and ignored.any():
-        ignored &= fit_mask(np.ones(frame.original, dtype=np.int64), frame) == 1
+        ignored &= fit_mask(np.ones(canvas_map.original, dtype=np.int64), canvas_map) == 1
     return np.where(ignored, -1, placed)
 
 

@@ -9,16 +9,18 @@ import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
 
 from delaminate.errors import DataError
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 
 Fit = Literal["squash", "crop", "pad"]
+FITS = ("squash", "crop", "pad")
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
@@ -76,6 +78,39 @@ def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UIn
         raise DataError(f"{name}: {_reason(error)}") from error
 
 
+def pixels_of(image: Any) -> UInt8[np.ndarray, "H W 3"]:
+    """Turn an image in memory into bytes, as `read_image` turns a file.
+
+    Args:
+        image: A PIL image; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); or a tensor (1, H, W), (3, H, W), (4, H, W).
+            Arrays and tensors hold bytes, or floats in [0, 1]. Alpha is put over black.
+
+    Raises:
+        DataError: It is none of these, or its values lie outside.
+    """
+    if isinstance(image, Image.Image):
+        return _to_rgb(image)
+    if isinstance(image, Tensor):
+        if image.ndim != 3 or image.shape[0] not in (1, 3, 4):
+            raise DataError(f"images: a tensor is {tuple(image.shape)}; expected (3, H, W), or (1 or 4, H, W).")
+        image = image.detach().cpu().permute(1, 2, 0).numpy()
+    if not isinstance(image, np.ndarray):
+        raise DataError(f"images: got {type(image).__name__}; expected a path, a PIL image, an array or a tensor.")
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
+        raise DataError(f"images: an array is {image.shape}; expected (H, W, 3), or (H, W), (H, W, 4).")
+    if np.issubdtype(image.dtype, np.floating):
+        if not (np.isfinite(image).all() and image.min() >= -1 / 255 and image.max() <= 1 + 1 / 255):
+            raise DataError("images: floats lie outside [0, 1]; divide pixels by 255, or undo the normalisation.")
+        image = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise DataError(f"images: an array holds {image.dtype}; expected uint8, or floats in [0, 1].")
+    if image.shape[2] == 1:
+        return np.repeat(image, 3, axis=2)
+    return np.ascontiguousarray(image) if image.shape[2] == 3 else _to_rgb(Image.fromarray(image, "RGBA"))
+
+
 def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> Int64[np.ndarray, "H W"]:
     """Read a file of labels: one channel of 1, 8 or 16 bits, or palette indices, as they are.
 
@@ -98,7 +133,7 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> Int64[np.ndarra
 
 def fit_image(
     pixels: UInt8[np.ndarray, "H W 3"], size: tuple[int, int], fit: Fit = "squash"
-) -> tuple[UInt8[np.ndarray, "h w 3"], Frame]:
+) -> tuple[UInt8[np.ndarray, "h w 3"], CanvasMap]:
     """Put an image on a canvas, and say exactly where each canvas pixel comes from.
 
     The filter is Pillow's bilinear one, which widens with the reduction and so does not alias; an image
@@ -113,46 +148,46 @@ def fit_image(
     Raises:
         DataError: `fit` or `size` is unknown.
     """
-    frame, place = _place(pixels.shape[0], pixels.shape[1], size, fit)
-    if frame.is_identity:
-        return pixels, frame
+    canvas_map, place = _place(pixels.shape[0], pixels.shape[1], size, fit)
+    if canvas_map.is_identity:
+        return pixels, canvas_map
     top, left, height, width = place
-    box_left, box_top, box_width, box_height = frame.box
+    box_left, box_top, box_width, box_height = canvas_map.box
     box = None if fit == "pad" else (box_left, box_top, box_left + box_width, box_top + box_height)
     resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, box=box)
     canvas = np.zeros((*size, 3), dtype=np.uint8)
     canvas[top : top + height, left : left + width] = np.asarray(resized)
-    return canvas, frame
+    return canvas, canvas_map
 
 
-def fit_mask(labels: Int64[np.ndarray, "H W"], frame: Frame) -> Int64[np.ndarray, "h w"]:
+def fit_mask(labels: Int64[np.ndarray, "H W"], canvas_map: CanvasMap) -> Int64[np.ndarray, "h w"]:
     """Sample labels at the centres of the canvas pixels of `frame`; outside the original is 0.
 
     Raises:
         DataError: The labels do not have the size of the frame's original.
     """
-    if labels.shape != frame.original:
+    if labels.shape != canvas_map.original:
         raise DataError(f"the mask is {labels.shape}, its image {frame.original} (height, width)")
-    left, top, width, height = frame.box
-    rows = np.floor(top + (np.arange(frame.canvas[0]) + 0.5) * height / frame.canvas[0]).astype(np.int64)
-    columns = np.floor(left + (np.arange(frame.canvas[1]) + 0.5) * width / frame.canvas[1]).astype(np.int64)
+    left, top, width, height = canvas_map.box
+    rows = np.floor(top + (np.arange(canvas_map.canvas[0]) + 0.5) * height / canvas_map.canvas[0]).astype(np.int64)
+    columns = np.floor(left + (np.arange(canvas_map.canvas[1]) + 0.5) * width / canvas_map.canvas[1]).astype(np.int64)
     inside = ((rows >= 0) & (rows < labels.shape[0]))[:, None] & (columns >= 0) & (columns < labels.shape[1])
     sampled = labels[rows.clip(0, labels.shape[0] - 1)][:, columns.clip(0, labels.shape[1] - 1)]
     return np.where(inside, sampled, 0)
 
 
-def _place(height: int, width: int, size: tuple[int, int], fit: Fit) -> tuple[Frame, tuple[int, int, int, int]]:
+def _place(height: int, width: int, size: tuple[int, int], fit: Fit) -> tuple[CanvasMap, tuple[int, int, int, int]]:
     """The frame, and the canvas rectangle (top, left, height, width) that the image fills."""
     rows, columns = size
     if rows < 1 or columns < 1:
         raise DataError(f"the canvas is {rows} x {columns} pixels; both must be at least 1")
     if fit == "squash":
-        return Frame((height, width), (0.0, 0.0, float(width), float(height)), size), (0, 0, rows, columns)
+        return CanvasMap((height, width), (0.0, 0.0, float(width), float(height)), size), (0, 0, rows, columns)
     if fit == "crop":
         scale = min(height / rows, width / columns)
         box_height, box_width = min(rows * scale, height), min(columns * scale, width)
         box = ((width - box_width) / 2, (height - box_height) / 2, box_width, box_height)
-        return Frame((height, width), box, size), (0, 0, rows, columns)
+        return CanvasMap((height, width), box, size), (0, 0, rows, columns)
     if fit == "pad":
         # The bars are whole pixels, so that the frame is exact: the two scales may differ by a hair.
         scale = min(rows / height, columns / width)
@@ -161,7 +196,7 @@ def _place(height: int, width: int, size: tuple[int, int], fit: Fit) -> tuple[Fr
         top, left = (rows - inner_height) // 2, (columns - inner_width) // 2
         per_row, per_column = height / inner_height, width / inner_width
         box = (-left * per_column, -top * per_row, columns * per_column, rows * per_row)
-        return Frame((height, width), box, size), (top, left, inner_height, inner_width)
+        return CanvasMap((height, width), box, size), (top, left, inner_height, inner_width)
     raise DataError(f"fit is {fit!r}; expected 'squash', 'crop' or 'pad'")
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from delaminate.errors import DataError
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 
 Indices = Tensor | np.ndarray | Sequence[int] | range
 
@@ -25,7 +25,7 @@ class ImageSet:
     Attributes:
         pixels: RGB in 0..255.
         names: One per image, unique: the relative POSIX path without suffix where that is unique.
-        frames: Where each canvas lies in its original image.
+        canvas_maps: Where each canvas lies in its original image.
         skipped: Name and reason of every file that could not be used, and of folders (their names end with /).
         rate: Frames per second, where the images are the frames of a clip in their order; None: they are no clip.
 
@@ -35,7 +35,7 @@ class ImageSet:
 
     pixels: UInt8[Tensor, "N 3 H W"]
     names: tuple[str, ...]
-    frames: tuple[Frame, ...]
+    canvas_maps: tuple[CanvasMap, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     rate: float | None = None
 
@@ -44,10 +44,10 @@ class ImageSet:
             raise DataError(
                 f"ImageSet: pixels are {self.pixels.dtype} {tuple(self.pixels.shape)}; expected uint8 (N, 3, H, W)"
             )
-        if not len(self.pixels) == len(self.names) == len(self.frames):
+        if not len(self.pixels) == len(self.names) == len(self.canvas_maps):
             raise DataError(
-                f"ImageSet: {len(self.pixels)} images, {len(self.names)} names and {len(self.frames)} "
-                "frames; expected one of each per image"
+                f"ImageSet: {len(self.pixels)} images, {len(self.names)} names and {len(self.canvas_maps)} "
+                "canvas maps; expected one of each per image"
             )
         if len(set(self.names)) != len(self.names):
             raise DataError("ImageSet: two images have the same name")
@@ -70,7 +70,7 @@ class ImageSet:
             tensor = tensor.permute(0, 3, 1, 2)  # N 3 H W
         height, width = tensor.shape[2:]
         named = tuple(names) if names is not None else numbered(len(tensor))
-        return cls(tensor.contiguous(), named, (Frame.whole(height, width),) * len(tensor))
+        return cls(tensor.contiguous(), named, (CanvasMap.whole(height, width),) * len(tensor))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -93,7 +93,7 @@ class ImageSet:
             self,
             pixels=self.pixels[index.to(self.pixels.device)],
             names=tuple(self.names[i] for i in order),
-            frames=tuple(self.frames[i] for i in order),
+            canvas_maps=tuple(self.canvas_maps[i] for i in order),
         )
 
     def joined(self, other: "ImageSet") -> "ImageSet":
@@ -107,7 +107,7 @@ class ImageSet:
         return ImageSet(
             torch.cat([self.pixels, other.pixels]),
             (*self.names, *other.names),
-            (*self.frames, *other.frames),
+            (*self.canvas_maps, *other.canvas_maps),
             (*self.skipped, *other.skipped),
             self.rate,
         )

@@ -1,5 +1,5 @@
 """Training: stages, players, checkpoints."""
 
-from delaminate.engine.loop import Budget, Outcome, train
+from delaminate.engine.loop import Budget, TrainResult, train
 
-__all__ = ["Budget", "Outcome", "train"]
+__all__ = ["Budget", "TrainResult", "train"]

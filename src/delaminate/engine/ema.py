@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Average:
+class EMA:
     """An exponential moving average of those of a module's parameters whose names begin with one of some prefixes.
 
     average <- decay * average + (1 - decay) * weights, with the decay warmed up as (1 + n) / (10 + n). Buffers are taken as

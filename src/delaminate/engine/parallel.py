@@ -43,7 +43,7 @@ def world() -> tuple[int, int]:
     return 0, 1
 
 
-def share_of(batch: int) -> slice:
+def local_slice_of(batch: int) -> slice:
     """This process's slice of a global batch.
 
     Raises:

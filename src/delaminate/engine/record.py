@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,7 +22,7 @@ PARTS = ("config.yaml", "metrics.jsonl", "checkpoint.pt", "report.html", "previe
 
 
 @runtime_checkable
-class Listener(Protocol):
+class Callback(Protocol):
     """Hears of a training as it goes."""
 
     def stage(self, name: str, step: int, steps: int) -> None: ...
@@ -33,7 +34,7 @@ class Listener(Protocol):
     def close(self) -> None: ...
 
 
-class Quiet:
+class SilentCallback:
     """Hears and says nothing."""
 
     def stage(self, name: str, step: int, steps: int) -> None:
@@ -49,24 +50,20 @@ class Quiet:
         pass
 
 
-SHOWN = (
-    "loss", "check", "active", "idle", "least_area", "indecision", "agreement", "covered", "border", "shown",
-    "gap",
-)  # fmt: skip
-"""Figures on the screen: the others are in metrics.jsonl."""
-
-
+SHOWN = ("loss", "check", "active", "idle")
+"""Figures on the screen, besides the signals of the method; the others are in metrics.jsonl."""
 WIDE = 110
 """Columns of a terminal from which on there is room for a bar."""
 
 
-class Terminal:
+class TerminalCallback:
     """Shows a line per stage with a bar, loss, images per second, time left, active and idle sprites.
 
     Where the terminal is narrow there is no bar, and only the figures go on in a second line.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, signals: Sequence[str] = ()) -> None:
+        self.shown = {*SHOWN, *signals}
         console = console or Console()
         self.progress = Progress(
             TextColumn("[bold]{task.description:<8}"),
@@ -89,7 +86,7 @@ class Terminal:
         if not figures:
             self.progress.update(self.task, completed=step)
             return
-        shown = [f"{key} {value:.4g}" for key, value in figures.items() if key in SHOWN]
+        shown = [f"{key} {value:.4g}" for key, value in figures.items() if key in self.shown]
         shown.append(f"{figures.get('images_per_second', 0):.0f} images/s")
         self.progress.update(self.task, completed=step, note="  ".join(shown))
 
@@ -100,7 +97,7 @@ class Terminal:
         self.progress.stop()
 
 
-class Record:
+class RunLog:
     """Writes what happens in a run folder. Opening one again cuts the log back to the resumed step."""
 
     def __init__(self, folder: Path, tensorboard: bool = False) -> None:

@@ -29,7 +29,7 @@ class Format:
     Attributes:
         write: `write(scenes, out, **options)`; it fills the folder that it is given.
         about: What it writes, in a few words.
-        options: What may be chosen besides: "rate" in frames per second, "ground" (with the background),
+        options: What may be chosen besides: "rate" in frames per second, "background" (with the background),
             "residuals" (what was not explained).
         extra: The extra that it needs, or None.
         of_sprites: It writes the sprites that scenes share, and nothing where they share none.
@@ -55,10 +55,10 @@ FORMATS = {
     "ora": Format(write_openraster, "OpenRaster, layered files for Krita and GIMP"),
     "psd": Format(write_psd, "layered files for Photoshop and its relatives", extra="export"),
     "svg": Format(write_svg, "vector drawings that place each sprite by reference"),
-    "gif": Format(write_gif, "the objects as an animation of 256 colours", ("rate", "ground")),
-    "apng": Format(write_apng, "the objects as an animated PNG, nothing lost", ("rate", "ground")),
-    "webp": Format(write_webp, "the objects as an animated WebP, nothing lost", ("rate", "ground")),
-    "mp4": Format(write_mp4, "the clip as a video", ("rate", "ground"), "video"),
+    "gif": Format(write_gif, "the objects as an animation of 256 colours", ("rate", "background")),
+    "apng": Format(write_apng, "the objects as an animated PNG, nothing lost", ("rate", "background")),
+    "webp": Format(write_webp, "the objects as an animated WebP, nothing lost", ("rate", "background")),
+    "mp4": Format(write_mp4, "the clip as a video", ("rate", "background"), "video"),
     "placements": Format(write_placements, "where every sprite is, as CSV and JSON", ("rate",)),
     "coco": Format(write_coco, "masks as annotations, for training detectors"),
     "html": Format(write_html, "one page to look at and to send to a colleague", ("residuals",)),

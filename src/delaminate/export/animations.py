@@ -27,16 +27,16 @@ LEAST_GIF = 20  # milliseconds; browsers slow down animations that ask for less
 Pixels = UInt8[np.ndarray, "H W 4"]
 
 
-def without_ground(scene: Scene) -> Scene:
+def without_background(scene: Scene) -> Scene:
     """Leave a scene's background out."""
     if not scene.background or not scene.layers:
         return scene
     return dataclasses.replace(scene, layers=scene.layers[1:], background=False)
 
 
-def _draw(scene: Scene, ground: bool) -> Float[Tensor, "4 H W"]:
+def _draw(scene: Scene, background: bool) -> Float[Tensor, "4 H W"]:
     """Colour times alpha, and alpha."""
-    return premultiplied(scene if ground else without_ground(scene))
+    return premultiplied(scene if background else without_background(scene))
 
 
 def _difference(pixels: Pixels, exact: Float[Tensor, "4 H W"]) -> float:
@@ -46,12 +46,12 @@ def _difference(pixels: Pixels, exact: Float[Tensor, "4 H W"]) -> float:
     return float(np.abs(again - exact.permute(1, 2, 0).numpy()).max(initial=0))
 
 
-def _draw_frames(what: str, scenes: Sequence[Scene], ground: bool) -> tuple[list[Pixels], float]:
+def _draw_frames(what: str, scenes: Sequence[Scene], background: bool) -> tuple[list[Pixels], float]:
     """Draw the frames of a clip: RGBA pixels, 0 where alpha is 0, and the largest error that their 8 bits make."""
     clip_size(what, scenes)
     frames, worst = [], 0.0
     for scene in scenes:
-        exact = _draw(scene, ground)
+        exact = _draw(scene, background)
         pixels = straight(exact)
         pixels[pixels[..., 3] == 0] = 0
         frames.append(pixels)
@@ -66,17 +66,17 @@ def _save(path: Path, kind: str, frames: Sequence[Image.Image], **options: Any) 
 
 
 def _write(
-    what: str, kind: str, scenes: Sequence[Scene], out: str | Path, rate: float | None, ground: bool, **options: Any
+    what: str, kind: str, scenes: Sequence[Scene], out: str | Path, rate: float | None, background: bool, **options: Any
 ) -> ExportResult:
     milliseconds = frame_milliseconds(rate)
-    frames, worst = _draw_frames(what, scenes, ground)
+    frames, worst = _draw_frames(what, scenes, background)
     path = Path(out) / f"clip.{kind.lower()}"
     _save(path, kind, [Image.fromarray(pixels) for pixels in frames], duration=milliseconds, **options)
     return ExportResult((path,), worst)
 
 
 def write_apng(
-    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, ground: bool = False
+    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, background: bool = False
 ) -> ExportResult:
     """Write the clip as `OUT/clip.png`, an animated PNG.
 
@@ -84,22 +84,22 @@ def write_apng(
         scenes: Scenes in the clip's order.
         out: The folder.
         rate: Frames per second; 10 where it is not known.
-        ground: With the background.
+        background: With the background.
 
     Raises:
         ConfigError: There is no scene, or the rate is no rate.
         ShapeError: The scenes differ in size.
         OutputError: The file cannot be written.
     """
-    return _write("apng", "PNG", scenes, out, rate, ground, disposal=0, blend=0)
+    return _write("apng", "PNG", scenes, out, rate, background, disposal=0, blend=0)
 
 
 def write_webp(
-    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, ground: bool = False
+    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, background: bool = False
 ) -> ExportResult:
     """Write the clip as `OUT/clip.webp`, without loss; a frame lasts whole milliseconds. See `write_apng`."""
     frame_milliseconds(rate)
-    return _write("webp", "WEBP", scenes, out, rate, ground, lossless=True, quality=60, method=4, exact=True)
+    return _write("webp", "WEBP", scenes, out, rate, background, lossless=True, quality=60, method=4, exact=True)
 
 
 def _palettes(frames: Sequence[Pixels]) -> list[Image.Image]:
@@ -130,11 +130,11 @@ def _palettes(frames: Sequence[Pixels]) -> list[Image.Image]:
 
 
 def write_gif(
-    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, ground: bool = False
+    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, background: bool = False
 ) -> ExportResult:
     """Write the clip as `OUT/clip.gif`; a frame lasts whole hundredths of a second, at least two. See `write_apng`."""
     milliseconds = max(10 * round(frame_milliseconds(rate) / 10), LEAST_GIF)
-    frames, _ = _draw_frames("gif", scenes, ground)
+    frames, _ = _draw_frames("gif", scenes, background)
     pictures = _palettes(frames)
     path = Path(out) / "clip.gif"
     # Each frame is cleared before the next, because what moved away must not stay.
@@ -144,5 +144,5 @@ def write_gif(
         numbers = np.asarray(picture)
         colours = np.array(picture.getpalette(), np.uint8).reshape(-1, 3)[numbers]
         again = np.concatenate([colours, np.where(numbers == CLEAR, 0, 255).astype(np.uint8)[..., None]], 2)
-        worst = max(worst, _difference(again, _draw(scene, ground)))
+        worst = max(worst, _difference(again, _draw(scene, background)))
     return ExportResult((path,), worst)

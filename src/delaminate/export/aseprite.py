@@ -31,7 +31,7 @@ from delaminate.scene.scenes import Scene
 
 GROUND, UNTRACKED = "ground", "untracked"
 LARGEST_WORD = 0xFFFF
-Key = tuple[str, int]  # a layer: ("ground", 0), ("track", 7) or ("untracked", 2)
+Key = tuple[str, int]  # a layer: ("background", 0), ("track", 7) or ("untracked", 2)
 
 
 # ---- The sheet --------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from delaminate.scene.painting import paint
 from delaminate.scene.placements import NEUTRAL, Dictionary, Placement, Transform
 from delaminate.scene.scenes import Scene, SceneLayer
 
-Place = tuple[int, int, bool]  # left, top, mirrored
+Occurrence = tuple[int, int, bool]  # left, top, mirrored
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Stamps:
         return max(errors, default=0.0)
 
 
-def whole_place(dictionary: Dictionary, placement: Placement) -> Place | None:
+def whole_place(dictionary: Dictionary, placement: Placement) -> Occurrence | None:
     """Say where a raster lies that was moved by whole pixels, mirrored or not; None for everything else."""
     transform = placement.transforms[0]
     if len(placement.transforms) > 1 or transform.kind != "matrix":

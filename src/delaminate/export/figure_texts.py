@@ -46,18 +46,8 @@ SIGNALS = {
     "loss": "What training lowers. Values of different stages need not be comparable; those of adversaries say little.",
     "check": "The error of a fixed hundred images, measured without labels.",
     "active": "How many sprites are in use.",
-    "least_area": "Share of the pixels that the smallest region wins; near 0 the region is about to vanish.",
-    "indecision": "How undecided pixels are about their region; 1 is as undecided as can be.",
-    "agreement": "Share of the pixels that are in the same region as a hundred steps before.",
-    "noise": "How badly what regions were painted from can be read off them, times its weight.",
-    "covered": "Share of the pixels in masks of painted scenes; near 0 masks are dead, near 1 they are everything.",
-    "shown": "How much foregrounds change their backgrounds where masks are; near 0 the mask holds nothing but ground.",
-    "border": "Masks on the border compared with masks inside; above 1 foreground and background have swapped roles.",
-    "gap": "How much more real whole scenes look than their backgrounds alone; far below 0 the object is in the background.",
-    "real": "What the discriminator still has to learn about real images.",
-    "fake": "What the discriminator still has to learn about made images.",
 }
-"""Signals of a training, in the order of its page."""
+"""Signals of every training, in the order of its page; methods add their own (`Method.training_signals`)."""
 
 VARIANTS = {
     "_split": " Which found region is which was decided once for all images; the protocol says on which.",

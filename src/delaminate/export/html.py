@@ -24,7 +24,7 @@ from delaminate.export.files import ExportResult, painted_layers
 from delaminate.export.residuals import heat_picture, read_residual, residual_picture
 from delaminate.export.similarity import sprite_order
 from delaminate.files import from_pixels, png_bytes, to_pixels, write_atomic
-from delaminate.scene.collection import LazyScenes, shared_dictionary
+from delaminate.scene.collection import SceneSet, shared_dictionary
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import OWN_RASTER, Dictionary
 from delaminate.scene.scenes import Scene
@@ -352,7 +352,7 @@ def write_report(
         raise ShapeError(f"write_report: usage of {len(used)} entries; expected {len(dictionary)}.")
     advice = (SPRITE_STEPS if len(dictionary) else LAYER_STEPS) if next_steps is None else next_steps
     chosen = sample(len(scenes))
-    shown = scenes.only(chosen) if isinstance(scenes, LazyScenes) else [scenes[index] for index in chosen]
+    shown = scenes.only(chosen) if isinstance(scenes, SceneSet) else [scenes[index] for index in chosen]
     pictures = _originals(images, len(scenes), chosen)
     unexplained = [_residual(*pair, residuals) for pair in zip(shown, pictures, strict=True)]
     parts = [

@@ -30,6 +30,7 @@ def write_history(
     previews: Sequence[str | Path] = (),
     rows: str = "",
     facts: Mapping[str, str] | None = None,
+    signals: Mapping[str, str] | None = None,
 ) -> ExportResult:
     """Write the page.
 
@@ -40,6 +41,7 @@ def write_history(
         previews: Pictures of the run, in its order; four at most are shown, the first and the last among them.
         rows: What the rows of such a picture are.
         facts: Short facts for the head of the page.
+        signals: Figures of the method that was trained, with their meaning; they come before those of all methods.
 
     Raises:
         FormatError: A preview is no picture.
@@ -50,7 +52,13 @@ def write_history(
     lead = (
         f"{len(steps):,} looks at the training, and {len(notes)} remarks." if steps else "Training has not begun yet."
     )
-    parts = [header(title, lead, facts or {}, ""), "<main>", _notes(notes), _signals(steps), _pictures(previews, rows)]
+    parts = [
+        header(title, lead, facts or {}, ""),
+        "<main>",
+        _notes(notes),
+        _signals(steps, {**SIGNALS, **(signals or {})}),
+        _pictures(previews, rows),
+    ]
     write_atomic(Path(path), page(title, [*parts, "</main>", FOOTER]).encode())
     return ExportResult((Path(path),), None)
 
@@ -62,10 +70,10 @@ def _notes(notes: Sequence[str]) -> str:
     return f'<section aria-labelledby="notes"><h2 id="notes">What happened</h2><ul>{items}</ul></section>'
 
 
-def _signals(steps: Sequence[Mapping[str, Any]]) -> str:
+def _signals(steps: Sequence[Mapping[str, Any]], signals: Mapping[str, str]) -> str:
     """A curve for each signal that the log has."""
     charts = []
-    for name, meaning in SIGNALS.items():
+    for name, meaning in signals.items():
         curve = [(int(line["total_step"]) + 1, float(line[name]), str(line["stage"])) for line in steps if name in line]
         if chart := draw_curve(curve, name):
             charts.append(

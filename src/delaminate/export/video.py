@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from delaminate.errors import ConfigError, MissingExtra, OutputError
-from delaminate.export.animations import without_ground
+from delaminate.export.animations import without_background
 from delaminate.export.files import ExportResult, clip_size, frame_milliseconds
 from delaminate.files import to_pixels, write_atomic
 from delaminate.scene.scenes import Scene
@@ -44,16 +44,16 @@ def _codec(av: Any) -> str:
     raise OutputError(f"mp4: this PyAV has none of the encoders {', '.join(QUALITY)}; install the wheel from PyPI.")
 
 
-def _pictures(scenes: Sequence[Scene], ground: bool, scale: int) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+def _pictures(scenes: Sequence[Scene], background: bool, scale: int) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """Draw the frames one by one, enlarged, with even sides."""
     for scene in scenes:
-        pixels = to_pixels((scene if ground else without_ground(scene)).composite())
+        pixels = to_pixels((scene if background else without_background(scene)).composite())
         pixels = pixels.repeat(scale, 0).repeat(scale, 1)
         odd = [(0, side % 2) for side in pixels.shape[:2]]
         yield np.ascontiguousarray(np.pad(pixels, (*odd, (0, 0)), mode="edge"))
 
 
-def _encode(av: Any, scenes: Sequence[Scene], ground: bool, scale: int, rate: Fraction) -> bytes:
+def _encode(av: Any, scenes: Sequence[Scene], background: bool, scale: int, rate: Fraction) -> bytes:
     codec = _codec(av)
     height, width = (scale * side + scale * side % 2 for side in scenes[0].size)
     buffer = io.BytesIO()
@@ -64,7 +64,7 @@ def _encode(av: Any, scenes: Sequence[Scene], ground: bool, scale: int, rate: Fr
         context.thread_count = 1  # the same bytes on every machine
         context.colorspace = context.color_primaries = context.color_trc = BT601
         context.color_range = VIDEO_RANGE
-        for pixels in _pictures(scenes, ground, scale):
+        for pixels in _pictures(scenes, background, scale):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             flat = frame.reformat(format="yuv420p", dst_colorspace="ITU601", interpolation="AREA")
             flat.colorspace, flat.color_range = BT601, VIDEO_RANGE
@@ -73,7 +73,7 @@ def _encode(av: Any, scenes: Sequence[Scene], ground: bool, scale: int, rate: Fr
     return buffer.getvalue()
 
 
-def _error(av: Any, data: bytes, scenes: Sequence[Scene], ground: bool, scale: int) -> float:
+def _error(av: Any, data: bytes, scenes: Sequence[Scene], background: bool, scale: int) -> float:
     """Decode the video, bring it back to the scenes' size, and compare."""
     worst = 0.0
     with av.open(io.BytesIO(data)) as file:
@@ -81,7 +81,7 @@ def _error(av: Any, data: bytes, scenes: Sequence[Scene], ground: bool, scale: i
             height, width = scene.size
             pixels = frame.to_ndarray(format="rgb24")[: height * scale, : width * scale] / 255
             small = pixels.reshape(height, scale, width, scale, 3).mean((1, 3))
-            drawn = (scene if ground else without_ground(scene)).composite().permute(1, 2, 0).numpy()
+            drawn = (scene if background else without_background(scene)).composite().permute(1, 2, 0).numpy()
             worst = max(worst, float(np.abs(small - drawn).max()))
     return worst
 
@@ -91,7 +91,7 @@ def write_mp4(
     out: str | Path,
     *,
     rate: float | None = None,
-    ground: bool = True,
+    background: bool = True,
     scale: int | None = None,
 ) -> ExportResult:
     """Write the clip as `OUT/clip.mp4`. The error in the result is that of the decoded video.
@@ -100,7 +100,7 @@ def write_mp4(
         scenes: Scenes in the clip's order.
         out: The folder.
         rate: Frames per second; 10 where it is not known.
-        ground: With the background; else the objects on black.
+        background: With the background; else the objects on black.
         scale: Show each pixel as so many squared, 1 to 16; None: 2 where no side is above 960, else 1.
 
     Raises:
@@ -116,9 +116,9 @@ def write_mp4(
         raise ConfigError(f"mp4: scale {chosen}; expected 1 to {LARGEST_SCALE}.")
     av = _library()
     try:
-        data = _encode(av, scenes, ground, chosen, Fraction(1000 / milliseconds).limit_denominator(1001))
+        data = _encode(av, scenes, background, chosen, Fraction(1000 / milliseconds).limit_denominator(1001))
     except av.error.FFmpegError as error:
         raise OutputError(f"mp4: {size[1]} x {size[0]} pixels cannot be encoded ({error}).") from error
     path = Path(out) / "clip.mp4"
     write_atomic(path, data)
-    return ExportResult((path,), _error(av, data, scenes, ground, chosen))
+    return ExportResult((path,), _error(av, data, scenes, background, chosen))

@@ -67,14 +67,14 @@ def flat_regions(image: Float[Tensor, "3 H W"], tolerance: float = 0.03, min_pix
             centres.append(values[index])
     labels = names[inverse].reshape(image.shape[1:])
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    ground = int(np.bincount(border[border >= 0], minlength=1).argmax()) if (border >= 0).any() else 0
+    background_label = int(np.bincount(border[border >= 0], minlength=1).argmax()) if (border >= 0).any() else 0
     sizes = np.bincount(labels[labels >= 0].ravel(), minlength=len(centres))
-    kept = [i for i in range(len(centres)) if i != ground and sizes[i] >= min_pixels]
+    kept = [i for i in range(len(centres)) if i != background_label and sizes[i] >= min_pixels]
     table = np.full(len(centres) + 1, -1)
-    table[ground] = 0
+    table[background_label] = 0
     for new, old in enumerate(kept):
         table[old] = new + 1
-    colours = np.array([centres[i] for i in (ground, *kept)]) if centres else np.zeros((1, 3))
+    colours = np.array([centres[i] for i in (background_label, *kept)]) if centres else np.zeros((1, 3))
     return Regions(torch.as_tensor(table[labels]), torch.as_tensor(colours / 255, dtype=torch.float32))
 
 
@@ -208,7 +208,7 @@ class PoseFinder:
         if len(regions) == 0:
             return []
         masks = regions.masks()
-        ground = (regions.labels == 0).float()
+        background_label = (regions.labels == 0).float()
         side = self.shapes.shape[-1]
         turned = normalised(masks, side, self.angles)
         agreement = overlap(turned, self.shapes)  # n A K
@@ -221,7 +221,7 @@ class PoseFinder:
             first = torch.tensor(
                 [[float(centre[i, 0]), float(centre[i, 1]), math.log(scale), float(self.angles[turn])]]
             )
-            reward = 2 * masks[i] - ground - 0.05 * (1 - masks[i] - ground)
+            reward = 2 * masks[i] - background_label - 0.05 * (1 - masks[i] - background_label)
             pose = self._polish(first, entry, reward, masks[i])
             if pose.agreement < good:
                 pose = max(pose, self._search(reward, masks[i]), key=lambda p: p.agreement)
@@ -342,9 +342,11 @@ def placements_by_regions(
 ) -> tuple[Placement, ...]:
     """Explain an image region by region: a flat background, then flat-coloured sprites, back to front."""
     seen, size, side = explain(image, finder), finder.size, finder.shapes.shape[-1]
-    ground = Placement(background_entry, (Transform.shift(0, 0, size),), (0.0, 0.0, 0.0, *seen.background.tolist()))
+    background_label = Placement(
+        background_entry, (Transform.shift(0, 0, size),), (0.0, 0.0, 0.0, *seen.background.tolist())
+    )
     objects = [
         Placement(pose.entry, (Transform.of_matrix(pose.matrix(side), size),), (0.0, 0.0, 0.0, *colour.tolist()))
         for pose, colour in zip(seen.poses, seen.colours, strict=True)
     ]
-    return (ground, *objects)
+    return (background_label, *objects)

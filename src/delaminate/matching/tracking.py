@@ -28,7 +28,7 @@ class Track:
     Attributes:
         number: Its identity.
         entry: The sprite it showed last.
-        centre: Where it was last, x and y in pixels of the landscape.
+        centre: Where it was last, x and y in pixels of the panorama.
         velocity: Pixels a frame.
         seen: The frame in which it was seen last.
         placement: How it was seen last.
@@ -128,7 +128,7 @@ class Tracker:
         lost = [track for track in self.tracks if track.seen < self.frame and len(track.placement.transforms) == 1]
         if self.frame_of is None or not lost:
             return []
-        one = replace(found, images=(placements,), frames=None)
+        one = replace(found, images=(placements,), canvas_maps=None)
         wanted, shown = self.frame_of(self.frame), one.composite()[0]
         covered = torch.zeros(found.size, dtype=torch.bool)
         for placement in placements[1 if found.background else 0 :]:

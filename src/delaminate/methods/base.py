@@ -1,22 +1,26 @@
-"""Method, Stage, Player: what every paper's file is made of."""
+"""Method: what every paper's class is made of, and what it can do."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Generator, Tensor, nn
 
-from delaminate.config import build, suggest
+from delaminate.config import at_defaults, build, suggest
 from delaminate.errors import ConfigError, DataError, FormatError, ShapeError
-from delaminate.methods.players import Carry, Stage
-from delaminate.nets.precision import has_bfloat16
+from delaminate.methods import storage
+from delaminate.methods.players import Stage, StepContext
+from delaminate.methods.settings import MethodConfig
+from delaminate.nets.precision import evaluation_mode, has_bfloat16
 from delaminate.rng import stream
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.layers import Layers
 from delaminate.scene.placements import Dictionary
 
 SLACK = 1 / 255
@@ -26,20 +30,166 @@ SLACK = 1 / 255
 M = TypeVar("M", bound="Method")
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """What a computation on large images will take, roughly.
+
+    Attributes:
+        num_bytes: Of memory.
+        seconds: On one core.
+        what: What is computed, in words, such as "3 rounds on 60".
+        advice: What makes it less; empty where nothing does.
+    """
+
+    num_bytes: float
+    seconds: float
+    what: str
+    advice: str = ""
+
+
 class Method(nn.Module, ABC):
-    """Makes layers. One paper, one file.
+    """Makes layers. One paper, one folder; a fifth one is one file anywhere (docs/add-a-method.md).
 
     Attributes:
         name: Hyphenated name, as on the command line.
+        presets: Configurations by name; the first is the one for a folder of one's own.
+        needs_preset: What to say to whom has a folder of their own and names no preset, where none suits just any folder.
+        training_signals: Figures of a training to look at while it runs, with their meaning.
+        preview_rows: What the rows of `preview` are, in words.
+        ema_prefixes: Prefixes of the parameters that have a running mean (setting `ema`): what decomposes, or what later
+            stages learn from.
         config: The frozen dataclass of all settings.
     """
 
     name: ClassVar[str]
+    presets: ClassVar[Mapping[str, Any]] = {}
+    needs_preset: ClassVar[str] = ""
+    training_signals: ClassVar[Mapping[str, str]] = {}
+    preview_rows: ClassVar[str] = "images, what they are rebuilt to, sprites"
+    ema_prefixes: ClassVar[tuple[str, ...]] = ("",)
     config: Any
 
-    def __init__(self, config: Any, seed: int = 0) -> None:
+    def __init__(self, config: MethodConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
+
+    # --- making models ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def preset_config(cls, name: str) -> Any:
+        """Look a preset up.
+
+        Raises:
+            ConfigError: There is none of this name.
+        """
+        if name not in cls.presets:
+            raise ConfigError(f"{cls.name}: unknown preset {name!r}. {suggest(name, list(cls.presets))}")
+        return cls.presets[name]
+
+    @classmethod
+    def preset(cls: type[M], name: str, seed: int = 0, **settings: Any) -> M:
+        """Make an untrained model from a preset, with some settings changed.
+
+        Raises:
+            ConfigError: The preset or a setting is unknown.
+        """
+        return cls(build(cls.preset_config(name), settings, cls.name), seed)
+
+    @classmethod
+    def read_config(cls, values: Mapping[str, Any], where: str) -> Any:
+        """Make a configuration from stored settings; those that are not there were added later, and have their default.
+
+        Raises:
+            ConfigError: A setting is unknown or has a value that it cannot have.
+        """
+        return build(at_defaults(next(iter(cls.presets.values()))), values, where)
+
+    @classmethod
+    def from_pretrained(cls: type[M], name: str | Path, device: str | torch.device = "cpu") -> M:
+        """Load a model of this method by folder, zoo name or `hub:owner/name`.
+
+        Raises:
+            FormatError: The folder is damaged, or holds a model of another method.
+            ConfigError: There is no such model.
+        """
+        folder = storage.model_folder(name)
+        method, _ = storage.read_config(folder)
+        if method != cls.name:
+            raise FormatError(f"{name}: is a {method} model, not {cls.name}. Use delaminate.load_model.")
+        return cls.from_folder(folder, device)
+
+    @classmethod
+    def from_folder(cls: type[M], folder: Path, device: str | torch.device = "cpu") -> M:
+        """Load a model folder of this method.
+
+        Raises:
+            FormatError: Anything in the folder is not what it should be.
+        """
+        try:
+            config = cls.read_config(storage.read_config(folder)[1], str(folder / "config.json"))
+        except ConfigError as error:
+            raise FormatError(str(error)) from None
+        try:
+            with torch.device("meta"):  # shapes and types, without memory for any of them
+                expected = cls(config).export_state(everything=True)
+        except RuntimeError:  # sizes beyond counting
+            raise storage.too_large(folder) from None
+        rules = storage.TensorRules(expected, cls.optional_tensors, cls.resizable_tensors)
+        tensors = storage.read_tensors(folder, rules)
+        model = cls(config)
+        model.import_state(tensors)
+        model.eval()
+        return model.to(device)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a model folder that `from_pretrained` reads."""
+        storage.save_model(self, Path(folder))
+
+    # --- storage ----------------------------------------------------------------------------------------------------
+
+    stored_tensors: ClassVar[tuple[str, ...]] = ("",)
+    """Prefixes of the weights and buffers that are stored."""
+
+    optional_tensors: ClassVar[tuple[str, ...]] = ()
+    """Prefixes of tensors that may be absent together, because that part was never trained."""
+
+    resizable_tensors: ClassVar[tuple[str, ...]] = ()
+    """Tensors of a model folder whose height and width (the last two numbers of the shape) may be any."""
+
+    exact_tensors: ClassVar[tuple[str, ...]] = ()
+    """Tensors that are stored as they are, even where others become float16: tables that hold numbers of sprites."""
+
+    def holds(self, prefix: str) -> bool:
+        """Whether the part of one of `optional_tensors` is there."""
+        return True
+
+    def on_import(self, there: Mapping[str, bool]) -> None:
+        """Note which of `optional_tensors` were there, once a model folder has been read."""
+
+    def export_state(self, everything: bool = False) -> dict[str, Tensor]:
+        """List the tensors of a model folder by their names: those trained, or everything that may be there."""
+        left_out = () if everything else tuple(prefix for prefix in self.optional_tensors if not self.holds(prefix))
+        return {
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if name.startswith(self.stored_tensors) and not name.startswith(left_out)
+        }
+
+    @torch.no_grad()
+    def import_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the tensors of a model folder."""
+        state = self.state_dict()
+        for name, tensor in tensors.items():
+            state[name].copy_(tensor)
+        self.on_import({prefix: any(name.startswith(prefix) for name in tensors) for prefix in self.optional_tensors})
+
+    # --- decomposing ------------------------------------------------------------------------------------------------
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the canvas in pixels."""
+        size: tuple[int, int] = self.config.image_size
+        return size
 
     @property
     @abstractmethod
@@ -62,10 +212,6 @@ class Method(nn.Module, ABC):
         return self.decomposers[0]
 
     @abstractmethod
-    def stages(self) -> tuple[Stage, ...]:
-        """List the stages of training, with players bound to this model."""
-
-    @abstractmethod
     def dictionary(self) -> Dictionary:
         """Show the sprites as they stand, backgrounds last."""
 
@@ -73,153 +219,35 @@ class Method(nn.Module, ABC):
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
         """Decompose images of the model's size."""
 
-    @property
-    @abstractmethod
-    def image_size(self) -> tuple[int, int]:
-        """Height and width of the canvas in pixels."""
-
-    @abstractmethod
-    def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
-        """Measure, without labels, how badly the model does: mean squared error per image."""
-
-    @abstractmethod
-    def parts(self, everything: bool = False) -> dict[str, Tensor]:
-        """List the tensors of a model folder by their names: those trained, or everything that may be there."""
-
-    optional_parts: ClassVar[tuple[str, ...]] = ()
-    """Prefixes of tensors that may be absent together, because that part was never trained."""
-
-    free_parts: ClassVar[tuple[str, ...]] = ()
-    """Tensors of a model folder whose height and width (the last two numbers of the shape) may be any."""
-
-    exact_parts: ClassVar[tuple[str, ...]] = ()
-    """Tensors that are stored as they are, even where others become float16: tables that hold numbers of sprites."""
-
-    def takes(self, size: tuple[int, int], by: str) -> bool:
+    def accepts_size(self, size: tuple[int, int], by: str) -> bool:
         """Whether images of this size can be decomposed as they are; others are resampled to `image_size`."""
         return size == self.image_size
 
-    averaged: ClassVar[tuple[str, ...]] = ("",)
-    """Prefixes of the parameters that have a running mean (`ema` of the configuration): what decomposes, or what later stages
-    learn from."""
-
-    def carries_photo(self, by: str) -> bool:
+    def copies_input(self, by: str) -> bool:
         """Whether layers show the image itself through alphas, so that there is nothing that could be reconstructed."""
         return False
 
-    def collapsed(self, carry: Carry) -> str | None:
-        """Say in words, and without labels, that training has failed; None: it has not. Asked after every step.
-
-        A collapsed run begins anew with `restart`, as often as `restarts` of the configuration says.
-        """
+    def forecast_decomposition(self, count: int, size: tuple[int, int], batch: int) -> Forecast | None:
+        """What decomposing so many images, a batch at a time, will take; None where that is not known, or little."""
         return None
-
-    def settled(self, carry: Carry) -> str | None:
-        """Say in words, and without labels, that nothing changes any more, so that the stage ends; None: it goes on.
-
-        Asked after every step.
-        """
-        return None
-
-    def restart(self, seed: int, attempt: int) -> None:
-        """Begin anew: weights and buffers of a fresh model, drawn from (seed, attempt)."""
-        fresh = type(self)(self.config, int(stream(seed, "restart", attempt).initial_seed()))
-        self.load_state_dict(fresh.state_dict())
-
-    def cautions(self, device: torch.device) -> tuple[str, ...]:
-        """Say what of the configuration a device cannot do; remarks for the user."""
-        if getattr(self.config, "bf16", False) and not has_bfloat16(device.type):
-            return ("bf16: this device has no units for bfloat16; networks compute in float32, which is faster here.",)
-        return ()
-
-    def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
-        """Look at all training images once, before the first step and before a run is resumed; deterministic.
-
-        Returns:
-            What the user should know about them.
-
-        Raises:
-            DataError: Nothing can be learned from these images.
-        """
-        return ()
-
-    @classmethod
-    def from_pretrained(cls: type[M], name: str | Path, device: str | torch.device = "cpu") -> M:
-        """Load a model of this method by folder, zoo name or `hub:owner/name`.
-
-        Raises:
-            FormatError: The folder is damaged, or holds a model of another method.
-            ConfigError: There is no such model.
-        """
-        from delaminate.methods.storage import load_model
-
-        model = load_model(name, device)
-        if not isinstance(model, cls):
-            raise FormatError(f"{name}: is a {model.name} model, not {cls.name}. Use delaminate.load_model.")
-        return model
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write a model folder that `from_pretrained` reads."""
-        from delaminate.methods.storage import save_model
-
-        save_model(self, Path(folder))
-
-    @abstractmethod
-    def load_parts(self, parts: Mapping[str, Tensor]) -> None:
-        """Take the tensors of a model folder."""
-
-    def begin(self, stage: str) -> None:
-        """Prepare for a stage that begins (not for one that resumes)."""
-
-    rows: ClassVar[str] = "images, what they are rebuilt to, sprites"
-    """What the rows of `preview` are, in words."""
-
-    def preview(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "N 3 _h _w"]]:
-        """Rows of pictures in [0, 1] that show how training goes: images, what they are rebuilt to, sprites."""
-        found = self.decompose(images)
-        sprites = found.dictionary.sprites[:24]
-        height = max((sprite.shape[1] for sprite in sprites), default=0)
-        width = max((sprite.shape[2] for sprite in sprites), default=0)
-        row = torch.full((len(sprites), 3, height, width), 0.3)
-        for canvas, sprite in zip(row, sprites, strict=True):
-            window = canvas[:, : sprite.shape[1], : sprite.shape[2]]
-            window.copy_(window * (1 - sprite[3:]) + sprite[:3] * sprite[3:])
-        return [images, found.composite(), *([row] if len(sprites) else [])]
-
-    def after_update(self, rng: Generator, carry: Carry) -> Mapping[str, float | Tensor]:
-        """Look after the model once all players had their turn; returns figures for the log."""
-        return {}
-
-    @classmethod
-    def preset(cls: type[M], name: str, seed: int = 0, **settings: Any) -> M:
-        """Make an untrained model from a preset, with some settings changed.
-
-        Raises:
-            ConfigError: The preset or a setting is unknown.
-        """
-        from delaminate.methods import METHODS
-
-        presets = METHODS[cls.name][1]
-        if name not in presets:
-            raise ConfigError(f"{cls.name}: unknown preset {name!r}. {suggest(name, list(presets))}")
-        return cls(build(presets[name], settings, cls.name), seed)
 
     @torch.no_grad()
     def decompose(
         self,
         images: Float[Tensor, "B 3 H W"] | Float[Tensor, "3 H W"],
         by: str | None = None,
-        frames: tuple[Frame, ...] | None = None,
+        canvas_maps: tuple[CanvasMap, ...] | None = None,
     ) -> Decomposition:
         """Take images apart. Deterministic.
 
         Images of another size than the model's are resampled to it (antialiased, aspect not kept); the scenes of the result
-        have the original size.
+        have the original size. (`delaminate.decompose` also undoes enlargement, and gives layers of photos the photo's own
+        pixels.)
 
         Args:
             images: In [0, 1], a batch or a single one.
             by: One of `decomposers`; None is the default.
-            frames: How images of the model's size sit in their originals; carried into the result.
+            canvas_maps: How images of the model's size sit in their originals; carried into the result.
 
         Raises:
             ConfigError: This model cannot decompose that way.
@@ -246,14 +274,138 @@ class Method(nn.Module, ABC):
                 "255, or undo the normalisation."
             )
         height, width = images.shape[-2:]
-        if not self.takes((height, width), by):
+        if not self.accepts_size((height, width), by):
             box = (0.0, 0.0, float(width), float(height))
-            frames = (Frame((height, width), box, self.image_size),) * len(images)
+            canvas_maps = (CanvasMap((height, width), box, self.image_size),) * len(images)
             images = F.interpolate(images, self.image_size, mode="bilinear", antialias=True, align_corners=False)
-        was_training = self.training
-        self.eval()
-        try:
+        with evaluation_mode(self):
             found = self._decompose(images, by)
-        finally:
-            self.train(was_training)
-        return Decomposition(found.dictionary, found.images, found.size, found.background, frames)
+        return Decomposition(found.dictionary, found.images, found.size, found.background, canvas_maps)
+
+    # --- more that a method may be able to do -----------------------------------------------------------------------
+
+    @property
+    def can_sample(self) -> bool:
+        """Scenes can be drawn from noise."""
+        return False
+
+    def sample(self, n: int, rng: Generator) -> Layers:
+        """Draw scenes from noise: layers in [0, 1], of the model's size.
+
+        Raises:
+            ConfigError: This model cannot.
+        """
+        raise ConfigError(
+            f"{self.name}: this model paints nothing from noise. Take one of perturbgan that you have trained: those in the "
+            "box hold no generators."
+        )
+
+    @property
+    def can_redraw(self) -> bool:
+        """Layers of what it has decomposed can be repainted from noise."""
+        return False
+
+    def repaint(self, masks: Float[Tensor, "B n 1 H W"], layer: int, rng: Generator) -> Float[Tensor, "B 3 H W"]:
+        """Draw new colours, in [0, 1], for one layer of what `decompose` has found, from fresh noise.
+
+        Args:
+            masks: What is seen of each layer, from back to front, at the model's size; they sum to one.
+            layer: Its position from the back.
+            rng: Draws the noise.
+
+        Raises:
+            ConfigError: This model cannot, or there is no such layer.
+        """
+        raise ConfigError(f"redraw: a {self.name} model repaints nothing; regions are redrawn by a model of redo.")
+
+    can_reconstruct_softly: ClassVar[bool] = False
+    """`reconstruct_softly` gives the reconstruction of training, before the network makes up its mind."""
+
+    def reconstruct_softly(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """Rebuild images as in training."""
+        raise ConfigError(f"{self.name}: has no soft reconstruction.")
+
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def stages(self) -> tuple[Stage, ...]:
+        """List the stages of training, with players bound to this model."""
+
+    @abstractmethod
+    def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
+        """Measure, without labels, how badly the model does: mean squared error per image."""
+
+    @property
+    def active_entries(self) -> Int[Tensor, " K"]:
+        """Indices of the sprites in use, where there are any."""
+        return torch.zeros(0, dtype=torch.int64)
+
+    @property
+    def ema_decay(self) -> float:
+        """Decay of the running mean of the weights; 0: there is none."""
+        return float(self.config.ema)
+
+    @property
+    def max_restarts(self) -> int:
+        """Times that a collapsed run starts over before it ends as failed."""
+        return 0
+
+    @classmethod
+    def forecast_training(cls, config: Any, count: int, size: tuple[int, int]) -> Forecast | None:
+        """What training on so many images will take; None where that is not known, or little."""
+        return None
+
+    def device_warnings(self, device: torch.device) -> tuple[str, ...]:
+        """Say what of the configuration a device cannot do; remarks for the user."""
+        if self.config.bf16 and not has_bfloat16(device.type):
+            return ("bf16: this device has no units for bfloat16; networks compute in float32, which is faster here.",)
+        return ()
+
+    def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
+        """Look at all training images once, before the first step and before a run is resumed; deterministic.
+
+        Returns:
+            What the user should know about them.
+
+        Raises:
+            DataError: Nothing can be learned from these images.
+        """
+        return ()
+
+    def on_stage_start(self, stage: str) -> None:
+        """Prepare for a stage that begins (not for one that resumes)."""
+
+    def after_update(self, rng: Generator, context: StepContext) -> Mapping[str, float | Tensor]:
+        """Look after the model once all players had their turn; returns figures for the log."""
+        return {}
+
+    def collapsed(self, context: StepContext) -> str | None:
+        """Say in words, and without labels, that training has failed; None: it has not. Asked after every step.
+
+        A collapsed run starts over with `restart`, up to `max_restarts` times.
+        """
+        return None
+
+    def converged(self, context: StepContext) -> str | None:
+        """Say in words, and without labels, that nothing changes any more, so that the stage ends; None: it goes on.
+
+        Asked after every step.
+        """
+        return None
+
+    def restart(self, seed: int, attempt: int) -> None:
+        """Start over: weights and buffers of a fresh model, drawn from (seed, attempt)."""
+        fresh = type(self)(self.config, int(stream(seed, "restart", attempt).initial_seed()))
+        self.load_state_dict(fresh.state_dict())
+
+    def preview(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "N 3 _h _w"]]:
+        """Rows of pictures in [0, 1] that show how training goes: images, what they are rebuilt to, sprites."""
+        found = self.decompose(images)
+        sprites = found.dictionary.sprites[:24]
+        height = max((sprite.shape[1] for sprite in sprites), default=0)
+        width = max((sprite.shape[2] for sprite in sprites), default=0)
+        row = torch.full((len(sprites), 3, height, width), 0.3)
+        for canvas, sprite in zip(row, sprites, strict=True):
+            window = canvas[:, : sprite.shape[1], : sprite.shape[2]]
+            window.copy_(window * (1 - sprite[3:]) + sprite[:3] * sprite[3:])
+        return [images, found.composite(), *([row] if len(sprites) else [])]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -11,14 +11,14 @@ from torch import Generator, Tensor, nn
 
 
 @dataclass
-class Carry:
+class StepContext:
     """What lives for one step and is handed from player to player.
 
     Attributes:
         stage: Name of the stage.
         step: Steps of this stage that are done.
         steps: Steps of this stage in all.
-        share: Slice of the global batch that this process holds.
+        local_slice: Slice of the global batch that this process holds.
         batch: Size of the global batch.
         values: Whatever one player leaves for the next.
         all_reduce: Sums a tensor over all processes.
@@ -28,7 +28,7 @@ class Carry:
     stage: str
     step: int
     steps: int
-    share: slice
+    local_slice: slice
     batch: int
     values: dict[str, Any] = field(default_factory=dict)
     all_reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor
@@ -37,14 +37,51 @@ class Carry:
     @property
     def processes(self) -> int:
         """How many processes share the batch."""
-        return self.batch // (self.share.stop - self.share.start)
+        return self.batch // (self.local_slice.stop - self.local_slice.start)
+
+    def half(self) -> "StepContext":
+        """The same step on half of the batch: of every two images the process holds one."""
+        held = slice(self.local_slice.start // 2, self.local_slice.stop // 2)
+        return replace(self, local_slice=held, batch=self.batch // 2)
+
+    def local(self, drawn: Tensor, like: Tensor) -> Tensor:
+        """This process's slice of what was drawn for the whole batch, so that many processes draw what one draws.
+
+        Floats get the type of `like`, all numbers its device.
+        """
+        own = drawn[self.local_slice]
+        return own.to(like) if own.is_floating_point() else own.to(like.device)
+
+    def randn(self, rng: Generator, *shape: int, like: Tensor) -> Tensor:
+        """Draw normal numbers of a shape for each image."""
+        return self.local(torch.randn(self.batch, *shape, generator=rng), like)
+
+    def rand(self, rng: Generator, *shape: int, like: Tensor) -> Tensor:
+        """Draw numbers in [0, 1) of a shape for each image."""
+        return self.local(torch.rand(self.batch, *shape, generator=rng), like)
+
+    def randint(self, rng: Generator, high: int, *shape: int, like: Tensor) -> Tensor:
+        """Draw whole numbers from 0 to below `high` of a shape for each image."""
+        return self.local(torch.randint(high, (self.batch, *shape), generator=rng), like)
+
+    def chance(self, rng: Generator, probability: float, like: Tensor) -> Tensor:
+        """Say yes to each image with some probability: booleans (B, 1, 1, 1)."""
+        return self.local(torch.rand(self.batch, 1, 1, 1, generator=rng) < probability, like)
 
     def mean(self, own: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
-        """Means over the whole batch, given those over this process's share."""
+        """Means over the whole batch, given those over this process's images."""
         return self.all_reduce(own) / self.processes
 
+    def divisor(self, count: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """Turn sums over this process's things into losses whose average over processes is the mean over all things.
+
+        Args:
+            count: How many things this process has.
+        """
+        return self.all_reduce(count).clamp_min(1) / self.processes
+
     def excess(self, mean: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
-        """relu of means over the whole batch, given those over this process's share.
+        """relu of means over the whole batch, given those over this process's images.
 
         Processes average what they get, losses and gradients alike; so each passes its share on, or not, as the whole
         says.
@@ -55,11 +92,11 @@ class Carry:
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that learn at one rate."""
+    """Parameters that share a learning rate."""
 
     name: str
     parameters: tuple[nn.Parameter, ...]
-    rate: float
+    learning_rate: float
     weight_decay: float = 0.0
 
 
@@ -69,7 +106,7 @@ class Player(ABC):
     name: str
 
     @abstractmethod
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         """Play one turn; return the named loss terms, already weighted. The loop sums them."""
 
 
@@ -79,19 +116,19 @@ class GradientPlayer(Player):
     Attributes:
         algorithm: "adam" (weight decay is an L2 term) or "adamw" (decoupled).
         betas: Decay of Adam's two moments.
-        clip: Largest norm of the gradient over all groups, or None.
+        gradient_clip: Largest norm of the gradient over all groups, or None.
     """
 
     algorithm: Literal["adam", "adamw"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
-    clip: float | None = None
+    gradient_clip: float | None = None
 
     @abstractmethod
     def groups(self) -> tuple[ParameterGroup, ...]:
         """List what this player trains."""
 
-    def rate(self, group: str, carry: Carry) -> float:
-        """Factor on a group's rate at this step."""
+    def learning_rate_factor(self, group: str, context: StepContext) -> float:
+        """Factor on a group's learning rate at this step."""
         return 1.0
 
     def repeats(self, group: str) -> int:
@@ -121,7 +158,7 @@ class Stage:
         players: Take their turns in this order.
         averages: Averaged weights take the place of the weights themselves when the stage begins, and the mean begins
             anew: it learns from what is finished.
-        continues: Optimisers keep their state from the stage before, whose players are the same.
+        continues: PlayerOptimizers keep their state from the stage before, whose players are the same.
         batch_setting: Which setting `batch` comes from; empty: NAME_batch, or `batch` where there is no such setting.
     """
 

@@ -26,7 +26,7 @@ def windows_of(images: Float[Tensor, "B C H W"], size: int, stride: int) -> Floa
     return padded.unfold(2, size, stride).unfold(3, size, stride).permute(0, 2, 3, 1, 4, 5)
 
 
-def band(values: Float[Tensor, "N o"], columns: int) -> Float[Tensor, "N rows {columns}"]:
+def toeplitz(values: Float[Tensor, "N o"], columns: int) -> Float[Tensor, "N rows {columns}"]:
     """Make Toeplitz matrices whose columns are `values`, each one row lower than the last.
 
         M[r, c] = values[r - c],   r < o + columns - 1
@@ -37,15 +37,15 @@ def band(values: Float[Tensor, "N o"], columns: int) -> Float[Tensor, "N rows {c
     return padded.unfold(-1, columns, 1).flip(-1)
 
 
-def band_crop(values: Float[Tensor, "N o"], columns: int) -> Float[Tensor, "N {columns} rows"]:
+def crop_matrix(values: Float[Tensor, "N o"], columns: int) -> Float[Tensor, "N {columns} rows"]:
     """Make the matrices that average all crops of `columns` neighbours, the crop that starts at j weighted values[j].
 
     M[c, r] = values[r - c]
     """
-    return band(values, columns).transpose(1, 2)
+    return toeplitz(values, columns).transpose(1, 2)
 
 
-def shift_bands(chances: Float[Tensor, "N o"], size: int, clip: bool) -> Float[Tensor, "N w {size}"]:
+def shift_matrices(chances: Float[Tensor, "N o"], size: int, clip: bool) -> Float[Tensor, "N w {size}"]:
     """Make the matrices of the expected shift along one axis.
 
     Outcome i of s + 1 shifts by s / 2 - i pixels; the matrix averages over all of them.
@@ -56,11 +56,11 @@ def shift_bands(chances: Float[Tensor, "N o"], size: int, clip: bool) -> Float[T
         clip: Cut the result to the k pixels of the unshifted sprite; otherwise it is k + s wide and nothing is lost.
     """
     reach = chances.shape[1] - 1
-    matrices = band(chances.flip(-1), size)
+    matrices = toeplitz(chances.flip(-1), size)
     return matrices[:, reach // 2 : reach // 2 + size] if clip else matrices
 
 
-def slide_bands(
+def bilinear_shift_matrices(
     shift: Float[Tensor, " N"], size: int, reach: int, clip: bool, border: bool
 ) -> Float[Tensor, "N w {size}"]:
     """Make the matrices that shift by fractions of a pixel, bilinearly, along one axis.
@@ -81,7 +81,7 @@ def slide_bands(
     return (1 - (looked[..., None] - nodes).abs()).clamp_min(0)
 
 
-def apply_bands(
+def apply_matrices(
     sprites: Float[Tensor, "N C k k"], rows: Float[Tensor, "N w k"], columns: Float[Tensor, "N w k"]
 ) -> Float[Tensor, "N C w w"]:
     """Shift every sprite along both axes."""
@@ -146,7 +146,7 @@ def lattices(
     return found
 
 
-def ringed(rgba: Float[Tensor, "n 4 k k"]) -> Float[Tensor, "n 4 _ _"]:
+def pad_transparent(rgba: Float[Tensor, "n 4 k k"]) -> Float[Tensor, "n 4 _ _"]:
     """Add a transparent pixel all around: bilinear shifts continue colours there, while alpha ends."""
     colours = F.pad(rgba[:, :3], (1, 1, 1, 1), mode="replicate")
     return torch.cat([colours, F.pad(rgba[:, 3:], (1, 1, 1, 1))], 1)

@@ -48,7 +48,7 @@ class BatchNorm(nn.BatchNorm2d):
         return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
 
 
-class HeadStack(nn.Module):
+class BatchedMLP(nn.Module):
     """N independent MLPs of one shape on the same features, as batched matrix products.
 
     Linear(F, 128) - ReLU - Linear(128, 128) - ReLU - Linear(128, out), the last layer zero, so that every output

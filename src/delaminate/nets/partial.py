@@ -251,7 +251,7 @@ class PartialEncoder(nn.Module):
         return torch.stack([head(x).permute(0, 2, 3, 1) for head in self.heads], 1)
 
 
-class RowMLP(nn.Module):
+class MLP(nn.Module):
     """Linear - GroupNorm (8 groups) - leaky ReLU - Linear, on rows of features."""
 
     def __init__(self, width: int, outputs: int, rng: Generator) -> None:
@@ -266,7 +266,7 @@ class RowMLP(nn.Module):
         return F.linear(y, self.weight_2, self.bias_2)
 
 
-class CodeGenerator(nn.Module):
+class SpriteDecoder(nn.Module):
     """Decode codes into images: Linear d to 8 d, GroupNorm (8 groups), ReLU, Linear to all pixels, sigmoid.
 
     Args:

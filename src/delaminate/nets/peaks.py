@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
 
-class PeakReadout(nn.Module):
+class CentrePointHead(nn.Module):
     """Predict at every anchor of a feature map whether an object's centre lies in it, where exactly, and its colour.
 
     Departs: the paper's regressors see globally pooled features, from which positions are learned slowly; here each of

@@ -38,7 +38,7 @@ def channels_at(side: int, largest: int, width: int, most: int) -> int:
     return min(width * (largest // side), most)
 
 
-class EqualLinear(nn.Module):
+class EqualizedLinear(nn.Module):
     """A linear map whose weights are drawn from N(0, 1) and used times sqrt(2 / fan in), so that all learn at one rate.
 
     Args:
@@ -57,7 +57,7 @@ class EqualLinear(nn.Module):
         return F.linear(x, self.weight * self.scale, self.bias)
 
 
-class EqualConv(nn.Module):
+class EqualizedConv(nn.Module):
     """A convolution with an equalised learning rate; sizes change in the same go."""
 
     def __init__(self, inputs: int, outputs: int, side: int, rng: Generator) -> None:
@@ -84,7 +84,7 @@ def _binomial(dtype: torch.dtype, device: torch.device) -> Float[Tensor, "3 3"]:
     return row[:, None] * row
 
 
-def unit_length(x: Tensor) -> Tensor:
+def pixel_norm(x: Tensor) -> Tensor:
     """Divide every row by its root mean square ("pixel norm", Progressive Growing of GANs, section 4.2)."""
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-8)
 
@@ -94,10 +94,10 @@ class Mapping(nn.Module):
 
     def __init__(self, width: int, depth: int, rng: Generator) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(EqualLinear(width, width, rng) for _ in range(depth))
+        self.layers = nn.ModuleList(EqualizedLinear(width, width, rng) for _ in range(depth))
 
     def forward(self, noise: Float[Tensor, "*B Z"]) -> Float[Tensor, "*B D"]:
-        x = unit_length(noise)
+        x = pixel_norm(noise)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE)
         return x
@@ -138,7 +138,7 @@ class _Styled(nn.Module):
         self.noise = nn.Parameter(torch.zeros(channels))
         self.scale = math.sqrt(2 / channels)
         start = torch.cat([torch.ones(channels), torch.zeros(channels)])
-        self.style = EqualLinear(style_width, 2 * channels, rng, start)
+        self.style = EqualizedLinear(style_width, 2 * channels, rng, start)
 
     def forward(
         self, x: Float[Tensor, "B C H W"], style: Float[Tensor, "B D"], noise: Float[Tensor, "B 1 H W"] | None
@@ -155,8 +155,8 @@ class _UpBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, style_width: int, rng: Generator, first: bool) -> None:
         super().__init__()
-        self.conv_1 = None if first else EqualConv(inputs, outputs, 3, rng)
-        self.conv_2 = EqualConv(outputs, outputs, 3, rng)
+        self.conv_1 = None if first else EqualizedConv(inputs, outputs, 3, rng)
+        self.conv_2 = EqualizedConv(outputs, outputs, 3, rng)
         self.styled_1, self.styled_2 = (_Styled(outputs, style_width, rng) for _ in range(2))
 
     def forward(self, x: Tensor, style: Float[Tensor, "B D"], noise: Float[Tensor, "B 2 _H _W"] | None) -> Tensor:
@@ -198,13 +198,13 @@ class Synthesis(nn.Module):
         self.levels, self.summed = level_of(side) + 1, summed
         channels = [channels_at(4 * 2**level, side, width, most) for level in range(self.levels)]
         self.start = nn.Parameter(torch.empty(1, channels[0], 4, 4).normal_(generator=rng))
-        self.place = EqualLinear(style_width, 16 * channels[0], rng) if placed else None
+        self.place = EqualizedLinear(style_width, 16 * channels[0], rng) if placed else None
         self.blocks = nn.ModuleList(
             _UpBlock(channels[max(level - 1, 0)], count, style_width, rng, level == 0)
             for level, count in enumerate(channels)
         )
         own = range(self.levels) if growing or summed else range(self.levels - 1, self.levels)
-        self.heads = nn.ModuleList(EqualConv(channels[level], outputs, 1, rng) for level in own)
+        self.heads = nn.ModuleList(EqualizedConv(channels[level], outputs, 1, rng) for level in own)
 
     def forward(
         self,
@@ -271,7 +271,7 @@ def _mean(x: Float[Tensor, "halves N *rest"]) -> Float[Tensor, "halves 1 *rest"]
     return x.mean(1, keepdim=True)
 
 
-def minibatch_deviation(x: Float[Tensor, "B C H W"], halves: int = 1) -> Float[Tensor, "B 1 H W"]:
+def minibatch_stddev(x: Float[Tensor, "B C H W"], halves: int = 1) -> Float[Tensor, "B 1 H W"]:
     """Standard deviation over the batch of every feature at every place, averaged to one number, as a map.
 
     Args:
@@ -289,7 +289,7 @@ def minibatch_deviation(x: Float[Tensor, "B C H W"], halves: int = 1) -> Float[T
 class _DownBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, rng: Generator) -> None:
         super().__init__()
-        self.conv_1, self.conv_2 = EqualConv(inputs, outputs, 3, rng), EqualConv(outputs, outputs, 3, rng)
+        self.conv_1, self.conv_2 = EqualizedConv(inputs, outputs, 3, rng), EqualizedConv(outputs, outputs, 3, rng)
 
     def forward(self, x: Tensor) -> Tensor:
         x = blur(F.leaky_relu(self.conv_1(x), SLOPE))
@@ -304,14 +304,14 @@ class StyleDiscriminator(nn.Module):
         self.levels = level_of(side) + 1
         channels = [channels_at(4 * 2**level, side, width, most) for level in range(self.levels)]
         own = range(self.levels) if growing else range(self.levels - 1, self.levels)
-        self.stems = nn.ModuleList(EqualConv(3, channels[level], 1, rng) for level in own)
+        self.stems = nn.ModuleList(EqualizedConv(3, channels[level], 1, rng) for level in own)
         # Block i leads from level i + 1 to level i.
         self.blocks = nn.ModuleList(
             _DownBlock(channels[level + 1], channels[level], rng) for level in range(self.levels - 1)
         )
-        self.conv = EqualConv(channels[0] + 1, channels[0], 3, rng)
-        self.dense = EqualConv(channels[0], channels[0], 4, rng)
-        self.last = EqualLinear(channels[0], 1, rng)
+        self.conv = EqualizedConv(channels[0] + 1, channels[0], 3, rng)
+        self.dense = EqualizedConv(channels[0], channels[0], 4, rng)
+        self.last = EqualizedLinear(channels[0], 1, rng)
 
     def _stem(self, images: Tensor, level: int) -> Tensor:
         return F.leaky_relu(self.stems[level - self.levels](images), SLOPE)
@@ -333,7 +333,7 @@ class StyleDiscriminator(nn.Module):
     ) -> Float[Tensor, " B"]:
         """Score images, high for real; `halves` is how many parts of the batch do not know of one another."""
         x = self.features(images, level, fade)
-        x = torch.cat([x, minibatch_deviation(x, halves).to(x.dtype)], 1)
+        x = torch.cat([x, minibatch_stddev(x, halves).to(x.dtype)], 1)
         x = F.leaky_relu(self.conv(x), SLOPE)
         x = F.conv2d(x, self.dense.weight * self.dense.scale, self.dense.bias)  # B C 1 1
         return self.last(F.leaky_relu(x, SLOPE).flatten(1))[:, 0]

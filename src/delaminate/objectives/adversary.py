@@ -93,7 +93,7 @@ def gradient_penalty(
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()
 
 
-def real_penalty(discriminator: Callable[[Tensor], Tensor], real: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
     """E[||grad D(x)||_2^2] over real images, before its weight (gamma / 2 in the paper).
 
     Reference: Mescheder et al., Which Training Methods for GANs do actually Converge?, 2018, section 4.1 (R1).

@@ -16,7 +16,7 @@ def coverage(masks: Float[Tensor, "B 1 H W"], least: float) -> Float[Tensor, ""]
     return F.relu(least - masks.mean((1, 2, 3))).mean()
 
 
-def nearness(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
+def binarization(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
     """mean min(m, 1 - m): how far masks in [0, 1] are from 0 and 1, at most 1/2."""
     return torch.minimum(masks, 1 - masks).mean()
 
@@ -38,7 +38,7 @@ def area_within(masks: Float[Tensor, "B 1 H W"], least: float, most: float) -> F
     return (F.relu(least - area) + F.relu(area - most)).mean()
 
 
-def variety(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
+def mask_diversity(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
     """mean |m - m'| over pairs of masks, the first and the second, the third and the fourth, and so on; 0 without a pair.
 
     To ask for some is mode-seeking regularisation (Mao et al., 2019).
@@ -54,7 +54,7 @@ def total_variation(masks: Float[Tensor, "*B H W"]) -> Float[Tensor, ""]:
     return _edges(masks).sum() / masks.numel()
 
 
-def outline(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
+def compactness(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
     """mean_b TV(m_b) / 4 sqrt(sum m_b): the length of outlines, by that of a square of the same size; 1 for a square.
 
     Unlike the total variation it does not ask masks to be small: only holes, arms and scattered pieces cost more.

@@ -45,10 +45,10 @@ def _surroundings(
     taken: Tensor | None = None
     left: Tensor | None = None
     if background is not None:
-        ground = background
+        shown_background = background
         for j in others:
-            ground = ground * (1 - alpha[:, j])
-        shown, taken = ground, ground
+            shown_background = shown_background * (1 - alpha[:, j])
+        shown, taken = shown_background, shown_background
     for i in others:
         part = alpha[:, i] * rgb[:, i]
         for j in others:
@@ -195,14 +195,16 @@ def stack(
     """Put object layers on a background that everything covers."""
     if background is None:
         return Layers(rgb, alpha, occlusion)
-    ground = torch.ones_like(alpha[:, :1])
+    shown_background = torch.ones_like(alpha[:, :1])
     if occlusion is not None:
         batch, count = occlusion.shape[:2]
         whole = occlusion.new_zeros(batch, count + 1, count + 1)
         whole[:, 1:, 1:] = occlusion
         whole[:, 1:, 0] = 1
         occlusion = whole
-    return Layers(torch.cat([background[:, None], rgb], 1), torch.cat([ground, alpha], 1), occlusion, background=True)
+    return Layers(
+        torch.cat([background[:, None], rgb], 1), torch.cat([shown_background, alpha], 1), occlusion, background=True
+    )
 
 
 def recompose_errors(target: Float[Tensor, "B 3 H W"], layers: list[Layers]) -> Float[Tensor, "K B"]:

@@ -1,137 +1,270 @@
-"""Shared by the verbs that open images: at a model's size or at the images' own, and as clips."""
+"""Images in: whatever a person has, at a model's size or at its own, with pixel art brought back to its own pixels."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import typer
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from delaminate.data import ImageSet
-    from delaminate.methods import Method
-    from delaminate.scene.decomposition import Decomposition
+from delaminate.data import (
+    ImageSet,
+    LabelledSet,
+    detect_enlargement,
+    fit_image,
+    is_enlarged,
+    open_data,
+    read_image,
+    undo_enlargement,
+)
+from delaminate.data.folders import image_folder
+from delaminate.data.reading import FITS, SUFFIXES, Fit, pixels_of
+from delaminate.data.sets import numbered
+from delaminate.data.synthetic import Split
+from delaminate.engine.record import Callback
+from delaminate.errors import ConfigError, DataError
+from delaminate.matching.tracking import Tracker
+from delaminate.methods import Method
+from delaminate.methods.base import Forecast
+from delaminate.scene.decomposition import Decomposition
 
 AS_THEY_ARE = (0, 0)
 """The image_size of a configuration whose canvas is that of the images."""
-
-
-LARGE = 4_000_000
-"""Pixels at a time from which on it is said beforehand what they take."""
 BATCH_PIXELS = 2**24
-"""Pixels that are taken apart at a time, unless one image has more."""
-# Bytes and seconds a pixel of search: rough orders, read off single runs on one core of a shared machine, for which no
-# script is kept. They serve to warn before hours or gigabytes, and may be off by a factor of two or three.
-TRAIN_BYTES, TRAIN_SECONDS = 430, 15e-6
-SEARCH_BYTES, HELD_BYTES = 150, 40
-SEARCH_SECONDS, SPRITE_SECONDS = 0.5e-6, 0.1e-6
+"""Pixels that are decomposed at a time, unless one image has more."""
 LIBRARY_BYTES = 600e6
+"""Memory that the library itself takes, for forecasts."""
+
+Images = Any
+"""What `open_images` takes: a path or name; an image (PIL, NumPy array or tensor); a set; or a list of images."""
 
 
-def canvas(method: "Method", by: str | None) -> tuple[int, int] | None:
-    """The size that images are brought to for a model; None: they are taken as they are."""
-    by = by or next(iter(method.decomposers), None)
-    return None if by is not None and method.takes((1, 1), by) else method.image_size
+@dataclass(frozen=True)
+class OpenedImages:
+    """Images on their canvas, and the way back to what they were made from.
+
+    Attributes:
+        images: On the canvas.
+        original: Looks up an image at its own size by its position: (3, H, W) in [0, 1]; None where only the canvas is left.
+        full_name: Names it for files: with its suffix, so that a.png and a.jpg do not meet.
+    """
+
+    images: ImageSet
+    original: Callable[[int], Float[Tensor, "3 H W"] | None]
+    full_name: Callable[[int], str]
+
+
+def check_fit(fit: str) -> Fit:
+    """Make sure that this is a way in which images meet a canvas.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if fit not in FITS:
+        raise ConfigError(f"--fit {fit}: expected squash, crop or pad.")
+    return fit  # type: ignore[return-value]
 
 
 def open_images(
-    data: str, size: tuple[int, int] | None, fit: str, *, like: tuple[int, int] | None = None, **how: Any
-) -> "ImageSet":
+    images: Images,
+    size: tuple[int, int] | None = None,
+    fit: str = "squash",
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    split: Split = "train",
+    like: tuple[int, int] | None = None,
+    callback: Callback | None = None,
+) -> ImageSet:
     """Open images without their labels, and undo the enlargement of pixel art, which no resampling does exactly.
 
     Args:
-        data: A folder, a clip or a built-in set.
-        size: The canvas that they are brought to; None: they are taken as they are.
-        fit: How they meet the canvas.
-        like: Of images that are taken as they are: the size of those that the model was made from.
-        how: Further words of `open_data`.
-    """
-    from delaminate.data import ImageSet, is_enlarged, open_data
+        images: A folder, an image file, a clip or the name of a built-in set; an image: PIL, NumPy array (H, W, 3) or
+            (H, W, 4), uint8 or floats in [0, 1], or tensor (3, H, W); several: an array or tensor with one more axis in front, a
+            list, or an `ImageSet`.
+        size: Height and width of the canvas that they are brought to; None: they are taken as they are.
+        fit: How they meet the canvas: "squash", "crop" or "pad".
+        count: How many of them, the first ones.
+        seed, split: Which series of a drawn set, and which part.
+        like: Of images that are taken as they are: the size of those that a model was made from.
+        callback: Hears what was done to them.
 
+    Raises:
+        DataError: There are none, or they cannot be used.
+        ConfigError: `fit` is unknown.
+    """
+    return open_with_originals(
+        images, size, fit, count=count, seed=seed, split=split, like=like, callback=callback
+    ).images
+
+
+def open_with_originals(
+    images: Images,
+    size: tuple[int, int] | None = None,
+    fit: str = "squash",
+    *,
+    like: tuple[int, int] | None = None,
+    callback: Callback | None = None,
+    **how: Any,
+) -> OpenedImages:
+    """Open images as `open_images` does, with the way back to the originals."""
+    fit = check_fit(fit)
+    if isinstance(images, LabelledSet):
+        images = images.images
+    if isinstance(images, str | Path):
+        found = _from_path(str(images), size, fit, like, callback, how)
+        return _with_files(found, _paths(Path(images)))
+    count = how.get("count")
+    if isinstance(images, ImageSet):
+        some = images if count is None else images.subset(range(min(count, len(images))))
+        if size is not None and some.size != size:
+            return _from_memory([_bytes(some, index) for index in range(len(some))], size, fit, some.names)
+        some = some if size is not None else enlargement_undone(some, like, callback)
+        return OpenedImages(some, lambda index: None, lambda index: some.names[index])
+    opened = _from_memory(_pixels(images)[:count], size, fit)
+    if size is not None:
+        return opened
+    return replace(opened, images=enlargement_undone(opened.images, like, callback))
+
+
+def _from_path(
+    data: str,
+    size: tuple[int, int] | None,
+    fit: Fit,
+    like: tuple[int, int] | None,
+    callback: Callback | None,
+    how: dict[str, Any],
+) -> ImageSet:
     def opened(size: tuple[int, int] | None, **more: Any) -> ImageSet:
-        found = open_data(data, size=size, fit=fit, labels=False, **(how | more))  # type: ignore[arg-type]
+        found = open_data(data, size=size, fit=fit, labels=False, **(how | more))
         return found if isinstance(found, ImageSet) else found.images
 
     if size is None:
-        return undo_upscaling(opened(None), like)
+        return enlargement_undone(opened(None), like, callback)
     images = opened(size)
     if not Path(data).exists():
         return images
-    factor = images.frames[0].original[0] // size[0]
+    factor = images.canvas_maps[0].original[0] // size[0]
     blocks = (factor * size[0], factor * size[1])
-    if factor < 2 or any(frame.original != blocks for frame in images.frames):
+    if factor < 2 or any(canvas_map.original != blocks for canvas_map in images.canvas_maps):
         return images
     if not is_enlarged(opened(None, count=1).pixels, factor):
         return images
     whole = opened(None)
-    return undo_upscaling(whole, size) if is_enlarged(whole.pixels, factor) else images
+    return enlargement_undone(whole, size, callback) if is_enlarged(whole.pixels, factor) else images
 
 
-def undo_upscaling(images: "ImageSet", like: tuple[int, int] | None = None) -> "ImageSet":
+def _with_files(images: ImageSet, paths: dict[str, Path]) -> OpenedImages:
+    def original(index: int) -> Tensor | None:
+        path = paths.get(images.names[index])
+        return None if path is None else _floats(read_image(path))
+
+    def full_name(index: int) -> str:
+        name = images.names[index]
+        path = paths.get(name)
+        return name if path is None else name.removesuffix(path.suffix) + path.suffix
+
+    return OpenedImages(images, original, full_name)
+
+
+def _paths(images: Path) -> dict[str, Path]:
+    """Where an image lies, by its name in an `ImageSet`: the relative path with or without suffix."""
+    root = images.parent if images.is_file() else image_folder(images)
+    files = [images] if images.is_file() else sorted(root.rglob("*")) if root.is_dir() else []
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.suffix.lower() in SUFFIXES:
+            relative = path.relative_to(root)
+            found[relative.with_suffix("").as_posix()] = path
+            found[relative.as_posix()] = path
+    return found
+
+
+def _pixels(images: Any) -> list[np.ndarray]:
+    """Turn an image, or several, into arrays (H, W, 3) of bytes."""
+    if isinstance(images, np.ndarray | Tensor) and images.ndim == 4:
+        return [pixels_of(image) for image in images]
+    if isinstance(images, Sequence):
+        return [pixels_of(image) for image in images]
+    return [pixels_of(images)]
+
+
+def _from_memory(
+    arrays: list[np.ndarray], size: tuple[int, int] | None, fit: Fit, names: tuple[str, ...] | None = None
+) -> OpenedImages:
+    """Bring arrays (H, W, 3) of bytes to a canvas."""
+    if not arrays:
+        raise DataError("open_images: there is no image.")
+    names = names or numbered(len(arrays))
+    sizes = {array.shape[:2] for array in arrays}
+    if size is None and len(sizes) > 1:
+        raise DataError(f"open_images: images are of the sizes {sorted(sizes)}; give one size for all.")
+    fitted = [fit_image(array, size or (array.shape[0], array.shape[1]), fit) for array in arrays]
+    pixels = torch.from_numpy(np.stack([canvas for canvas, _ in fitted])).permute(0, 3, 1, 2).contiguous()  # N 3 H W
+    images = ImageSet(pixels, names, tuple(canvas_map for _, canvas_map in fitted))
+    return OpenedImages(images, lambda index: _floats(arrays[index]), lambda index: names[index])
+
+
+def _bytes(images: ImageSet, index: int) -> np.ndarray:
+    return images.pixels[index].permute(1, 2, 0).cpu().numpy()
+
+
+def _floats(pixels: np.ndarray) -> Float[Tensor, "3 H W"]:
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+
+
+def enlargement_undone(
+    images: ImageSet, like: tuple[int, int] | None = None, callback: Callback | None = None
+) -> ImageSet:
     """Bring pixel art that was enlarged by a whole number back to its own pixels, and say so.
 
     Args:
         images: Of any size.
         like: The size that they have if they are images that the model knows; few images tell little by themselves.
+        callback: Hears of it.
     """
-    from delaminate.data import detect_upscaling, is_enlarged, reduced
-
     factor = images.size[0] // like[0] if like else 0
     if like is None or images.size != (factor * like[0], factor * like[1]) or not is_enlarged(images.pixels, factor):
-        factor = detect_upscaling(images.pixels)
+        factor = detect_enlargement(images.pixels)
     if factor < 2:
         return images
-    typer.echo(f"The images are pixel art, enlarged {factor} times; worked on at their own size.")
-    return reduced(images, factor)
+    if callback is not None:
+        callback.note(f"The images are pixel art, enlarged {factor} times; worked on at their own size.")
+    return undo_enlargement(images, factor)
 
 
-def fill_size(config: Any, images: "ImageSet") -> Any:
+def canvas(method: Method, by: str | None) -> tuple[int, int] | None:
+    """The size that images are brought to for a model; None: they are taken as they are."""
+    by = by or next(iter(method.decomposers), None)
+    return None if by is not None and method.accepts_size((1, 1), by) else method.image_size
+
+
+def fill_size(config: Any, images: ImageSet) -> Any:
     """Put the images' size into a configuration that takes them as they are."""
     return replace(config, image_size=images.size) if config.image_size == AS_THEY_ARE else config
 
 
-def follower(images: "ImageSet") -> "Callable[[Decomposition], Decomposition]":
+def follower(images: ImageSet) -> Callable[[Decomposition], Decomposition]:
     """What gives the placements of a clip's next frames their tracks; other images stay as they are.
 
     It must be given what was found in all frames, from the first on.
     """
-    from delaminate.matching.tracking import Tracker
-
     if images.rate is None:
         return lambda found: found
     return Tracker(frame_of=lambda number: images.batch([number])[0]).follow
 
 
-def forecast_training(config: Any, images: "ImageSet") -> str | None:
-    """What training by search takes where images are large; None where they are not, or nothing is searched."""
-    from delaminate.methods.marionette import Config
-
-    if not isinstance(config, Config) or not config.search_steps:
-        return None
-    together = min(len(images), config.search_batch)
-    pixels = images.size[0] * images.size[1] * together
-    if pixels <= LARGE:
-        return None
-    seconds = pixels * TRAIN_SECONDS * config.search_steps
-    said = _forecast(pixels * TRAIN_BYTES, seconds, f"{config.search_steps} rounds on {together}", images)
-    return f"{said} With --set search_batch={max(together // 4, 1)} it takes about a quarter of both."
-
-
-def forecast_taking_apart(method: "Method", images: "ImageSet", batch: int) -> str | None:
-    """What taking apart takes where images are large; None where they are not, or are brought to a model's size."""
-    pixels = images.size[0] * images.size[1]
-    if method.name != "marionette" or pixels * min(len(images), batch) <= LARGE:
-        return None
-    held = pixels * (SEARCH_BYTES + HELD_BYTES * min(len(images), batch))
-    each = SEARCH_SECONDS + SPRITE_SECONDS * len(method.dictionary())
-    return _forecast(held, pixels * len(images) * each, str(len(images)), images)
-
-
-def _forecast(held: float, seconds: float, what: str, images: "ImageSet") -> str:
-    height, width = images.size
-    minutes = round(seconds / 60)
-    time = f"{max(round(seconds), 1)} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes // 60} h"
-    return (
-        f"Large frames: about {(LIBRARY_BYTES + held) / 1e9:.1f} GB of memory and {time} for {what} of "
+def forecast_text(forecast: Forecast, size: tuple[int, int]) -> str:
+    """Say what a computation on large images will take."""
+    height, width = size
+    minutes = round(forecast.seconds / 60)
+    seconds = f"{max(round(forecast.seconds), 1)} s"
+    time = seconds if forecast.seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes // 60} h"
+    said = (
+        f"Large frames: about {(LIBRARY_BYTES + forecast.num_bytes) / 1e9:.1f} GB of memory and {time} for {forecast.what} of "
         f"{height} x {width} pixels."
     )
+    return f"{said} {forecast.advice}" if forecast.advice else said

@@ -1,6 +1,6 @@
 """Parts of a region: those too small to be things go to what is beside them, those as large as the largest may be things.
 
-Votes by colour (`crf.refine`) know no shape: a pixel of the ground that has the object's colour is given to it.
+Votes by colour (`crf.refine`) know no shape: a pixel of the background that has the object's colour is given to it.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def despeckled(masks: Float[Tensor, "B n 1 H W"], least: float) -> Float[Tensor, "B n 1 H W"]:
+def remove_small_regions(masks: Float[Tensor, "B n 1 H W"], least: float) -> Float[Tensor, "B n 1 H W"]:
     """Give pixels of small parts the masks of the nearest pixel that is in none.
 
     A part is what hangs together by the sides of its pixels and is won by one region. The largest part of each region stays,
@@ -32,7 +32,7 @@ def despeckled(masks: Float[Tensor, "B n 1 H W"], least: float) -> Float[Tensor,
     return found.flatten(2).gather(2, index.expand(-1, found.shape[1], -1)).view_as(masks)
 
 
-def scattered(labels: Int64[Tensor, "B H W"]) -> Bool[Tensor, " B"]:
+def has_separate_parts(labels: Int64[Tensor, "B H W"]) -> Bool[Tensor, " B"]:
     """Say in which images a region lies in two parts or more, the second at least a third as large as the first.
 
     Args:
@@ -48,7 +48,7 @@ def scattered(labels: Int64[Tensor, "B H W"]) -> Bool[Tensor, " B"]:
 
 
 def _nearest_kept(winners: np.ndarray, least: float) -> np.ndarray:
-    """Say for every pixel which one is nearest, by its place in rows, that is in no speck."""
+    """Say for every pixel which one is nearest, by its place in rows, that is in no small region."""
     specks = _specks(winners, least)
     rows, columns = ndimage.distance_transform_edt(specks, return_distances=False, return_indices=True)
     return rows.astype(np.int64) * winners.shape[1] + columns

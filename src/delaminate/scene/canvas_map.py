@@ -8,7 +8,7 @@ from delaminate.errors import ShapeError
 
 
 @dataclass(frozen=True)
-class Frame:
+class CanvasMap:
     """The part of an original image that a canvas shows.
 
     Attributes:

@@ -13,11 +13,11 @@ from delaminate.scene.placements import Dictionary
 from delaminate.scene.scenes import Scene
 
 KEPT_PIXELS = 2**26
-"""Pixels of own rasters that `LazyScenes` keep: 1 GiB in memory."""
+"""Pixels of own rasters that `SceneSet` keep: 1 GiB in memory."""
 
 
-class LazyScenes(Sequence[Scene]):
-    """Scenes that are made when they are asked for. They are kept as far as KEPT_PIXELS go, and else made anew.
+class SceneSet(Sequence[Scene]):
+    """Scenes that are made when they are asked for. They are kept as far as KEPT_PIXELS go, and else made again.
 
     Attributes:
         names: The scenes' names.
@@ -58,13 +58,13 @@ class LazyScenes(Sequence[Scene]):
             self._room -= pixels
         return scene
 
-    def only(self, places: Sequence[int]) -> "LazyScenes":
+    def only(self, places: Sequence[int]) -> "SceneSet":
         """Choose some, in this order."""
-        return LazyScenes([self.names[place] for place in places], self.dictionary, lambda index: self[places[index]])
+        return SceneSet([self.names[place] for place in places], self.dictionary, lambda index: self[places[index]])
 
-    def changed(self, change: Callable[[Scene], Scene]) -> "LazyScenes":
+    def changed(self, change: Callable[[Scene], Scene]) -> "SceneSet":
         """Change each scene when it is asked for; names and dictionary stay."""
-        return LazyScenes(self.names, self.dictionary, lambda index: change(self[index]))
+        return SceneSet(self.names, self.dictionary, lambda index: change(self[index]))
 
 
 def with_sprite(scenes: Sequence[Scene], entry: int, sprite: Float[Tensor, "4 h w"]) -> list[Scene]:
@@ -87,7 +87,7 @@ def shared_dictionary(scenes: Sequence[Scene]) -> Dictionary:
     Raises:
         ConfigError: They have different ones.
     """
-    if isinstance(scenes, LazyScenes):
+    if isinstance(scenes, SceneSet):
         return scenes.dictionary
     if not scenes:
         return Dictionary(())

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from delaminate.errors import ShapeError
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 from delaminate.scene.layers import Layers
 from delaminate.scene.painting import blank, composite_placements, paint
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
@@ -31,7 +31,7 @@ class Decomposition:
     images: tuple[tuple[Placement, ...], ...]
     size: tuple[int, int]
     background: bool = False
-    frames: tuple[Frame, ...] | None = None
+    canvas_maps: tuple[CanvasMap, ...] | None = None
 
     @classmethod
     def from_rasters(cls, rasters: Float[Tensor, "B L 4 H W"], background: bool) -> "Decomposition":
@@ -45,8 +45,8 @@ class Decomposition:
         return len(self.images)
 
     def __getitem__(self, index: slice) -> "Decomposition":
-        frames = None if self.frames is None else self.frames[index]
-        return replace(self, images=self.images[index], frames=frames)
+        canvas_maps = None if self.canvas_maps is None else self.canvas_maps[index]
+        return replace(self, images=self.images[index], canvas_maps=canvas_maps)
 
     def composite(self) -> Float[Tensor, "B 3 H W"]:
         """Paint every image: the reconstruction that the method reports."""
@@ -103,18 +103,18 @@ class Decomposition:
         Matrices are mapped exactly, sprites are resampled once, and what a crop left out is background. Where the
         originals are enlarged pixel art, sprites are enlarged as it was, pixel by pixel, and nothing is resampled.
         """
-        if self.frames is None:
+        if self.canvas_maps is None:
             return tuple(self[i : i + 1] for i in range(len(self)))
-        zooms = {frame.zoom for frame in self.frames}
+        zooms = {canvas_map.zoom for canvas_map in self.canvas_maps}
         steps = (step for placements in self.images for placement in placements for step in placement.transforms)
         if len(zooms) == 1 and max(zooms) > 1 and all(step.kind == "matrix" for step in steps):
             return self._enlarged(max(zooms))
         singles = []
-        for placements, frame in zip(self.images, self.frames, strict=True):
-            if not frame.is_identity:
-                placements = tuple(p.then(frame.to_original, frame.original) for p in placements)
-            whole = (Frame.whole(*frame.original),)
-            singles.append(replace(self, images=(placements,), size=frame.original, frames=whole))
+        for placements, canvas_map in zip(self.images, self.canvas_maps, strict=True):
+            if not canvas_map.is_identity:
+                placements = tuple(p.then(canvas_map.to_original, canvas_map.original) for p in placements)
+            whole = (CanvasMap.whole(*canvas_map.original),)
+            singles.append(replace(self, images=(placements,), size=canvas_map.original, canvas_maps=whole))
         return tuple(singles)
 
     def _enlarged(self, zoom: int) -> "tuple[Decomposition, ...]":
@@ -131,7 +131,7 @@ class Decomposition:
         size = (self.size[0] * zoom, self.size[1] * zoom)
         dictionary = replace(self.dictionary, sprites=tuple(blocks(sprite) for sprite in self.dictionary.sprites))
         return tuple(
-            Decomposition(dictionary, (tuple(map(enlarged, some)),), size, self.background, (Frame.whole(*size),))
+            Decomposition(dictionary, (tuple(map(enlarged, some)),), size, self.background, (CanvasMap.whole(*size),))
             for some in self.images
         )
 
@@ -164,5 +164,5 @@ class Decomposition:
     def from_scene(cls, scene: Scene) -> "Decomposition":
         """Go back from a scene to a decomposition of one image; hidden layers are left out."""
         background = scene.background and bool(scene.layers) and scene.layers[0].visible
-        whole = (Frame.whole(*scene.size),)
+        whole = (CanvasMap.whole(*scene.size),)
         return cls(scene.dictionary, (scene.visible_placements,), scene.size, background, whole)

@@ -20,7 +20,7 @@ from PIL import Image
 from delaminate.errors import ConfigError, DelaminateError, FormatError
 from delaminate.files import from_pixels
 from delaminate.scene import validation as values
-from delaminate.scene.collection import LazyScenes
+from delaminate.scene.collection import SceneSet
 from delaminate.scene.format import (
     MAX_ENTRIES,
     MAX_FILE_BYTES,
@@ -229,10 +229,10 @@ def load_rate(folder: str | Path) -> float | None:
     return _read_summary(_Folder(Path(folder)))[1]
 
 
-def load_scenes(folder: str | Path, order: Callable[[str], Any] | None = None) -> LazyScenes:
+def load_scenes(folder: str | Path, order: Callable[[str], Any] | None = None) -> SceneSet:
     """Load the scenes that `folder/summary.json` lists; they share one dictionary.
 
-    All are read and checked. Those whose rasters take much memory together are read anew when they are asked for.
+    All are read and checked. Those whose rasters take much memory together are read again when they are asked for.
 
     Args:
         folder: Where they are.
@@ -259,7 +259,7 @@ def load_scenes(folder: str | Path, order: Callable[[str], Any] | None = None) -
         raise FormatError(f"{where}: two scenes have the same name.")
     if order is not None:
         names.sort(key=order)
-    loaded = LazyScenes(names, dictionary, lambda index: _load_scene(_Folder(root), names[index], dictionary))
+    loaded = SceneSet(names, dictionary, lambda index: _load_scene(_Folder(root), names[index], dictionary))
     for _ in loaded:
         pass  # read once, and so checked
     return loaded

@@ -9,7 +9,9 @@ UNSEEN = 1 / 510
 """Less than half a level of an image of 8 bits."""
 
 
-def unmixed(photos: Float[Tensor, "B 3 H W"], alpha: Float[Tensor, "B L 1 H W"]) -> Float[Tensor, "B L 3 H W"]:
+def foreground_colours(
+    photos: Float[Tensor, "B 3 H W"], alpha: Float[Tensor, "B L 1 H W"]
+) -> Float[Tensor, "B L 3 H W"]:
     """Give a background, and the layers before it, colours that composite to photos in [0, 1].
 
         photo = seen * background + (1 - seen) * front,    seen = prod_{l > 0} (1 - alpha_l)

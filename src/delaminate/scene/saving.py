@@ -11,7 +11,7 @@ from typing import Any
 from delaminate.errors import ConfigError, OutputError
 from delaminate.files import from_pixels, json_bytes, png_bytes, to_pixels, write_atomic
 from delaminate.scene import validation as values
-from delaminate.scene.collection import LazyScenes, shared_dictionary
+from delaminate.scene.collection import SceneSet, shared_dictionary
 from delaminate.scene.format import (
     MAX_SCENES,
     SUMMARY_FORMAT,
@@ -74,7 +74,7 @@ class SceneWriter:
             OutputError: They are too many, or one is too large, to be read again; or a file cannot be written.
         """
         dictionary = shared_dictionary(scenes)
-        names = scenes.names if isinstance(scenes, LazyScenes) else [scene.name for scene in scenes]
+        names = scenes.names if isinstance(scenes, SceneSet) else [scene.name for scene in scenes]
         _check_places([*(row["name"] for row in self.rows), *names])
         if len(self) + len(scenes) > MAX_SCENES:
             raise OutputError(f"{self.folder}: would hold more than {MAX_SCENES:,} scenes; expected several folders.")

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from delaminate.errors import ConfigError, ShapeError
-from delaminate.scene.matting import unmixed
+from delaminate.scene.matting import foreground_colours
 from delaminate.scene.painting import composite_placements, paint
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
 
@@ -222,7 +222,7 @@ def with_photo(scene: Scene, photo: Float[Tensor, "3 H W"]) -> Scene:
         window = paint(scene.dictionary, layer.placement)
         own[:, *window.slices] = (255 * window.alpha.clamp(0, 1)).round() / 255
     alpha[0] = 1
-    rasters = torch.cat([unmixed(photo[None], alpha[None])[0], alpha], 1)  # L 4 H W
+    rasters = torch.cat([foreground_colours(photo[None], alpha[None])[0], alpha], 1)  # L 4 H W
     layers = tuple(
         dataclasses.replace(layer, placement=dataclasses.replace(layer.placement, transforms=still, raster=raster))
         for layer, raster in zip(scene.layers, rasters, strict=True)

@@ -129,7 +129,7 @@ def test_the_real_boxes_load():
     assert len(text) == 10
     assert text.images.size == (1782, 1156)
     # Nearly every box of a page that was not resized holds ink that touches its four sides.
-    index = max(range(10), key=lambda i: text.images.frames[i].is_identity * len(text.labels.boxes[i]))
+    index = max(range(10), key=lambda i: text.images.canvas_maps[i].is_identity * len(text.labels.boxes[i]))
     dark = text.images.pixels[index].float().mean(0).div(255) < text.labels.ink
     tight = 0
     for _, x, y, w, h in text.labels.boxes[index]:

@@ -29,7 +29,7 @@ def test_databases_of_encoded_images_are_read_in_the_order_of_their_keys(tmp_pat
     assert found.images.names == ("a", "b", "c")
     assert found.images.pixels[:, 1, 3, 3].tolist() == [10, 20, 30]
     assert found.images.skipped[0][0] == "bad"
-    assert found.images.frames[1].original == (12, 24)
+    assert found.images.canvas_maps[1].original == (12, 24)
     assert found.labels.instances is None
     assert load_lsun(path / "data.mdb", (8, 8), limit=2).images.names == ("a", "b")
     assert len(open_data(path, count=1)) == 1

@@ -73,7 +73,7 @@ def test_flowers_take_their_parts_from_the_published_lists(flowers):
         assert found.labels.regions == 2
         assert all(torch.equal(mask, SEEN) for mask in found.labels.instances)
     assert sets["dev"].images.pixels[:, 0, 0, 0].tolist() == [50, 20]
-    assert sets["dev"].images.frames[0].original == (12, 24)
+    assert sets["dev"].images.canvas_maps[0].original == (12, 24)
     assert len(load_flowers102(flowers, limit=2)) == 2
     assert load_flowers102(flowers).images.size == (128, 128)
     assert load_flowers102(flowers, fit="squash", size=(8, 8)).labels.instances.double().mean() == 0.5

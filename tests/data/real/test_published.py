@@ -51,7 +51,7 @@ def test_clevr6_is_cropped_and_keeps_small_scenes(tmp_path):
     assert read.images.pixels.shape == (2, 3, 128, 128)
     assert read.labels.instances[0, 0, 0] == 1
     assert read.labels.instances[1].max() == 1
-    frame = read.images.frames[0]
+    frame = read.images.canvas_maps[0]
     assert frame.original == (240, 320)
     assert (frame.to_original @ np.array([0, 0, 1]))[:2].tolist() == [64, 29]
     assert (frame.to_original @ np.array([128, 128, 1]))[:2].tolist() == [256, 221]
@@ -101,7 +101,7 @@ def test_gtsrb_reads_ppm_by_class_folder(tmp_path):
     assert read.labels.image_classes.tolist() == [0, 0, 1, 1]
     assert read.images.pixels[:, 0, 5, 5].tolist() == [3, 3, 17, 17]
     assert read.images.names[3] == "00017/00001_00000"
-    assert read.images.frames[1].original == (40, 31)
+    assert read.images.canvas_maps[1].original == (40, 31)
     assert len(load_gtsrb(tmp_path, classes=(3, 17), limit=3)) == 3
     with pytest.raises(DataError, match="GTSRB's training folder"):
         load_gtsrb(tmp_path)

@@ -6,7 +6,16 @@ from helpers.patterns import disc, paste, pattern
 
 from delaminate.errors import ConfigError
 from delaminate.matching.exact import background as grounds
-from delaminate.matching.exact.background import Ground, Locator, estimate, is_scrolled, landscape, solid, step, still
+from delaminate.matching.exact.background import (
+    Background,
+    Locator,
+    estimate,
+    is_scrolled,
+    panorama,
+    solid,
+    step,
+    static,
+)
 
 
 def world(size=(48, 150), seed=0):
@@ -50,7 +59,7 @@ def test_the_commonest_colour_is_the_ground():
     found = solid(frames)
     assert found.rgb.shape == (1, 1, 3)
     assert np.array_equal(np.rint(found.rgb[0, 0] * 255), (200, 30, 90))
-    assert np.array_equal(found.behind((3, 4), (0, 0)), np.broadcast_to(found.rgb, (3, 4, 3)))
+    assert np.array_equal(found.crop((3, 4), (0, 0)), np.broadcast_to(found.rgb, (3, 4, 3)))
     assert found.offset(frames[0]) == (0, 0)
 
 
@@ -58,7 +67,7 @@ def test_a_still_picture_is_what_most_frames_show():
     rgb = world((40, 50))
     frames = shots(rgb, [(0, 0)] * 15, sprites=3)
     assert not np.array_equal(frames[0], rgb)
-    assert np.array_equal(np.rint(still(frames).rgb * 255), rgb)
+    assert np.array_equal(np.rint(static(frames).rgb * 255), rgb)
 
 
 # --- a landscape ----------------------------------------------------------------------------------------------------
@@ -88,7 +97,7 @@ def test_a_flat_frame_stands_still():
 def test_a_landscape_is_put_together_exactly():
     rgb = world((44, 110))
     corners = walk(45, np.array([4, 60]))
-    found = landscape(shots(rgb, corners))
+    found = panorama(shots(rgb, corners))
     rows, columns = np.array(corners).max(0) + np.array([40, 50])
     seen = np.zeros((rows, columns), bool)
     for y, x in corners:
@@ -100,7 +109,7 @@ def test_a_landscape_is_put_together_exactly():
 def test_sprites_that_move_over_a_landscape_leave_no_trace():
     rgb, corners = world((40, 100)), [(0, n) for n in range(51)]
     frames = shots(rgb, corners, sprites=2)
-    found = landscape(frames)
+    found = panorama(frames)
     assert found.rgb.shape == (40, 100, 3)
     seen = slice(12, 88)  # the ends are seen by few frames
     assert (np.rint(found.rgb * 255)[:, seen] == rgb[:, seen]).all(2).mean() > 0.995
@@ -120,14 +129,14 @@ def test_frames_are_located_with_and_without_a_guess():
 
 def test_a_landscape_goes_on_beyond_its_border():
     rgb = world((12, 14)).astype(np.float32) / 255
-    shown = Ground(rgb).behind((10, 10), (-3, 8))
+    shown = Background(rgb).crop((10, 10), (-3, 8))
     assert np.array_equal(shown[3:, :6], rgb[:7, 8:])
     assert np.array_equal(shown[0], np.concatenate([rgb[0, 8:], np.repeat(rgb[:1, -1], 4, 0)]))
 
 
 def test_a_camera_that_stands_still_gives_a_still_picture():
     rgb = world((40, 50))
-    assert np.array_equal(np.rint(landscape(shots(rgb, [(0, 0)] * 12, sprites=2)).rgb * 255), rgb)
+    assert np.array_equal(np.rint(panorama(shots(rgb, [(0, 0)] * 12, sprites=2)).rgb * 255), rgb)
 
 
 def test_what_never_settles_is_filled_from_beside():
@@ -158,10 +167,10 @@ def test_the_kind_of_ground_is_found():
 
 def test_the_same_frames_have_the_same_ground():
     frames = shots(world((40, 100)), walk(20, np.array([0, 50])), sprites=2)
-    assert np.array_equal(landscape(frames).rgb, landscape(frames).rgb)
+    assert np.array_equal(panorama(frames).rgb, panorama(frames).rgb)
 
 
 def test_a_landscape_beyond_memory_is_refused(monkeypatch):
     monkeypatch.setattr(grounds, "MAX_LANDSCAPE", 40 * 60)
     with pytest.raises(ConfigError, match=r"landscape of 40 x \d+ pixels.*background=still"):
-        landscape(shots(world(), [(0, 3 * n) for n in range(10)]))
+        panorama(shots(world(), [(0, 3 * n) for n in range(10)]))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from helpers.patterns import bank_of, disc, frame_of, opened, paste, pattern, placed, scattered
 
-from delaminate.matching.exact.detection import Place, Price, find, fit, fits, order, ring_of
-from delaminate.matching.exact.templates import CLOSED, GROUND, MISFIT, OPEN
+from delaminate.matching.exact.detection import Occurrence, PlacementCost, find, fit, fits, order, ring_of
+from delaminate.matching.exact.templates import CLOSED, BACKGROUND, MISFIT, OPEN
 
 
 def found_in(frame, patterns, **price):
@@ -36,7 +36,7 @@ def test_a_fit_is_counted_pixel_by_pixel():
             match = (difference**2).sum() <= frames.codes.tolerance**2
             opened_ += kind == OPEN
             hits += kind == OPEN and match
-            harm += kind == GROUND and not match
+            harm += kind == BACKGROUND and not match
             explained[y, x] = match and kind != CLOSED
         assert gain == pytest.approx(hits - MISFIT * (opened_ - hits) - harm)
         assert misfit == pytest.approx((opened_ - hits) / max(opened_, 1))
@@ -47,7 +47,7 @@ def test_a_fit_is_counted_pixel_by_pixel():
 
 
 def test_a_price_is_pixels_or_a_share_and_never_more_than_most_of_the_pattern():
-    price = Price(pixels=8, share=0.1)
+    price = PlacementCost(pixels=8, share=0.1)
     assert price.of(pattern((20, 20), 1)) == pytest.approx(40)
     assert price.of(pattern((5, 5), 1)) == 8
     assert price.of(pattern((2, 5), 1)) == pytest.approx(6)
@@ -142,7 +142,7 @@ def test_a_circle_of_votes_is_cut_where_evidence_is_weakest():
     paste(frame, bars[0], 10, 10)  # the first again: over the third, and over the second
     frame[8:22, 12:16] = frame_of((40, 40), [(1, 8, 12)], bars)[8:22, 12:16]  # the second over both
     frames = opened(frame)
-    places = [Place(0, 10, 10), Place(1, 8, 12), Place(2, 8, 10)]
+    places = [Occurrence(0, 10, 10), Occurrence(1, 8, 12), Occurrence(2, 8, 10)]
     assert placed(order(frames, 0, bars, places))[0] == (1, 8, 12)
     assert order(frames, 0, bars, places) == order(frames, 0, bars, places)
     assert order(frames, 0, bars, []) == []

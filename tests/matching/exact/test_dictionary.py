@@ -3,17 +3,23 @@
 import numpy as np
 import pytest
 import torch
-from helpers.patterns import GROUND, TOLERANCE, alike, disc, frame_of, pattern, scattered, search
+from helpers.patterns import BACKGROUND, TOLERANCE, alike, disc, frame_of, pattern, scattered, search
 from torch.testing import assert_close
 
 from delaminate.errors import FormatError
-from delaminate.matching.exact.background import Ground
-from delaminate.matching.exact.dictionary import Look, Sheet, SheetStore, fold, of_eight_bits
-from delaminate.matching.exact.templates import Codes, Pattern
+from delaminate.matching.exact.background import Background
+from delaminate.matching.exact.dictionary import (
+    Appearance,
+    SpriteDictionary,
+    SpriteStore,
+    merge_variants,
+    of_eight_bits,
+)
+from delaminate.matching.exact.templates import ColourCodes, HardSprite
 from delaminate.scene.placements import NEUTRAL
 
-SOLID = Ground(GROUND.astype(np.float32) / 255)
-CODES = Codes(TOLERANCE)
+SOLID = Background(BACKGROUND.astype(np.float32) / 255)
+CODES = ColourCodes(TOLERANCE)
 RED = (0.5, 0.5, 0.5, 0.4, 0.1, 0.0)
 
 
@@ -26,35 +32,35 @@ def images_of(frames):
 
 def test_mirrored_sprites_fold_to_one_sprite_with_a_flip():
     one, other = pattern((8, 9), 1, disc(9)[:8]), pattern((8, 9), 2)
-    sprites, looks = fold([one, other, one.flipped()], CODES)
-    assert (len(sprites), looks) == (2, (Look(0), Look(1), Look(0, True)))
+    sprites, looks = merge_variants([one, other, one.flipped()], CODES)
+    assert (len(sprites), looks) == (2, (Appearance(0), Appearance(1), Appearance(0, True)))
     assert alike(looks[2].of(sprites[0]), one.flipped(), share=1.0)
-    assert len(fold([one, one.flipped()], CODES, flips=False, recolours=False)[0]) == 2
+    assert len(merge_variants([one, one.flipped()], CODES, flips=False, recolours=False)[0]) == 2
 
 
 def test_recoloured_sprites_fold_to_one_sprite_with_a_colour():
     one = pattern((8, 9), 1)
-    red = Look(0, colour=RED).of(one)
-    sprites, looks = fold([one, red, red.flipped()], CODES)
+    red = Appearance(0, colour=RED).of(one)
+    sprites, looks = merge_variants([one, red, red.flipped()], CODES)
     assert len(sprites) == 1
     assert [(look.entry, look.flip) for look in looks] == [(0, False), (0, False), (0, True)]
     for look, shown in zip(looks[1:], (red, red.flipped()), strict=True):
         assert np.allclose(look.colour, RED, atol=1e-4)
         assert alike(look.of(sprites[0]), shown, share=1.0)
-    assert len(fold([one, red], CODES, recolours=False)[0]) == 2
+    assert len(merge_variants([one, red], CODES, recolours=False)[0]) == 2
 
 
 def test_other_shapes_and_flat_sprites_are_sprites_of_their_own():
-    flat = [Pattern(np.full((6, 6, 3), shade, np.float32), np.ones((6, 6), bool)) for shade in (0.2, 0.7)]
+    flat = [HardSprite(np.full((6, 6, 3), shade, np.float32), np.ones((6, 6), bool)) for shade in (0.2, 0.7)]
     those = [pattern((8, 8), 1), pattern((8, 8), 1, disc(8)), pattern((8, 9), 1), pattern((8, 8), 2), *flat]
-    sprites, looks = fold(those, CODES)
+    sprites, looks = merge_variants(those, CODES)
     assert (len(sprites), [look.entry for look in looks]) == (6, list(range(6)))
 
 
 def test_equal_sprites_are_one_look():
     one = pattern((8, 8), 1)
-    sprites, looks = fold([one, Pattern(one.colour + np.float32(0.01), one.alpha)], CODES)
-    assert (len(sprites), looks) == (1, (Look(0),))
+    sprites, looks = merge_variants([one, HardSprite(one.colour + np.float32(0.01), one.alpha)], CODES)
+    assert (len(sprites), looks) == (1, (Appearance(0),))
 
 
 # --- decompositions -------------------------------------------------------------------------------------------------
@@ -62,8 +68,8 @@ def test_equal_sprites_are_one_look():
 
 def test_a_decomposition_paints_the_frame_exactly():
     one, other = pattern((9, 10), 1), pattern((8, 8), 2, disc(8))
-    looks = (Look(0), Look(1), Look(0, True), Look(1, colour=RED))
-    sheet = Sheet((one, other), looks, SOLID)
+    looks = (Appearance(0), Appearance(1), Appearance(0, True), Appearance(1, colour=RED))
+    sheet = SpriteDictionary((one, other), looks, SOLID)
     shown = [look.of(sheet.sprites[look.entry]) for look in looks]
     frames, truth = scattered(6, (50, 44), shown, 5, seed=2, apart=True, hang=3)
     found = sheet.decompose(images_of(frames), search())
@@ -78,7 +84,7 @@ def test_a_decomposition_paints_the_frame_exactly():
 
 def test_frames_of_another_size_have_the_same_ground():
     one = pattern((9, 9), 1)
-    sheet = Sheet((one,), (Look(0),), SOLID)
+    sheet = SpriteDictionary((one,), (Appearance(0),), SOLID)
     for size in ((12, 70), (70, 12), (9, 9), (33, 47)):
         frame = frame_of(size, [(0, (size[0] - 9) // 2, (size[1] - 9) // 2)], [one])[None]
         found = sheet.decompose(images_of(frame), search())
@@ -91,16 +97,18 @@ def test_a_landscape_is_laid_where_the_frame_shows_it():
     one = pattern((8, 8), 1)
     frames = np.stack([rgb[:, left : left + 40] for left in (0, 17, 50)])
     frames[1, 10:18, 5:13] = np.rint(one.colour * 255)
-    found = Sheet((one,), (Look(0),), Ground(rgb.astype(np.float32) / 255)).decompose(images_of(frames), search())
+    found = SpriteDictionary((one,), (Appearance(0),), Background(rgb.astype(np.float32) / 255)).decompose(
+        images_of(frames), search()
+    )
     assert [placements[0].transforms[0].matrix[0, 2] for placements in found.images] == [0, -17, -50]
     assert [len(placements) for placements in found.images] == [1, 2, 1]
     assert_close(found.composite(), images_of(frames), rtol=0, atol=1e-6)
 
 
 def test_a_sheet_without_sprites_shows_its_ground():
-    found = Sheet((), (), SOLID).decompose(images_of(frame_of((20, 20), [], [])[None]), search())
+    found = SpriteDictionary((), (), SOLID).decompose(images_of(frame_of((20, 20), [], [])[None]), search())
     assert [len(placements) for placements in found.images] == [1]
-    assert_close(found.composite()[0, :, 0, 0], torch.from_numpy(GROUND[0, 0].astype(np.float32) / 255))
+    assert_close(found.composite()[0, :, 0, 0], torch.from_numpy(BACKGROUND[0, 0].astype(np.float32) / 255))
 
 
 # --- at rest --------------------------------------------------------------------------------------------------------
@@ -108,34 +116,34 @@ def test_a_sheet_without_sprites_shows_its_ground():
 
 def test_a_sheet_comes_back_from_its_store():
     one, other = pattern((9, 10), 1), pattern((6, 5), 2, np.tri(6, 5) > 0)
-    store = SheetStore(5, 16)
-    store.put((one, other), (Look(0), Look(1), Look(0, True), Look(1, False, RED)))
+    store = SpriteStore(5, 16)
+    store.put((one, other), (Appearance(0), Appearance(1), Appearance(0, True), Appearance(1, False, RED)))
     store.behind(SOLID)
     assert store.count == 2
-    again = SheetStore(5, 16)
+    again = SpriteStore(5, 16)
     again.load_state_dict(store.state_dict())
     sheet = again.sheet()
     for a, b in zip(sheet.sprites, (one, other), strict=True):
         assert np.array_equal(a.colour, b.colour) and np.array_equal(a.alpha, b.alpha)
-    assert sheet.looks[:3] == (Look(0), Look(1), Look(0, True))
+    assert sheet.looks[:3] == (Appearance(0), Appearance(1), Appearance(0, True))
     assert sheet.looks[3].colour == pytest.approx(RED)
-    assert np.array_equal(sheet.ground.rgb, SOLID.rgb)
+    assert np.array_equal(sheet.background.rgb, SOLID.rgb)
     again.check("here")
 
 
 def test_a_full_store_keeps_what_there_is_room_for():
     those = tuple(pattern((6, 6), seed) for seed in range(4))
-    store = SheetStore(2, 8)
-    store.put((*those[:1], pattern((12, 5), 9), *those[1:]), tuple(Look(k) for k in range(5)))
+    store = SpriteStore(2, 8)
+    store.put((*those[:1], pattern((12, 5), 9), *those[1:]), tuple(Appearance(k) for k in range(5)))
     sheet = store.sheet()
     assert [sprite.size for sprite in sheet.sprites] == [(6, 6), (8, 5)]
-    assert sheet.looks == (Look(0), Look(1))
+    assert sheet.looks == (Appearance(0), Appearance(1))
     store.check("here")
 
 
 @pytest.mark.parametrize("sizes", [[[0, 0], [4, 4]], [[4, 9], [4, 4]], [[4, 4], [-1, 4]], [[4, 0], [4, 4]]], ids=str)
 def test_sizes_out_of_range_are_refused(sizes):
-    store = SheetStore(2, 8)
+    store = SpriteStore(2, 8)
     store.sizes.copy_(torch.tensor(sizes))
     with pytest.raises(FormatError, match="here: sizes of sprites are out of range; expected 1 to 8 pixels"):
         store.check("here")
@@ -143,8 +151,8 @@ def test_sizes_out_of_range_are_refused(sizes):
 
 @pytest.mark.parametrize("look", [[2, 0], [0.5, 0], [0, 0.3], [-2, 0]], ids=str)
 def test_looks_out_of_range_are_refused(look):
-    store = SheetStore(2, 8)
-    store.put((pattern((4, 4), 1), pattern((5, 5), 2)), (Look(0), Look(1)))
+    store = SpriteStore(2, 8)
+    store.put((pattern((4, 4), 1), pattern((5, 5), 2)), (Appearance(0), Appearance(1)))
     store.looks[1, :2] = torch.tensor(look)
     with pytest.raises(FormatError, match=r"here: look 1 .* expected"):
         store.check("here")

@@ -4,24 +4,24 @@ import numpy as np
 import pytest
 from helpers.patterns import TOLERANCE, alike, disc, frame_of, opened, pattern, scattered
 
-from delaminate.matching.exact.detection import Price
+from delaminate.matching.exact.detection import PlacementCost
 from delaminate.matching.exact.growth import (
-    Growth,
+    RegionGrowing,
     connected,
+    count_in,
     cut_seed,
+    extract_tile,
+    find_occurrences,
     grow,
-    look_up,
     most_frequent_part,
-    one_of_many,
     period,
     random_spots,
-    settle,
-    times,
+    refine_until_stable,
 )
-from delaminate.matching.exact.templates import Codes
+from delaminate.matching.exact.templates import ColourCodes
 
-GROWTH = Growth(seed=5, reach=10)
-STRICT = Price(misfit=GROWTH.misfit)
+GROWTH = RegionGrowing(seed=5, reach=10)
+STRICT = PlacementCost(misfit=GROWTH.misfit)
 
 
 def spots_of(frames, truth, down=0, right=0, entry=0):
@@ -41,11 +41,11 @@ def test_a_patch_is_looked_up_wherever_it_occurs():
     frames = opened(frames_)
     wanted = spots_of(frames, truth, 2, 2)
     seeds = [cut_seed(frames, wanted[0], 5), cut_seed(frames, spots_of(frames, truth, 2, 2, entry=1)[1], 5)]
-    found = look_up(frames, list(range(8)), seeds, 0.95)
+    found = find_occurrences(frames, list(range(8)), seeds, 0.95)
     assert np.array_equal(np.array(sorted(map(tuple, found[0]))), wanted)
     assert len(found[1]) == len(spots_of(frames, truth, entry=1))
-    assert look_up(frames, [0], [], 0.95) == []
-    few = look_up(frames, [0, 1], seeds[:1], 0.95)[0]
+    assert find_occurrences(frames, [0], [], 0.95) == []
+    few = find_occurrences(frames, [0, 1], seeds[:1], 0.95)[0]
     assert np.array_equal(np.array(sorted(map(tuple, few))).reshape(-1, 3), wanted[wanted[:, 0] < 2])
 
 
@@ -65,7 +65,9 @@ def test_a_patch_of_what_is_hidden_here_and_there_grows_to_the_whole():
     frames = opened(frames_)
     grown = grow(
         frames,
-        look_up(frames, list(range(24)), [cut_seed(frames, spots_of(frames, truth)[0] + [0, 3, 3], 5)], 0.9)[0],
+        find_occurrences(frames, list(range(24)), [cut_seed(frames, spots_of(frames, truth)[0] + [0, 3, 3], 5)], 0.9)[
+            0
+        ],
         GROWTH,
     )
     assert alike(grown.pattern, those[0], share=0.9)
@@ -92,7 +94,7 @@ def test_a_pose_that_shares_its_head_with_another_is_grown_whole():
     for entry in (0, 1):
         for down in (1, 8):  # from the head, from the legs
             spot = spots_of(frames, truth, down, 2, entry=entry)[0]
-            grown = settle(frames, spot, GROWTH, list(range(16)), list(range(16)))
+            grown = refine_until_stable(frames, spot, GROWTH, list(range(16)), list(range(16)))
             assert any(alike(grown.pattern, pose) for pose in poses)
 
 
@@ -107,7 +109,7 @@ def test_a_part_that_occurs_without_the_rest_is_a_pattern_of_its_own():
     frames = opened(np.stack(frames_))
     n, (y, x) = flames[0]
     spot = np.array([n, y + frames.margin + 6, x + frames.margin + 1])  # partly flame, partly brick
-    grown = settle(frames, spot, GROWTH, list(range(16)), list(range(16)))
+    grown = refine_until_stable(frames, spot, GROWTH, list(range(16)), list(range(16)))
     assert alike(grown.pattern, brick)
     part, count = most_frequent_part(frames, brick, GROWTH, list(range(16)))
     assert part is not None and count == 96
@@ -119,8 +121,8 @@ def test_a_patch_that_a_pattern_has_twice_counts_once():
     colour.colour[1:6, 2:7] = colour.colour[1:6, 12:17] = eye.colour
     frames = opened(frame_of((30, 30), [(0, 3, 3)], [colour]))
     seed = cut_seed(frames, np.array([0, frames.margin + 4, frames.margin + 5]), 5)
-    assert times(colour, seed, frames.codes, 0.95) == 2
-    assert times(pattern((8, 20), 3), seed, frames.codes, 0.95) == 1
+    assert count_in(colour, seed, frames.codes, 0.95) == 2
+    assert count_in(pattern((8, 20), 3), seed, frames.codes, 0.95) == 1
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -131,7 +133,7 @@ def tiled(cell, rows, columns):
 
 
 def test_a_period_is_the_smallest_shift_that_repeats():
-    codes, cell = Codes(TOLERANCE), pattern((5, 6), 1)
+    codes, cell = ColourCodes(TOLERANCE), pattern((5, 6), 1)
     assert period(tiled(cell, 3, 1), 0, codes) == 5
     assert period(tiled(cell, 1, 3), 1, codes) == 6
     assert period(tiled(cell, 3, 1), 1, codes) == 0
@@ -156,22 +158,22 @@ def test_a_wall_in_rows_is_its_bricks(axis):
     frames = walls(cell, (1, 2, 3, 5), axis)
     for length in (2, 3):
         row = tiled(cell, *((length, 1)[:: 1 if axis == 0 else -1]))
-        assert alike(one_of_many(frames, row, list(range(16)), STRICT), cell)
-    assert alike(one_of_many(frames, cell, list(range(16)), STRICT), cell)
+        assert alike(extract_tile(frames, row, list(range(16)), STRICT), cell)
+    assert alike(extract_tile(frames, cell, list(range(16)), STRICT), cell)
 
 
 def test_a_ladder_of_three_rungs_stays_whole():
     rung = pattern((4, 9), 1)
     frames = walls(rung, (1, 2, 3), 0, unit=3)
-    assert alike(one_of_many(frames, tiled(rung, 3, 1), list(range(16)), STRICT), tiled(rung, 3, 1))
-    assert alike(one_of_many(frames, tiled(rung, 6, 1), list(range(16)), STRICT), tiled(rung, 3, 1))
+    assert alike(extract_tile(frames, tiled(rung, 3, 1), list(range(16)), STRICT), tiled(rung, 3, 1))
+    assert alike(extract_tile(frames, tiled(rung, 6, 1), list(range(16)), STRICT), tiled(rung, 3, 1))
 
 
 def test_what_does_not_repeat_is_left_alone():
     some = pattern((10, 9), 1, disc(10)[:, :9])
     frames = opened(scattered(8, (40, 40), [some], 2, apart=True)[0])
     before = frames.kind.copy()
-    assert alike(one_of_many(frames, some, list(range(8)), STRICT), some, share=1.0)
+    assert alike(extract_tile(frames, some, list(range(8)), STRICT), some, share=1.0)
     assert np.array_equal(frames.kind, before)
 
 

@@ -2,30 +2,30 @@
 
 import numpy as np
 import pytest
-from helpers.patterns import GROUND, alike, disc, frame_of, paste, pattern, placed, scattered, search
+from helpers.patterns import BACKGROUND, alike, disc, frame_of, paste, pattern, placed, scattered, search
 
 from delaminate.matching.exact import learning
-from delaminate.matching.exact.background import Ground
-from delaminate.matching.exact.detection import Place
+from delaminate.matching.exact.background import Background
+from delaminate.matching.exact.detection import Occurrence
 from delaminate.matching.exact.learning import (
-    Scenes,
-    explain_all,
+    FrameStack,
     explained,
-    into_ground,
+    absorb_static,
     join,
     learn_round,
+    parse_all,
     prune,
     uncover,
 )
-from delaminate.matching.exact.parsing import Explained
-from delaminate.matching.exact.templates import Pattern
+from delaminate.matching.exact.parsing import Parse
+from delaminate.matching.exact.templates import HardSprite
 
-SOLID = Ground(GROUND.astype(np.float32) / 255)
+SOLID = Background(BACKGROUND.astype(np.float32) / 255)
 
 
-def learned(frames, settings=None, rounds=1, ground=SOLID, seed=0):
+def learned(frames, settings=None, rounds=1, background=SOLID, seed=0):
     settings, patterns = settings or search(), []
-    scenes = Scenes.of(frames, ground)
+    scenes = FrameStack.of(frames, background)
     for n in range(rounds):
         patterns = learn_round(scenes, patterns, settings, np.random.default_rng([seed, n]))
     return patterns, scenes, settings
@@ -42,7 +42,7 @@ def test_sprites_and_their_places_are_learned_where_they_overlap():
     frames, truth = scattered(20, (56, 56), those, 4, seed=1, hang=3)
     patterns, scenes, settings = learned(frames, rounds=2)
     assert matched(patterns, those)
-    _, found = explain_all(scenes, patterns, settings)
+    _, found = parse_all(scenes, patterns, settings)
     names = [next(k for k, other in enumerate(those) if alike(one, other)) for one in patterns]
     here = {(n, names[e], y, x) for n, some in enumerate(found.places) for e, y, x in placed(some)}
     there = {(n, *place) for n, some in enumerate(truth) for place in some}
@@ -53,7 +53,7 @@ def test_sprites_and_their_places_are_learned_where_they_overlap():
 def test_two_poses_that_share_a_head_are_two_whole_sprites():
     head = pattern((7, 10), 1)
     poses = [
-        Pattern(np.concatenate([head.colour, each.colour]), np.concatenate([head.alpha, each.alpha]))
+        HardSprite(np.concatenate([head.colour, each.colour]), np.concatenate([head.alpha, each.alpha]))
         for each in (pattern((7, 10), 2), pattern((7, 10), 3))
     ]
     frames, _ = scattered(16, (48, 48), poses, 3, apart=True)
@@ -77,7 +77,7 @@ def test_walls_are_bricks_and_a_flame_on_a_wall_is_no_part_of_it():
 
 def test_a_ladder_tile_of_three_rungs_stays_three_rungs():
     rung = pattern((4, 9), 1)
-    tile = Pattern(np.tile(rung.colour, (3, 1, 1)), np.tile(rung.alpha, (3, 1)))
+    tile = HardSprite(np.tile(rung.colour, (3, 1, 1)), np.tile(rung.alpha, (3, 1)))
     rng, frames = np.random.default_rng(0), []
     for n in range(16):
         count = 1 + n % 3
@@ -103,7 +103,7 @@ def test_components_are_whole_regions():
 def test_a_frame_that_is_all_ground_gives_no_sprite():
     patterns, scenes, settings = learned(np.stack([frame_of((30, 30), [], [])] * 3))
     assert patterns == []
-    _, found = explain_all(scenes, patterns, settings)
+    _, found = parse_all(scenes, patterns, settings)
     assert (found.places, found.left.tolist()) == ([[], [], []], [0, 0, 0])
 
 
@@ -118,7 +118,7 @@ def test_one_frame_is_enough_for_what_recurs_in_it():
     frame = frame_of((56, 56), [(0, *corner) for corner in corners], [some])
     patterns, scenes, settings = learned(frame[None])
     assert matched(patterns, [some])
-    _, found = explain_all(scenes, patterns, settings)
+    _, found = parse_all(scenes, patterns, settings)
     assert sorted((p.top, p.left) for p in found.places[0]) == sorted(corners)
 
 
@@ -136,20 +136,20 @@ def test_learning_is_the_same_each_time():
 
 
 def test_a_picture_may_lie_behind():
-    picture = Ground(np.random.default_rng(5).integers(0, 256, (48, 48, 3)).astype(np.float32) / 255)
+    picture = Background(np.random.default_rng(5).integers(0, 256, (48, 48, 3)).astype(np.float32) / 255)
     some, frames = pattern((9, 9), 1, disc(9)), []
     rng = np.random.default_rng(0)
     for _ in range(10):
         frames.append((picture.rgb * 255).round().astype(np.uint8))
         paste(frames[-1], some, *(int(each) for each in rng.integers(0, 39, 2)))
-    assert matched(learned(np.stack(frames), ground=picture)[0], [some])
+    assert matched(learned(np.stack(frames), background=picture)[0], [some])
 
 
 # --- its parts ------------------------------------------------------------------------------------------------------
 
 
 def occurrences(*images):
-    return Explained([[Place(*each) for each in some] for some in images], np.zeros(len(images), np.int64))
+    return Parse([[Occurrence(*each) for each in some] for some in images], np.zeros(len(images), np.int64))
 
 
 def test_parts_that_always_occur_together_are_joined():
@@ -184,8 +184,8 @@ def test_patterns_that_are_not_worth_their_pixels_are_dropped():
     those = [pattern((10, 10), 1), pattern((9, 9), 2)]
     frames, _ = scattered(8, (40, 40), those[:1], 2, apart=True)
     frames[0] = frame_of((40, 40), [(0, 3, 3), (1, 20, 20)], those)
-    scenes = Scenes.of(frames, SOLID)
-    part = Pattern(those[0].colour[:5], those[0].alpha[:5])
+    scenes = FrameStack.of(frames, SOLID)
+    part = HardSprite(those[0].colour[:5], those[0].alpha[:5])
     assert matched(prune(scenes, [part, those[1], those[0]], search()), those[:1])
 
 
@@ -193,28 +193,28 @@ def test_what_stands_still_goes_back_to_the_ground():
     picture = np.random.default_rng(5).integers(0, 256, (40, 70, 3)).astype(np.float32) / 255
     lamp, walker, flag = pattern((6, 7), 1), pattern((8, 8), 2), pattern((5, 5), 3)
     offsets = tuple((0, 2 * n) for n in range(10))
-    scenes = Scenes(np.zeros((10, 40, 50, 3), np.uint8), np.zeros((1, 40, 50, 3), np.float32), offsets)
+    scenes = FrameStack(np.zeros((10, 40, 50, 3), np.uint8), np.zeros((1, 40, 50, 3), np.float32), offsets)
     images = [[(0, 4, 30 - 2 * n), (1, 20, 20)] + [(2, 30, 45 - 2 * n)] * (n % 3 == 0) for n in range(10)]
-    kept, ground = into_ground(scenes, [lamp, walker, flag], occurrences(*images), Ground(picture))
+    kept, background = absorb_static(scenes, [lamp, walker, flag], occurrences(*images), Background(picture))
     # The walker keeps up with the camera, the flag comes and goes.
     assert [p.size for p in kept] == [(8, 8), (5, 5)]
-    assert np.array_equal(ground.rgb[4:10, 30:37], lamp.colour)
+    assert np.array_equal(background.rgb[4:10, 30:37], lamp.colour)
     picture[4:10, 30:37] = lamp.colour
-    assert np.array_equal(ground.rgb, picture)
-    same, solid = into_ground(scenes, [lamp], occurrences(*images), SOLID)
+    assert np.array_equal(background.rgb, picture)
+    same, solid = absorb_static(scenes, [lamp], occurrences(*images), SOLID)
     assert (len(same), solid) == (1, SOLID)
 
 
 def test_what_stands_still_at_several_places_goes_back_too():
     picture = np.random.default_rng(5).integers(0, 256, (40, 70, 3)).astype(np.float32) / 255
     lamp, stone = pattern((6, 7), 1), pattern((5, 5), 3)
-    scenes = Scenes(np.zeros((10, 40, 50, 3), np.uint8), np.zeros((1, 40, 50, 3), np.float32), ((0, 0),) * 10)
+    scenes = FrameStack(np.zeros((10, 40, 50, 3), np.uint8), np.zeros((1, 40, 50, 3), np.float32), ((0, 0),) * 10)
     # Two lamps stand; stones lie about for four frames each.
     images = [[(0, 4, 30), (0, 20, 8), (1, 30, 10 * (n // 4))] for n in range(10)]
-    kept, ground = into_ground(scenes, [lamp, stone], occurrences(*images), Ground(picture))
+    kept, background = absorb_static(scenes, [lamp, stone], occurrences(*images), Background(picture))
     assert [p.size for p in kept] == [(5, 5)]
     for top, left in ((4, 30), (20, 8)):
-        assert np.array_equal(ground.rgb[top : top + 6, left : left + 7], lamp.colour)
+        assert np.array_equal(background.rgb[top : top + 6, left : left + 7], lamp.colour)
 
 
 def test_the_ground_is_what_frames_show_where_no_sprite_is():
@@ -228,8 +228,8 @@ def test_the_ground_is_what_frames_show_where_no_sprite_is():
         paste(frame, walker, top, left)
     spoiled = picture.astype(np.float32) / 255
     spoiled[10:14, 22:30] = 0
-    scenes = Scenes(frames, np.zeros((1, 40, 50, 3), np.float32), offsets)
-    mended, changed = uncover(scenes, [walker], occurrences(*images), Ground(spoiled))
+    scenes = FrameStack(frames, np.zeros((1, 40, 50, 3), np.float32), offsets)
+    mended, changed = uncover(scenes, [walker], occurrences(*images), Background(spoiled))
     assert changed and np.array_equal(np.rint(mended.rgb * 255), picture)
     again, changed = uncover(scenes, [walker], occurrences(*images), mended)
     assert not changed and np.array_equal(again.rgb, mended.rgb)
@@ -238,9 +238,9 @@ def test_the_ground_is_what_frames_show_where_no_sprite_is():
 
 def test_explaining_a_few_frames_at_a_time_changes_nothing(monkeypatch):
     patterns = [pattern((9, 9), 1), pattern((7, 10), 2)]
-    scenes = Scenes.of(scattered(5, (40, 50), patterns, 4)[0], Ground(GROUND.astype(np.float32) / 255))
+    scenes = FrameStack.of(scattered(5, (40, 50), patterns, 4)[0], Background(BACKGROUND.astype(np.float32) / 255))
     rows = [4, 0, 1]
-    whole, some = (explain_all(scenes, patterns, search(), each)[1] for each in (None, rows))
+    whole, some = (parse_all(scenes, patterns, search(), each)[1] for each in (None, rows))
     monkeypatch.setattr(learning, "AT_ONCE", 2 * 40 * 50)
     for expected, found in (
         (whole, explained(scenes, patterns, search())),
@@ -255,7 +255,7 @@ def test_twins_at_one_distance_are_one_sprite():
     colour, alpha = np.zeros((7, 16, 3), np.float32), np.zeros((7, 16), bool)
     for left in (0, 9):
         colour[:, left : left + 7], alpha[:, left : left + 7] = half.colour, half.alpha
-    twins = Pattern(colour, alpha)
+    twins = HardSprite(colour, alpha)
     frames, _ = scattered(16, (60, 60), [twins, pattern((9, 9), 2)], 4, apart=True)
     # The gap is wide enough that a first round sees one of them at a time.
     found = learned(frames, rounds=2)[0]

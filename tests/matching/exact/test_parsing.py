@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 from helpers.patterns import TOLERANCE, alike, bank_of, disc, frame_of, opened, paste, pattern, placed, scattered
 
-from delaminate.matching.exact.growth import Growth
-from delaminate.matching.exact.parsing import explain, reestimate, split
+from delaminate.matching.exact.growth import RegionGrowing
+from delaminate.matching.exact.parsing import parse, reestimate, split
 
 
 def explained(frames, patterns):
     known = opened(frames)
-    return explain(known, bank_of(patterns, known), list(range(len(known)))), known
+    return parse(known, bank_of(patterns, known), list(range(len(known)))), known
 
 
 def test_what_is_left_is_counted_in_pixels():
@@ -61,7 +61,7 @@ def test_sprites_are_estimated_from_what_they_explain():
     guess = [rough(some) for some in those]
     for _ in range(2):
         found, _ = explained(frames, guess)
-        guess = reestimate(opened(frames), guess, found, Growth(seed=5, reach=10))
+        guess = reestimate(opened(frames), guess, found, RegionGrowing(seed=5, reach=10))
     for one, other in zip(guess, those, strict=True):
         assert alike(one, other, share=1.0)
 
@@ -70,7 +70,7 @@ def test_what_explains_nothing_stays_as_it_is():
     used, idle = pattern((8, 8), 1), pattern((8, 8), 2)
     frames, _ = scattered(6, (30, 30), [used], 1)
     found, _ = explained(frames, [used, idle])
-    again = reestimate(opened(frames), [used, idle], found, Growth())
+    again = reestimate(opened(frames), [used, idle], found, RegionGrowing())
     assert np.array_equal(again[1].rgba().numpy(), idle.rgba().numpy())
     assert alike(again[0], used, share=1.0)
 
@@ -88,12 +88,12 @@ def test_an_eye_of_the_grounds_colour_is_found_where_it_hides_something():
         frames.append(frame_of((44, 44), [(1, top, left), (0, top + 2, left + 3)], [painted, back]))
         paste(frames[-1], painted, 1, 1)
     found, _ = explained(np.stack(frames), [blind, back])
-    again = reestimate(opened(np.stack(frames)), [blind, back], found, Growth())
+    again = reestimate(opened(np.stack(frames)), [blind, back], found, RegionGrowing())
     assert alike(again[0], painted, share=1.0)
     # A hole shows what is behind it.
     frames = [frame_of((44, 44), [(1, 6 + n, 8), (0, 8 + n, 11)], [blind, back]) for n in range(12)]
     found, _ = explained(np.stack(frames), [blind, back])
-    again = reestimate(opened(np.stack(frames)), [blind, back], found, Growth())
+    again = reestimate(opened(np.stack(frames)), [blind, back], found, RegionGrowing())
     assert np.array_equal(again[0].alpha, blind.alpha)
 
 
@@ -115,10 +115,10 @@ def walk(places=24, stands=False):
 def test_two_steps_of_a_walk_are_two_pictures():
     frames, one, two, both = walk()
     found, _ = explained(frames, [both])
-    halves = split(opened(frames), [both], found, Growth(seed=5, reach=10), ((0, 0),) * len(frames))
+    halves = split(opened(frames), [both], found, RegionGrowing(seed=5, reach=10), ((0, 0),) * len(frames))
     assert len(halves) == 1  # the legs are not within its reach
     found, _ = explained(frames, [one])
-    halves = split(opened(frames), [one], found, Growth(seed=5, reach=10), ((0, 0),) * len(frames))
+    halves = split(opened(frames), [one], found, RegionGrowing(seed=5, reach=10), ((0, 0),) * len(frames))
     assert len(halves) == 2
     assert all(any(alike(half, each, share=1.0) for half in halves) for each in (one, two))
 
@@ -126,4 +126,4 @@ def test_two_steps_of_a_walk_are_two_pictures():
 def test_a_picture_at_one_place_is_no_second_picture():
     frames, one, _, _ = walk(stands=True)
     found, _ = explained(frames, [one])
-    assert len(split(opened(frames), [one], found, Growth(seed=5, reach=10), ((0, 0),) * len(frames))) == 1
+    assert len(split(opened(frames), [one], found, RegionGrowing(seed=5, reach=10), ((0, 0),) * len(frames))) == 1

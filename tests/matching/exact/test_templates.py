@@ -3,26 +3,26 @@
 import numpy as np
 import pytest
 import torch
-from helpers.patterns import GROUND as COLOUR
+from helpers.patterns import BACKGROUND as COLOUR
 from helpers.patterns import TOLERANCE, disc, frame_of, opened, pattern
 from torch.testing import assert_close
 
 from delaminate.matching.exact import templates as agreement
 from delaminate.matching.exact.templates import (
     CLOSED,
-    GROUND,
+    BACKGROUND,
     MISFIT,
     OPEN,
-    Codes,
-    Correlator,
-    Pattern,
+    ColourCodes,
+    HardSprite,
+    TemplateCorrelator,
     peaks,
     templates,
 )
 
 
 def test_equal_colours_have_equal_codes_and_others_hardly_agree():
-    codes = Codes(TOLERANCE)
+    codes = ColourCodes(TOLERANCE)
     colours = torch.rand(1, 20, 20, 3, generator=torch.Generator().manual_seed(0))
     code = codes(colours)
     assert code.shape == (1, 8, 20, 20)
@@ -34,7 +34,7 @@ def test_equal_colours_have_equal_codes_and_others_hardly_agree():
 
 
 def test_two_colours_are_one_within_the_tolerance():
-    codes, one = Codes(0.06), np.full((1, 3), 0.5, np.float32)
+    codes, one = ColourCodes(0.06), np.full((1, 3), 0.5, np.float32)
     assert bool(codes.same(one, one + np.array([0.059, 0, 0], np.float32))[0])
     assert not bool(codes.same(one, one + np.array([0.061, 0, 0], np.float32))[0])
     assert not bool(codes.same(one, one + np.array([0.05, 0.05, 0.0], np.float32))[0])
@@ -42,13 +42,13 @@ def test_two_colours_are_one_within_the_tolerance():
 
 def test_a_pattern_is_cut_to_its_extent_and_mirrored():
     whole = pattern((9, 12), 1, np.pad(disc(5), ((1, 3), (4, 3))))
-    cut, down, right = Pattern.cut(whole.colour, whole.alpha)
+    cut, down, right = HardSprite.cut(whole.colour, whole.alpha)
     assert (cut.size, down, right, cut.area) == ((5, 5), 1, 4, int(disc(5).sum()))
     assert np.array_equal(cut.colour, whole.colour[1:6, 4:9])
     assert np.array_equal(cut.flipped().colour, cut.colour[:, ::-1])
     assert np.array_equal(cut.flipped().flipped().alpha, cut.alpha)
     assert cut.rgba().shape == (4, 5, 5)
-    empty, *_ = Pattern.cut(whole.colour, whole.alpha & False)
+    empty, *_ = HardSprite.cut(whole.colour, whole.alpha & False)
     assert (empty.size, empty.area) == ((0, 0), 0)
 
 
@@ -57,7 +57,7 @@ def test_pixels_are_ground_open_or_outside():
     frames = opened(frame_of((20, 24), [(0, 4, 5)], [some]), margin=3)
     assert (len(frames), frames.size) == (1, (26, 30))
     expected = np.full((26, 30), CLOSED)
-    expected[3:-3, 3:-3] = GROUND
+    expected[3:-3, 3:-3] = BACKGROUND
     expected[7:13, 8:14] = OPEN
     assert np.array_equal(frames.kind[0], expected)
     before = frames.kind.copy()
@@ -89,7 +89,7 @@ def plain_gain(frames, pattern, top, left):
         match = (difference**2).sum() <= frames.codes.tolerance**2
         if kind == OPEN:
             gain += 1 if match else -MISFIT
-        elif kind == GROUND and not match:
+        elif kind == BACKGROUND and not match:
             gain -= 1
     return gain
 
@@ -100,9 +100,9 @@ def test_one_correlation_estimates_the_gain_everywhere(count):
     those = [pattern((7, 6), seed, disc(7)[:, :6]) for seed in range(count)]
     frames = opened(frame_of((24, 26), [(0, 3, 4), (0, 6, 8), (0, 15, 22), (0, -3, 14)], those[:1]), margin=6)
     frames.close(0, (slice(12, 16), slice(10, 20)), np.ones((4, 10), bool))
-    bank = templates(those, frames.codes, frames.ground)
+    bank = templates(those, frames.codes, frames.background)
     assert bank.shape == (count, 10, 7, 6)
-    correlator = Correlator(bank, frames.size)
+    correlator = TemplateCorrelator(bank, frames.size)
     assert correlator.by_fft == (count == 1)
     value = correlator(frames.maps(0))
     assert value.shape == (count, frames.size[0] - 6, frames.size[1] - 5)
@@ -124,8 +124,8 @@ def test_fft_and_direct_correlation_agree():
     those = [pattern((7, 6), seed) for seed in range(20)]
     frames = opened(frame_of((24, 26), [(0, 3, 4), (1, 12, 9)], those), margin=6)
     bank = templates(those, frames.codes)
-    direct = Correlator(bank, frames.size)(frames.maps(0))
-    alone = torch.cat([Correlator(bank[k : k + 1], frames.size)(frames.maps(0)) for k in range(20)])
+    direct = TemplateCorrelator(bank, frames.size)(frames.maps(0))
+    alone = torch.cat([TemplateCorrelator(bank[k : k + 1], frames.size)(frames.maps(0)) for k in range(20)])
     assert_close(direct, alone, rtol=0, atol=0.35)
 
 
@@ -147,12 +147,12 @@ def test_peaks_are_those_that_no_neighbour_exceeds():
 def test_the_ground_that_scrolls_is_known_for_each_frame():
     picture = np.random.default_rng(0).uniform(0, 1, (2, 16, 18, 3)).astype(np.float32)
     bytes_ = (picture * 255).round().astype(np.uint8)
-    frames = opened(bytes_, margin=2, ground=picture)
-    assert frames.ground is None
-    assert set(np.unique(frames.kind[:, 2:-2, 2:-2])) == {GROUND}
-    swapped = opened(bytes_[::-1].copy(), margin=2, ground=picture)
+    frames = opened(bytes_, margin=2, background=picture)
+    assert frames.background is None
+    assert set(np.unique(frames.kind[:, 2:-2, 2:-2])) == {BACKGROUND}
+    swapped = opened(bytes_[::-1].copy(), margin=2, background=picture)
     assert (swapped.kind[:, 2:-2, 2:-2] == OPEN).mean() > 0.95
-    assert_close(opened(bytes_, margin=2).ground, COLOUR[0, 0].astype(np.float32) / 255)
+    assert_close(opened(bytes_, margin=2).background, COLOUR[0, 0].astype(np.float32) / 255)
 
 
 @pytest.mark.parametrize("count", [1, 20])
@@ -160,11 +160,11 @@ def test_peaks_found_strip_by_strip_are_those_of_the_whole(count, monkeypatch):
     patterns = [pattern((6, 5), seed) for seed in range(count)]
     frames = opened(frame_of((61, 40), [(n % count, 5 * n, 3 + n) for n in range(11)], patterns))
     bank = templates(patterns, frames.codes)
-    whole = Correlator(bank, frames.size)
+    whole = TemplateCorrelator(bank, frames.size)
     value = whole(frames.maps(0)).numpy()
     expected = peaks(torch.from_numpy(value), 4.0, reach=1)
     monkeypatch.setattr(agreement, "MAX_STRIP_PIXELS", 64 * 14)
-    strips = Correlator(bank, frames.size)
+    strips = TemplateCorrelator(bank, frames.size)
     least = torch.full((count, value.shape[1], 1), 4.0), torch.full((count, 1, value.shape[2]), 5.0)
     places, values = strips.peaks(frames.maps(0), *least, reach=1)
     assert strips.strip == 14

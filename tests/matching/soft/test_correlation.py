@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from delaminate.matching.soft.correlation import Sprites, correlate, score
-from delaminate.matching.soft.pursuit import Canvas, Picks
+from delaminate.matching.soft.pursuit import Canvas, Selections
 from delaminate.rng import stream
 
 laws = settings(max_examples=25, deadline=None, database=None)
@@ -60,27 +60,27 @@ def test_large_templates_equal_a_convolution():
 
 
 @pytest.mark.parametrize("free_colour", [True, False], ids=["free colour", "own colour"])
-@pytest.mark.parametrize("ground", [True, False], ids=["coloured background", "black background"])
+@pytest.mark.parametrize("local_background", [True, False], ids=["coloured background", "black background"])
 @pytest.mark.parametrize("channels", [1, 3], ids=["tinted", "RGB"])
-def test_scores_are_the_drop_in_squared_error_that_placing_brings(channels, ground, free_colour):
+def test_scores_are_the_drop_in_squared_error_that_placing_brings(channels, local_background, free_colour):
     sprites = Sprites(random(0, 3, channels, 4, 5), (random(1, 3, 1, 4, 5) * 1.6 - 0.3).clamp(0, 1))
     images = random(2, 2, 3, 9, 8)
-    background = random(3, 2, 3, 9, 8) if ground else None
+    background = random(3, 2, 3, 9, 8) if local_background else None
     canvas = Canvas.of(images, background, margin=2)
     # Something soft is in front already.
-    front = Picks(
+    front = Selections(
         torch.tensor([[2], [0]]), torch.tensor([[1], [3]]), torch.tensor([[2], [-1]]), random(4, 2, 1, 3)
     )  # fmt: skip
     canvas.place(sprites, front, 0)
     before = canvas.residual.square().sum((1, 2, 3))
-    found = score(sprites, canvas.residual, canvas.through, canvas.behind, reach=0, free_colour=free_colour)
+    found = score(sprites, canvas.residual, canvas.through, canvas.padded_background, reach=0, free_colour=free_colour)
     for k in range(3):
         for y in range(found.drop.shape[2]):
             for x in range(found.drop.shape[3]):
-                after = Canvas(canvas.residual.clone(), canvas.through.clone(), canvas.behind, 2)
+                after = Canvas(canvas.residual.clone(), canvas.through.clone(), canvas.padded_background, 2)
                 place = torch.tensor([[y - 2], [y - 2]]), torch.tensor([[x - 2], [x - 2]])
                 gain = found.gain[:, :, k, y, x][:, None]
-                after.place(sprites, Picks(torch.tensor([[k], [k]]), *place, gain), 0)
+                after.place(sprites, Selections(torch.tensor([[k], [k]]), *place, gain), 0)
                 drop = before - after.residual.square().sum((1, 2, 3))
                 assert_close(found.drop[:, k, y, x], drop, rtol=0, atol=1e-10)
     if not free_colour:
@@ -90,10 +90,10 @@ def test_scores_are_the_drop_in_squared_error_that_placing_brings(channels, grou
 def test_no_other_gain_between_zero_and_one_would_be_better():
     sprites = Sprites(random(0, 2, 1, 4, 4), (random(1, 2, 1, 4, 4) * 1.6 - 0.3).clamp(0, 1))
     canvas = Canvas.of(random(2, 1, 3, 7, 7), random(3, 1, 3, 7, 7), margin=1)
-    found = score(sprites, canvas.residual, canvas.through, canvas.behind, reach=0)
+    found = score(sprites, canvas.residual, canvas.through, canvas.padded_background, reach=0)
     before = canvas.residual.square().sum()
     for gain in torch.linspace(0, 1, 11, dtype=torch.float64):
-        after = Canvas(canvas.residual.clone(), canvas.through.clone(), canvas.behind, 1)
+        after = Canvas(canvas.residual.clone(), canvas.through.clone(), canvas.padded_background, 1)
         one = torch.ones(1, 1, dtype=torch.int64)
-        after.place(sprites, Picks(one, 2 * one, one, gain.expand(1, 1, 3)), 0)
+        after.place(sprites, Selections(one, 2 * one, one, gain.expand(1, 1, 3)), 0)
         assert float(before - after.residual.square().sum()) <= float(found.drop[0, 1, 3, 2]) + 1e-12

@@ -9,15 +9,15 @@ from torch.testing import assert_close
 
 from delaminate.matching.soft.correlation import Sprites
 from delaminate.matching.soft.dictionary import (
-    Evidence,
+    SufficientStatistics,
+    accumulate,
     duplicates,
-    gather,
-    likeness,
     prune,
     recentre,
     reestimate,
     replace_sprites,
     seed,
+    similarity_of,
     without_misfits,
 )
 from delaminate.matching.soft.pursuit import Search, pursue
@@ -39,7 +39,7 @@ def rough(sprites):
 def test_shadings_come_back_from_known_placements_on_black():
     sprites, picks = shadings(), scattered(60, 3, True)
     images = draw(sprites, picks, SIZE)
-    evidence, _ = gather(images, rough(sprites), picks, Search(3, 1.0))
+    evidence, _ = accumulate(images, rough(sprites), picks, Search(3, 1.0))
     found = reestimate(rough(sprites), evidence)
     assert_close(found.alpha, sprites.alpha)
     assert_close(found.colour * found.alpha, sprites.colour * sprites.alpha, rtol=0, atol=1e-6)
@@ -48,7 +48,7 @@ def test_shadings_come_back_from_known_placements_on_black():
 def test_rgb_sprites_come_back_from_known_placements_on_black():
     sprites, picks = coloured(), scattered(60, 3, False)
     images = draw(sprites, picks, SIZE)
-    evidence, _ = gather(images, rough(sprites), picks, Search(3, 1.0, free_colour=False))
+    evidence, _ = accumulate(images, rough(sprites), picks, Search(3, 1.0, free_colour=False))
     found = reestimate(rough(sprites), evidence)
     assert_close(found.alpha, sprites.alpha)
     assert_close(found.premultiplied, sprites.premultiplied, rtol=0, atol=1e-6)
@@ -62,7 +62,7 @@ def test_soft_alpha_is_read_off_changing_backgrounds():
     search = Search(3, 1.0, free_colour=False)
     found = rough(soft)
     for _ in range(4):
-        evidence, left = gather(images, found, picks, search, background)
+        evidence, left = accumulate(images, found, picks, search, background)
         found = reestimate(found, evidence)
     inside = soft.alpha > 0
     assert float((found.alpha - soft.alpha).abs().mean()) < 0.03
@@ -74,7 +74,7 @@ def test_true_sprites_leave_nothing_and_stay_as_they_are():
     sprites, picks = coloured(), scattered(300, 3, False)
     background = noisy_ground(300)
     images = draw(sprites, picks, SIZE, background)
-    evidence, left = gather(images, sprites, picks, Search(3, 1.0, free_colour=False), background)
+    evidence, left = accumulate(images, sprites, picks, Search(3, 1.0, free_colour=False), background)
     assert_close(left, torch.zeros_like(left))
     found = reestimate(sprites, evidence)
     assert float((found.alpha - sprites.alpha).abs().max()) < 0.02
@@ -84,7 +84,7 @@ def test_true_sprites_leave_nothing_and_stay_as_they_are():
 def test_sprites_without_occurrences_stay():
     sprites, picks = shadings(), scattered(10, 2, True)
     picks.entry[picks.entry == 1] = -1
-    evidence, _ = gather(draw(sprites, picks, SIZE), sprites, picks, Search(2, 1.0))
+    evidence, _ = accumulate(draw(sprites, picks, SIZE), sprites, picks, Search(2, 1.0))
     found = reestimate(rough(sprites), evidence)
     assert torch.equal(found.alpha[1], rough(sprites).alpha[1])
     assert evidence.usage[1] == 0
@@ -94,9 +94,9 @@ def test_sprites_without_occurrences_stay():
 def test_evidence_of_halves_adds_up_to_that_of_the_whole():
     sprites, picks = shadings(), scattered(11, 3, True)
     images, search, background = draw(sprites, picks, SIZE), Search(3, 1.0), noisy_ground(11)
-    whole, left = gather(images, rough(sprites), picks, search, background)
+    whole, left = accumulate(images, rough(sprites), picks, search, background)
     parts = [
-        gather(images[some], rough(sprites), picks.rows(some), search, background[some])
+        accumulate(images[some], rough(sprites), picks.rows(some), search, background[some])
         for some in (slice(0, 4), slice(4, 11))
     ]
     sums = parts[0][0].blend(parts[1][0], 1.0)
@@ -107,7 +107,7 @@ def test_evidence_of_halves_adds_up_to_that_of_the_whole():
 
 def test_forgetting_spares_the_other_sprites():
     sprites, picks = shadings(), scattered(11, 3, True)
-    evidence, _ = gather(draw(sprites, picks, SIZE), sprites, picks, Search(3, 1.0))
+    evidence, _ = accumulate(draw(sprites, picks, SIZE), sprites, picks, Search(3, 1.0))
     forgotten = evidence.forget([2])
     for name, value in forgotten.tensors().items():
         assert not value[2].any()
@@ -121,7 +121,7 @@ def test_recentring_moves_sprite_and_evidence_alike():
     alpha[1, 0, 3:6, 3:6] = 1  # there already
     colour = torch.rand(2, 3, 9, 9, generator=stream("colour"), dtype=torch.float64)
     sprites = Sprites(colour, alpha)
-    evidence = replace(Evidence.zeros(sprites), gy=colour.clone(), seen=alpha.clone())
+    evidence = replace(SufficientStatistics.zeros(sprites), gy=colour.clone(), seen=alpha.clone())
     moved, same = recentre(sprites, evidence)
     rows, columns = (moved.alpha[0, 0] > 0).any(1).nonzero()[:, 0], (moved.alpha[0, 0] > 0).any(0).nonzero()[:, 0]
     assert abs(int(rows[0]) + int(rows[-1]) - 8) <= 1
@@ -138,7 +138,7 @@ def test_a_shifted_copy_is_like_its_original_and_nothing_else_is():
     sprites = shadings()
     shifted = Sprites(sprites.colour[1:2].roll(1, 2), sprites.alpha[1:2].roll(1, 2))
     both = Sprites(torch.cat([sprites.colour, shifted.colour]), torch.cat([sprites.alpha, shifted.alpha]))
-    found = likeness(both)
+    found = similarity_of(both)
     assert_close(found.diagonal(), torch.ones(5, dtype=torch.float64))
     assert_close(found, found.T)
     assert float(found[1, 4]) == pytest.approx(1)
@@ -200,17 +200,17 @@ def test_matching_learns_sprites_it_has_never_seen():
     sprites, picks = shadings(), scattered(120, 3, True)
     images, search = draw(sprites, picks, SIZE), Search(3, 0.1)
     found = seed(6, images, (5, 5), True, stream("learn"))
-    evidence = Evidence.zeros(found)
+    evidence = SufficientStatistics.zeros(found)
     for step in range(12):
         chosen = pursue(images, found, search)
-        fresh, _ = gather(images, found, chosen, search)
+        fresh, _ = accumulate(images, found, chosen, search)
         evidence = evidence.blend(fresh, 0.0)
         found, evidence = recentre(reestimate(found, evidence), evidence)
         again = sorted({*(evidence.usage < 2).nonzero()[:, 0].tolist(), *duplicates(found, evidence.usage)})
         if again and step < 8:
             honest = without_misfits(images, found, chosen, search)
-            _, rest = gather(images, found, honest, search)
+            _, rest = accumulate(images, found, honest, search)
             found = replace_sprites(found, again, seed(len(again), rest, (5, 5), True, stream("learn", step)))
             evidence = evidence.forget(again)
-    _, left = gather(images, found, pursue(images, found, search), search)
+    _, left = accumulate(images, found, pursue(images, found, search), search)
     assert float(left.square().mean()) < 0.1 * float(images.square().mean())

@@ -9,7 +9,7 @@ from helpers.soft_sprites import coloured, draw, scattered, shadings
 from torch.testing import assert_close
 
 from delaminate.matching.soft.correlation import Sprites
-from delaminate.matching.soft.pursuit import Picks, Search, pursue
+from delaminate.matching.soft.pursuit import Search, Selections, pursue
 from delaminate.rng import stream
 
 
@@ -43,7 +43,7 @@ def test_who_is_in_front_is_found_over_a_coloured_background():
     sprites = Sprites(colour, alpha)
     background = torch.rand(8, 3, 20, 20, generator=rng, dtype=torch.float64)
     front = torch.tensor([0, 1] * 4)
-    truth = Picks(
+    truth = Selections(
         torch.stack([front, 1 - front], 1),
         torch.tensor([[4, 7]] * 4 + [[8, 5]] * 4),
         torch.tensor([[6, 4], [6, 8]] * 4),
@@ -93,7 +93,7 @@ def test_a_start_that_explains_everything_is_kept():
 def test_a_wrong_start_is_mended_and_left_as_it_was():
     sprites, truth = shadings(), scattered(5, 3, True)
     images = draw(sprites, truth, (16, 18))
-    start = Picks(truth.entry.roll(1, 1), truth.top.clone(), truth.left.clone(), truth.gain.clone())
+    start = Selections(truth.entry.roll(1, 1), truth.top.clone(), truth.left.clone(), truth.gain.clone())
     before = start.entry.clone()
     found = pursue(images, sprites, Search(3, 1e-3, passes=3, beam=4), start=start)
     assert as_sets(found) == as_sets(truth)
@@ -104,7 +104,7 @@ def test_a_wrong_start_is_mended_and_left_as_it_was():
 def test_a_start_out_of_reach_begins_at_the_edge(top, left):
     sprites, images = coloured(), torch.zeros(1, 3, 16, 18, dtype=torch.float64)
     entry, gain = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, 3, dtype=torch.float64)
-    start = Picks(entry, torch.full((1, 1), top), torch.full((1, 1), left), gain)
+    start = Selections(entry, torch.full((1, 1), top), torch.full((1, 1), left), gain)
     kept = pursue(images, sprites, Search(1, 1e9), start=start)  # so dear that nothing is looked at again
     assert (kept.top.item(), kept.left.item()) == (min(max(top, -2), 13), min(max(left, -2), 15))
     assert (start.top.item(), start.left.item()) == (top, left)

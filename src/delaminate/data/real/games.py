@@ -13,7 +13,7 @@ from delaminate.data.folders import load_folder
 from delaminate.data.reading import Fit, fit_image, fit_mask, read_image, read_mask
 from delaminate.data.sets import Box, ImageSet, LabelledSet, Labels
 from delaminate.errors import DataError
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 
 # Boxes of the game that are no objects: their memory is unreliable, or they are written over the field.
 UNJUDGED = ("Bullet", "P1Score", "P2Score", "Lives", "Satellite")
@@ -30,7 +30,7 @@ def load_space_invaders_sample(
     """Read frames of Space Invaders with the boxes that the console's memory gives.
 
     Boxes without a lit pixel are dropped: hidden and blinking things keep theirs. Aliens, shields and the player are
-    to be found; bullets, scores, lives and the ground are `ignored_boxes`.
+    to be found; bullets, scores, lives and the background are `ignored_boxes`.
 
     Args:
         folder: Holds frames as PNG files and `boxes.json`.
@@ -43,7 +43,7 @@ def load_space_invaders_sample(
     raw, images = load_folder(root, limit=limit), load_folder(root, size, fit, limit)
     document = _read_json(root / "boxes.json")
     judged, ignored = [], []
-    for name, pixels, frame in zip(images.names, raw.pixels.numpy(), images.frames, strict=True):
+    for name, pixels, frame in zip(images.names, raw.pixels.numpy(), images.canvas_maps, strict=True):
         try:
             boxes: list[Box] = []
             for row in document["frames"][f"{name}.png"]["ram"]:
@@ -74,7 +74,7 @@ def load_text_pages(
     root = Path(folder)
     images = load_folder(root / "images", size or PAGE, fit, limit)
     boxes = []
-    for name, frame in zip(images.names, images.frames, strict=True):
+    for name, frame in zip(images.names, images.canvas_maps, strict=True):
         path = root / "boxes" / f"{name}.json"
         document = _read_json(path)
         try:
@@ -128,7 +128,7 @@ def load_dubey_sample(
         frames.append(frame)
     images = ImageSet.from_arrays(np.stack(pixels), [path.stem for path in paths[:limit]])
     labels = torch.from_numpy(np.stack(maps, axis=1))
-    return LabelledSet(replace(images, frames=tuple(frames)), Labels(labels[0], labels[1]), root.name)
+    return LabelledSet(replace(images, canvas_maps=tuple(frames)), Labels(labels[0], labels[1]), root.name)
 
 
 SAMPLES: dict[str, Callable[[str | Path, tuple[int, int] | None, Fit, int | None], LabelledSet]] = {
@@ -152,7 +152,7 @@ def _is_lit(pixels: np.ndarray, box: Box) -> bool:
     return bool(inside.any())
 
 
-def _on_canvas(boxes: Sequence[Box], frame: Frame) -> tuple[Box, ...]:
+def _on_canvas(boxes: Sequence[Box], frame: CanvasMap) -> tuple[Box, ...]:
     """Boxes of the original in pixels of the canvas; parts outside are cut off, boxes outside dropped."""
     left, top, width, height = frame.box
     rows, columns = frame.canvas

@@ -12,7 +12,7 @@ from delaminate.data.folders import MAX_CACHE_BYTES
 from delaminate.data.reading import Fit, decode_image, fit_image
 from delaminate.data.sets import ImageSet, LabelledSet, Labels
 from delaminate.errors import DataError, MissingExtra
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 
 
 def load_lsun(
@@ -36,7 +36,7 @@ def load_lsun(
     where = Path(path)
     pixels: list[np.ndarray] = []
     names: list[str] = []
-    frames: list[Frame] = []
+    frames: list[CanvasMap] = []
     skipped: list[tuple[str, str]] = []
     for name, value in _values(where):
         if limit is not None and len(pixels) >= limit:
@@ -46,7 +46,7 @@ def load_lsun(
         except DataError as error:
             skipped.append((name, str(error).removeprefix(f"{name}: ")))
             continue
-        canvas, frame = fit_image(image, size or (image.shape[0], image.shape[1]), fit)
+        canvas, canvas_map = fit_image(image, size or (image.shape[0], image.shape[1]), fit)
         if pixels and canvas.shape != pixels[0].shape:
             raise DataError(
                 f"{where}: images are of several sizes; give one for all: cut them, or choose a preset with a canvas"
@@ -58,10 +58,10 @@ def load_lsun(
             )
         pixels.append(canvas)
         names.append(name)
-        frames.append(frame)
+        frames.append(canvas_map)
     if not pixels:
         raise DataError(f"{where}: none of its {len(skipped)} values is an image")
-    images = replace(ImageSet.from_arrays(np.stack(pixels), names), frames=tuple(frames), skipped=tuple(skipped))
+    images = replace(ImageSet.from_arrays(np.stack(pixels), names), canvas_maps=tuple(frames), skipped=tuple(skipped))
     return LabelledSet(images, Labels(), where.resolve().name)
 
 

@@ -20,7 +20,7 @@ from delaminate.data.reading import Fit, fit_image, fit_mask, read_image
 from delaminate.data.sets import ImageSet, LabelledSet, Labels
 from delaminate.errors import DataError
 from delaminate.rng import numpy_stream
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 
 SIZE = (128, 128)
 FLOWERS_PARTS = {"train": "tstid", "dev": "valid", "test": "trnid"}
@@ -53,7 +53,7 @@ def load_flowers102(
 
     As in ReDO's code, the largest of the three published parts is for training: `tstid` (6149 images), `valid` (1020)
     is `dev` and `trnid` (1020) is `test`. A pixel is foreground unless red or green is 0 or blue is 254 in its
-    segmentation, which paints the ground blue.
+    segmentation, which paints the background blue.
 
     Departs, like all loaders here: photos are reduced by a filter that does not alias, where ReDO takes the nearest
     pixel.
@@ -93,7 +93,7 @@ def load_lfw(
 ) -> LabelledSet:
     """Read Labelled Faces in the Wild, funneled, with part labels.
 
-    `lfw_funneled/NAME/NAME_0001.jpg` and `parts_lfw_funneled_gt_images/NAME_0001.ppm`, whose blue is the ground: hair
+    `lfw_funneled/NAME/NAME_0001.jpg` and `parts_lfw_funneled_gt_images/NAME_0001.ppm`, whose blue is the background: hair
     and face are foreground. Lists `train.txt`, `val.txt` and `test.txt` (lines `NAME NAME_0001`), as ReDO's code has
     them, say which photo is in which part. Without lists, photos without part labels are for training (10306), and the
     people with them are put in a fixed random order: the first whole people up to 1327 photos of 2927 are `dev`, the
@@ -209,7 +209,7 @@ def load_flowers_and_lfw(
     images = ImageSet(
         torch.cat([one.images.pixels, other.images.pixels]),
         one.images.names + other.images.names,
-        one.images.frames + other.images.frames,
+        one.images.canvas_maps + other.images.canvas_maps,
     )
     if one.labels.instances is None or other.labels.instances is None:
         return LabelledSet(images, Labels(), "flowers-lfw")
@@ -290,13 +290,13 @@ def _load(
         raise DataError(f"{name}: there is no photo in this part; expected at least one")
     labels = labels and all(photo.mask is not None for photo in photos)
 
-    def read(photo: _Photo) -> tuple[np.ndarray, Frame, np.ndarray | None]:
-        canvas, frame = fit_image(read_image(photo.image), size, fit)
+    def read(photo: _Photo) -> tuple[np.ndarray, CanvasMap, np.ndarray | None]:
+        canvas, canvas_map = fit_image(read_image(photo.image), size, fit)
         if not labels or photo.mask is None:
-            return canvas, frame, None
+            return canvas, canvas_map, None
         mask = front(read_image(photo.mask, formats=("PPM", "PNG", "JPEG"))).astype(np.int64)
         try:
-            return canvas, frame, fit_mask(mask, frame)
+            return canvas, canvas_map, fit_mask(mask, canvas_map)
         except DataError as error:
             raise DataError(f"{photo.mask}: {error}") from error
 
@@ -304,7 +304,7 @@ def _load(
         pixels, frames, masks = zip(*pool.map(read, photos), strict=True)
     images = ImageSet.from_arrays(np.stack(pixels), [photo.name for photo in photos])
     found = Labels(torch.from_numpy(np.stack(masks)), regions=2) if labels else Labels()
-    return LabelledSet(replace(images, frames=tuple(frames)), found, name)
+    return LabelledSet(replace(images, canvas_maps=tuple(frames)), found, name)
 
 
 PHOTOS: dict[str, Callable[[Path, str, tuple[int, int], Fit, bool], LabelledSet]] = {

@@ -14,7 +14,7 @@ from delaminate.data.labelled import load_labelled_folder
 from delaminate.data.reading import fit_image, fit_mask, read_image
 from delaminate.data.sets import ImageSet, LabelledSet, Labels, natural_key, numbered
 from delaminate.errors import DataError, MissingExtra
-from delaminate.scene.canvas_map import Frame
+from delaminate.scene.canvas_map import CanvasMap
 
 CLEVR_BOX = (64.0, 29.0, 192.0, 192.0)  # left, top, width, height within 320 x 240
 CLEVR_OBJECTS = 6
@@ -100,16 +100,16 @@ def load_gtsrb(
     """
     root = Path(folder)
     pixels: list[np.ndarray] = []
-    frames: list[Frame] = []
+    frames: list[CanvasMap] = []
     names, labels = [], []
     for label, number in enumerate(classes):
         paths = sorted((root / f"{number:05d}").glob("*.ppm"), key=lambda path: natural_key(path.name))
         if not paths:
             raise DataError(f"{root}: found no .ppm in '{number:05d}'; expected GTSRB's training folder")
         for path in paths[: None if limit is None else max(0, limit - len(pixels))]:
-            canvas, frame = fit_image(read_image(path, formats=("PPM",)), size)
+            canvas, canvas_map = fit_image(read_image(path, formats=("PPM",)), size)
             pixels.append(canvas)
-            frames.append(frame)
+            frames.append(canvas_map)
             names.append(path.relative_to(root).with_suffix("").as_posix())
             labels.append(label)
     stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
@@ -126,7 +126,7 @@ def _read_scenes(path: Path, file: Any, clevr: bool, size: tuple[int, int] | Non
             f"{path}: image is {image.shape} and mask {mask.shape}; expected (N, H, W, 3) and (N, K, H, W, 1)"
         )
     pixels: list[np.ndarray] = []
-    frames: list[Frame] = []
+    frames: list[CanvasMap] = []
     instances: list[np.ndarray] = []
     classes: list[np.ndarray] = []
     for index in range(len(image)):
@@ -137,10 +137,10 @@ def _read_scenes(path: Path, file: Any, clevr: bool, size: tuple[int, int] | Non
         objects = len(np.unique(ids[ids > 0])) if seen is None else int((seen[1:] > 0).sum())
         if clevr and objects > CLEVR_OBJECTS:
             continue
-        canvas, frame = _place_scene(np.asarray(image[index]), clevr, size)
+        canvas, canvas_map = _place_scene(np.asarray(image[index]), clevr, size)
         pixels.append(canvas)
-        frames.append(frame)
-        instances.append(fit_mask(ids, frame))
+        frames.append(canvas_map)
+        instances.append(fit_mask(ids, canvas_map))
         if "shape" in file:
             kinds = np.asarray(file["shape"][index]).astype(np.int64).reshape(-1)
             kinds[0] = 0
@@ -152,11 +152,11 @@ def _read_scenes(path: Path, file: Any, clevr: bool, size: tuple[int, int] | Non
     return LabelledSet(ImageSet(stacked, numbered(len(stacked)), tuple(frames)), labels, path.stem)
 
 
-def _place_scene(pixels: np.ndarray, clevr: bool, size: tuple[int, int] | None) -> tuple[np.ndarray, Frame]:
+def _place_scene(pixels: np.ndarray, clevr: bool, size: tuple[int, int] | None) -> tuple[np.ndarray, CanvasMap]:
     if not clevr:
         return fit_image(pixels, size or (pixels.shape[0], pixels.shape[1]))
     if pixels.shape[:2] != (240, 320):
         raise DataError(f"CLEVR: images are {pixels.shape[:2]}; expected (240, 320) for the published crop")
     left, top, width, height = (int(side) for side in CLEVR_BOX)
-    canvas, frame = fit_image(pixels[top : top + height, left : left + width], size or (height, width))
-    return canvas, Frame((240, 320), CLEVR_BOX, frame.canvas)
+    canvas, canvas_map = fit_image(pixels[top : top + height, left : left + width], size or (height, width))
+    return canvas, CanvasMap((240, 320), CLEVR_BOX, canvas_map.canvas)

@@ -1,4 +1,4 @@
-"""Two coloured digits on a coloured ground, drawn from the files of MNIST: three regions in every image."""
+"""Two coloured digits on a coloured background, drawn from the files of MNIST: three regions in every image."""
 
 import functools
 import gzip
@@ -90,7 +90,7 @@ def two_digits(split: str) -> Painter:
     """The painter of one even and one odd digit of a split, at any place and either in front.
 
     Replica of the colored-2-MNIST of ReDO's code, at any size: digits measure 0.4375 of the side (28 of 64 pixels);
-    offsets are uniform from 0 to that side less the digit's less one; the ground has red and green alike from a third
+    offsets are uniform from 0 to that side less the digit's less one; the background has red and green alike from a third
     to two thirds, even digits green and blue below a third, odd ones red and blue above two thirds.
 
     Departs: digits are MNIST's own pixels at 64 x 64, where the original enlarges all of them by 2 to 128 x 128; the
@@ -101,9 +101,9 @@ def two_digits(split: str) -> Painter:
     def paint(rng: np.random.Generator, pixels: Raster, instances: Map, classes: Map) -> None:
         canvas = instances.shape[0]
         side = canvas * 7 // 16
-        ground, even, odd = rng.random((3, 3)) / 3 + np.array([[1], [0], [2]]) / 3
-        ground[0], even[1], odd[0] = ground[1], even[2], odd[2]
-        pixels[:] = _bytes(ground)
+        background, even, odd = rng.random((3, 3)) / 3 + np.array([[1], [0], [2]]) / 3
+        background[0], even[1], odd[0] = background[1], even[2], odd[2]
+        pixels[:] = _bytes(background)
         pair = [(1, even), (2, odd)]
         for region, colour in pair if rng.random() < 0.5 else pair[::-1]:
             kind = masks(side)[region - 1]

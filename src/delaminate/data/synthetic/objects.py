@@ -1,4 +1,4 @@
-"""One object on a ground: figures of a game in new colours, on drawn textures or on photos."""
+"""One object on a background: figures of a game in new colours, on drawn textures or on photos."""
 
 import functools
 
@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from delaminate.data.synthetic.drawing import Drawing, Map, Painter, Raster, Stamp, packaged
-from delaminate.data.synthetic.textures import Ground, photo_crops, texture
+from delaminate.data.synthetic.textures import Background, photo_crops, texture
 
 FIGURES = (
     "bat-0",
@@ -69,8 +69,8 @@ def _place(rng: np.random.Generator, length: int, side: int) -> int:
     return int(rng.integers(-cut, side - length + cut + 1))
 
 
-def object_painter(ground: Ground) -> Painter:
-    """The painter of one figure on a ground; it is region 1, and its kind counts from 1.
+def object_painter(background: Background) -> Painter:
+    """The painter of one figure on a background; it is region 1, and its kind counts from 1.
 
     The share of the canvas is uniform from 8 to 35 %, less where that would not fit or where the border cuts. All
     splits share the twelve figures; what they show them in, where and on what is new.
@@ -78,7 +78,7 @@ def object_painter(ground: Ground) -> Painter:
 
     def paint(rng: np.random.Generator, pixels: Raster, instances: Map, classes: Map) -> None:
         side = instances.shape[0]
-        pixels[:] = ground(rng, side)
+        pixels[:] = background(rng, side)
         kind = int(rng.integers(len(FIGURES)))
         stamp = _figure(rng, kind, side)
         height, width = stamp.size

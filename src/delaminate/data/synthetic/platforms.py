@@ -58,14 +58,14 @@ class Theme:
 
     Attributes:
         grid: Side of a tile in pixels.
-        ground: Colour behind everything.
+        background: Colour behind everything.
         walls, ladder, fire, enemies, player, princess: Sprites by role. Several walls or enemies are several
             kinds; several pictures of the player are one.
         pits: Fire fills gaps in the floors, as in the game of Dubey et al., rather than standing on them.
     """
 
     grid: int
-    ground: tuple[int, int, int]
+    background: tuple[int, int, int]
     walls: tuple[Stamp, ...]
     ladder: Stamp
     fire: Stamp
@@ -191,7 +191,7 @@ def _paint_game(
     level the things that stand still would never be seen in another place; there is no black border.
     """
     theme = dubey_theme() if theme_of == "dubey" else kenney_theme()
-    pixels[:] = np.array(theme.ground, dtype=np.uint8)[:, None, None]
+    pixels[:] = np.array(theme.background, dtype=np.uint8)[:, None, None]
     height, width = instances.shape
     grid = theme.grid
     level = random_level(rng, theme)

@@ -183,7 +183,7 @@ def _paint_tetrominoes(rng: np.random.Generator, pixels: Raster, instances: Map,
 
     Replica of DeepMind's Tetrominoes, whose ten public images it reproduces pixel by pixel when told
     pieces, colours and places. Departs: the 19 fixed tetrominoes are drawn, each equally often; the
-    original's README counts 17 shapes and does not name them. Places are drawn anew, all three, until
+    original's README counts 17 shapes and does not name them. Places are redrawn, all three, until
     no piece covers another, so that every arrangement that fits is equally likely.
     """
     masks = _tetromino_masks()

@@ -16,7 +16,7 @@ from delaminate.data.real.root import data_folder
 from delaminate.data.synthetic.drawing import Raster
 
 Weight = Float32[np.ndarray, "S S"]
-Ground = Callable[[np.random.Generator, int], Raster]
+Background = Callable[[np.random.Generator, int], Raster]
 
 FAR_APART = 0.55  # distance of the two colours of a texture, of at most sqrt(3)
 PHOTO_SIDE = 128
@@ -107,8 +107,8 @@ def _steep(values: np.ndarray, slope: float) -> Weight:
 KINDS: tuple[Callable[[np.random.Generator, int], Weight], ...] = (_cloudy, _striped, _checked, _speckled, _graded)
 
 
-def photo_crops(split: str, asked_by: str) -> Ground:
-    """What cuts grounds out of the photos of a split, next to the objects that the photos show themselves.
+def photo_crops(split: str, asked_by: str) -> Background:
+    """What cuts backgrounds out of the photos of a split, next to the objects that the photos show themselves.
 
     Of ten photos in the order of their names, the first two belong to the test scenes, the third to the development
     scenes. A crop is the first of eight random ones in which at most 2 % is marked as the photo's object, else

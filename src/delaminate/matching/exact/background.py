@@ -1,4 +1,4 @@
-"""What lies behind everything: one colour, a still picture, or a landscape that the camera scrolls over."""
+"""What lies behind everything: one colour, a static picture, or a panorama that the camera scrolls over."""
 
 import functools
 import itertools
@@ -13,19 +13,19 @@ from scipy import ndimage
 
 from delaminate.errors import ConfigError
 
-Kind = Literal["solid", "still", "scroll", "auto"]
-MAX_LANDSCAPE = 2**25
-"""Pixels of a scrolled landscape, at most."""
+Kind = Literal["solid", "static", "panorama", "auto"]
+MAX_PANORAMA = 2**25
+"""Pixels of a scrolled panorama, at most."""
 NEAR = 8
 """Levels of 255 by which colours may differ and still count as the same place."""
 MENDERS = 4
-"""Frames that must show a pixel of the ground before its colour is corrected."""
-GAIN_OF_STILL = 0.7
-"""A still picture is taken for the ground if it leaves less than this share of what one colour leaves unexplained."""
+"""Frames that must show a pixel of the background before its colour is corrected."""
+GAIN_OF_STATIC = 0.7
+"""A static picture is taken for the background if it leaves less than this share of what one colour leaves unexplained."""
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class Background:
     """The background.
 
     Attributes:
@@ -35,7 +35,7 @@ class Ground:
     rgb: Float32[np.ndarray, "h w 3"]
 
     def offset(self, frame: UInt8[np.ndarray, "H W 3"], near: tuple[int, int] | None = None) -> tuple[int, int]:
-        """Where a frame lies on the landscape: its top and left in pixels; (0, 0) unless that is larger."""
+        """Where a frame lies on the panorama: its top and left in pixels; (0, 0) unless that is larger."""
         height, width = frame.shape[:2]
         if self.rgb.shape[0] <= height and self.rgb.shape[1] <= width:
             return 0, 0
@@ -46,7 +46,7 @@ class Ground:
         """What finds frames on this background."""
         return Locator(self.rgb)
 
-    def behind(self, size: tuple[int, int], offset: tuple[int, int]) -> Float32[np.ndarray, "H W 3"]:
+    def crop(self, size: tuple[int, int], offset: tuple[int, int]) -> Float32[np.ndarray, "H W 3"]:
         """The part of the background that a frame of `size` at `offset` shows."""
         if self.rgb.shape[:2] == (1, 1):
             return np.broadcast_to(self.rgb, (*size, 3))
@@ -55,61 +55,61 @@ class Ground:
         return self.rgb[rows[:, None], columns[None]]
 
 
-def solid(frames: UInt8[np.ndarray, "N H W 3"]) -> Ground:
+def solid(frames: UInt8[np.ndarray, "N H W 3"]) -> Background:
     """The commonest colour: the median of the fullest of 32 x 32 x 32 bins."""
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 100)).astype(int)].reshape(-1, 3)
     bins = (some >> 3).astype(np.int64) @ np.array([1024, 32, 1])
     fullest = some[bins == np.bincount(bins).argmax()]
-    return Ground((np.median(fullest, 0) / 255).astype(np.float32)[None, None])
+    return Background((np.median(fullest, 0) / 255).astype(np.float32)[None, None])
 
 
-def still(frames: UInt8[np.ndarray, "N H W 3"]) -> Ground:
+def static(frames: UInt8[np.ndarray, "N H W 3"]) -> Background:
     """The median of every pixel over time."""
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 101)).astype(int)]
-    return Ground((np.median(some, 0) / 255).astype(np.float32))
+    return Background((np.median(some, 0) / 255).astype(np.float32))
 
 
-def landscape(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2) -> Ground:
+def panorama(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2) -> Background:
     """Put the frames of a clip together to the picture that the camera scrolls over.
 
     Each frame is laid where most of its pixels agree with the one before; the median of all that fall on a pixel is the
-    landscape, onto which every frame is laid once more.
+    panorama, onto which every frame is laid once more.
 
     Raises:
-        ConfigError: The landscape would be too large.
+        ConfigError: The panorama would be too large.
     """
     height, width = frames.shape[1:3]
     places = [(0, 0)]
     for before, frame in itertools.pairwise(frames):
         down, right = step(before, frame)
         places.append((places[-1][0] + down, places[-1][1] + right))
-    ground = _stack(frames, np.array(places))
+    background = _stack(frames, np.array(places))
     for _ in range(rounds):
         top, left = (min(place[axis] for place in places) for axis in (0, 1))
         corners = [(y - top, x - left) for y, x in places]
-        places = [ground.locator(frame, corner) for frame, corner in zip(frames, corners, strict=True)]
-        ground = _stack(frames, np.array(places))
-    if ground.rgb.shape[:2] == (height, width):
-        return still(frames)
-    return ground
+        places = [background.locator(frame, corner) for frame, corner in zip(frames, corners, strict=True)]
+        background = _stack(frames, np.array(places))
+    if background.rgb.shape[:2] == (height, width):
+        return static(frames)
+    return background
 
 
-def _stack(frames: np.ndarray, places: np.ndarray, most: int = 31) -> Ground:
+def _stack(frames: np.ndarray, places: np.ndarray, most: int = 31) -> Background:
     """The median of frames laid at places, of at most `most` frames for each column; what never settles is filled in."""
     places = places - places.min(0)
     height, width = frames.shape[1:3]
     rows, columns = (places.max(0) + np.array([height, width])).tolist()
-    if rows * columns > MAX_LANDSCAPE:
+    if rows * columns > MAX_PANORAMA:
         raise ConfigError(
-            f"background: the frames would make a landscape of {rows} x {columns} pixels. If the camera does not scroll, "
-            "use --set background=still; else train on a shorter clip."
+            f"background: the frames would make a panorama of {rows} x {columns} pixels. If the camera does not scroll, "
+            "use --set background=static; else train on a shorter clip."
         )
     rgb = np.zeros((rows, columns, 3), np.float32)
     restless = np.zeros((rows, columns), bool)
     for left, right, stack in _blocks(frames, places, (rows, columns), most):
         rgb[:, left:right], seen, same = _settled(stack)
         restless[:, left:right] = (seen >= 5) & (same < 0.75 * seen)
-    return Ground(fill_in(rgb, restless) / 255)
+    return Background(fill_in(rgb, restless) / 255)
 
 
 def _blocks(
@@ -149,26 +149,26 @@ def _settled(
 
 
 def mended(
-    ground: Ground,
+    background: Background,
     frames: UInt8[np.ndarray, "N H W 3"],
     places: tuple[tuple[int, int], ...],
     hidden: Bool[np.ndarray, "N H W"],
-) -> Ground:
-    """Correct a still picture or a landscape where frames, sprites taken away, agree on another colour.
+) -> Background:
+    """Correct a static picture or a panorama where frames, sprites taken away, agree on another colour.
 
     Args:
-        ground: As it was thought to be.
+        background: As it was thought to be.
         frames: Some frames.
-        places: Top and left of each on the ground.
+        places: Top and left of each on the background.
         hidden: Pixels where sprites hide it.
     """
-    rgb = ground.rgb.copy()
+    rgb = background.rgb.copy()
     for left, right, stack in _blocks(frames, np.array(places), rgb.shape[:2], len(frames), hidden):
         colour, seen, same = _settled(stack)
         part = rgb[:, left:right]
         sure = (seen >= MENDERS) & (same >= 0.75 * seen) & (np.abs(part * 255 - colour) > NEAR).any(2)
         part[sure] = colour[sure] / 255
-    return Ground(rgb)
+    return Background(rgb)
 
 
 def fill_in(rgb: Float32[np.ndarray, "h w 3"], restless: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 3"]:
@@ -311,30 +311,30 @@ def is_scrolled(frames: UInt8[np.ndarray, "N H W 3"], sample: int = 12) -> bool:
     return float(np.median(agreements)) > 0.7
 
 
-def estimate(frames: UInt8[np.ndarray, "N H W 3"], kind: Kind, tolerance: float) -> Ground:
+def estimate(frames: UInt8[np.ndarray, "N H W 3"], kind: Kind, tolerance: float) -> Background:
     """Estimate the background.
 
     Args:
         frames: The images; of a clip in their order.
-        kind: What to look for. `auto` takes one colour unless a still picture, or a landscape that is scrolled over,
+        kind: What to look for. `auto` takes one colour unless a static picture, or a panorama that is scrolled over,
             leaves much less unexplained.
         tolerance: Distance in RGB below which colours count as one, in [0, 1] units.
 
     Raises:
-        ConfigError: The landscape would be too large.
+        ConfigError: The panorama would be too large.
     """
     if kind == "solid":
         return solid(frames)
-    if kind == "still":
-        return still(frames)
-    if kind == "scroll":
-        return landscape(frames)
+    if kind == "static":
+        return static(frames)
+    if kind == "panorama":
+        return panorama(frames)
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 30)).astype(int)]
 
-    def unexplained(ground: Ground) -> float:
+    def unexplained(background: Background) -> float:
         left = []
         for frame in some:
-            behind = ground.behind(frame.shape[:2], ground.offset(frame))
+            behind = background.crop(frame.shape[:2], background.offset(frame))
             left.append((np.square(frame / 255 - behind).sum(2) > tolerance**2).mean())
         return float(np.mean(left))
 
@@ -342,11 +342,11 @@ def estimate(frames: UInt8[np.ndarray, "N H W 3"], kind: Kind, tolerance: float)
     if len(frames) < 5:
         return plain
     best, least = plain, unexplained(plain)
-    choices = [still(frames)]
+    choices = [static(frames)]
     if unexplained(choices[0]) > 0.05 and is_scrolled(frames):
-        choices.append(landscape(frames))
+        choices.append(panorama(frames))
     for other in choices:
         left = unexplained(other)
-        if left < GAIN_OF_STILL * least:
+        if left < GAIN_OF_STATIC * least:
             best, least = other, left
     return best

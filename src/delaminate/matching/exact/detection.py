@@ -15,15 +15,15 @@ from scipy import ndimage
 from torch import Tensor
 
 from delaminate.matching.exact.templates import (
+    BACKGROUND,
     CLOSED,
-    GROUND,
     MISFIT,
     OPEN,
-    Correlator,
     Frames,
-    Pattern,
+    HardSprite,
     Spectra,
     Spots,
+    TemplateCorrelator,
     templates,
 )
 
@@ -38,7 +38,7 @@ SLACK = 0.6
 
 
 @dataclass(frozen=True)
-class Place:
+class Occurrence:
     """One occurrence: which pattern, and its corner on the unpadded frame in pixels."""
 
     entry: int
@@ -47,7 +47,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Price:
+class PlacementCost:
     """What a placement must gain to be worth its description.
 
     Attributes:
@@ -62,19 +62,19 @@ class Price:
     misfit: float = 0.6
     cut: float = 0.6
 
-    def of(self, pattern: Pattern) -> float:
+    def of(self, pattern: HardSprite) -> float:
         return min(max(self.pixels, self.share * pattern.area), 0.6 * pattern.area)
 
 
-class Bank:
+class TemplateBank:
     """Patterns made ready for search: templates by size, and the rings around them."""
 
     rounds = 3
     """How often a frame is gone through: what has been explained may let others show."""
 
-    def __init__(self, patterns: list[Pattern], frames: Frames, price: Price) -> None:
+    def __init__(self, patterns: list[HardSprite], frames: Frames, price: PlacementCost) -> None:
         self.patterns, self.price = patterns, price
-        self.groups: list[tuple[list[int], Correlator]] = []
+        self.groups: list[tuple[list[int], TemplateCorrelator]] = []
         # Patterns of about one size share a correlation.
         rest = sorted((k for k, p in enumerate(patterns) if p.area), key=lambda k: max(patterns[k].size))
         while rest:
@@ -82,7 +82,12 @@ class Bank:
             group = [k for k in rest if max(patterns[k].size) <= limit][:64]
             rest = [k for k in rest if k not in set(group)]
             self.groups.append(
-                (group, Correlator(templates([patterns[k] for k in group], frames.codes, frames.ground), frames.size))
+                (
+                    group,
+                    TemplateCorrelator(
+                        templates([patterns[k] for k in group], frames.codes, frames.background), frames.size
+                    ),
+                )
             )
         self._measure()
 
@@ -103,14 +108,14 @@ class Bank:
         cut = np.maximum(LEAST_CUT, self.price.cut * visible)
         return np.where(visible < self.patterns[k].area, np.minimum(cut, self.prices[k]), self.prices[k])
 
-    def worth(self, frames: Frames, k: int, spots: Spots) -> list[tuple[float, Place]]:
+    def worth(self, frames: Frames, k: int, spots: Spots) -> list[tuple[float, Occurrence]]:
         """Those of some places of a pattern, on padded frames, whose gain is worth its price; with that gain."""
         gain, misfit = fits(frames, spots, self.patterns[k])
         good = (gain >= self.prices_at(frames, k, spots)) & (misfit <= self.price.misfit)
         corners = spots[good, 1:] - frames.margin
-        return [(each, Place(k, y, x)) for each, (y, x) in zip(gain[good].tolist(), corners.tolist(), strict=True)]
+        return [(each, Occurrence(k, y, x)) for each, (y, x) in zip(gain[good].tolist(), corners.tolist(), strict=True)]
 
-    def candidates(self, frames: Frames, index: int) -> list[tuple[float, Place]]:
+    def candidates(self, frames: Frames, index: int) -> list[tuple[float, Occurrence]]:
         """Places whose gain is worth its price as things stand, with that gain."""
         maps = frames.maps(index)
         shared: Spectra = {}
@@ -139,7 +144,7 @@ class Bank:
         return found[0][:, :, None], found[1][:, None]
 
 
-class ComponentBank(Bank):
+class ComponentBank(TemplateBank):
     """Patterns that are looked for only where a connected region of about their size is: letters on a page.
 
     Far less work than looking everywhere, and blind to letters that touch. Frames are gone through once: what is left of an
@@ -148,11 +153,11 @@ class ComponentBank(Bank):
 
     rounds = 1
 
-    def __init__(self, patterns: list[Pattern], frames: Frames, price: Price, slack: int = 3) -> None:
+    def __init__(self, patterns: list[HardSprite], frames: Frames, price: PlacementCost, slack: int = 3) -> None:
         self.patterns, self.price, self.slack = patterns, price, slack
         self._measure()
 
-    def candidates(self, frames: Frames, index: int) -> list[tuple[float, Place]]:
+    def candidates(self, frames: Frames, index: int) -> list[tuple[float, Occurrence]]:
         boxes = np.array([[*box[:2], *box[2].shape] for box in regions(frames, index)], dtype=np.int64).reshape(-1, 4)
         found = []
         nudges = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)])
@@ -191,23 +196,23 @@ def ring_of(alpha: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h2 w2"]:
     return grown & ~wide
 
 
-def fits(frames: Frames, spots: Spots, pattern: Pattern, chunk: int = 512) -> tuple[np.ndarray, np.ndarray]:
+def fits(frames: Frames, spots: Spots, pattern: HardSprite, chunk: int = 512) -> tuple[np.ndarray, np.ndarray]:
     """Fit a pattern at places of padded frames: its gains, and the shares of open pixels that it fails to match."""
     gains, misfits = [np.zeros(0)], [np.zeros(0)]
     for first in range(0, len(spots), chunk):
         colour, kind = frames.windows(spots[first : first + chunk], 0, 0, pattern.size)
         is_open = (kind == OPEN) & pattern.alpha
-        ground = (kind == GROUND) & pattern.alpha
+        background = (kind == BACKGROUND) & pattern.alpha
         match = frames.codes.same(colour, pattern.colour)
         matched = (is_open & match).sum((1, 2))
         opened = is_open.sum((1, 2))
-        gains.append(matched - MISFIT * (opened - matched) - (ground & ~match).sum((1, 2)))
+        gains.append(matched - MISFIT * (opened - matched) - (background & ~match).sum((1, 2)))
         misfits.append((opened - matched) / opened.clip(1))
     return np.concatenate(gains), np.concatenate(misfits)
 
 
 def fit(
-    frames: Frames, index: int, pattern: Pattern, top: int, left: int
+    frames: Frames, index: int, pattern: HardSprite, top: int, left: int
 ) -> tuple[float, Bool[np.ndarray, "h w"], float]:
     """Fit a pattern at one place: its gain, the pixels it explains, the share of open ones that it fails to match."""
     h, w = pattern.size
@@ -217,20 +222,20 @@ def fit(
     is_open = (kind == OPEN) & pattern.alpha
     matched = is_open & match
     opened, hits = int(np.count_nonzero(is_open)), int(np.count_nonzero(matched))
-    harm = int(np.count_nonzero((kind == GROUND) & pattern.alpha & ~match))
-    # A pixel of the ground's colour explains why nothing behind it is seen.
+    harm = int(np.count_nonzero((kind == BACKGROUND) & pattern.alpha & ~match))
+    # A pixel of the background's colour explains why nothing behind it is seen.
     explained = pattern.alpha & match & (kind != CLOSED)
     return hits - MISFIT * (opened - hits) - harm, explained, (opened - hits) / max(opened, 1)
 
 
-def find(frames: Frames, index: int, bank: Bank, rounds: int | None = None) -> list[Place]:
+def find(frames: Frames, index: int, bank: TemplateBank, rounds: int | None = None) -> list[Occurrence]:
     """Find the occurrences of patterns in one frame, in as many rounds as the bank says; closes what they match.
 
     Returns:
         Places from front to back.
     """
     margin = frames.margin
-    taken: list[Place] = []
+    taken: list[Occurrence] = []
     for _ in range(rounds or bank.rounds):
         # Snugness is at most a few pixels, so that the gain with all of it bounds the worth from above.
         heap = []
@@ -263,7 +268,7 @@ def find(frames: Frames, index: int, bank: Bank, rounds: int | None = None) -> l
     return order(frames, index, bank.patterns, taken)
 
 
-def order(frames: Frames, index: int, patterns: list[Pattern], places: list[Place]) -> list[Place]:
+def order(frames: Frames, index: int, patterns: list[HardSprite], places: list[Occurrence]) -> list[Occurrence]:
     """Sort places front to back: of two that overlap, the one that the pixels show where they differ is in front.
 
     Where nothing tells, the one found earlier is in front. Cycles are cut where the evidence is weakest in sum.

@@ -8,16 +8,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from delaminate.errors import FormatError
-from delaminate.matching.exact.background import Ground
-from delaminate.matching.exact.learning import Scenes, Search
-from delaminate.matching.exact.parsing import explain
-from delaminate.matching.exact.templates import Codes, Pattern
+from delaminate.matching.exact.background import Background
+from delaminate.matching.exact.learning import FrameStack, Search
+from delaminate.matching.exact.parsing import parse
+from delaminate.matching.exact.templates import ColourCodes, HardSprite
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import NEUTRAL, Dictionary, Placement, Transform
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """One way a sprite shows itself.
 
     Attributes:
@@ -30,29 +30,29 @@ class Look:
     flip: bool = False
     colour: tuple[float, ...] = NEUTRAL
 
-    def of(self, pattern: Pattern) -> Pattern:
+    def of(self, pattern: HardSprite) -> HardSprite:
         """The sprite as it shows itself."""
         if self.colour != NEUTRAL:
             gain, offset = np.array(self.colour, np.float32).reshape(2, 3)
             colour = (pattern.colour * gain + offset).clip(0, 1) * pattern.alpha[..., None]
-            pattern = Pattern(colour.astype(np.float32), pattern.alpha)
+            pattern = HardSprite(colour.astype(np.float32), pattern.alpha)
         return pattern.flipped() if self.flip else pattern
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class SpriteDictionary:
     """Sprites, the ways they show themselves, and what lies behind them."""
 
-    sprites: tuple[Pattern, ...]
-    looks: tuple[Look, ...]
-    ground: Ground
+    sprites: tuple[HardSprite, ...]
+    looks: tuple[Appearance, ...]
+    background: Background
 
     def dictionary(self, size: tuple[int, int]) -> Dictionary:
         """Sprites as RGBA, and the background last; a single colour as large as the canvas."""
-        ground = self.ground.rgb
-        if ground.shape[:2] == (1, 1):
-            ground = np.broadcast_to(ground, (*size, 3))
-        backdrop = torch.from_numpy(np.ascontiguousarray(ground)).permute(2, 0, 1)
+        picture = self.background.rgb
+        if picture.shape[:2] == (1, 1):
+            picture = np.broadcast_to(picture, (*size, 3))
+        backdrop = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
         sprites = [sprite.rgba() for sprite in self.sprites]
         sprites.append(torch.cat([backdrop, torch.ones_like(backdrop[:1])]))
         return Dictionary(tuple(sprites), (len(sprites) - 1,))
@@ -66,10 +66,10 @@ class Sheet:
         bank = None
         # One frame at a time: memory does not grow with the number of frames. What is looked for is the same for all.
         for frame in raw:
-            scenes = Scenes.of(frame[None], self.ground)
+            scenes = FrameStack.of(frame[None], self.background)
             frames = scenes.fresh(search)
             bank = search.bank(shown, frames) if bank is None else bank
-            explained = explain(frames, bank, [0])
+            explained = parse(frames, bank, [0])
             top, left = scenes.offsets[0]
             placements = [Placement(len(self.sprites), (Transform.shift(-left, -top, size),))]
             for place in reversed(explained.places[0]):
@@ -82,34 +82,36 @@ class Sheet:
         return Decomposition(dictionary, tuple(found), size, background=True)
 
 
-def fold(
-    patterns: list[Pattern], codes: Codes, flips: bool = True, recolours: bool = True
-) -> tuple[tuple[Pattern, ...], tuple[Look, ...]]:
+def merge_variants(
+    patterns: list[HardSprite], codes: ColourCodes, flips: bool = True, recolours: bool = True
+) -> tuple[tuple[HardSprite, ...], tuple[Appearance, ...]]:
     """Find patterns that are others, mirrored or in other colours; earlier ones are kept.
 
     Returns:
         The sprites that are left, and for every pattern how it looks: as one of them.
     """
-    kept: list[Pattern] = []
-    looks: list[Look] = []
+    kept: list[HardSprite] = []
+    looks: list[Appearance] = []
     for pattern in patterns:
         look = None
         for entry, sprite in enumerate(kept):
             for flip in (False, True) if flips else (False,):
-                look = _as(pattern, sprite, Look(entry, flip), codes, recolours)
+                look = _as(pattern, sprite, Appearance(entry, flip), codes, recolours)
                 if look is not None:
                     break
             if look is not None:
                 break
         if look is None:
-            look = Look(len(kept))
+            look = Appearance(len(kept))
             kept.append(pattern)
         if look not in looks:
             looks.append(look)
     return tuple(kept), tuple(looks)
 
 
-def _as(pattern: Pattern, sprite: Pattern, look: Look, codes: Codes, recolours: bool) -> Look | None:
+def _as(
+    pattern: HardSprite, sprite: HardSprite, look: Appearance, codes: ColourCodes, recolours: bool
+) -> Appearance | None:
     """How a pattern is the sprite under a look, or the look in other colours; None if it is not."""
     shown = look.of(sprite)
     if shown.size != pattern.size or not shown.area:
@@ -146,7 +148,7 @@ def of_eight_bits(values: Float[Tensor, "*N"], slack: float = 3e-4) -> Float[Ten
     return torch.where((values - exact).abs() <= slack, exact, values)
 
 
-class SheetStore(nn.Module):
+class SpriteStore(nn.Module):
     """Keeps a sheet in tensors, so that it travels with a model's state.
 
     Args:
@@ -166,7 +168,7 @@ class SheetStore(nn.Module):
         self.ground: Tensor
 
     @torch.no_grad()
-    def put(self, sprites: tuple[Pattern, ...], looks: tuple[Look, ...]) -> None:
+    def put(self, sprites: tuple[HardSprite, ...], looks: tuple[Appearance, ...]) -> None:
         """Keep sprites and looks, as many as there is room for."""
         self.rgba.zero_(), self.sizes.zero_(), self.looks.fill_(-1)
         for entry, sprite in enumerate(sprites[: len(self.rgba)]):
@@ -177,9 +179,9 @@ class SheetStore(nn.Module):
         for row, look in enumerate(kept):
             self.looks[row] = torch.tensor([look.entry, float(look.flip), *look.colour])
 
-    def behind(self, ground: Ground) -> None:
+    def put_background(self, background: Background) -> None:
         """Keep a background of any size."""
-        self.ground = torch.from_numpy(np.ascontiguousarray(ground.rgb)).permute(2, 0, 1).contiguous().to(self.rgba)
+        self.ground = torch.from_numpy(np.ascontiguousarray(background.rgb)).permute(2, 0, 1).contiguous().to(self.rgba)
 
     @property
     def count(self) -> int:
@@ -187,21 +189,23 @@ class SheetStore(nn.Module):
         return int((self.sizes[:, 0] > 0).sum())
 
     @property
-    def background(self) -> Ground:
-        return Ground(self.ground.permute(1, 2, 0).contiguous().cpu().float().numpy())
+    def background(self) -> Background:
+        return Background(self.ground.permute(1, 2, 0).contiguous().cpu().float().numpy())
 
-    def sheet(self) -> Sheet:
+    def sheet(self) -> SpriteDictionary:
         """Take the sheet out again."""
         sprites = []
         for rgba, (h, w) in zip(self.rgba.cpu().float(), self.sizes.tolist(), strict=True):
             if h and w:
                 pixels = rgba[:, :h, :w].permute(1, 2, 0).numpy()
                 alpha = pixels[..., 3] > 0.5
-                sprites.append(Pattern((pixels[..., :3] * alpha[..., None]).astype(np.float32), alpha))
+                sprites.append(HardSprite((pixels[..., :3] * alpha[..., None]).astype(np.float32), alpha))
         looks = tuple(
-            Look(int(row[0]), row[1] > 0.5, tuple(row[2:])) for row in self.looks.tolist() if 0 <= row[0] < len(sprites)
+            Appearance(int(row[0]), row[1] > 0.5, tuple(row[2:]))
+            for row in self.looks.tolist()
+            if 0 <= row[0] < len(sprites)
         )
-        return Sheet(tuple(sprites), looks, self.background)
+        return SpriteDictionary(tuple(sprites), looks, self.background)
 
     def check(self, where: str) -> None:
         """Refuse tensors that are no sheet.

@@ -15,12 +15,22 @@ from jaxtyping import Bool, Float32
 from scipy import ndimage
 from torch import Tensor
 
-from delaminate.matching.exact.detection import Bank, Place, Price, find, ring_of
-from delaminate.matching.exact.templates import CLOSED, GROUND, OPEN, Codes, Correlator, Frames, Pattern, Spots, peaks
+from delaminate.matching.exact.detection import Occurrence, PlacementCost, TemplateBank, find, ring_of
+from delaminate.matching.exact.templates import (
+    BACKGROUND,
+    CLOSED,
+    OPEN,
+    ColourCodes,
+    Frames,
+    HardSprite,
+    Spots,
+    TemplateCorrelator,
+    peaks,
+)
 
 
 @dataclass(frozen=True)
-class Growth:
+class RegionGrowing:
     """How patterns are grown.
 
     Attributes:
@@ -47,7 +57,7 @@ class Growth:
 
 
 @dataclass(frozen=True, eq=False)
-class Seed:
+class SeedPatch:
     """A small window of a frame: colours, and what kind its pixels are (a closed pixel tells nothing)."""
 
     colour: Float32[np.ndarray, "s s 3"]
@@ -56,8 +66,8 @@ class Seed:
     def template(self, frames: Frames) -> Tensor:
         codes = frames.codes(torch.from_numpy(self.colour)[None])
         is_open = torch.from_numpy(self.kind == OPEN)[None, None].float()
-        ground = torch.from_numpy(self.kind == GROUND)[None, None].float()
-        return torch.cat([codes * is_open, torch.zeros_like(is_open), ground], 1)
+        background = torch.from_numpy(self.kind == BACKGROUND)[None, None].float()
+        return torch.cat([codes * is_open, torch.zeros_like(is_open), background], 1)
 
     def is_distinct(self, frames: Frames, around: np.ndarray, reach: int = 2) -> bool:
         """Whether shifting the seed by a pixel or two changes it: no flat area, no straight edge."""
@@ -71,13 +81,15 @@ class Seed:
         return True
 
 
-def cut_seed(frames: Frames, spot: np.ndarray, side: int) -> Seed:
+def cut_seed(frames: Frames, spot: np.ndarray, side: int) -> SeedPatch:
     index, y, x = spot
     window = slice(y, y + side), slice(x, x + side)
-    return Seed(frames.colour[index][window].copy(), frames.kind[index][window].copy())
+    return SeedPatch(frames.colour[index][window].copy(), frames.kind[index][window].copy())
 
 
-def look_up(frames: Frames, indices: list[int], seeds: list[Seed], match: float, most: int = 2000) -> list[Spots]:
+def find_occurrences(
+    frames: Frames, indices: list[int], seeds: list[SeedPatch], match: float, most: int = 2000
+) -> list[Spots]:
     """Find where seeds of one size occur: of the pixels that are not closed, the share `match` agrees.
 
     Args:
@@ -94,7 +106,7 @@ def look_up(frames: Frames, indices: list[int], seeds: list[Seed], match: float,
     bank = torch.cat([seed.template(frames) for seed in seeds])
     # A seed's codes meet codes of open pixels; its box meets both indicators, and so counts the pixels that tell.
     counting = torch.cat([torch.zeros_like(bank[:, :-2]), boxes, boxes], 1)
-    correlator = Correlator(torch.cat([bank, counting]), frames.size)
+    correlator = TemplateCorrelator(torch.cat([bank, counting]), frames.size)
     least = 0.8 * torch.from_numpy(known.sum((1, 2)).astype(np.float32))[:, None, None]
     found: list[list[np.ndarray]] = [[np.zeros((0, 3), np.int64)] for _ in seeds]
     for index in indices:
@@ -110,13 +122,13 @@ def look_up(frames: Frames, indices: list[int], seeds: list[Seed], match: float,
         spots = np.concatenate(parts)
         colour, kind = frames.windows(spots, 0, 0, seed.kind.shape)
         usable = (kind != CLOSED) & seen
-        agrees = (kind == seed.kind) & ((kind == GROUND) | frames.codes.same(colour, seed.colour))
+        agrees = (kind == seed.kind) & ((kind == BACKGROUND) | frames.codes.same(colour, seed.colour))
         result.append(spots[(agrees & usable).sum((1, 2)) >= match * usable.sum((1, 2)).clip(1)])
     return result
 
 
 @dataclass(frozen=True, eq=False)
-class Grown:
+class GrowthLevel:
     """A pattern grown from aligned windows, and how it lies to them.
 
     Attributes:
@@ -125,7 +137,7 @@ class Grown:
         count: Occurrences it was grown from.
     """
 
-    pattern: Pattern
+    pattern: HardSprite
     down: int
     right: int
     count: int
@@ -145,7 +157,7 @@ def agree(
     return mean.astype(np.float32), same.sum(0) / tells.clip(1), tells
 
 
-def grow(frames: Frames, spots: Spots, growth: Growth) -> Grown | None:
+def grow(frames: Frames, spots: Spots, growth: RegionGrowing) -> GrowthLevel | None:
     """Grow a pattern around the occurrences of a seed."""
     reach, side = growth.reach, growth.seed
     spots = spots[np.linspace(0, len(spots) - 1, min(len(spots), growth.sample)).astype(int)]
@@ -161,8 +173,8 @@ def grow(frames: Frames, spots: Spots, growth: Growth) -> Grown | None:
     support = connected(support, middle)
     if support.sum() < growth.smallest:
         return None
-    pattern, down, right = Pattern.cut(typical, support)
-    return Grown(pattern, down - reach, right - reach, len(spots))
+    pattern, down, right = HardSprite.cut(typical, support)
+    return GrowthLevel(pattern, down - reach, right - reach, len(spots))
 
 
 def connected(support: Bool[np.ndarray, "h w"], seed: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
@@ -176,12 +188,14 @@ def connected(support: Bool[np.ndarray, "h w"], seed: Bool[np.ndarray, "h w"]) -
     return support & (labels == votes.argmax()) & bool(votes.any())
 
 
-def settle(frames: Frames, spot: np.ndarray, growth: Growth, indices: list[int], few: list[int]) -> Grown | None:
+def refine_until_stable(
+    frames: Frames, spot: np.ndarray, growth: RegionGrowing, indices: list[int], few: list[int]
+) -> GrowthLevel | None:
     """Grow from a seed, and from parts of what grows, until no part occurs without the rest; then complete it."""
     seed = cut_seed(frames, spot, growth.seed)
     best, spots = None, np.zeros((0, 3), np.int64)
     for _ in range(6):
-        found = look_up(frames, indices, [seed], growth.match)[0]
+        found = find_occurrences(frames, indices, [seed], growth.match)[0]
         grown = grow(frames, found, growth) if len(found) >= growth.least else None
         if grown is None:
             break
@@ -193,7 +207,7 @@ def settle(frames: Frames, spot: np.ndarray, growth: Growth, indices: list[int],
     for _ in range(4):
         if best is None:
             break
-        cluster = context(frames, spots, best, growth)
+        cluster = common_continuation(frames, spots, best, growth)
         grown = grow(frames, spots[cluster], growth) if cluster is not None else None
         if grown is None:
             break
@@ -205,13 +219,13 @@ def settle(frames: Frames, spot: np.ndarray, growth: Growth, indices: list[int],
     return best
 
 
-def period(pattern: Pattern, axis: int, codes: Codes) -> int:
+def period(pattern: HardSprite, axis: int, codes: ColourCodes) -> int:
     """By how many pixels along an axis a pattern repeats itself; 0 if it does not.
 
     Shape and colours must repeat, or the colours alone where the outer copies are not whole. A flat pattern is like
     itself at every shift; so some smaller shift must disagree.
     """
-    turned = pattern if axis == 0 else Pattern(pattern.colour.swapaxes(0, 1), pattern.alpha.T)
+    turned = pattern if axis == 0 else HardSprite(pattern.colour.swapaxes(0, 1), pattern.alpha.T)
     whole_differs = part_differs = False
     found: list[tuple[int, float]] = []
     for shift in range(2, int(0.6 * turned.size[0]) + 1):
@@ -230,7 +244,7 @@ def period(pattern: Pattern, axis: int, codes: Codes) -> int:
     return next((shift for shift, value in found if value >= best - 0.03), 0)
 
 
-def one_of_many(frames: Frames, pattern: Pattern, indices: list[int], price: Price) -> Pattern:
+def extract_tile(frames: Frames, pattern: HardSprite, indices: list[int], price: PlacementCost) -> HardSprite:
     """Make a tile of what stands in rows: neither several tiles nor a part of one.
 
     Rows recur, but what they are made of recurs more freely. A pattern that repeats itself is cut to one period, at the
@@ -240,9 +254,9 @@ def one_of_many(frames: Frames, pattern: Pattern, indices: list[int], price: Pri
     """
     kept = frames.kind[indices].copy()
 
-    def lay(cell: Pattern) -> tuple[list[list[Place]], int, float]:
+    def lay(cell: HardSprite) -> tuple[list[list[Occurrence]], int, float]:
         """Where a cell is found, how many pixels stay open, and the description length: these and the placements."""
-        bank = Bank([cell], frames, price)
+        bank = TemplateBank([cell], frames, price)
         places = [find(frames, index, bank, rounds=1) for index in indices]
         left = int((frames.kind[indices] == OPEN).sum())
         frames.reset(indices, kept)
@@ -254,7 +268,7 @@ def one_of_many(frames: Frames, pattern: Pattern, indices: list[int], price: Pri
             cells = []
             for first in range(min(shift, pattern.size[axis] - shift + 1)):
                 rows = slice(first, first + shift), slice(None)
-                cell, _, _ = Pattern.cut(*(each[rows[:: 1 - 2 * axis]] for each in (pattern.colour, pattern.alpha)))
+                cell, _, _ = HardSprite.cut(*(each[rows[:: 1 - 2 * axis]] for each in (pattern.colour, pattern.alpha)))
                 cells.append(cell)
             laid = [lay(cell) for cell in cells]
             best = int(np.argmin([length for _, _, length in laid]))
@@ -275,7 +289,7 @@ def one_of_many(frames: Frames, pattern: Pattern, indices: list[int], price: Pri
             tiles = [_repeated(cell, axis, shift, count)]
             for first in range(0, pattern.size[axis] - side + 1, max(shift // 2, 1) if count == 1 else 1):
                 piece = (slice(first, first + side), row) if axis == 0 else (row, slice(first, first + side))
-                tiles.append(Pattern.cut(pattern.colour[piece], pattern.alpha[piece])[0])
+                tiles.append(HardSprite.cut(pattern.colour[piece], pattern.alpha[piece])[0])
             laid = [lay(tile) for tile in tiles]
             best = int(np.argmin([length for _, _, length in laid]))
             # A tile explains what the row of tiles did; if it does not, it is none.
@@ -285,7 +299,7 @@ def one_of_many(frames: Frames, pattern: Pattern, indices: list[int], price: Pri
     return pattern
 
 
-def _common_step(places: list[list[Place]], axis: int, size: int) -> int:
+def _common_step(places: list[list[Occurrence]], axis: int, size: int) -> int:
     """The commonest distance along an axis at which a pattern follows itself; 0 if it rarely does."""
     steps = np.zeros(size + 3, np.int64)
     count = 0
@@ -300,7 +314,7 @@ def _common_step(places: list[list[Place]], axis: int, size: int) -> int:
     return best if steps[best] >= 0.3 * count and steps[best] else 0
 
 
-def _rows(frames: Frames, index: int, places: list[Place], cell: Pattern, axis: int, shift: int) -> list[int]:
+def _rows(frames: Frames, index: int, places: list[Occurrence], cell: HardSprite, axis: int, shift: int) -> list[int]:
     """Lengths, in cells, of the rows of a cell whose ends can be seen: something else is shown beyond them."""
     height, width = cell.size
     margin, (high, wide) = frames.margin, frames.size
@@ -332,7 +346,7 @@ def _rows(frames: Frames, index: int, places: list[Place], cell: Pattern, axis: 
     return lengths
 
 
-def _repeated(cell: Pattern, axis: int, shift: int, count: int) -> Pattern:
+def _repeated(cell: HardSprite, axis: int, shift: int, count: int) -> HardSprite:
     """Several cells in a row."""
     size = list(cell.size)
     size[axis] += shift * (count - 1)
@@ -343,15 +357,15 @@ def _repeated(cell: Pattern, axis: int, shift: int, count: int) -> Pattern:
         window = slice(first[0], first[0] + cell.size[0]), slice(first[1], first[1] + cell.size[1])
         colour[window][cell.alpha] = cell.colour[cell.alpha]
         alpha[window] |= cell.alpha
-    return Pattern(colour, alpha)
+    return HardSprite(colour, alpha)
 
 
-def _holes(pattern: Pattern) -> int:
+def _holes(pattern: HardSprite) -> int:
     """Pixels that a pattern encloses and does not have."""
     return int((ndimage.binary_fill_holes(pattern.alpha) & ~pattern.alpha).sum())
 
 
-def context(frames: Frames, spots: Spots, grown: Grown, growth: Growth) -> np.ndarray | None:
+def common_continuation(frames: Frames, spots: Spots, grown: GrowthLevel, growth: RegionGrowing) -> np.ndarray | None:
     """Where a pattern never ends, for always something goes on beside it, find the commonest way it goes on.
 
     Returns:
@@ -380,7 +394,7 @@ def context(frames: Frames, spots: Spots, grown: Grown, growth: Growth) -> np.nd
     best = None
     for reference in np.linspace(0, len(spots) - 1, min(len(spots), 40)).astype(int):
         usable = (state != CLOSED) & (state[reference] != CLOSED)
-        match = (state == state[reference]) & ((state == GROUND) | frames.codes.same(patch, patch[reference]))
+        match = (state == state[reference]) & ((state == BACKGROUND) | frames.codes.same(patch, patch[reference]))
         alike = (match & usable).sum((1, 2)) >= growth.match * usable.sum((1, 2)).clip(1)
         alike &= usable.sum((1, 2)) >= 0.7 * outside.sum()
         if best is None or alike.sum() > len(best):
@@ -388,7 +402,9 @@ def context(frames: Frames, spots: Spots, grown: Grown, growth: Growth) -> np.nd
     return best if best is not None and growth.least <= len(best) < len(spots) else None
 
 
-def most_frequent_part(frames: Frames, pattern: Pattern, growth: Growth, few: list[int]) -> tuple[Seed | None, float]:
+def most_frequent_part(
+    frames: Frames, pattern: HardSprite, growth: RegionGrowing, few: list[int]
+) -> tuple[SeedPatch | None, float]:
     """The part of a pattern, of the size of a seed, that occurs most often."""
     side, (height, width) = growth.seed, pattern.size
     around = np.pad(pattern.colour, ((2, 2), (2, 2), (0, 0)))
@@ -400,21 +416,21 @@ def most_frequent_part(frames: Frames, pattern: Pattern, growth: Growth, few: li
             alpha = pattern.alpha[y : y + side, x : x + side]
             if alpha.mean() < 0.9:
                 continue
-            seed = Seed(pattern.colour[y : y + side, x : x + side], np.where(alpha, OPEN, CLOSED))
+            seed = SeedPatch(pattern.colour[y : y + side, x : x + side], np.where(alpha, OPEN, CLOSED))
             if seed.is_distinct(frames, around[y : y + side + 4, x : x + side + 4]):
                 seeds.append(seed)
     seeds = [seeds[n] for n in np.linspace(0, len(seeds) - 1, min(len(seeds), 24)).astype(int)]
     # A part that the pattern has twice occurs twice as often.
     counts = [
-        len(spots) / times(pattern, seed, frames.codes, growth.match)
-        for seed, spots in zip(seeds, look_up(frames, few, seeds, growth.match), strict=True)
+        len(spots) / count_in(pattern, seed, frames.codes, growth.match)
+        for seed, spots in zip(seeds, find_occurrences(frames, few, seeds, growth.match), strict=True)
     ]
     if not counts:
         return None, 0
     return seeds[int(np.argmax(counts))], max(counts)
 
 
-def times(pattern: Pattern, seed: Seed, codes: Codes, match: float) -> int:
+def count_in(pattern: HardSprite, seed: SeedPatch, codes: ColourCodes, match: float) -> int:
     """How many times a seed, cut from a pattern, occurs in it."""
     known = seed.kind != CLOSED
     views = np.lib.stride_tricks.sliding_window_view(pattern.colour, known.shape, (0, 1)).transpose(0, 1, 3, 4, 2)
@@ -423,7 +439,9 @@ def times(pattern: Pattern, seed: Seed, codes: Codes, match: float) -> int:
     return max(int(ndimage.label(hits, np.ones((3, 3)))[1]), 1)
 
 
-def random_spots(frames: Frames, growth: Growth, count: int, rng: np.random.Generator, share: float = 0.4) -> Spots:
+def random_spots(
+    frames: Frames, growth: RegionGrowing, count: int, rng: np.random.Generator, share: float = 0.4
+) -> Spots:
     """Windows that are mostly unexplained and not flat, drawn at random."""
     half, spots = growth.seed // 2, []
     frame, y, x = np.nonzero(frames.kind == OPEN)

@@ -6,11 +6,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from delaminate.matching.exact.background import MENDERS, Ground, mended
-from delaminate.matching.exact.detection import Bank, ComponentBank, Place, Price, find, regions
-from delaminate.matching.exact.growth import Growth, cut_seed, look_up, one_of_many, random_spots, settle
-from delaminate.matching.exact.parsing import Explained, explain, reestimate, split
-from delaminate.matching.exact.templates import OPEN, Codes, Frames, Pattern
+from delaminate.matching.exact.background import MENDERS, Background, mended
+from delaminate.matching.exact.detection import ComponentBank, Occurrence, PlacementCost, TemplateBank, find, regions
+from delaminate.matching.exact.growth import (
+    RegionGrowing,
+    cut_seed,
+    extract_tile,
+    find_occurrences,
+    random_spots,
+    refine_until_stable,
+)
+from delaminate.matching.exact.parsing import Parse, parse, reestimate, split
+from delaminate.matching.exact.templates import OPEN, ColourCodes, Frames, HardSprite
 
 TWINS = 0.8
 """A pattern is half of a sprite if this share of its occurrences are pairs, and no more, at one distance."""
@@ -35,17 +42,17 @@ class Search:
     """
 
     tolerance: float = 0.06
-    growth: Growth = field(default_factory=Growth)
-    price: Price = field(default_factory=Price)
+    growth: RegionGrowing = field(default_factory=RegionGrowing)
+    price: PlacementCost = field(default_factory=PlacementCost)
     most: int = 150
     patience: int = 8
     flips: bool = False
     components: bool = False
 
-    def bank(self, patterns: list[Pattern], frames: Frames, strict: bool = False) -> Bank:
+    def bank(self, patterns: list[HardSprite], frames: Frames, strict: bool = False) -> TemplateBank:
         """Make patterns ready for search; `strict` while the dictionary is not complete."""
         price = replace(self.price, misfit=self.growth.misfit) if strict else self.price
-        return (ComponentBank if self.components else Bank)(patterns, frames, price)
+        return (ComponentBank if self.components else TemplateBank)(patterns, frames, price)
 
     @property
     def margin(self) -> int:
@@ -53,7 +60,7 @@ class Search:
 
 
 @dataclass(frozen=True, eq=False)
-class Scenes:
+class FrameStack:
     """Frames with what lies behind each.
 
     Attributes:
@@ -67,12 +74,12 @@ class Scenes:
     offsets: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(cls, frames: UInt8[np.ndarray, "N H W 3"], ground: Ground) -> "Scenes":
+    def of(cls, frames: UInt8[np.ndarray, "N H W 3"], background: Background) -> "Scenes":
         size = (frames.shape[1], frames.shape[2])
-        if ground.rgb.shape[0] <= size[0] and ground.rgb.shape[1] <= size[1]:
-            return cls(frames, ground.rgb[None], ((0, 0),) * len(frames))
-        offsets = tuple(ground.offset(frame) for frame in frames)
-        return cls(frames, np.stack([ground.behind(size, offset) for offset in offsets]), offsets)
+        if background.rgb.shape[0] <= size[0] and background.rgb.shape[1] <= size[1]:
+            return cls(frames, background.rgb[None], ((0, 0),) * len(frames))
+        offsets = tuple(background.offset(frame) for frame in frames)
+        return cls(frames, np.stack([background.crop(size, offset) for offset in offsets]), offsets)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -81,30 +88,32 @@ class Scenes:
         """The frames with nothing explained yet."""
         rows = list(range(len(self))) if rows is None else rows
         behind = self.behind if len(self.behind) == 1 else self.behind[rows]
-        return Frames(self.frames[rows], behind, search.margin, Codes(search.tolerance))
+        return Frames(self.frames[rows], behind, search.margin, ColourCodes(search.tolerance))
 
 
-def explain_all(
-    scenes: Scenes, patterns: list[Pattern], search: Search, rows: list[int] | None = None
-) -> tuple[Frames, Explained]:
+def parse_all(
+    scenes: FrameStack, patterns: list[HardSprite], search: Search, rows: list[int] | None = None
+) -> tuple[Frames, Parse]:
     """Find the patterns in frames; return these with all that is explained closed."""
     frames = scenes.fresh(search, rows)
     if not any(p.area for p in patterns):
         left = (frames.kind == OPEN).sum((1, 2))
-        return frames, Explained([[] for _ in range(len(frames))], left.astype(np.int64))
-    found = explain(frames, search.bank(patterns, frames), list(range(len(frames))))
+        return frames, Parse([[] for _ in range(len(frames))], left.astype(np.int64))
+    found = parse(frames, search.bank(patterns, frames), list(range(len(frames))))
     return frames, found
 
 
-def explained(scenes: Scenes, patterns: list[Pattern], search: Search, rows: list[int] | None = None) -> Explained:
+def explained(scenes: FrameStack, patterns: list[HardSprite], search: Search, rows: list[int] | None = None) -> Parse:
     """What `explain_all` finds, without the frames: a few at a time, so that memory does not grow with their number."""
     rows = list(range(len(scenes))) if rows is None else rows
     few = max(1, AT_ONCE // (scenes.frames.shape[1] * scenes.frames.shape[2]))
-    parts = [explain_all(scenes, patterns, search, rows[n : n + few])[1] for n in range(0, len(rows), few)]
-    return Explained([some for part in parts for some in part.places], np.concatenate([part.left for part in parts]))
+    parts = [parse_all(scenes, patterns, search, rows[n : n + few])[1] for n in range(0, len(rows), few)]
+    return Parse([some for part in parts for some in part.places], np.concatenate([part.left for part in parts]))
 
 
-def learn_round(scenes: Scenes, patterns: list[Pattern], search: Search, rng: np.random.Generator) -> list[Pattern]:
+def learn_round(
+    scenes: FrameStack, patterns: list[HardSprite], search: Search, rng: np.random.Generator
+) -> list[HardSprite]:
     """One round of learning from some frames."""
     if patterns:
         found = explained(scenes, patterns, search)
@@ -113,7 +122,7 @@ def learn_round(scenes: Scenes, patterns: list[Pattern], search: Search, rng: np
             patterns = joined
             found = explained(scenes, patterns, search)  # places name patterns by their number
         patterns = reestimate(scenes.fresh(search), patterns, found, search.growth)
-    frames, _ = explain_all(scenes, patterns, search)
+    frames, _ = parse_all(scenes, patterns, search)
     if search.flips:
         patterns = patterns + _mirrored(frames, patterns, search)
     patterns = patterns + seek(frames, search, rng, search.most - len(patterns))
@@ -127,40 +136,40 @@ def learn_round(scenes: Scenes, patterns: list[Pattern], search: Search, rng: np
     return prune(scenes, patterns, search)
 
 
-def seek(frames: Frames, search: Search, rng: np.random.Generator, most: int) -> list[Pattern]:
+def seek(frames: Frames, search: Search, rng: np.random.Generator, most: int) -> list[HardSprite]:
     """Find patterns in what is open, those that explain most first; closes what they explain."""
     if search.components:
         return seek_components(frames, search, rng, most)
     growth, everything = search.growth, list(range(len(frames)))
     few = everything[:: max(1, len(everything) // 12)]
     strict = replace(search.price, misfit=growth.misfit)
-    fresh: list[Pattern] = []
+    fresh: list[HardSprite] = []
     vain = 0
     while vain < search.patience and len(fresh) < most:
         spots = random_spots(frames, growth, 12, rng)
         if len(spots) == 0:
             break
         seeds = [cut_seed(frames, spot, growth.seed) for spot in spots]
-        counts = [len(found) for found in look_up(frames, few, seeds, growth.match)]
+        counts = [len(found) for found in find_occurrences(frames, few, seeds, growth.match)]
         ranking = np.argsort(counts, kind="stable")[::-1][:3]
-        grown = [settle(frames, spots[n], growth, everything, few) for n in ranking if counts[n]]
+        grown = [refine_until_stable(frames, spots[n], growth, everything, few) for n in ranking if counts[n]]
         good = [g for g in grown if g is not None and g.pattern.area >= growth.smallest]
         vain += 1
         if not good:
             continue
         best = max(good, key=lambda g: g.count * (g.pattern.area - search.price.of(g.pattern)))
-        pattern = one_of_many(frames, best.pattern, everything, strict)
-        bank = Bank([pattern], frames, strict)
+        pattern = extract_tile(frames, best.pattern, everything, strict)
+        bank = TemplateBank([pattern], frames, strict)
         if sum(len(find(frames, index, bank, rounds=1)) for index in everything) >= growth.least:
             fresh.append(pattern)
             vain = 0
     return fresh
 
 
-def seek_components(frames: Frames, search: Search, rng: np.random.Generator, most: int) -> list[Pattern]:
+def seek_components(frames: Frames, search: Search, rng: np.random.Generator, most: int) -> list[HardSprite]:
     """Find patterns that are whole connected regions; closes what they explain."""
     everything, vain = list(range(len(frames))), 0
-    fresh: list[Pattern] = []
+    fresh: list[HardSprite] = []
     side = 2 * search.growth.reach
     while vain < search.patience and len(fresh) < most:
         found = []
@@ -172,7 +181,7 @@ def seek_components(frames: Frames, search: Search, rng: np.random.Generator, mo
         trial = []
         for index, y, x, alpha in found:
             colour = frames.colour[index, y : y + alpha.shape[0], x : x + alpha.shape[1]]
-            trial.append(Pattern((colour * alpha[..., None]).astype(np.float32), alpha))
+            trial.append(HardSprite((colour * alpha[..., None]).astype(np.float32), alpha))
         bank = search.bank(trial, frames, strict=True)
         counts = np.zeros(len(trial), np.int64)
         for index in everything:
@@ -190,30 +199,30 @@ def seek_components(frames: Frames, search: Search, rng: np.random.Generator, mo
     return fresh
 
 
-def settle_ground(
-    scenes: Scenes, patterns: list[Pattern], search: Search, ground: Ground
-) -> tuple[list[Pattern], Ground, Explained]:
-    """Make up between sprites and ground, after a round: give back what stands still, and correct what shows through.
+def settle_background(
+    scenes: FrameStack, patterns: list[HardSprite], search: Search, background: Background
+) -> tuple[list[HardSprite], Background, Parse]:
+    """Make up between sprites and background, after a round: give back what stands still, and correct what shows through.
 
     Returns:
-        The patterns that are left, the ground, and what they make of the frames.
+        The patterns that are left, the background, and what they make of the frames.
     """
     found = explained(scenes, patterns, search)
-    kept, ground = into_ground(scenes, patterns, found, ground)
+    kept, background = absorb_static(scenes, patterns, found, background)
     if len(kept) < len(patterns):
         patterns, found = kept, explained(scenes, kept, search)
-    ground, changed = uncover(scenes, patterns, found, ground)
+    background, changed = uncover(scenes, patterns, found, background)
     if changed:
-        scenes = Scenes.of(scenes.frames, ground)
+        scenes = FrameStack.of(scenes.frames, background)
         patterns = prune(scenes, patterns, search)
         found = explained(scenes, patterns, search)
-    return patterns, ground, found
+    return patterns, background, found
 
 
-def into_ground(
-    scenes: Scenes, patterns: list[Pattern], found: Explained, ground: Ground, always: float = 0.8
-) -> tuple[list[Pattern], Ground]:
-    """Give back to the ground what belongs to it: patterns that stand still, at one place or at several.
+def absorb_static(
+    scenes: FrameStack, patterns: list[HardSprite], found: Parse, background: Background, always: float = 0.8
+) -> tuple[list[HardSprite], Background]:
+    """Give back to the background what belongs to it: patterns that stand still, at one place or at several.
 
     A sprite occurs in different places, or comes and goes.
 
@@ -221,14 +230,14 @@ def into_ground(
         scenes: The frames.
         patterns: What was found in them.
         found: Where.
-        ground: A still picture or a landscape; of a plain colour nothing is changed.
+        background: A static picture or a panorama; of a plain colour nothing is changed.
         always: A pattern stands at a place that shows it in this share of the frames that show the place whole, of 4 at
-            least; it is ground if this share of its occurrences are where it stands.
+            least; it is background if this share of its occurrences are where it stands.
     """
-    if ground.rgb.shape[:2] == (1, 1):
-        return patterns, ground
+    if background.rgb.shape[:2] == (1, 1):
+        return patterns, background
     height, width = scenes.frames.shape[1:3]
-    offsets, rgb, kept = np.array(scenes.offsets), ground.rgb.copy(), []
+    offsets, rgb, kept = np.array(scenes.offsets), background.rgb.copy(), []
     for pattern, corners in zip(patterns, _corners(scenes, found, len(patterns)), strict=True):
         (h, w), stands, occurrences = pattern.size, [], sum(corners.values())
         for (top, left), count in corners.items():
@@ -241,11 +250,11 @@ def into_ground(
         for top, left in stands:
             if top >= 0 and left >= 0 and top + h <= rgb.shape[0] and left + w <= rgb.shape[1]:
                 rgb[top : top + h, left : left + w][pattern.alpha] = pattern.colour[pattern.alpha]
-    return kept, Ground(rgb)
+    return kept, Background(rgb)
 
 
-def _corners(scenes: Scenes, found: Explained, count: int) -> list[Counter[tuple[int, int]]]:
-    """How often each of some patterns occurs where on the ground: top and left in pixels."""
+def _corners(scenes: FrameStack, found: Parse, count: int) -> list[Counter[tuple[int, int]]]:
+    """How often each of some patterns occurs where on the background: top and left in pixels."""
     corners: list[Counter[tuple[int, int]]] = [Counter() for _ in range(count)]
     for some, (y, x) in zip(found.places, scenes.offsets, strict=True):
         for place in some:
@@ -254,24 +263,24 @@ def _corners(scenes: Scenes, found: Explained, count: int) -> list[Counter[tuple
 
 
 def uncover(
-    scenes: Scenes, patterns: list[Pattern], found: Explained, ground: Ground, most: float = 0.5
-) -> tuple[Ground, bool]:
-    """Correct the ground by what frames show where no sprite is; a plain colour stays.
+    scenes: FrameStack, patterns: list[HardSprite], found: Parse, background: Background, most: float = 0.5
+) -> tuple[Background, bool]:
+    """Correct the background by what frames show where no sprite is; a plain colour stays.
 
-    A pattern that mostly stands at one place of the ground may be a piece of it, so it hides nothing.
+    A pattern that mostly stands at one place of the background may be a piece of it, so it hides nothing.
 
     Args:
         scenes: The frames.
         patterns: What was found in them.
         found: Where.
-        ground: What was taken for the ground.
+        background: What was taken for the background.
         most: Share of its occurrences that a sprite has at one place, at most.
 
     Returns:
-        The ground, and whether it changed.
+        The background, and whether it changed.
     """
-    if ground.rgb.shape[:2] == (1, 1):
-        return ground, False
+    if background.rgb.shape[:2] == (1, 1):
+        return background, False
     moves = [
         bool(each) and max(each.values()) <= most * sum(each.values())
         for each in _corners(scenes, found, len(patterns))
@@ -285,22 +294,22 @@ def uncover(
                 shown = alpha[max(-top, 0) : height - top, max(-left, 0) : width - left]
                 top, left = max(top, 0), max(left, 0)
                 hidden[index, top : top + shown.shape[0], left : left + shown.shape[1]] |= shown
-    better = mended(ground, scenes.frames, scenes.offsets, hidden)
-    return better, not np.array_equal(better.rgb, ground.rgb)
+    better = mended(background, scenes.frames, scenes.offsets, hidden)
+    return better, not np.array_equal(better.rgb, background.rgb)
 
 
-def _mirrored(frames: Frames, patterns: list[Pattern], search: Search) -> list[Pattern]:
+def _mirrored(frames: Frames, patterns: list[HardSprite], search: Search) -> list[HardSprite]:
     """Mirror images of patterns that explain something; what they explain is closed."""
     strict, found = replace(search.price, misfit=search.growth.misfit), []
     for pattern in patterns[: search.most - len(patterns)]:
         other = pattern.flipped()
-        bank = Bank([other], frames, strict)
+        bank = TemplateBank([other], frames, strict)
         if sum(len(find(frames, index, bank, rounds=1)) for index in range(len(frames))) >= 2:
             found.append(other)
     return found
 
 
-def prune(scenes: Scenes, patterns: list[Pattern], search: Search, sample: int = 12) -> list[Pattern]:
+def prune(scenes: FrameStack, patterns: list[HardSprite], search: Search, sample: int = 12) -> list[HardSprite]:
     """Keep the patterns that are worth their description: dropping one must cost more than its own pixels.
 
     Description length, in pixels: those painted wrongly or not at all, a price for each placement, and every pixel of
@@ -325,7 +334,7 @@ def prune(scenes: Scenes, patterns: list[Pattern], search: Search, sample: int =
     return [patterns[k] for k in ordered]
 
 
-def join(patterns: list[Pattern], found: Explained, search: Search, always: float = 0.9) -> list[Pattern]:
+def join(patterns: list[HardSprite], found: Parse, search: Search, always: float = 0.9) -> list[HardSprite]:
     """Join patterns that always occur together.
 
     A pattern leans on another if that lies at one fixed offset beside it in nearly all its occurrences. If nearly every
@@ -372,7 +381,7 @@ def join(patterns: list[Pattern], found: Explained, search: Search, always: floa
     return [p for k, p in enumerate(patterns) if k not in gone] + fresh
 
 
-def _neighbours(patterns: list[Pattern], places: list[Place], gap: int = 1) -> list[tuple[int, int]]:
+def _neighbours(patterns: list[HardSprite], places: list[Occurrence], gap: int = 1) -> list[tuple[int, int]]:
     """Ordered pairs of placements whose boxes touch."""
     if not places:
         return []
@@ -384,7 +393,7 @@ def _neighbours(patterns: list[Pattern], places: list[Place], gap: int = 1) -> l
     return [(int(a), int(b)) for a, b in np.argwhere(touching)]
 
 
-def _union(a: Pattern, b: Pattern, down: int, right: int) -> Pattern:
+def _union(a: HardSprite, b: HardSprite, down: int, right: int) -> HardSprite:
     """Two patterns as one: b lies `down` and `right` of a, behind it."""
     top, left = min(0, down), min(0, right)
     height = max(a.size[0], down + b.size[0]) - top
@@ -394,4 +403,4 @@ def _union(a: Pattern, b: Pattern, down: int, right: int) -> Pattern:
         window = slice(y, y + pattern.size[0]), slice(x, x + pattern.size[1])
         colour[window][pattern.alpha] = pattern.colour[pattern.alpha]
         alpha[window] |= pattern.alpha
-    return Pattern(colour, alpha)
+    return HardSprite(colour, alpha)

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from delaminate.matching.exact.detection import Bank, Place, find
-from delaminate.matching.exact.growth import Growth, agree, connected
-from delaminate.matching.exact.templates import CLOSED, GROUND, OPEN, Frames, Pattern
+from delaminate.matching.exact.detection import Occurrence, TemplateBank, find
+from delaminate.matching.exact.growth import RegionGrowing, agree, connected
+from delaminate.matching.exact.templates import BACKGROUND, CLOSED, OPEN, Frames, HardSprite
 
 STANDS = 0.3
-"""Of the occurrences of a picture, the share at one place of the ground, at most, for it to be told from another."""
+"""Of the occurrences of a picture, the share at one place of the background, at most, for it to be told from another."""
 
 
 @dataclass(frozen=True, eq=False)
-class Explained:
+class Parse:
     """What a dictionary makes of some frames.
 
     Attributes:
@@ -22,7 +22,7 @@ class Explained:
         left: Per frame, open pixels that nothing matches, plus pixels painted wrongly: the error in pixels.
     """
 
-    places: list[list[Place]]
+    places: list[list[Occurrence]]
     left: Int64[np.ndarray, " N"]
 
     def cost(self, price: float) -> Float32[np.ndarray, " N"]:
@@ -34,7 +34,7 @@ class Explained:
         return np.bincount(np.array(entries, dtype=np.int64), minlength=count)
 
 
-def explain(frames: Frames, bank: Bank, indices: list[int]) -> Explained:
+def parse(frames: Frames, bank: TemplateBank, indices: list[int]) -> Parse:
     """Find the dictionary's patterns in frames; closes what they match."""
     places, left = [], []
     for index in indices:
@@ -51,18 +51,18 @@ def explain(frames: Frames, bank: Bank, indices: list[int]) -> Explained:
             painted[window] |= pattern.alpha
         places.append(some)
         left.append(int((((base == OPEN) & ~painted) | (wrong & (base != CLOSED))).sum()))
-    return Explained(places, np.array(left, dtype=np.int64))
+    return Parse(places, np.array(left, dtype=np.int64))
 
 
-def reestimate(frames: Frames, patterns: list[Pattern], found: Explained, growth: Growth) -> list[Pattern]:
+def reestimate(frames: Frames, patterns: list[HardSprite], found: Parse, growth: RegionGrowing) -> list[HardSprite]:
     """Estimate every pattern from the pixels that it alone explains; `frames` must be fresh, with nothing closed."""
     ranks, where = _owners(frames, patterns, found)
-    patterns = _with_hidden_ground(frames, patterns, found, ranks)
+    patterns = _with_hidden_background(frames, patterns, found, ranks)
     return [_reestimated(frames, p, spots, ranks, found, growth) for p, spots in zip(patterns, where, strict=True)]
 
 
 def _owners(
-    frames: Frames, patterns: list[Pattern], found: Explained
+    frames: Frames, patterns: list[HardSprite], found: Parse
 ) -> tuple[Int64[np.ndarray, "N H W"], list[Int64[np.ndarray, "n 4"]]]:
     """Which placement of its frame explains each pixel, the front-most is 0; and of each pattern its spots and numbers."""
     owner = []
@@ -81,13 +81,17 @@ def _owners(
 
 
 def split(
-    frames: Frames, patterns: list[Pattern], found: Explained, growth: Growth, offsets: tuple[tuple[int, int], ...]
-) -> list[Pattern]:
+    frames: Frames,
+    patterns: list[HardSprite],
+    found: Parse,
+    growth: RegionGrowing,
+    offsets: tuple[tuple[int, int], ...],
+) -> list[HardSprite]:
     """Tell pictures of one thing apart that differ in little, such as two steps of a walk; `frames` must be fresh.
 
     The occurrences of a pattern are cut in two where one pixel tells most, and each goes to the half whose typical
     picture it resembles more. Two pictures are kept if they save more pixels than one more picture has. A picture that
-    stands at few places of the ground, which `offsets` tell, may owe what is special about it to the ground there.
+    stands at few places of the background, which `offsets` tell, may owe what is special about it to the background there.
     """
     ranks, where = _owners(frames, patterns, found)
     result = []
@@ -101,14 +105,14 @@ def split(
 
 def _halves(
     frames: Frames,
-    pattern: Pattern,
+    pattern: HardSprite,
     where: np.ndarray,
     ranks: np.ndarray,
-    places: list[list[Place]],
-    growth: Growth,
+    places: list[list[Occurrence]],
+    growth: RegionGrowing,
     offsets: np.ndarray,
     rim: int = 2,
-) -> list[Pattern]:
+) -> list[HardSprite]:
     """The two pictures of a pattern; none if it is one."""
     where = where[np.linspace(0, len(where) - 1, min(len(where), growth.sample)).astype(int)]
     size = (pattern.size[0] + 2 * rim, pattern.size[1] + 2 * rim)
@@ -121,7 +125,7 @@ def _halves(
 
     def differs(shown: np.ndarray, own: np.ndarray) -> np.ndarray:
         """Where occurrences (n, h, w) are not as a picture says."""
-        alike = np.where(own, (kind == OPEN) & frames.codes.same(colour, shown), kind == GROUND)
+        alike = np.where(own, (kind == OPEN) & frames.codes.same(colour, shown), kind == BACKGROUND)
         return (kind != CLOSED) & ~alike
 
     own, kept = np.pad(pattern.alpha, rim), np.pad(pattern.colour, ((rim, rim), (rim, rim), (0, 0)))
@@ -145,17 +149,17 @@ def _halves(
     for some in (~second, second):
         if np.unique(corners[some], axis=0, return_counts=True)[1].max(initial=0) > STANDS * some.sum():
             return []
-    halves = [Pattern.cut(shown, connected(alpha, own & alpha))[0] for shown, alpha in pictures]
+    halves = [HardSprite.cut(shown, connected(alpha, own & alpha))[0] for shown, alpha in pictures]
     return halves if all(half.area >= growth.smallest for half in halves) else []
 
 
-def _with_hidden_ground(
-    frames: Frames, patterns: list[Pattern], found: Explained, ranks: Int64[np.ndarray, "N H W"]
-) -> list[Pattern]:
-    """Add pixels of the ground's own colour, such as a white eye on a white page.
+def _with_hidden_background(
+    frames: Frames, patterns: list[HardSprite], found: Parse, ranks: Int64[np.ndarray, "N H W"]
+) -> list[HardSprite]:
+    """Add pixels of the background's own colour, such as a white eye on a white page.
 
-    Alone on the ground nobody can tell such a pixel from a hole. But where a sprite lies on another one, a hole shows that
-    one, and a pixel of the ground's colour hides it.
+    Alone on the background nobody can tell such a pixel from a hole. But where a sprite lies on another one, a hole shows that
+    one, and a pixel of the background's colour hides it.
     """
     hides = [np.zeros(p.alpha.shape, np.int64) for p in patterns]
     shows = [np.zeros(p.alpha.shape, np.int64) for p in patterns]
@@ -171,29 +175,29 @@ def _with_hidden_ground(
             if behind.any():
                 behind &= ranks[index][window] >= number  # nothing in front hides it
                 fits = frames.codes.same(colour, under[window])
-                ground = frames.kind[index][window] == GROUND
-                hides[k] += behind & ground & ~fits
-                shows[k] += behind & fits & ~ground
-                tint[k] += colour * (behind & ground & ~fits)[..., None]
+                background = frames.kind[index][window] == BACKGROUND
+                hides[k] += behind & background & ~fits
+                shows[k] += behind & fits & ~background
+                tint[k] += colour * (behind & background & ~fits)[..., None]
             under[window][pattern.alpha] = pattern.colour[pattern.alpha]
             covered[window] |= pattern.alpha
     result = []
     for pattern, hidden, shown, total in zip(patterns, hides, shows, tint, strict=True):
         opaque = (hidden >= 3) & (hidden >= 3 * shown)
         colour = np.where(opaque[..., None], total / hidden.clip(1)[..., None], pattern.colour)
-        result.append(Pattern(colour.astype(np.float32), pattern.alpha | opaque))
+        result.append(HardSprite(colour.astype(np.float32), pattern.alpha | opaque))
     return result
 
 
 def _reestimated(
     frames: Frames,
-    pattern: Pattern,
+    pattern: HardSprite,
     where: np.ndarray,
     ranks: np.ndarray,
-    found: Explained,
-    growth: Growth,
+    found: Parse,
+    growth: RegionGrowing,
     rim: int = 2,
-) -> Pattern:
+) -> HardSprite:
     if len(where) < growth.least or pattern.area == 0:
         return pattern
     where = where[np.linspace(0, len(where) - 1, min(len(where), growth.sample)).astype(int)]
@@ -205,9 +209,9 @@ def _reestimated(
     own = np.pad(pattern.alpha, rim)
     last = np.array([len(found.places[i]) for i in where[:, 0]])[:, None, None]
     taken = np.where(own, rank < where[:, 3, None, None], (rank < last) & (rank != where[:, 3, None, None]))
-    # A pixel that has the ground's colour agrees wherever that is seen.
+    # A pixel that has the background's colour agrees wherever that is seen.
     kept = np.pad(pattern.colour, ((rim, rim), (rim, rim), (0, 0)))
-    kind = np.where(own & (kind == GROUND) & frames.codes.same(colour, kept), OPEN, kind)
+    kind = np.where(own & (kind == BACKGROUND) & frames.codes.same(colour, kept), OPEN, kind)
     typical, share, tells = agree(frames, colour, np.where(taken, CLOSED, kind))
     enough = np.where(own, tells >= 3, tells >= 0.3 * len(where))
     core = np.sort(share[own & enough])
@@ -215,5 +219,5 @@ def _reestimated(
         return pattern
     least = np.where(own, 0.6, growth.together) * core[len(core) // 2]
     support = connected(np.where(enough, share >= least, own), own)
-    better, _, _ = Pattern.cut(np.where(enough[..., None], typical, kept), support)
+    better, _, _ = HardSprite.cut(np.where(enough[..., None], typical, kept), support)
     return better if better.area >= growth.smallest else pattern

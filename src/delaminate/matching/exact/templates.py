@@ -1,10 +1,10 @@
 """How well a pattern agrees with a frame, pixel by pixel: a pixel matches or it does not.
 
 Squared error asks how far off a colour is; where sprites hide each other that is the wrong question, for a hidden pixel is
-off by as much as its occluder pleases. Here a pixel of a frame is *open* (shows something unexplained), *ground* (shows the
+off by as much as its occluder pleases. Here a pixel of a frame is *open* (shows something unexplained), *background* (shows the
 background) or *closed* (explained, or outside), and a pattern at a place is worth
 
-    gain = matches - MISFIT * (open pixels that do not match) - (ground pixels covered)
+    gain = matches - MISFIT * (open pixels that do not match) - (background pixels covered)
 
 which is one correlation if colours are turned into codes whose inner product is 1 for equal colours and about 0 for
 different ones (random Fourier features; Rahimi and Recht, 2007). Codes propose; the pixels themselves decide.
@@ -23,7 +23,7 @@ from delaminate.rng import numpy_stream
 
 MISFIT = 0.4
 """Cost of an open pixel that a pattern covers and does not match; something in front may yet explain it."""
-CLOSED, GROUND, OPEN = 0, 1, 2
+CLOSED, BACKGROUND, OPEN = 0, 1, 2
 """What is known about a pixel of a frame."""
 CODE_WIDTH = 8
 MAX_DIRECT_VALUES = 2**25
@@ -45,7 +45,7 @@ Spectra = dict[tuple[int, ...], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Pattern:
+class HardSprite:
     """A sprite with hard alpha, cut to its own extent.
 
     Attributes:
@@ -66,7 +66,7 @@ class Pattern:
 
     def flipped(self) -> "Pattern":
         """The mirror image, left to right."""
-        return Pattern(self.colour[:, ::-1].copy(), self.alpha[:, ::-1].copy())
+        return HardSprite(self.colour[:, ::-1].copy(), self.alpha[:, ::-1].copy())
 
     def rgba(self) -> Float[Tensor, "4 h w"]:
         stacked = np.concatenate([self.colour, self.alpha[..., None]], 2)
@@ -83,7 +83,7 @@ class Pattern:
         return cls((colour[window] * kept[..., None]).astype(np.float32), kept.copy()), int(rows[0]), int(columns[0])
 
 
-class Codes:
+class ColourCodes:
     """Turns colours into unit vectors whose inner product says whether they are the same.
 
     Args:
@@ -112,20 +112,24 @@ class Frames:
     Attributes:
         colour: (N, H + 2 m, W + 2 m, 3) float32 in [0, 1].
         kind: (N, H + 2 m, W + 2 m), of CLOSED, GROUND and OPEN.
-        ground: The background where that is one colour, else None.
+        background: The background where that is one colour, else None.
         margin: m, in pixels.
     """
 
     def __init__(
-        self, frames: UInt8[np.ndarray, "N H W 3"], ground: Float32[np.ndarray, "#N #H #W 3"], margin: int, codes: Codes
+        self,
+        frames: UInt8[np.ndarray, "N H W 3"],
+        background: Float32[np.ndarray, "#N #H #W 3"],
+        margin: int,
+        codes: ColourCodes,
     ) -> None:
         self.codes, self.margin = codes, margin
         pad = ((0, 0), (margin, margin), (margin, margin))
-        self.ground = ground[0, 0, 0] if ground.shape[:3] == (1, 1, 1) else None
+        self.background = background[0, 0, 0] if background.shape[:3] == (1, 1, 1) else None
         colour = frames.astype(np.float32) / 255
-        is_ground = codes.same(colour, ground)
+        is_ground = codes.same(colour, background)
         self.colour = np.pad(colour, (*pad, (0, 0)))
-        self.kind = np.pad(np.where(is_ground, GROUND, OPEN).astype(np.uint8), pad, constant_values=CLOSED)
+        self.kind = np.pad(np.where(is_ground, BACKGROUND, OPEN).astype(np.uint8), pad, constant_values=CLOSED)
         self._codes: dict[int, Tensor] = {}
         self._maps: dict[int, Tensor] = {}
 
@@ -138,7 +142,7 @@ class Frames:
         return self.kind.shape[1], self.kind.shape[2]
 
     def maps(self, index: int) -> Float[Tensor, "1 C H W"]:
-        """What correlates with `templates`: codes of open pixels, then open and ground as indicators."""
+        """What correlates with `templates`: codes of open pixels, then open and background as indicators."""
         if index in self._maps:
             return self._maps[index]
         keep = len(self) * self.kind[0].size * (2 * CODE_WIDTH + 2) * 4 < MAX_KEPT_BYTES
@@ -147,7 +151,7 @@ class Frames:
             codes = self.codes(torch.from_numpy(self.colour[index : index + 1]))
         kind = torch.from_numpy(self.kind[index : index + 1])
         is_open = (kind == OPEN).float()[:, None]
-        maps = torch.cat([codes * is_open, is_open, (kind == GROUND).float()[:, None]], 1)
+        maps = torch.cat([codes * is_open, is_open, (kind == BACKGROUND).float()[:, None]], 1)
         if keep:
             self._codes[index], self._maps[index] = codes, maps
         return maps
@@ -175,11 +179,11 @@ class Frames:
 
 
 def templates(
-    patterns: list[Pattern], codes: Codes, ground: Float32[np.ndarray, "3"] | None = None
+    patterns: list[HardSprite], codes: ColourCodes, background: Float32[np.ndarray, "3"] | None = None
 ) -> Float[Tensor, "K C h w"]:
     """Templates whose correlation with `Frames.maps` is the gain, for patterns padded to one size.
 
-    Pixels of the ground's own colour do no harm where the ground is seen.
+    Pixels of the background's own colour do no harm where the background is seen.
     """
     height, width = (max(p.size[axis] for p in patterns) for axis in (0, 1))
     colour = torch.zeros(len(patterns), height, width, 3)
@@ -189,12 +193,12 @@ def templates(
         colour[k, :h, :w] = torch.from_numpy(pattern.colour)
         alpha[k, 0, :h, :w] = torch.from_numpy(pattern.alpha)
     harm = alpha
-    if ground is not None:
-        harm = alpha * torch.from_numpy(~codes.same(colour.numpy(), ground))[:, None]
+    if background is not None:
+        harm = alpha * torch.from_numpy(~codes.same(colour.numpy(), background))[:, None]
     return torch.cat([(1 + MISFIT) * codes(colour) * alpha, -MISFIT * alpha, -harm], 1)
 
 
-class Correlator:
+class TemplateCorrelator:
     """Correlates frames with one set of templates: by the FFT, or directly in bfloat16 where templates are small.
 
     Measured on a CPU, 200 x 264 pixels, one thread: the FFT takes 0.55 ms a template of any size, and 1 ms that all

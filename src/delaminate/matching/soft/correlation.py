@@ -97,7 +97,7 @@ def score(
     sprites: Sprites,
     residual: Float[Tensor, "B 3 H W"],
     through: Float[Tensor, "B 1 H W"],
-    behind: Float[Tensor, "B 3 H W"] | None,
+    padded_background: Float[Tensor, "B 3 H W"] | None,
     reach: int,
     free_colour: bool = True,
     max_gain: float = 1.0,
@@ -120,8 +120,8 @@ def score(
     if not tinted:
         energy = energy.view(len(energy), 3, len(sprites), *energy.shape[-2:])
     offset: Tensor | float = 0.0
-    if behind is not None:
-        shown = behind * through  # B in the formula
+    if padded_background is not None:
+        shown = padded_background * through  # B in the formula
         numerator = numerator + correlate(shown * through, a * q, reach)
         cross = (residual * shown).sum(1, keepdim=True)
         power = (shown**2).sum(1, keepdim=True)

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from delaminate.matching.soft.correlation import Sprites, correlate
-from delaminate.matching.soft.pursuit import Picks, Search, pursue, replay
+from delaminate.matching.soft.pursuit import Search, Selections, pursue, replay
 
 
 @dataclass(frozen=True)
-class Evidence:
+class SufficientStatistics:
     """Sums over the occurrences of each sprite, per pixel; sums of batches and of processes add up.
 
     With y the residual as if the occurrence were taken away, T its transmittance, g its gain and b what lies behind it:
@@ -45,45 +45,45 @@ class Evidence:
     def blend(self, other: "Evidence", keep: float) -> "Evidence":
         """Forget all but `keep` of this evidence and add the other's."""
         mine, theirs = self.tensors(), other.tensors()
-        return Evidence(**{name: mine[name] * keep + theirs[name] for name in mine})
+        return SufficientStatistics(**{name: mine[name] * keep + theirs[name] for name in mine})
 
     def forget(self, entries: list[int]) -> "Evidence":
         """Start some sprites afresh."""
         fresh = {name: value.clone() for name, value in self.tensors().items()}
         for value in fresh.values():
             value[entries] = 0
-        return Evidence(**fresh)
+        return SufficientStatistics(**fresh)
 
 
 @torch.no_grad()
-def gather(
+def accumulate(
     images: Float[Tensor, "B 3 H W"],
     sprites: Sprites,
-    picks: Picks,
+    picks: Selections,
     search: Search,
     background: Float[Tensor, "#B 3 H W"] | None = None,
-) -> tuple[Evidence, Float[Tensor, "B 3 H W"]]:
+) -> tuple[SufficientStatistics, Float[Tensor, "B 3 H W"]]:
     """Collect what the occurrences say about their sprites.
 
     Returns:
         The evidence, and what is left unexplained of each image.
     """
     canvas, throughs = replay(images, sprites, picks, search, background)
-    evidence = Evidence.zeros(sprites)
-    for slot, through_map in enumerate(throughs):
-        used = picks.used[:, slot]
+    evidence = SufficientStatistics.zeros(sprites)
+    for placement_index, through_map in enumerate(throughs):
+        used = picks.used[:, placement_index]
         if not used.any():
             continue
-        i, y, x = canvas.windows(picks, slot, sprites.size)
+        i, y, x = canvas.windows(picks, placement_index, sprites.size)
         i, y, x = i[used], y[used], x[used]
-        entry, gain = picks.entry[used, slot], picks.gain[used, slot][:, :, None, None]
+        entry, gain = picks.entry[used, placement_index], picks.gain[used, placement_index][:, :, None, None]
         through = through_map[i, :, y, x].permute(0, 3, 1, 2)  # n 1 h w
         left = canvas.residual[i, :, y, x].permute(0, 3, 1, 2)
         q, a = sprites.premultiplied[entry], sprites.alpha[entry]
-        behind = torch.zeros_like(left)
-        if canvas.behind is not None:
-            behind = canvas.behind[i, :, y, x].permute(0, 3, 1, 2)
-        own = left + through * (gain * q - a * behind)  # the residual without this occurrence
+        padded_background = torch.zeros_like(left)
+        if canvas.padded_background is not None:
+            padded_background = canvas.padded_background[i, :, y, x].permute(0, 3, 1, 2)
+        own = left + through * (gain * q - a * padded_background)  # the residual without this occurrence
         tinted = q.shape[1] == 1
 
         def over_channels(value: Tensor, tinted: bool = tinted) -> Tensor:
@@ -92,10 +92,10 @@ def gather(
         sums = {
             "gg": over_channels((through * gain).square()),
             "gy": over_channels(through * gain * own),
-            "gb": over_channels(through.square() * gain * behind),
+            "gb": over_channels(through.square() * gain * padded_background),
             "yy": (own.square() * (through > 0.5)).sum(1, keepdim=True),
-            "bb": (through * behind).square().sum(1, keepdim=True),
-            "by": (through * behind * own).sum(1, keepdim=True),
+            "bb": (through * padded_background).square().sum(1, keepdim=True),
+            "by": (through * padded_background * own).sum(1, keepdim=True),
             "seen": through,
             "usage": torch.ones_like(entry, dtype=left.dtype),
         }
@@ -110,11 +110,11 @@ def gather(
 def without_misfits(
     images: Float[Tensor, "B 3 H W"],
     sprites: Sprites,
-    picks: Picks,
+    picks: Selections,
     search: Search,
     background: Float[Tensor, "#B 3 H W"] | None = None,
     tolerance: float = 0.05,
-) -> Picks:
+) -> Selections:
     """Take away the placements that do not fit: the error under their alpha exceeds `tolerance` of their own energy.
 
     A sprite that stands in for one that is still missing explains a part of it and is wrong in the rest; without it the
@@ -122,18 +122,18 @@ def without_misfits(
     """
     canvas, throughs = replay(images, sprites, picks, search, background)
     entry = picks.entry.clone()
-    for slot, through_map in enumerate(throughs):
-        i, y, x = canvas.windows(picks, slot, sprites.size)
-        chosen = picks.entry[:, slot].clamp_min(0)
+    for placement_index, through_map in enumerate(throughs):
+        i, y, x = canvas.windows(picks, placement_index, sprites.size)
+        chosen = picks.entry[:, placement_index].clamp_min(0)
         through = through_map[i, :, y, x].permute(0, 3, 1, 2)
         wrong = canvas.residual[i, :, y, x].permute(0, 3, 1, 2).square() * (through * sprites.alpha[chosen] > 0.1)
-        own = (through * sprites.premultiplied[chosen] * picks.gain[:, slot, :, None, None]).square()
+        own = (through * sprites.premultiplied[chosen] * picks.gain[:, placement_index, :, None, None]).square()
         misfit = wrong.flatten(1).sum(1) > tolerance * own.flatten(1).sum(1)
-        entry[:, slot] = torch.where(misfit, -1, entry[:, slot])
+        entry[:, placement_index] = torch.where(misfit, -1, entry[:, placement_index])
     return replace(picks, entry=entry)
 
 
-def reestimate(sprites: Sprites, evidence: Evidence, hard: bool = False, share: float = 0.5) -> Sprites:
+def reestimate(sprites: Sprites, evidence: SufficientStatistics, hard: bool = False, share: float = 0.5) -> Sprites:
     """Solve for the sprites that explain the evidence best; sprites without occurrences stay.
 
     Args:
@@ -170,7 +170,7 @@ def reestimate(sprites: Sprites, evidence: Evidence, hard: bool = False, share: 
     )
 
 
-def recentre(sprites: Sprites, evidence: Evidence) -> tuple[Sprites, Evidence]:
+def recentre(sprites: Sprites, evidence: SufficientStatistics) -> tuple[Sprites, SufficientStatistics]:
     """Shift each sprite by whole pixels so that the box of its alpha is in the middle; the evidence moves along."""
     height, width = sprites.size
     opaque = sprites.alpha[:, 0] > 0.2
@@ -239,7 +239,7 @@ def replace_sprites(sprites: Sprites, entries: list[int], fresh: Sprites) -> Spr
     return Sprites(colour, alpha)
 
 
-def likeness(sprites: Sprites) -> Float[Tensor, "K K"]:
+def similarity_of(sprites: Sprites) -> Float[Tensor, "K K"]:
     """Compare sprites in their best relative shift: cosine of premultiplied colours together with alpha, in [0, 1]."""
     height, width = sprites.size
     q = torch.cat([sprites.premultiplied, sprites.alpha], 1)  # K C+1 h w
@@ -255,7 +255,7 @@ def likeness(sprites: Sprites) -> Float[Tensor, "K K"]:
 
 def duplicates(sprites: Sprites, usage: Float[Tensor, " K"], threshold: float = 0.97) -> list[int]:
     """List the sprites that look like a more used one."""
-    close = likeness(sprites) > threshold
+    close = similarity_of(sprites) > threshold
     order = usage.argsort(descending=True, stable=True).tolist()
     kept: list[int] = []
     out = []
@@ -295,10 +295,10 @@ def prune(
         if not others:
             break
         some = users[:sample]
-        ground = None if background is None else background.expand_as(images)[some]
+        local_background = None if background is None else background.expand_as(images)[some]
         rest = Sprites(sprites.colour[others], sprites.alpha[others])
-        again = pursue(images[some], rest, search, ground)
-        new = _cost(images[some], rest, again, search, ground)
+        again = pursue(images[some], rest, search, local_background)
+        new = _cost(images[some], rest, again, search, local_background)
         rise = float((new - cost[some]).sum()) * len(users) / len(some)
         if rise < sprite_price:
             keep = others
@@ -310,7 +310,7 @@ def prune(
 
 
 def _cost(
-    images: Tensor, sprites: Sprites, picks: Picks, search: Search, background: Tensor | None
+    images: Tensor, sprites: Sprites, picks: Selections, search: Search, background: Tensor | None
 ) -> Float[Tensor, " B"]:
-    _, left = gather(images, sprites, picks, search, background)
+    _, left = accumulate(images, sprites, picks, search, background)
     return left.square().flatten(1).sum(1) + search.price * picks.used.sum(1)

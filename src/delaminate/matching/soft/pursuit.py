@@ -15,7 +15,7 @@ from delaminate.matching.soft.correlation import Sprites, score
 
 
 @dataclass(frozen=True)
-class Picks:
+class Selections:
     """The placements of a batch, front to back; unused slots have entry -1.
 
     Attributes:
@@ -37,13 +37,13 @@ class Picks:
         return self.entry >= 0
 
     def to(self, device: torch.device) -> "Picks":
-        return Picks(self.entry.to(device), self.top.to(device), self.left.to(device), self.gain.to(device))
+        return Selections(self.entry.to(device), self.top.to(device), self.left.to(device), self.gain.to(device))
 
     def rows(self, index: Tensor | slice) -> "Picks":
-        return Picks(self.entry[index], self.top[index], self.left[index], self.gain[index])
+        return Selections(self.entry[index], self.top[index], self.left[index], self.gain[index])
 
-    def slots(self, order: list[int]) -> "Picks":
-        return Picks(self.entry[:, order], self.top[:, order], self.left[:, order], self.gain[:, order])
+    def num_placements(self, order: list[int]) -> "Picks":
+        return Selections(self.entry[:, order], self.top[:, order], self.left[:, order], self.gain[:, order])
 
     def take(self, rows: Tensor, other: "Picks", better: Bool[Tensor, " n"]) -> None:
         """Put the other's placements into those of the given rows that are better, in place."""
@@ -52,10 +52,10 @@ class Picks:
             mine[rows] = torch.where(better.view((-1,) + (1,) * (theirs.ndim - 1)), theirs, mine[rows])
 
     @classmethod
-    def empty(cls, batch: int, slots: int, like: Tensor) -> "Picks":
-        index = torch.full((batch, slots), -1, device=like.device)
+    def empty(cls, batch: int, num_placements: int, like: Tensor) -> "Picks":
+        index = torch.full((batch, num_placements), -1, device=like.device)
         zero = torch.zeros_like(index)
-        return cls(index, zero, zero.clone(), like.new_zeros(batch, slots, 3))
+        return cls(index, zero, zero.clone(), like.new_zeros(batch, num_placements, 3))
 
 
 @dataclass
@@ -71,36 +71,38 @@ class Canvas:
 
     residual: Float[Tensor, "B 3 H W"]
     through: Float[Tensor, "B 1 H W"]
-    behind: Float[Tensor, "B 3 H W"] | None
+    padded_background: Float[Tensor, "B 3 H W"] | None
     margin: int
 
     @classmethod
     def of(cls, images: Tensor, background: Tensor | None, margin: int) -> "Canvas":
         pad = (margin,) * 4
-        behind = None if background is None else F.pad(background.expand_as(images), pad)
+        padded_background = None if background is None else F.pad(background.expand_as(images), pad)
         residual = images if background is None else images - background
-        return cls(F.pad(residual, pad), F.pad(torch.ones_like(images[:, :1]), pad), behind, margin)
+        return cls(F.pad(residual, pad), F.pad(torch.ones_like(images[:, :1]), pad), padded_background, margin)
 
-    def windows(self, picks: Picks, slot: int, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    def windows(self, picks: Selections, placement_index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """Index the squares of one slot: image, rows and columns, to be used as `tensor[i, :, y, x]`."""
         device = picks.entry.device
-        y = (picks.top[:, slot] + self.margin)[:, None] + torch.arange(size[0], device=device)
-        x = (picks.left[:, slot] + self.margin)[:, None] + torch.arange(size[1], device=device)
+        y = (picks.top[:, placement_index] + self.margin)[:, None] + torch.arange(size[0], device=device)
+        x = (picks.left[:, placement_index] + self.margin)[:, None] + torch.arange(size[1], device=device)
         i = torch.arange(len(picks), device=device)[:, None, None]
         return i, y[:, :, None], x[:, None, :]
 
-    def place(self, sprites: Sprites, picks: Picks, slot: int) -> None:
+    def place(self, sprites: Sprites, picks: Selections, placement_index: int) -> None:
         """Put one slot's sprites behind all that is placed."""
-        where = self.windows(picks, slot, sprites.size)
-        entry = picks.entry[:, slot].clamp_min(0)
-        used = picks.used[:, slot, None, None, None].to(self.residual.dtype)
+        where = self.windows(picks, placement_index, sprites.size)
+        entry = picks.entry[:, placement_index].clamp_min(0)
+        used = picks.used[:, placement_index, None, None, None].to(self.residual.dtype)
         alpha = (sprites.alpha[entry] * used).permute(0, 2, 3, 1)  # B h w 1
-        colour = (sprites.premultiplied[entry] * used * picks.gain[:, slot, :, None, None]).permute(0, 2, 3, 1)
+        colour = (sprites.premultiplied[entry] * used * picks.gain[:, placement_index, :, None, None]).permute(
+            0, 2, 3, 1
+        )
         i, y, x = where
         through = self.through[i, :, y, x]
         change = through * colour
-        if self.behind is not None:
-            change = change - through * alpha * self.behind[i, :, y, x]
+        if self.padded_background is not None:
+            change = change - through * alpha * self.padded_background[i, :, y, x]
         self.residual[i, :, y, x] -= change
         self.through[i, :, y, x] = through * (1 - alpha)
 
@@ -119,7 +121,7 @@ class Search:
         beam: Other first choices to try, each with all that follows, where something is left unexplained.
     """
 
-    slots: int
+    num_placements: int
     price: float
     passes: int = 1
     free_colour: bool = True
@@ -132,12 +134,14 @@ class Search:
         return max(size) // 2 if self.reach is None else self.reach
 
 
-def _choose(canvas: Canvas, sprites: Sprites, picks: Picks, slot: int, rows: Tensor, search: Search) -> None:
+def _choose(
+    canvas: Canvas, sprites: Sprites, picks: Selections, placement_index: int, rows: Tensor, search: Search
+) -> None:
     """Fill one slot of the given images with the best placement, or leave it empty."""
     margin = canvas.margin
-    behind = None if canvas.behind is None else canvas.behind[rows]
+    padded_background = None if canvas.padded_background is None else canvas.padded_background[rows]
     scores = score(
-        sprites, canvas.residual[rows], canvas.through[rows], behind, reach=0, free_colour=search.free_colour
+        sprites, canvas.residual[rows], canvas.through[rows], padded_background, reach=0, free_colour=search.free_colour
     )
     count, width = scores.drop.shape[2:]
     best, index = scores.drop.flatten(1).max(1)
@@ -146,33 +150,33 @@ def _choose(canvas: Canvas, sprites: Sprites, picks: Picks, slot: int, rows: Ten
     left = index % width
     gain = scores.gain.flatten(2).gather(2, index[:, None, None].expand(-1, 3, 1))[..., 0]
     good = best > search.price
-    picks.entry[rows, slot] = torch.where(good, entry, -1)
-    picks.top[rows, slot] = torch.where(good, top - margin, 0)
-    picks.left[rows, slot] = torch.where(good, left - margin, 0)
-    picks.gain[rows, slot] = torch.where(good[:, None], gain, 0.0)
+    picks.entry[rows, placement_index] = torch.where(good, entry, -1)
+    picks.top[rows, placement_index] = torch.where(good, top - margin, 0)
+    picks.left[rows, placement_index] = torch.where(good, left - margin, 0)
+    picks.gain[rows, placement_index] = torch.where(good[:, None], gain, 0.0)
 
 
 def replay(
     images: Float[Tensor, "B 3 H W"],
     sprites: Sprites,
-    picks: Picks,
+    picks: Selections,
     search: Search,
     background: Float[Tensor, "#B 3 H W"] | None = None,
 ) -> tuple[Canvas, list[Float[Tensor, "B 1 H2 W2"]]]:
     """Place all picks again; return the canvas, and the transmittance that each slot met."""
     canvas = Canvas.of(images, background, search.margin(sprites.size))
     met = []
-    for slot in range(picks.entry.shape[1]):
+    for placement_index in range(picks.entry.shape[1]):
         met.append(canvas.through.clone())
-        canvas.place(sprites, picks, slot)
+        canvas.place(sprites, picks, placement_index)
     return canvas, met
 
 
-def _rebuild(images: Tensor, background: Tensor | None, sprites: Sprites, picks: Picks, margin: int) -> Canvas:
+def _rebuild(images: Tensor, background: Tensor | None, sprites: Sprites, picks: Selections, margin: int) -> Canvas:
     """`replay` without remembering: the canvas after all picks."""
     canvas = Canvas.of(images, background, margin)
-    for slot in range(picks.entry.shape[1]):
-        canvas.place(sprites, picks, slot)
+    for placement_index in range(picks.entry.shape[1]):
+        canvas.place(sprites, picks, placement_index)
     return canvas
 
 
@@ -185,7 +189,7 @@ def _choose_again(
     background: Tensor | None,
     sprites: Sprites,
     search: Search,
-    picks: Picks,
+    picks: Selections,
     error: Tensor,
     margin: int,
 ) -> bool:
@@ -198,15 +202,15 @@ def _choose_again(
     if len(rows) == 0:
         return False
     some = images[rows]
-    ground = None if background is None else background.expand_as(images)[rows]
+    local_background = None if background is None else background.expand_as(images)[rows]
     old = picks.rows(rows)
-    turned = old.slots([*range(1, search.slots), 0])
-    same = _error(_rebuild(some, ground, sprites, turned, margin)) <= error[rows] + 1e-6
-    trial = old.slots([*range(1, search.slots), 0])
+    turned = old.num_placements([*range(1, search.num_placements), 0])
+    same = _error(_rebuild(some, local_background, sprites, turned, margin)) <= error[rows] + 1e-6
+    trial = old.num_placements([*range(1, search.num_placements), 0])
     trial.entry[:, -1] = -1
-    canvas = _rebuild(some, ground, sprites, trial, margin)
-    _choose(canvas, sprites, trial, search.slots - 1, torch.arange(len(rows), device=images.device), search)
-    canvas.place(sprites, trial, search.slots - 1)
+    canvas = _rebuild(some, local_background, sprites, trial, margin)
+    _choose(canvas, sprites, trial, search.num_placements - 1, torch.arange(len(rows), device=images.device), search)
+    canvas.place(sprites, trial, search.num_placements - 1)
     new = _error(canvas)
     better = new + 1e-6 < error[rows]
     picks.take(rows, turned, same)
@@ -220,18 +224,18 @@ def _complete(
     background: Tensor | None,
     sprites: Sprites,
     search: Search,
-    picks: Picks,
+    picks: Selections,
     filled: int,
     margin: int,
 ) -> Float[Tensor, " B"]:
     """Fill the slots from `filled` on, then look at every placement again; change picks in place, return the error."""
     canvas = _rebuild(images, background, sprites, picks, margin)
     everyone = torch.arange(len(images), device=images.device)
-    for slot in range(filled, search.slots):
-        _choose(canvas, sprites, picks, slot, everyone, search)
-        canvas.place(sprites, picks, slot)
+    for placement_index in range(filled, search.num_placements):
+        _choose(canvas, sprites, picks, placement_index, everyone, search)
+        canvas.place(sprites, picks, placement_index)
     error = _error(canvas)
-    for _ in range(search.passes * search.slots):
+    for _ in range(search.passes * search.num_placements):
         if not _choose_again(images, background, sprites, search, picks, error, margin):
             break
     return error
@@ -242,7 +246,7 @@ def _try_others(
     background: Tensor | None,
     sprites: Sprites,
     search: Search,
-    picks: Picks,
+    picks: Selections,
     error: Tensor,
     margin: int,
 ) -> None:
@@ -251,9 +255,11 @@ def _try_others(
     if len(rows) == 0 or search.beam == 0:
         return
     some = images[rows]
-    ground = None if background is None else background.expand_as(images)[rows]
-    canvas = Canvas.of(some, ground, margin)
-    scores = score(sprites, canvas.residual, canvas.through, canvas.behind, reach=0, free_colour=search.free_colour)
+    local_background = None if background is None else background.expand_as(images)[rows]
+    canvas = Canvas.of(some, local_background, margin)
+    scores = score(
+        sprites, canvas.residual, canvas.through, canvas.padded_background, reach=0, free_colour=search.free_colour
+    )
     best, place = scores.drop.flatten(2).max(2)  # n K
     ranking = best.argsort(dim=1, descending=True, stable=True)
     width = scores.drop.shape[3]
@@ -261,27 +267,30 @@ def _try_others(
     for rank in range(min(search.beam, len(sprites))):
         entry = ranking[:, rank]
         index = place[everyone, entry]
-        trial = Picks.empty(len(rows), search.slots, images)
+        trial = Selections.empty(len(rows), search.num_placements, images)
         trial.entry[:, 0] = entry
         trial.top[:, 0] = index // width - margin
         trial.left[:, 0] = index % width - margin
         trial.gain[:, 0] = scores.gain[everyone, :, entry].flatten(2)[everyone, :, index]
-        new = _complete(some, ground, sprites, search, trial, 1, margin)
+        new = _complete(some, local_background, sprites, search, trial, 1, margin)
         better = new + 1e-6 < error[rows]
         picks.take(rows, trial, better)
         error[rows] = torch.where(better, new, error[rows])
 
 
 def _pursue_chunk(
-    images: Tensor, background: Tensor | None, sprites: Sprites, search: Search, start: Picks | None
-) -> Picks:
+    images: Tensor, background: Tensor | None, sprites: Sprites, search: Search, start: Selections | None
+) -> Selections:
     margin = search.margin(sprites.size)
-    picks, filled = Picks.empty(len(images), search.slots, images), 0
+    picks, filled = Selections.empty(len(images), search.num_placements, images), 0
     if start is not None:
         # What hangs over the border further than search reaches is brought back to where search may look.
         ends = [side + margin - part for side, part in zip(images.shape[2:], sprites.size, strict=True)]
         top, left = start.top.clamp(-margin, ends[0]), start.left.clamp(-margin, ends[1])
-        picks, filled = Picks(start.entry.clone(), top, left, start.gain.to(images.dtype, copy=True)), search.slots
+        picks, filled = (
+            Selections(start.entry.clone(), top, left, start.gain.to(images.dtype, copy=True)),
+            search.num_placements,
+        )
     error = _complete(images, background, sprites, search, picks, filled, margin)
     _try_others(images, background, sprites, search, picks, error, margin)
     return picks
@@ -293,8 +302,8 @@ def pursue(
     sprites: Sprites,
     search: Search,
     background: Float[Tensor, "#B 3 H W"] | None = None,
-    start: Picks | None = None,
-) -> Picks:
+    start: Selections | None = None,
+) -> Selections:
     """Find the placements of every image.
 
     Args:
@@ -311,9 +320,9 @@ def pursue(
     parts = []
     for begin_at in range(0, len(images), search.chunk):
         some = images[begin_at : begin_at + search.chunk]
-        ground = background
+        local_background = background
         if background is not None and len(background) > 1:
-            ground = background[begin_at : begin_at + search.chunk]
+            local_background = background[begin_at : begin_at + search.chunk]
         begin = None if start is None else start.rows(slice(begin_at, begin_at + search.chunk)).to(images.device)
-        parts.append(_pursue_chunk(some, ground, sprites, search, begin))
-    return Picks(*(torch.cat([getattr(p, name) for p in parts]) for name in ("entry", "top", "left", "gain")))
+        parts.append(_pursue_chunk(some, local_background, sprites, search, begin))
+    return Selections(*(torch.cat([getattr(p, name) for p in parts]) for name in ("entry", "top", "left", "gain")))

@@ -9,11 +9,13 @@ from torch import Generator, Tensor
 from delaminate.errors import FormatError
 from delaminate.matching.shapes import PoseFinder, placements_by_regions
 from delaminate.matching.soft.placements import picks_of, placements_of
-from delaminate.matching.soft.pursuit import Picks, pursue
+from delaminate.matching.soft.pursuit import Selections, pursue
+from delaminate.methods.dti_sprites.config import PRESETS
 from delaminate.methods.dti_sprites.model import DTISpritesModel, Prediction
 from delaminate.methods.dti_sprites.training import Distiller, Matcher, Refiner, RegionMatcher, after_update
 from delaminate.methods.dti_sprites.warping import at_rest, compose_colours
-from delaminate.methods.players import Carry, Stage
+from delaminate.methods.players import Stage, StepContext
+from delaminate.nets.precision import evaluation_mode
 from delaminate.objectives.reconstruction import image_error
 from delaminate.scene.compositing import strict_order
 from delaminate.scene.decomposition import Decomposition
@@ -22,6 +24,9 @@ from delaminate.scene.placements import Dictionary, Placement, Transform
 
 class DTISprites(DTISpritesModel):
     """Images are layers of transformed sprites with a learned alpha, over a background. (Monnier et al., ICCV 2021)"""
+
+    presets = PRESETS
+    needs_preset = "such as instagram for photos that share an object, or tetrominoes for flat pieces on black"
 
     @property
     def decomposers(self) -> tuple[str, ...]:
@@ -49,24 +54,22 @@ class DTISprites(DTISpritesModel):
         if stage == "search":
             found = self._decompose(images, "search")
             return image_error(images, found.composite().to(images))
-        training = self.training
-        self.eval()
-        image, _ = self.reconstruct(images, None)
-        self.train(training)
+        with evaluation_mode(self):
+            image, _ = self.reconstruct(images, None)
         return image_error(images, image.clamp(0, 1))
 
     def dictionary(self) -> Dictionary:
-        entries = self.entries
+        entries = self.active_entries
         rgba = torch.cat([self.sprites_rgb, self.sprites_alpha], 1).detach()[entries].clamp(0, 1).cpu()
         sprites = [*rgba.unbind(0)]
         if self.config.background:
-            ground = self.background_rgb.detach().clamp(0, 1).cpu()
-            sprites.append(torch.cat([ground, torch.ones_like(ground[:1])]))
+            picture = self.background_rgb.detach().clamp(0, 1).cpu()
+            sprites.append(torch.cat([picture, torch.ones_like(picture[:1])]))
         return Dictionary(tuple(sprites), (len(entries),) if self.config.background else ())
 
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
         if by == "search" and self.config.search == "regions":
-            shapes = self.sprites_alpha.detach().cpu()[self.entries.cpu(), 0].clamp(0, 1)
+            shapes = self.sprites_alpha.detach().cpu()[self.active_entries.cpu(), 0].clamp(0, 1)
             finder = PoseFinder(shapes, self.image_size, self.scales.cpu())
             explained = tuple(placements_by_regions(image, finder, len(shapes)) for image in images.cpu())
             return Decomposition(self.dictionary(), explained, self.image_size, background=True)
@@ -81,7 +84,7 @@ class DTISprites(DTISpritesModel):
         start = picks_of(whole, self.config.num_layers)
         return self._found(pursue(images, self.candidates(), self.search_settings(), start=start))
 
-    def _found(self, picks: Picks) -> Decomposition:
+    def _found(self, picks: Selections) -> Decomposition:
         return Decomposition(self.dictionary(), placements_of(picks, self.image_size), self.image_size)
 
     def _by_network(self, images: Float[Tensor, "B 3 H W"]) -> Decomposition:
@@ -94,7 +97,7 @@ class DTISprites(DTISpritesModel):
             rank = order.argsort(1)
             prediction.occlusion = (rank[:, :, None] > rank[:, None, :]).to(images.dtype)
         entry = self.choose(images, prediction, None)
-        position = {int(k): i for i, k in enumerate(self.entries)}
+        position = {int(k): i for i, k in enumerate(self.active_entries)}
         steps, colours = self._placement_parts(prediction, entry)
         background = self._background_parts(prediction, len(images))
         rows = [list(range(c.num_layers))] * len(images) if order is None else order.tolist()
@@ -142,14 +145,14 @@ class DTISprites(DTISpritesModel):
                 for chain, transform in zip(chains, at_rest(kind, values, size, size, c.aligned_corners), strict=True):
                     chain.append(transform)
         colours = compose_colours([parameters["colour"]] if "colour" in parameters else [], batch)
-        entry, still = len(self.entries), (Transform.shift(0, 0, size),)
+        entry, still = len(self.active_entries), (Transform.shift(0, 0, size),)
         return [
             (Placement(entry, tuple(chain) or still, colour),) for chain, colour in zip(chains, colours, strict=True)
         ]
 
-    optional_parts = ("encoder.", "heads.")
+    optional_tensors = ("encoder.", "heads.")
 
-    def parts(self, everything: bool = False) -> dict[str, Tensor]:
+    def export_state(self, everything: bool = False) -> dict[str, Tensor]:
         found = {"dictionary.rgba": torch.cat([self.sprites_rgb, self.sprites_alpha], 1)}
         found["dictionary.sizes"] = torch.tensor([self.config.sprite_size] * self.config.num_sprites)
         if self.config.background:
@@ -161,7 +164,7 @@ class DTISprites(DTISpritesModel):
         return {name: value.detach() for name, value in found.items()}
 
     @torch.no_grad()
-    def load_parts(self, parts: Mapping[str, Tensor]) -> None:
+    def import_state(self, parts: Mapping[str, Tensor]) -> None:
         self.sprites_rgb.copy_(parts["dictionary.rgba"][:, :3])
         self.sprites_alpha.copy_(parts["dictionary.rgba"][:, 3:])
         if self.config.background:
@@ -170,16 +173,16 @@ class DTISprites(DTISpritesModel):
             getattr(self, name).copy_(parts[name])
         if not bool(self.alive.any()):
             raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
-        state, wanted = self.state_dict(), self.parts(everything=True) if self.learned[1] else parts
-        for name in (name for name in wanted if name.startswith(self.optional_parts)):
+        state, wanted = self.state_dict(), self.export_state(everything=True) if self.learned[1] else parts
+        for name in (name for name in wanted if name.startswith(self.optional_tensors)):
             if name not in parts:
                 raise FormatError(f"model folder: {name!r} is missing, though the network is said to be trained.")
             state[name].copy_(parts[name])
 
     @torch.no_grad()
-    def begin(self, stage: str) -> None:
+    def on_stage_start(self, stage: str) -> None:
         if stage in ("distil", "refine"):
             self.learned[1] = 1
 
-    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
-        return after_update(self, rng, carry)
+    def after_update(self, rng: Generator, context: StepContext) -> dict[str, float]:
+        return after_update(self, rng, context)

@@ -13,8 +13,8 @@ from delaminate.matching.soft.pursuit import Search
 from delaminate.methods.base import Method
 from delaminate.methods.dti_sprites.config import Config
 from delaminate.methods.dti_sprites.warping import move_sprites, move_to_canvas, sampling_grid
-from delaminate.nets.blocks import HeadStack
-from delaminate.nets.peaks import PeakReadout
+from delaminate.nets.blocks import BatchedMLP
+from delaminate.nets.peaks import CentrePointHead
 from delaminate.nets.precision import precision
 from delaminate.nets.resnet import ResNet, pooled
 from delaminate.objectives.reconstruction import select_exhaustive, select_greedy, stack
@@ -67,18 +67,18 @@ class DTISpritesModel(Method):
         width, pairs = self.encoder.width * c.pool**2, c.num_layers * (c.num_layers - 1) // 2
         self.heads = nn.ModuleDict()
         if c.readout == "peaks":
-            self.heads["peaks"] = PeakReadout(self.encoder.width, self.encoder.stride, rng)
+            self.heads["peaks"] = CentrePointHead(self.encoder.width, self.encoder.stride, rng)
         else:
             for kind in c.layer_transforms:
-                self.heads[f"layer_{kind}"] = HeadStack(c.num_layers, width, NUM_PARAMETERS[kind], rng)
+                self.heads[f"layer_{kind}"] = BatchedMLP(c.num_layers, width, NUM_PARAMETERS[kind], rng)
         for kind in c.sprite_transforms:
             count = c.num_layers * c.num_sprites
-            self.heads[f"sprite_{kind}"] = HeadStack(count, width, NUM_PARAMETERS[kind], rng)
+            self.heads[f"sprite_{kind}"] = BatchedMLP(count, width, NUM_PARAMETERS[kind], rng)
         if c.background:
             for kind in c.background_transforms:
-                self.heads[f"background_{kind}"] = HeadStack(1, width, NUM_PARAMETERS[kind], rng)
+                self.heads[f"background_{kind}"] = BatchedMLP(1, width, NUM_PARAMETERS[kind], rng)
         if c.soft_occlusion and pairs:
-            self.heads["occlusion"] = HeadStack(1, width, pairs, rng)
+            self.heads["occlusion"] = BatchedMLP(1, width, pairs, rng)
         self.register_buffer("alive", torch.ones(c.num_sprites))
         self.register_buffer("progress", torch.zeros(()))  # steps of gradient training done
         self.register_buffer("usage", torch.zeros(c.num_layers, c.num_sprites))
@@ -89,10 +89,6 @@ class DTISpritesModel(Method):
         self.progress: Tensor
         self.usage: Tensor
         self.learned: Tensor
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self.config.image_size
 
     def unlocked(self) -> tuple[list[str], list[str]]:
         """List the sprite and the background transforms that are switched on by now."""
@@ -108,7 +104,7 @@ class DTISpritesModel(Method):
         return int(self.progress) < self.config.frozen_steps
 
     @property
-    def entries(self) -> Int[Tensor, " A"]:
+    def active_entries(self) -> Int[Tensor, " A"]:
         """Indices of the sprites in use."""
         return self.alive.nonzero()[:, 0]
 
@@ -168,10 +164,10 @@ class DTISpritesModel(Method):
         return torch.cat([soft_clamp(self.sprites_rgb), alpha], 1)
 
     @property
-    def peaks(self) -> PeakReadout:
+    def peaks(self) -> CentrePointHead:
         """The readout of kind `peaks`."""
         readout = self.heads["peaks"]
-        assert isinstance(readout, PeakReadout)
+        assert isinstance(readout, CentrePointHead)
         return readout
 
     def draw(
@@ -246,7 +242,7 @@ class DTISpritesModel(Method):
 
     @torch.no_grad()
     def _choose(self, images: Tensor, prediction: Prediction, noise: Tensor | None) -> Int[Tensor, "B L"]:
-        c, entries = self.config, self.entries
+        c, entries = self.config, self.active_entries
         planes = self.planes(clamp_alpha=noise is None)[entries]
         some_noise = None if noise is None else noise[entries]
 
@@ -256,7 +252,7 @@ class DTISpritesModel(Method):
             return self.draw(planes, sprite, whole, some_noise, len(images))
 
         background = self.draw_background(prediction.background, len(images))
-        price = c.empty_price if c.empty_sprite and not self.frozen else None
+        price = c.empty_sprite_cost if c.empty_sprite and not self.frozen else None
         if c.selection == "exhaustive":
             found = select_exhaustive(images, candidates, c.num_layers, background, prediction.occlusion, price)
         else:
@@ -297,7 +293,7 @@ class DTISpritesModel(Method):
 
     def candidates(self) -> Sprites:
         """The sprites in use, as search sees them: shadings where placements tint, else RGB."""
-        entries = self.entries
+        entries = self.active_entries
         rgb = self.sprites_rgb.detach()[entries].clamp(0, 1)
         if self.config.search_tint:
             rgb = rgb.mean(1, keepdim=True)
@@ -305,7 +301,9 @@ class DTISpritesModel(Method):
 
     def search_settings(self) -> Search:
         c = self.config
-        return Search(slots=c.num_layers, price=c.search_price, passes=1, free_colour=c.search_tint, beam=8)
+        return Search(
+            num_placements=c.num_layers, price=c.search_placement_cost, passes=1, free_colour=c.search_tint, beam=8
+        )
 
 
 def _gaussian(size: tuple[int, int], sigma: float) -> Float[Tensor, "1 h w"]:

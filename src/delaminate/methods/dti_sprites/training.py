@@ -1,6 +1,5 @@
 """DTI-Sprites: who learns. Matching finds the sprites, distillation teaches the encoder, gradients refine both."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,12 +10,13 @@ from scipy.optimize import linear_sum_assignment
 from torch import Generator, Tensor
 
 from delaminate.errors import TrainingError
+from delaminate.matching.remembered import RememberedSearch
 from delaminate.matching.shapes import find_shapes, seen_scales, whole_regions
 from delaminate.matching.soft.correlation import Sprites
 from delaminate.matching.soft.dictionary import (
-    Evidence,
+    SufficientStatistics,
+    accumulate,
     duplicates,
-    gather,
     prune,
     recentre,
     reestimate,
@@ -24,12 +24,12 @@ from delaminate.matching.soft.dictionary import (
     seed,
     without_misfits,
 )
-from delaminate.matching.soft.pursuit import Picks, pursue
+from delaminate.matching.soft.pursuit import Selections, pursue
 from delaminate.methods.dti_sprites.model import DTISpritesModel
-from delaminate.methods.players import Carry, GradientPlayer, ParameterGroup, SearchPlayer
-from delaminate.nets.blocks import HeadStack
+from delaminate.methods.players import GradientPlayer, ParameterGroup, SearchPlayer, StepContext
+from delaminate.nets.blocks import BatchedMLP
 from delaminate.objectives.reconstruction import image_error
-from delaminate.objectives.schedules import half_cosine
+from delaminate.objectives.schedules import warmup_cosine
 
 
 class Matcher(SearchPlayer):
@@ -39,26 +39,26 @@ class Matcher(SearchPlayer):
 
     def __init__(self, model: DTISpritesModel) -> None:
         self.model = model
-        self.evidence: Evidence | None = None
+        self.evidence: SufficientStatistics | None = None
 
     def state(self) -> dict[str, Tensor]:
         return {} if self.evidence is None else self.evidence.tensors()
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        self.evidence = Evidence(**state) if state else None
+        self.evidence = SufficientStatistics(**state) if state else None
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         model, c = self.model, self.model.config
         sprites, size = model.candidates(), c.sprite_size
         if self.evidence is None:
-            sprites = seed(c.num_sprites, carry.all_gather(images), size, c.search_tint, rng)
-            self.evidence = Evidence.zeros(sprites)
-        done = carry.step / carry.steps
+            sprites = seed(c.num_sprites, context.all_gather(images), size, c.search_tint, rng)
+            self.evidence = SufficientStatistics.zeros(sprites)
+        done = context.step / context.steps
         settings = replace(model.search_settings(), beam=0)
         # While sprites are rough, a second look at every placement is not worth its time.
         picks = pursue(images, sprites, replace(settings, passes=0) if done < 0.25 else settings)
-        fresh, left = gather(images, sprites, picks, settings)
-        fresh = Evidence(**{name: carry.all_reduce(value) for name, value in fresh.tensors().items()})
+        fresh, left = accumulate(images, sprites, picks, settings)
+        fresh = SufficientStatistics(**{name: context.all_reduce(value) for name, value in fresh.tensors().items()})
         # Early evidence is about sprites that have changed since; late evidence adds up.
         keep = 0.0 if done < 0.2 else 0.5 if done < 0.75 else 0.9
         self.evidence = self.evidence.blend(fresh, keep)
@@ -70,13 +70,13 @@ class Matcher(SearchPlayer):
             again = sorted({*idle.nonzero()[:, 0].tolist(), *duplicates(sprites, usage)})
             if again:
                 honest = without_misfits(images, sprites, picks, settings)
-                _, unexplained = gather(images, sprites, honest, settings)
-                new = seed(len(again), carry.all_gather(unexplained), size, c.search_tint, rng)
+                _, unexplained = accumulate(images, sprites, honest, settings)
+                new = seed(len(again), context.all_gather(unexplained), size, c.search_tint, rng)
                 sprites = replace_sprites(sprites, again, new)
                 self.evidence = self.evidence.forget(again)
         self._store(sprites)
-        if carry.step == carry.steps - 1:
-            self._finish(carry.all_gather(images), sprites, usage)
+        if context.step == context.steps - 1:
+            self._finish(context.all_gather(images), sprites, usage)
         return {"error": left.square().mean(), "idle": idle.sum()}
 
     @torch.no_grad()
@@ -91,7 +91,7 @@ class Matcher(SearchPlayer):
         doubled = set(duplicates(sprites, usage))
         entries = [k for k in usage.argsort(descending=True, stable=True).tolist() if k not in doubled]
         ordered = Sprites(sprites.colour[entries], sprites.alpha[entries])
-        kept = prune(images, ordered, replace(model.search_settings(), beam=0), c.search_sprite_price)
+        kept = prune(images, ordered, replace(model.search_settings(), beam=0), c.search_sprite_cost)
         chosen = [entries[k] for k in kept]
         others = [k for k in range(c.num_sprites) if k not in chosen]
         order = chosen + others
@@ -114,9 +114,9 @@ class RegionMatcher(SearchPlayer):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         pass
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         model, c = self.model, self.model.config
-        masks = whole_regions(carry.all_gather(images).cpu())
+        masks = whole_regions(context.all_gather(images).cpu())
         shapes = find_shapes(masks, c.num_sprites, min(c.sprite_size)) if len(masks) else masks
         if len(shapes) == 0:
             raise TrainingError(
@@ -138,7 +138,7 @@ class NetworkPlayer(GradientPlayer):
     def __init__(self, model: DTISpritesModel) -> None:
         self.model = model
         self.algorithm = model.config.algorithm
-        self.clip = model.config.clip
+        self.gradient_clip = model.config.gradient_clip
 
     def _network_group(self, rate: float) -> ParameterGroup:
         model = self.model
@@ -154,43 +154,34 @@ class Distiller(NetworkPlayer):
     def __init__(self, model: DTISpritesModel) -> None:
         super().__init__(model)
         self.algorithm = "adamw"
-        # Search is a function of the image and of the sprites: remember its answers while sprites stand still.
-        self.answers: dict[bytes, tuple[Tensor, ...]] = {}
+        self.search = RememberedSearch(self._search)  # while sprites stand still
 
     def groups(self) -> tuple[ParameterGroup, ...]:
-        return (self._network_group(self.model.config.distil_rate),)
+        return (self._network_group(self.model.config.distil_learning_rate),)
 
-    def rate(self, group: str, carry: Carry) -> float:
-        return half_cosine(carry.step, carry.steps)
+    def learning_rate_factor(self, group: str, context: StepContext) -> float:
+        return warmup_cosine(context.step, context.steps)
 
-    def placements(self, images: Float[Tensor, "B 3 H W"]) -> Picks:
-        """Search the images that have not been searched before."""
-        raw = (images * 255).round().to(torch.uint8).cpu().numpy()
-        keys = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in raw]
-        new = list({key: i for i, key in enumerate(keys) if key not in self.answers}.values())
-        if new:
-            found = pursue(images[new], self.model.candidates(), self.model.search_settings())
-            rows = zip(found.entry.cpu(), found.top.cpu(), found.left.cpu(), found.gain.cpu(), strict=True)
-            self.answers.update(zip((keys[i] for i in new), rows, strict=True))
-        columns = zip(*(self.answers[key] for key in keys), strict=True)
-        return Picks(*(torch.stack(column).to(images.device) for column in columns))
+    def _search(self, images: Float[Tensor, "B 3 H W"]) -> list[tuple[Tensor, ...]]:
+        found = pursue(images, self.model.candidates(), self.model.search_settings())
+        return list(zip(found.entry.cpu(), found.top.cpu(), found.left.cpu(), found.gain.cpu(), strict=True))
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
-        return self.terms(images, carry)
+    def placements(self, images: Float[Tensor, "B 3 H W"]) -> Selections:
+        """What search finds in images."""
+        columns = zip(*self.search(images), strict=True)
+        return Selections(*(torch.stack(column).to(images.device) for column in columns))
 
-    @staticmethod
-    def _average_over(used: Float[Tensor, "B L"], carry: Carry) -> Float[Tensor, ""]:
-        """Divisor that makes sums over this process's placements average to the mean over those of all processes."""
-        return carry.all_reduce(used.sum()).clamp_min(1) * (len(used) / carry.batch)
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
+        return self.terms(images, context)
 
-    def terms(self, images: Float[Tensor, "B 3 H W"], carry: Carry) -> dict[str, Tensor]:
+    def terms(self, images: Float[Tensor, "B 3 H W"], context: StepContext) -> dict[str, Tensor]:
         """How far predictions are from what search found: error of position in pixels, of colour, of presence."""
         model, c = self.model, self.model.config
         picks = self.placements(images)
         centre = torch.stack([picks.top + c.sprite_size[0] / 2, picks.left + c.sprite_size[1] / 2], -1)  # B L 2, pixels
         colour = torch.cat([picks.gain - 1, torch.zeros_like(picks.gain)], -1)  # B L 6
         if c.readout == "peaks":
-            return self._peak_terms(images, centre, colour, picks.used, carry)
+            return self._peak_terms(images, centre, colour, picks.used, context)
         prediction = model.predict(images)
         position = prediction.layer["position"]  # B L 3
         scale = 1 + position[..., :1].exp()
@@ -204,7 +195,7 @@ class Distiller(NetworkPlayer):
         target = torch.stack([torch.as_tensor(columns) for _, columns in pairs]).to(images.device)
         rows = torch.arange(len(images), device=images.device)[:, None]
         used = picks.used[rows, target].to(found.dtype)
-        total = self._average_over(used, carry)
+        total = context.divisor(used.sum())
         native = position[..., 0] - model.native_log_scale()
         return {
             "position": ((found - centre[rows, target]).abs().sum(-1) * used).sum() / total,
@@ -213,7 +204,7 @@ class Distiller(NetworkPlayer):
         }
 
     def _peak_terms(
-        self, images: Tensor, centre: Tensor, colour: Tensor, used: Tensor, carry: Carry
+        self, images: Tensor, centre: Tensor, colour: Tensor, used: Tensor, context: StepContext
     ) -> dict[str, Tensor]:
         readout = self.model.peaks
         maps = readout(self.model.encode(images))
@@ -227,7 +218,7 @@ class Distiller(NetworkPlayer):
         presence = F.binary_cross_entropy_with_logits(logit, wanted, pos_weight=maps.new_tensor(5.0))
         found = readout.at(maps, rows, columns)
         weight = used.to(maps.dtype)
-        total = self._average_over(weight, carry)
+        total = context.divisor(weight.sum())
         offset = (found[..., 1:3] - (anchors - cell)).abs().sum(-1)
         return {
             "presence": 3 * presence,
@@ -251,22 +242,22 @@ class Refiner(NetworkPlayer):
         pixels = [model.sprites_rgb, model.sprites_alpha]
         if c.background:
             pixels.append(model.background_rgb)
-        return ParameterGroup("sprites", tuple(pixels), c.sprite_rate), self._network_group(c.rate)
+        return ParameterGroup("sprites", tuple(pixels), c.sprite_learning_rate), self._network_group(c.learning_rate)
 
-    def rate(self, group: str, carry: Carry) -> float:
+    def learning_rate_factor(self, group: str, context: StepContext) -> float:
         c = self.model.config
         if c.cosine:
-            return half_cosine(carry.step, carry.steps) if group == "network" else 1.0
-        passed = sum(carry.step >= milestone for milestone in c.milestones)
+            return warmup_cosine(context.step, context.steps) if group == "network" else 1.0
+        passed = sum(context.step >= milestone for milestone in c.milestones)
         return 1.0 if group == "sprites" and not c.decay_sprites else 0.1**passed
 
     def repeats(self, group: str) -> int:
         return self.model.config.encoder_visits if group == "network" else 1
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         model, c = self.model, self.model.config
         if int(model.progress) == 0:
-            start_pixels(model, carry.all_gather(images), rng)
+            start_pixels(model, context.all_gather(images), rng)
         noise = None
         if c.noise:
             # Drawn once per step and sprite, shared by all images and layers, as wide as the canvas.
@@ -274,14 +265,14 @@ class Refiner(NetworkPlayer):
             noise = ((2 * uniform - 1) * c.noise).to(images)
         image, entry = model.reconstruct(images, noise)
         counts = F.one_hot(entry, c.num_sprites + 1)[..., : c.num_sprites].sum(0)  # L K
-        model.usage += carry.all_reduce(counts.to(model.usage.dtype))
+        model.usage += context.all_reduce(counts.to(model.usage.dtype))
         error = image_error(images, image).mean()
         if self.distiller is None:
             return {"error": error}
         # The choice of anchors has no gradient of its own: keep teaching it while positions and colours are refined.
         if not model.frozen:
-            self.distiller.answers.clear()
-        return {"error": 50 * error, **self.distiller.terms(images, carry)}
+            self.distiller.search.forget()
+        return {"error": 50 * error, **self.distiller.terms(images, context)}
 
 
 @torch.no_grad()
@@ -308,10 +299,10 @@ def start_pixels(model: DTISpritesModel, images: Float[Tensor, "B 3 H W"], rng: 
 
 
 @torch.no_grad()
-def after_update(model: DTISpritesModel, rng: Generator, carry: Carry) -> dict[str, float]:
+def after_update(model: DTISpritesModel, rng: Generator, context: StepContext) -> dict[str, float]:
     """Keep the clock of the curriculum, and give unused sprites a new start."""
     c = model.config
-    if carry.stage != "refine":
+    if context.stage != "refine":
         return {}
     model.progress += 1
     figures = {}
@@ -333,13 +324,13 @@ def _reassign(model: DTISpritesModel, rng: Generator) -> int:
     usage = model.usage[layer]
     share = usage / usage.max().clamp_min(1) if c.empty_sprite else usage / usage.sum().clamp_min(1)
     best = int(share.argmax())
-    weak = [k for k in model.entries.tolist() if k != best and share[k] < c.reassign_below / c.num_sprites]
+    weak = [k for k in model.active_entries.tolist() if k != best and share[k] < c.reassign_below / c.num_sprites]
     for k in weak:
         noise = torch.randn(model.sprites_rgb[best].shape, generator=rng) * 1e-4
         model.sprites_rgb[k] = model.sprites_rgb[best] + noise.to(model.sprites_rgb)
         model.sprites_alpha[k] = model.sprites_alpha[best]
         for head in (model.heads[f"sprite_{kind}"] for kind in c.sprite_transforms):
-            if isinstance(head, HeadStack):
+            if isinstance(head, BatchedMLP):
                 for each in range(c.num_layers):
                     head.copy_head(each * c.num_sprites + best, each * c.num_sprites + k)
     if weak:

@@ -5,190 +5,361 @@ Published numbers: Smirnov et al., MarioNette, arXiv v1 (2021), sections 3 and 4
 2169016. The paper counts 42 hours of training; the code counts 200,000 steps.
 """
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from delaminate.errors import ConfigError
+from delaminate.config import setting
+from delaminate.methods.settings import MethodConfig
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(MethodConfig):
     """All settings of a MarioNette model and its training."""
 
-    image_size: tuple[int, int]
-    """Height and width of the canvas in pixels; any. (0, 0): as the images are, which `train` fills in."""
-    sprite_size: int = 32
-    """Side of a sprite in pixels, k (section 3.1)."""
-    stride: int = 0
-    """Distance of anchors in pixels, s, a power of two; sprites move by up to s / 2. 0 is k / 2 (section 3.2)."""
-    num_sprites: int = 150
-    """Sprites in the dictionary, m."""
-    code_width: int = 128
-    """Numbers in a code, d, and channels of every network; a multiple of 8."""
-    num_layers: int = 2
-    """Grids of anchors, L; later ones are in front."""
-    layer_norm: bool = True
-    """Normalise codes, features and anchors. False is the paper's ablation (section 4.2); the original crashes there."""
+    method: ClassVar[str] = "marionette"
+    renamed: ClassVar[Mapping[str, str]] = {
+        "rate": "learning_rate",
+        "distil_rate": "distil_learning_rate",
+        "search_price": "search_min_pixels",
+        "search_share": "search_min_share",
+        "background_rate": "background_learning_rate",
+        "clip": "gradient_clip",
+    }
+    renamed_values: ClassVar[Mapping[str, Mapping[Any, Any]]] = {
+        "background": {"still": "static", "scroll": "panorama"}
+    }
 
-    background: Literal["solid", "learned", "black", "still", "scroll", "auto"] = "solid"
-    """`solid`: the commonest colour, found before training. `learned`: a picture that frames are crops of, by gradients.
-    For search alone: `still`, the median of every pixel; `scroll`, the landscape that a camera passes over, put together
-    from the frames; `auto`, whichever of the three explains most."""
-    background_size: tuple[int, int] = (1, 4)
-    """Height and width of a learned background, in frames. Departs: the original's is one frame high, always."""
-    background_width: int = 4
-    """Numbers in the code of a learned background (authors' code)."""
-    background_images: int = 100
-    """Images whose pixels are clustered for a solid background (section 3.5)."""
-    background_clusters: int = 5
-    """Clusters of colours; the largest is the background (section 3.5)."""
-    soft_background: bool = False
-    """Parity: average over crops of the background at test, too."""
+    image_size: tuple[int, int] = setting(
+        meaning="Height and width of the canvas in pixels; any. (0, 0): as the images are, which `train` fills in.",
+        unit="px",
+        minimum=0,
+        maximum=4096,
+        group="canvas and dictionary",
+    )
+    sprite_size: int = setting(
+        32,
+        "Side of a sprite in pixels, k (section 3.1).",
+        unit="px",
+        minimum=2,
+        maximum=256,
+        group="canvas and dictionary",
+    )
+    stride: int = setting(
+        0,
+        "Distance of anchors in pixels, s, a power of two; sprites move by up to s / 2. 0 is k / 2 (section 3.2).",
+        unit="px",
+        minimum=0,
+        group="canvas and dictionary",
+    )
+    num_sprites: int = setting(
+        150,
+        "Sprites in the dictionary, m.",
+        minimum=1,
+        maximum=4096,
+        group="canvas and dictionary",
+    )
+    code_width: int = setting(
+        128,
+        "Numbers in a code, d, and channels of every network; a multiple of 8.",
+        minimum=8,
+        maximum=1024,
+        multiple_of=8,
+        group="canvas and dictionary",
+    )
+    num_layers: int = setting(
+        2,
+        "Grids of anchors, L; later ones are in front.",
+        minimum=1,
+        maximum=4096,
+        group="canvas and dictionary",
+    )
+    layer_norm: bool = setting(
+        True,
+        "Normalise codes, features and anchors. False is the paper's ablation (section 4.2); the original crashes "
+        "there.",
+        group="canvas and dictionary",
+    )
 
-    offsets: Literal["discrete", "continuous"] = "discrete"
-    """`discrete`: a softmax over whole pixels (section 3.4). `continuous`: a bilinear shift, the code's default."""
-    clip_window: bool = False
-    """Parity: cut shifted sprites to the k pixels of the unshifted one."""
-    premultiplied: bool = True
-    """Average and fade colours premultiplied by alpha. Parity: False, which darkens what is half on."""
-    shuffle_layers: bool = False
-    """In training, draw sub-lattices of all layers in one random order (`--shuffle_all` of the code)."""
-    straight_through: bool = False
-    """Round switches in training, with the gradient of the identity (`--straight_through_probs` of the code)."""
-    mix_sprites: bool = False
-    """Keep the mix of sprites at test, as the paper does for photographs and videos (section 3.3)."""
+    background: Literal["solid", "learned", "black", "static", "panorama", "auto"] = setting(
+        "solid",
+        "`solid`: the commonest colour, found before training. `learned`: a picture that frames are crops of, by "
+        "gradients. For search alone: `static`, the median of every pixel; `panorama`, the panorama that a camera "
+        "passes over, put together from the frames; `auto`, whichever of the three explains most.",
+        group="background",
+    )
+    background_size: tuple[int, int] = setting(
+        (1, 4),
+        "Height and width of a learned background, in frames. Departs: the original's is one frame high, always.",
+        unit="frames",
+        minimum=1,
+        maximum=16,
+        group="background",
+    )
+    background_width: int = setting(
+        4,
+        "Numbers in the code of a learned background (authors' code).",
+        minimum=1,
+        maximum=4096,
+        group="background",
+    )
+    background_images: int = setting(
+        100,
+        "Images whose pixels are clustered for a solid background (section 3.5).",
+        unit="images",
+        minimum=1,
+        maximum=4096,
+        group="background",
+    )
+    background_clusters: int = setting(
+        5,
+        "Clusters of colours; the largest is the background (section 3.5).",
+        minimum=1,
+        maximum=4096,
+        group="background",
+    )
+    soft_background: bool = setting(
+        False,
+        "Parity: average over crops of the background at test, too.",
+        group="background",
+    )
 
-    regularizer: Literal["code", "paper"] = "code"
-    """`code`: mean Beta(2, 2) densities and a price on switches. `paper`: log Beta(0.5, 0.5) densities (section 3.6)."""
-    choice_weight: float = 0.002
-    """Of the densities: 0.002 in the code, 0.0001 in the paper."""
-    sparsity_weights: tuple[float, ...] = (0.005,)
-    """Price of a switch that is on, for each layer or one for all; with `code` only."""
+    offsets: Literal["discrete", "continuous"] = setting(
+        "discrete",
+        "`discrete`: a softmax over whole pixels (section 3.4). `continuous`: a bilinear shift, the code's default.",
+        group="drawing",
+    )
+    clip_window: bool = setting(
+        False,
+        "Parity: cut shifted sprites to the k pixels of the unshifted one.",
+        group="drawing",
+    )
+    premultiplied: bool = setting(
+        True,
+        "Average and fade colours premultiplied by alpha. Parity: False, which darkens what is half on.",
+        group="drawing",
+    )
+    shuffle_layers: bool = setting(
+        False,
+        "In training, draw sub-lattices of all layers in one random order (`--shuffle_all` of the code).",
+        group="drawing",
+    )
+    straight_through: bool = setting(
+        False,
+        "Round switches in training, with the gradient of the identity (`--straight_through_probs` of the code).",
+        group="drawing",
+    )
+    mix_sprites: bool = setting(
+        False,
+        "Keep the mix of sprites at test, as the paper does for photographs and videos (section 3.3).",
+        group="drawing",
+    )
 
-    search_steps: int = 0
-    """Rounds of search (stage `search`); 0 leaves it out."""
-    search_batch: int = 60
-    """Frames searched in a round."""
-    search_price: float = 8.0
-    """Pixels that a placement must explain to be worth its place."""
-    search_share: float = 0.1
-    """The same as a share of the sprite; the higher of both counts."""
-    search_tolerance: float = 0.06
-    """Distance in RGB, in [0, 1] units, below which two colours count as one; above the noise of the source."""
-    search_match: float = 0.95
-    """Share of a small patch that must agree to be the same patch; 1 minus the noise of the source."""
-    search_seed: int = 7
-    """Side of such a patch in pixels."""
-    search_parts: Literal["patches", "components"] = "patches"
-    """What sprites grow from: `patches` cut out anywhere, or whole `components` that nothing touches, such as letters."""
-    max_sprite: int = 64
-    """Largest height and width of a sprite that search may find, in pixels."""
-    flips: bool = True
-    """Search finds sprites mirrored, too."""
-    recolours: bool = True
-    """Sprites that differ in colours only are one sprite, recoloured (by gain and offset of each channel)."""
+    regularizer: Literal["code", "paper"] = setting(
+        "code",
+        "`code`: mean Beta(2, 2) densities and a price on switches. `paper`: log Beta(0.5, 0.5) densities (section "
+        "3.6).",
+        group="regularization",
+    )
+    choice_weight: float = setting(
+        0.002,
+        "Of the densities: 0.002 in the code, 0.0001 in the paper.",
+        minimum=0,
+        group="regularization",
+    )
+    sparsity_weights: tuple[float, ...] = setting(
+        (0.005,),
+        "Price of a switch that is on, for each layer or one for all; with `code` only.",
+        minimum=0,
+        group="regularization",
+    )
 
-    distil_steps: int = 0
-    """Steps in which the network learns what search has found (stage `distil`); 0 leaves it out."""
-    distil_batch: int = 16
-    distil_rate: float = 1e-3
-    """Learning rate while distilling."""
+    search_steps: int = setting(
+        0,
+        "Rounds of search (stage `search`); 0 leaves it out.",
+        unit="steps",
+        minimum=0,
+        group="search",
+    )
+    search_batch: int = setting(
+        60,
+        "Frames searched in a round.",
+        unit="images",
+        minimum=1,
+        maximum=4096,
+        group="search",
+    )
+    search_min_pixels: float = setting(
+        8.0,
+        "Pixels that a placement must explain to be worth its place.",
+        unit="px",
+        minimum=0,
+        group="search",
+    )
+    search_min_share: float = setting(
+        0.1,
+        "The same as a share of the sprite; the higher of both counts.",
+        above=0,
+        maximum=1,
+        group="search",
+    )
+    search_tolerance: float = setting(
+        0.06,
+        "Distance in RGB, in [0, 1] units, below which two colours count as one; above the noise of the source.",
+        above=0,
+        maximum=1,
+        group="search",
+    )
+    search_match: float = setting(
+        0.95,
+        "Share of a small patch that must agree to be the same patch; 1 minus the noise of the source.",
+        above=0,
+        maximum=1,
+        group="search",
+    )
+    search_seed: int = setting(
+        7,
+        "Side of such a patch in pixels.",
+        unit="px",
+        minimum=3,
+        maximum=31,
+        group="search",
+    )
+    search_parts: Literal["patches", "components"] = setting(
+        "patches",
+        "What sprites grow from: `patches` cut out anywhere, or whole `components` that nothing touches, such as "
+        "letters.",
+        group="search",
+    )
+    max_sprite: int = setting(
+        64,
+        "Largest height and width of a sprite that search may find, in pixels.",
+        unit="px",
+        maximum=512,
+        group="search",
+    )
+    flips: bool = setting(
+        True,
+        "Search finds sprites mirrored, too.",
+        group="search",
+    )
+    recolours: bool = setting(
+        True,
+        "Sprites that differ in colours only are one sprite, recoloured (by gain and offset of each channel).",
+        group="search",
+    )
 
-    batch: int = 8
-    steps: int = 200_000
-    """Steps of gradient training (stage `refine`)."""
-    rate: float = 1e-4
-    """Learning rate (section 3.6)."""
-    background_rate: float = 1e-3
-    """Learning rate of a learned background (section 3.6)."""
-    weight_decay: float = 0.01
-    """Decoupled; the default of AdamW."""
-    cosine: bool = False
-    """Let the rates fall to 0 along a half cosine, after a short warm-up."""
-    clip: float | None = None
-    """Largest gradient norm."""
-    ema: float = 0.0
-    """Decay of the averaged weights used for results; 0 uses the last weights."""
-    bf16: bool = False
-    """Run the convolutions in bfloat16, where the device has units for it; choices, sprites and errors stay float32."""
+    distil_steps: int = setting(
+        0,
+        "Steps in which the network learns what search has found (stage `distil`); 0 leaves it out.",
+        unit="steps",
+        minimum=0,
+        group="distillation",
+    )
+    distil_batch: int = setting(
+        16,
+        unit="images",
+        minimum=1,
+        maximum=4096,
+        group="distillation",
+    )
+    distil_learning_rate: float = setting(
+        1e-3,
+        "Learning rate while distilling.",
+        minimum=0,
+        group="distillation",
+    )
 
-    def __post_init__(self) -> None:
+    batch: int = setting(
+        8,
+        unit="images",
+        minimum=1,
+        maximum=4096,
+        group="training",
+    )
+    steps: int = setting(
+        200_000,
+        "Steps of gradient training (stage `refine`).",
+        unit="steps",
+        minimum=0,
+        group="training",
+    )
+    learning_rate: float = setting(
+        1e-4,
+        "Learning rate (section 3.6).",
+        minimum=0,
+        group="training",
+    )
+    background_learning_rate: float = setting(
+        1e-3,
+        "Learning rate of a learned background (section 3.6).",
+        minimum=0,
+        group="training",
+    )
+    weight_decay: float = setting(
+        0.01,
+        "Decoupled; the default of AdamW.",
+        minimum=0,
+        group="training",
+    )
+    cosine: bool = setting(
+        False,
+        "Let the rates fall to 0 along a half cosine, after a short warm-up.",
+        group="training",
+    )
+    gradient_clip: float | None = setting(
+        None,
+        "Largest gradient norm.",
+        above=0,
+        group="training",
+    )
+    ema: float = setting(
+        0.0,
+        "Decay of the averaged weights used for results; 0 uses the last weights.",
+        minimum=0,
+        below=1,
+        group="training",
+    )
+    bf16: bool = setting(
+        False,
+        "Run the convolutions in bfloat16, where the device has units for it; choices, sprites and errors stay "
+        "float32.",
+        group="training",
+    )
+
+    def check(self) -> None:
         self._check_shapes()
         self._check_stages()
-        self._check_numbers()
-
-    def _refuse(self, key: str, why: str) -> None:
-        raise ConfigError(f"marionette: {key} is {getattr(self, key)!r}; {why}")
 
     def _check_shapes(self) -> None:
         """Sizes and counts."""
-        refuse = self._refuse
-        if self.image_size != (0, 0) and not all(1 <= n <= 4096 for n in self.image_size):
-            refuse("image_size", "expected two sizes between 1 and 4096 pixels, or (0, 0) for that of the images.")
-        if not 2 <= self.sprite_size <= 256:
-            refuse("sprite_size", "expected a number between 2 and 256.")
-        if self.stride < 0 or self.stride == 1 or self.stride & (self.stride - 1):
-            refuse("stride", "expected a power of two from 2, or 0 for half a sprite.")
+        if self.image_size != (0, 0) and 0 in self.image_size:
+            self.refuse("image_size", "expected two sizes between 1 and 4096 pixels, or (0, 0) for that of the images.")
+        if self.stride == 1 or self.stride & (self.stride - 1):
+            self.refuse("stride", "expected a power of two from 2, or 0 for half a sprite.")
         if self.step_size < 2 or self.step_size & (self.step_size - 1):
-            refuse("sprite_size", "half of it is no power of two from 2; expected one, or a `stride` of its own.")
+            self.refuse("sprite_size", "half of it is no power of two from 2; expected one, or a `stride` of its own.")
         if self.step_size > self.sprite_size or (self.sprite_size - self.step_size) % 2:
-            refuse("stride", f"expected an even number, at most {self.sprite_size}, that leaves even margins.")
-        if not 8 <= self.code_width <= 1024 or self.code_width % 8:
-            refuse("code_width", "expected a multiple of 8 between 8 and 1024.")
-        for key in (
-            "num_sprites",
-            "num_layers",
-            "background_width",
-            "background_images",
-            "background_clusters",
-            "batch",
-            "search_batch",
-            "distil_batch",
-        ):
-            if not 1 <= getattr(self, key) <= 4096:
-                refuse(key, "expected a number between 1 and 4096.")
-        if not all(1 <= n <= 16 for n in self.background_size):
-            refuse("background_size", "expected two numbers of frames between 1 and 16.")
-        if not 3 <= self.search_seed <= 31:
-            refuse("search_seed", "expected a number of pixels between 3 and 31.")
-        if not self.search_seed + 2 <= self.max_sprite <= 512:
-            refuse("max_sprite", f"expected a number of pixels between {self.search_seed + 2} and 512.")
+            self.refuse("stride", f"expected an even number, at most {self.sprite_size}, that leaves even margins.")
+        if self.max_sprite < self.search_seed + 2:
+            self.refuse("max_sprite", f"expected a number of pixels between {self.search_seed + 2} and 512.")
+        if len(self.sparsity_weights) not in (1, self.num_layers):
+            self.refuse("sparsity_weights", f"expected one number, or {self.num_layers}.")
 
     def _check_stages(self) -> None:
         """What is learned when, and what goes together."""
-        refuse = self._refuse
-        for key in ("steps", "search_steps", "distil_steps"):
-            if getattr(self, key) < 0:
-                refuse(key, "expected 0 or more.")
         if self.distil_steps and not self.search_steps:
-            refuse("distil_steps", "there is nothing to distil without search_steps.")
+            self.refuse("distil_steps", "there is nothing to distil without search_steps.")
         if self.distil_steps and self.background not in ("solid", "black"):
-            refuse("distil_steps", "expected background=solid or black: the network has no other that search finds.")
+            self.refuse(
+                "distil_steps", "expected background=solid or black: the network has no other that search finds."
+            )
         if self.distil_steps and self.offsets != "discrete":
-            refuse("distil_steps", "search places at whole pixels: expected offsets=discrete.")
-        if self.background in ("still", "scroll", "auto") and (self.steps or not self.search_steps):
-            refuse(
+            self.refuse("distil_steps", "search places at whole pixels: expected offsets=discrete.")
+        if self.background in ("static", "panorama", "auto") and (self.steps or not self.search_steps):
+            self.refuse(
                 "background", "only search knows it: expected search_steps above 0 and steps=0, or solid or learned."
             )
-
-    def _check_numbers(self) -> None:
-        """Shares, prices, rates."""
-        refuse = self._refuse
-        for key in ("search_share", "search_match", "search_tolerance"):
-            if not 0 < getattr(self, key) <= 1:
-                refuse(key, "expected a number above 0, at most 1.")
-        for key in ("search_price", "choice_weight", "distil_rate", "rate", "background_rate", "weight_decay"):
-            if not 0 <= getattr(self, key) < math.inf:
-                refuse(key, "expected a number, 0 or more.")
-        if len(self.sparsity_weights) not in (1, self.num_layers) or not all(
-            0 <= weight < math.inf for weight in self.sparsity_weights
-        ):
-            refuse("sparsity_weights", f"expected one number, or {self.num_layers}, each 0 or more.")
-        if not 0 <= self.ema < 1:
-            refuse("ema", "expected a number in [0, 1).")
-        if self.clip is not None and not self.clip > 0:
-            refuse("clip", "expected a number above 0, or null.")
 
     @property
     def step_size(self) -> int:
@@ -220,7 +391,8 @@ _RECOMMENDED = {
     "floating-sprites": replace(_SEARCH, image_size=(128, 128), background="solid", flips=False),
     "platform-game": replace(_SEARCH, image_size=(230, 230), background="solid", flips=False, search_batch=40),
     "space-invaders": replace(_SEARCH, image_size=(210, 160), background="solid", flips=False, max_sprite=48),
-    "photo": replace(_PAPER["photo"], mix_sprites=False, rate=2e-4, cosine=True, clip=1.0, ema=0.995, steps=50_000),
+    "photo": replace(_PAPER["photo"], mix_sprites=False, learning_rate=2e-4, cosine=True, gradient_clip=1.0,
+    ema=0.995, steps=50_000),
     "text-pages": replace(
         _SEARCH, background="solid", search_parts="components", search_seed=11, search_match=0.84, search_tolerance=0.3,
         max_sprite=96, flips=False, recolours=False, search_batch=2, search_steps=2, num_sprites=400,

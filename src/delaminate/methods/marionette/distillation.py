@@ -1,6 +1,5 @@
 """MarioNette: the network learns what search has found."""
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -9,11 +8,12 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from delaminate.errors import TrainingError
-from delaminate.matching.exact.dictionary import Sheet
-from delaminate.matching.exact.templates import Pattern
+from delaminate.matching.exact.dictionary import SpriteDictionary
+from delaminate.matching.exact.templates import HardSprite
+from delaminate.matching.remembered import RememberedSearch
 from delaminate.methods.marionette.model import MarioNetteModel
-from delaminate.methods.players import Carry, GradientPlayer, ParameterGroup
-from delaminate.objectives.schedules import half_cosine
+from delaminate.methods.players import GradientPlayer, ParameterGroup, StepContext
+from delaminate.objectives.schedules import warmup_cosine
 from delaminate.scene.placements import Placement
 
 # Of the squared error of sprites while distilling; most of their pixels are transparent.
@@ -38,7 +38,7 @@ def take_over(model: MarioNetteModel) -> None:
         model.colour.copy_(model.store.ground.mean((1, 2)))
 
 
-def centred(pattern: Pattern, side: int) -> Float[Tensor, "4 {side} {side}"]:
+def centred(pattern: HardSprite, side: int) -> Float[Tensor, "4 {side} {side}"]:
     """The pattern as RGBA in the middle of a square; what is larger is cropped there."""
     raster, rgba = torch.zeros(4, side, side), pattern.rgba()
     inside, cut = [], []
@@ -71,7 +71,7 @@ class Teacher:
         rasters: What entries should look like, RGBA, not premultiplied.
     """
 
-    def __init__(self, model: MarioNetteModel, sheet: Sheet) -> None:
+    def __init__(self, model: MarioNetteModel, sheet: SpriteDictionary) -> None:
         c = model.config
         self.model, self.sheet, self.search = model, sheet, model.search()
         looks = sheet.looks[: c.num_sprites]
@@ -149,43 +149,35 @@ class Distiller(GradientPlayer):
 
     def __init__(self, model: MarioNetteModel) -> None:
         self.model = model
-        self.clip = model.config.clip
+        self.gradient_clip = model.config.gradient_clip
         self.teacher: Teacher | None = None
-        # Search is a function of the image, and its sprites stand still: its answers are remembered.
-        self.answers: dict[bytes, tuple[Tensor, int]] = {}
+        self.search = RememberedSearch(self._search)  # its sprites stand still
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         c = self.model.config
-        return (ParameterGroup("network", tuple(self.model.parameters()), c.distil_rate, c.weight_decay),)
+        return (ParameterGroup("network", tuple(self.model.parameters()), c.distil_learning_rate, c.weight_decay),)
 
-    def rate(self, group: str, carry: Carry) -> float:
-        return half_cosine(carry.step, carry.steps)
+    def learning_rate_factor(self, group: str, context: StepContext) -> float:
+        return warmup_cosine(context.step, context.steps)
 
     def targets(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Int[Tensor, "n 7"], int]:
         """What search finds: image, then as `Teacher.answer`; and how many placements no anchor can hold."""
         if self.teacher is None:
             self.teacher = Teacher(self.model, self.model.store.sheet())
-        rows, dropped = [], 0
-        for index, raw in enumerate((images * 255).round().to(torch.uint8).cpu().numpy()):
-            key = hashlib.blake2b(raw.tobytes(), digest_size=16).digest()
-            if key not in self.answers:
-                self.answers[key] = self.teacher.answer(images[index : index + 1])
-            found, lost = self.answers[key]
-            rows.append(F.pad(found, (1, 0), value=index))
-            dropped += lost
-        return torch.cat(rows).to(images.device), dropped
+        found = self.search(images)
+        rows = [F.pad(targets, (1, 0), value=index) for index, (targets, _) in enumerate(found)]
+        return torch.cat(rows).to(images.device), sum(dropped for _, dropped in found)
 
-    @staticmethod
-    def _average_over(count: int, images: Tensor, carry: Carry) -> Float[Tensor, ""]:
-        """Divisor that makes sums over this process's placements average to the mean over those of all processes."""
-        return carry.all_reduce(images.new_tensor(float(count))).clamp_min(1) * (len(images) / carry.batch)
+    def _search(self, images: Float[Tensor, "B 3 H W"]) -> list[tuple[Tensor, int]]:
+        assert self.teacher is not None
+        return [self.teacher.answer(image) for image in images.split(1)]
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         model = self.model
         targets, dropped = self.targets(images)
-        carry.values["dropped"] = float(carry.all_reduce(images.new_tensor(float(dropped))))
+        context.values["dropped"] = float(context.all_reduce(images.new_tensor(float(dropped))))
         image, layer, row, column, entry, down, across = targets.unbind(1)
-        total = self._average_over(len(targets), images, carry)
+        total = context.divisor(images.new_tensor(float(len(targets))))
 
         # Sprites are compared as they are painted: colour counts where there is alpha.
         assert self.teacher is not None

@@ -8,20 +8,52 @@ from torch import Generator, Tensor
 
 from delaminate.errors import FormatError, ShapeError
 from delaminate.matching.exact.dictionary import of_eight_bits
+from delaminate.methods.base import Forecast
+from delaminate.methods.marionette.config import PRESETS, Config
 from delaminate.methods.marionette.distillation import Distiller, take_over
 from delaminate.methods.marionette.model import FEW, Hard, MarioNetteModel
-from delaminate.methods.marionette.training import Backdrop, Matcher, Refiner, ground_of
-from delaminate.methods.players import Carry, Stage
+from delaminate.methods.marionette.training import Backdrop, Matcher, Refiner, background_of
+from delaminate.methods.players import Stage, StepContext
 from delaminate.nets.anchors import (
-    ringed,
+    pad_transparent,
 )
+from delaminate.nets.precision import evaluation_mode
 from delaminate.objectives.reconstruction import image_error
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
 
+LARGE = 4_000_000
+"""Pixels at a time from which on it is said beforehand what they take."""
+# Bytes and seconds a pixel of search: rough orders, read off single runs on one core of a shared machine, for which no
+# script is kept. They serve to warn before hours or gigabytes, and may be off by a factor of two or three.
+TRAIN_BYTES, TRAIN_SECONDS = 430, 15e-6
+SEARCH_BYTES, HELD_BYTES = 150, 40
+SEARCH_SECONDS, SPRITE_SECONDS = 0.5e-6, 0.1e-6
+
 
 class MarioNette(MarioNetteModel):
     """Frames are sprites of a dictionary of codes, one per anchor and layer. (Smirnov et al., NeurIPS 2021)"""
+
+    presets = PRESETS
+    can_reconstruct_softly = True
+
+    @classmethod
+    def forecast_training(cls, config: Config, count: int, size: tuple[int, int]) -> Forecast | None:
+        together = min(count, config.search_batch)
+        pixels = size[0] * size[1] * together
+        if not config.search_steps or pixels <= LARGE:
+            return None
+        seconds = pixels * TRAIN_SECONDS * config.search_steps
+        advice = f"With --set search_batch={max(together // 4, 1)} it takes about a quarter of both."
+        return Forecast(pixels * TRAIN_BYTES, seconds, f"{config.search_steps} rounds on {together}", advice)
+
+    def forecast_decomposition(self, count: int, size: tuple[int, int], batch: int) -> Forecast | None:
+        pixels = size[0] * size[1]
+        if pixels * min(count, batch) <= LARGE:
+            return None
+        held = pixels * (SEARCH_BYTES + HELD_BYTES * min(count, batch))
+        each = SEARCH_SECONDS + SPRITE_SECONDS * len(self.dictionary())
+        return Forecast(held, pixels * count * each, str(count))
 
     @property
     def decomposers(self) -> tuple[str, ...]:
@@ -30,14 +62,14 @@ class MarioNette(MarioNetteModel):
         )
         return found or (("search",) if self.config.search_steps else ("network",))
 
-    def takes(self, size: tuple[int, int], by: str) -> bool:
+    def accepts_size(self, size: tuple[int, int], by: str) -> bool:
         """Search explains frames of any size, where the background is of one colour."""
         return size == self.image_size or (by == "search" and self.store.ground.shape[1:] == (1, 1))
 
     def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
         """Estimate the background that search needs, from all images; the same each time."""
         if self.config.search_steps and self.config.background != "learned":
-            self.store.behind(ground_of(pixels, self.config))
+            self.store.put_background(background_of(pixels, self.config))
         return ()
 
     def stages(self) -> tuple[Stage, ...]:
@@ -82,11 +114,8 @@ class MarioNette(MarioNetteModel):
             return torch.cat(
                 [image_error(x, sheet.decompose(x, self.search()).composite().to(x)) for x in images.split(FEW)]
             )
-        training = self.training
-        self.eval()
-        found = torch.cat([image_error(some, self.reconstruct(some)) for some in images.split(FEW)])
-        self.train(training)
-        return found
+        with evaluation_mode(self):
+            return torch.cat([image_error(some, self.reconstruct(some)) for some in images.split(FEW)])
 
     # --- decomposition ------------------------------------------------------------------------------------------------
 
@@ -99,17 +128,17 @@ class MarioNette(MarioNetteModel):
     @torch.no_grad()
     def network_dictionary(self) -> Dictionary:
         """Sprites as the network paints them."""
-        rgba = self.sprites()[self.entries].cpu()
+        rgba = self.sprites()[self.active_entries].cpu()
         if self.config.offsets == "continuous":
-            rgba = ringed(rgba)
+            rgba = pad_transparent(rgba)
         sprites = [*rgba.unbind(0)]
         if self.config.background == "black":
             return Dictionary(tuple(sprites))
         if self.config.background == "solid":
-            ground = self.colour.cpu().view(3, 1, 1).expand(3, *self.image_size)
+            picture = self.colour.cpu().view(3, 1, 1).expand(3, *self.image_size)
         else:
-            ground = self.backdrop_image().cpu()
-        sprites.append(torch.cat([ground, torch.ones_like(ground[:1])]))
+            picture = self.backdrop_image().cpu()
+        sprites.append(torch.cat([picture, torch.ones_like(picture[:1])]))
         return Dictionary(tuple(sprites), (len(sprites) - 1,))
 
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
@@ -123,35 +152,35 @@ class MarioNette(MarioNetteModel):
 
     # --- model folders ------------------------------------------------------------------------------------------------
 
-    optional_parts = (
+    optional_tensors = (
         "pixels", "codes", "generator.", "encoder.", "switch.", "key.", "shift_encoder.", "shift_heads.", "backdrop",
     )  # fmt: skip
-    free_parts = ("dictionary.rgba", "background.rgb")
-    exact_parts = ("looks",)
+    resizable_tensors = ("dictionary.rgba", "background.rgb")
+    exact_tensors = ("looks",)
 
-    def parts(self, everything: bool = False) -> dict[str, Tensor]:
+    def export_state(self, everything: bool = False) -> dict[str, Tensor]:
         """List the tensors of a model folder: what search found, and the network if it has been trained.
 
         The generator is left out once its sprites have been replaced.
         """
         searched = everything or bool(self.learned[0])
         trained = everything or bool(self.learned[1]) or not self.config.search_steps
-        rgba, sizes, ground = self.store.rgba, self.store.sizes, self.store.ground
+        rgba, sizes, picture = self.store.rgba, self.store.sizes, self.store.ground
         if trained and not searched:
             rgba, sizes = self.sprites(), torch.full_like(sizes, self.config.sprite_size)
-            ground = self.backdrop_image() if self.config.background == "learned" else self.colour.view(3, 1, 1)
-        found = {"dictionary.rgba": rgba.clone(), "dictionary.sizes": sizes, "background.rgb": ground.clone()}
+            picture = self.backdrop_image() if self.config.background == "learned" else self.colour.view(3, 1, 1)
+        found = {"dictionary.rgba": rgba.clone(), "dictionary.sizes": sizes, "background.rgb": picture.clone()}
         found["looks"] = self.store.looks
-        left_out = ["store.", *(() if trained else self.optional_parts)]
+        left_out = ["store.", *(() if trained else self.optional_tensors)]
         if not everything:
             left_out.append("generator." if bool(self.stored) else "pixels")
         found |= {name: value for name, value in self.state_dict().items() if not name.startswith(tuple(left_out))}
         return {name: value.detach() for name, value in found.items()}
 
     @torch.no_grad()
-    def load_parts(self, parts: Mapping[str, Tensor]) -> None:
+    def import_state(self, parts: Mapping[str, Tensor]) -> None:
         if bool(parts["learned"][1]) or not self.config.search_steps:
-            needed = [name for name in self.state_dict() if name.startswith(self.optional_parts)]
+            needed = [name for name in self.state_dict() if name.startswith(self.optional_tensors)]
             if bool(parts["stored"]):
                 needed = [name for name in needed if not name.startswith("generator.")]
             else:
@@ -176,7 +205,7 @@ class MarioNette(MarioNetteModel):
         if (bool(self.learned[1]) or not self.config.search_steps) and not bool(self.alive.any()):
             raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
 
-    def begin(self, stage: str) -> None:
+    def on_stage_start(self, stage: str) -> None:
         if stage == "search":
             self.learned[0] = 1
         elif stage in ("distil", "refine"):
@@ -184,26 +213,26 @@ class MarioNette(MarioNetteModel):
             if self.config.search_steps:
                 take_over(self)
 
-    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
-        return {"dropped": carry.values["dropped"]} if carry.stage == "distil" else {}
+    def after_update(self, rng: Generator, context: StepContext) -> dict[str, float]:
+        return {"dropped": context.values["dropped"]} if context.stage == "distil" else {}
 
 
 def placements_of(model: MarioNetteModel, found: Hard, dictionary: Dictionary) -> list[tuple[Placement, ...]]:
     """List what was decided about a few images, back to front."""
     c = model.config
-    position = {int(entry): index for index, entry in enumerate(model.entries)}
+    position = {int(entry): index for index, entry in enumerate(model.active_entries)}
     rank = {place: index for index, place in enumerate(model.fixed_order())}
     side = model.lattice_side
     behind: list[tuple[Placement, ...]] = [()] * len(found.background)
     if c.background == "learned" and c.soft_background:
         still = (Transform.shift(0, 0, model.image_size),)
-        grounds = torch.cat([found.background, torch.ones_like(found.background[:, :1])], 1).cpu()
-        behind = [(Placement(OWN_RASTER, still, raster=ground),) for ground in grounds]
+        pictures = torch.cat([found.background, torch.ones_like(found.background[:, :1])], 1).cpu()
+        behind = [(Placement(OWN_RASTER, still, raster=picture),) for picture in pictures]
     elif c.background != "black":
         last = dictionary.backgrounds[0]
         behind = [(Placement(last, (Transform.shift(-x, -y, model.image_size),)),) for y, x in found.corner.tolist()]
     placed: list[list[tuple[tuple[int, ...], Placement]]] = [[] for _ in behind]
-    shown = found.sprites.cpu() if c.offsets == "discrete" else ringed(found.sprites.cpu())
+    shown = found.sprites.cpu() if c.offsets == "discrete" else pad_transparent(found.sprites.cpu())
     rows = zip(found.anchor.tolist(), found.entry.tolist(), found.shift.tolist(), shown, strict=True)
     for (image, layer, row, column), entry, shift, sprite in rows:
         transforms = _transforms(model, row, column, *shift)
@@ -214,8 +243,8 @@ def placements_of(model: MarioNetteModel, found: Hard, dictionary: Dictionary) -
         place = rank[layer, row % side * side + column % side]
         placed[image].append(((place, row, column), placement))
     return [
-        (*ground, *(placement for _, placement in sorted(each, key=lambda pair: pair[0])))
-        for ground, each in zip(behind, placed, strict=True)
+        (*picture, *(placement for _, placement in sorted(each, key=lambda pair: pair[0])))
+        for picture, each in zip(behind, placed, strict=True)
     ]
 
 

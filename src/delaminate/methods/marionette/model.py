@@ -9,23 +9,23 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from delaminate.errors import ConfigError
-from delaminate.matching.exact.detection import Price
-from delaminate.matching.exact.dictionary import SheetStore
-from delaminate.matching.exact.growth import Growth
+from delaminate.matching.exact.detection import PlacementCost
+from delaminate.matching.exact.dictionary import SpriteStore
+from delaminate.matching.exact.growth import RegionGrowing
 from delaminate.matching.exact.learning import Search
 from delaminate.methods.base import Method
 from delaminate.methods.marionette.config import Config
 from delaminate.nets.anchors import (
-    apply_bands,
-    band_crop,
+    apply_matrices,
+    bilinear_shift_matrices,
+    crop_matrix,
     fixed_order,
     lattice_side,
     lattices,
-    shift_bands,
-    slide_bands,
+    shift_matrices,
     windows_of,
 )
-from delaminate.nets.partial import CodeGenerator, PartialEncoder, RowMLP, uniform
+from delaminate.nets.partial import MLP, PartialEncoder, SpriteDecoder, uniform
 from delaminate.nets.precision import has_bfloat16
 from delaminate.rng import stream
 
@@ -83,28 +83,28 @@ class MarioNetteModel(Method):
         c, rng = config, stream(seed, "weights")
         d, k, s = c.code_width, c.sprite_size, c.step_size
         self.codes = nn.Parameter(torch.empty(c.num_sprites, d).normal_(generator=rng))
-        self.generator = CodeGenerator(d, (4, k, k), rng)
+        self.generator = SpriteDecoder(d, (4, k, k), rng)
         self.encoder = PartialEncoder(3, d, s.bit_length() - 1, c.num_layers, rng)
-        self.switch = RowMLP(d, 1, rng)
+        self.switch = MLP(d, 1, rng)
         self.key = nn.ParameterDict({"weight": uniform((d, d), d, rng), "bias": uniform((d,), d, rng)})
         self.shift_encoder = PartialEncoder(7, d, (k - 1).bit_length(), 1, rng)
         outputs = (s + 1, s + 1) if c.offsets == "discrete" else (2,)
-        self.shift_heads = nn.ModuleList(RowMLP(d, count, rng) for count in outputs)
+        self.shift_heads = nn.ModuleList(MLP(d, count, rng) for count in outputs)
         if c.background == "learned":
             size = (c.background_size[0] * c.image_size[0], c.background_size[1] * c.image_size[1])
             self.backdrop_code = nn.Parameter(torch.empty(1, c.background_width).normal_(generator=rng))
-            self.backdrop = CodeGenerator(c.background_width, (3, *size), rng)
+            self.backdrop = SpriteDecoder(c.background_width, (3, *size), rng)
             if self.scrolls:
                 places = [big - small + 1 for big, small in zip(size, c.image_size, strict=True)]
                 longest = max(side * s for side in c.grid)
                 self.backdrop_encoder = PartialEncoder(3, d, (longest - 1).bit_length(), 1, rng)
-                self.backdrop_heads = nn.ModuleList(RowMLP(d, count, rng) for count in places if count > 1)
+                self.backdrop_heads = nn.ModuleList(MLP(d, count, rng) for count in places if count > 1)
         self.register_buffer("colour", torch.zeros(3))  # of a solid background
         self.register_buffer("alive", torch.ones(c.num_sprites))
         self.register_buffer("learned", torch.zeros(2))  # by search, by the network
         self.register_buffer("stored", torch.zeros(()))  # 1: sprites are `pixels`, not what the generator decodes
         self.register_buffer("pixels", torch.zeros(c.num_sprites, 4, k, k))
-        self.store = SheetStore(c.num_sprites, c.max_sprite)  # what search has found
+        self.store = SpriteStore(c.num_sprites, c.max_sprite)  # what search has found
         self.colour: Tensor
         self.alive: Tensor
         self.learned: Tensor
@@ -112,11 +112,7 @@ class MarioNetteModel(Method):
         self.pixels: Tensor
 
     @property
-    def image_size(self) -> tuple[int, int]:
-        return self.config.image_size
-
-    @property
-    def entries(self) -> Int[Tensor, " K"]:
+    def active_entries(self) -> Int[Tensor, " K"]:
         """Indices of the sprites in use."""
         return self.alive.nonzero()[:, 0]
 
@@ -201,14 +197,14 @@ class MarioNetteModel(Method):
         c = self.config
         k, s, clip = c.sprite_size, c.step_size, c.clip_window
         if c.offsets == "discrete":
-            columns, rows = (shift_bands(chances, k, clip) for chances in offsets)
-            moved = apply_bands(sprites, rows, columns)
+            columns, rows = (shift_matrices(chances, k, clip) for chances in offsets)
+            moved = apply_matrices(sprites, rows, columns)
         else:
             # Colours are continued beyond the sprite's border, alpha ends there (authors' code).
             parts = []
             for part, border in ((sprites[:, :3], True), (sprites[:, 3:], False)):
-                columns, rows = (slide_bands(shift[:, 0], k, s, clip, border) for shift in offsets)
-                parts.append(apply_bands(part, rows, columns))
+                columns, rows = (bilinear_shift_matrices(shift[:, 0], k, s, clip, border) for shift in offsets)
+                parts.append(apply_matrices(part, rows, columns))
             if c.premultiplied:
                 parts[0] = parts[0] * parts[1]
             moved = torch.cat(parts, 1)
@@ -267,10 +263,10 @@ class MarioNetteModel(Method):
         rows, columns = self.crop_chances(cells)
         found = image.expand(batch, -1, -1, -1)
         if columns is not None:
-            found = image.flatten(0, 1) @ band_crop(columns, size[1]).transpose(1, 2)  # B 3 bH, W
+            found = image.flatten(0, 1) @ crop_matrix(columns, size[1]).transpose(1, 2)  # B 3 bH, W
             found = found.view(batch, 3, -1, size[1])
         if rows is not None:
-            found = band_crop(rows, size[0])[:, None] @ found
+            found = crop_matrix(rows, size[0])[:, None] @ found
         return found
 
     # --- soft and hard ------------------------------------------------------------------------------------------------
@@ -352,8 +348,8 @@ class MarioNetteModel(Method):
 def search_of(c: Config) -> Search:
     """How a model of these settings looks for sprites."""
     reach = (c.max_sprite - c.search_seed) // 2
-    growth = Growth(c.search_seed, reach, c.search_match, misfit=min(1.1 - c.search_match, 0.5))
-    price = Price(c.search_price, c.search_share)
+    growth = RegionGrowing(c.search_seed, reach, c.search_match, misfit=min(1.1 - c.search_match, 0.5))
+    price = PlacementCost(c.search_min_pixels, c.search_min_share)
     return Search(
         c.search_tolerance, growth, price, c.num_sprites, flips=c.flips, components=c.search_parts == "components"
     )

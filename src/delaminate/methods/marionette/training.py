@@ -9,24 +9,24 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Generator, Tensor, nn
 
-from delaminate.matching.exact.background import Ground, estimate
-from delaminate.matching.exact.dictionary import SheetStore, fold
-from delaminate.matching.exact.learning import Scenes, learn_round, settle_ground
-from delaminate.matching.exact.templates import Codes, Pattern
+from delaminate.matching.exact.background import Background, estimate
+from delaminate.matching.exact.dictionary import SpriteStore, merge_variants
+from delaminate.matching.exact.learning import FrameStack, learn_round, settle_background
+from delaminate.matching.exact.templates import ColourCodes, HardSprite
 from delaminate.methods.marionette.config import Config
 from delaminate.methods.marionette.model import MarioNetteModel, Soft
-from delaminate.methods.players import Carry, GradientPlayer, ParameterGroup, SearchPlayer
+from delaminate.methods.players import GradientPlayer, ParameterGroup, SearchPlayer, StepContext
 from delaminate.objectives.reconstruction import image_error
-from delaminate.objectives.schedules import half_cosine
+from delaminate.objectives.schedules import warmup_cosine
 
 # Probabilities are kept this far from 0 and 1 before their densities are taken (authors' code).
 EDGE = 1e-5
 
 
-def ground_of(pixels: UInt8[Tensor, "N 3 H W"], c: Config) -> Ground:
+def background_of(pixels: UInt8[Tensor, "N 3 H W"], c: Config) -> Background:
     """What lies behind the images."""
     if c.background == "black":
-        return Ground(np.zeros((1, 1, 3), np.float32))
+        return Background(np.zeros((1, 1, 3), np.float32))
     assert c.background != "learned"
     return estimate(pixels.permute(0, 2, 3, 1).cpu().numpy(), c.background, c.search_tolerance)
 
@@ -45,12 +45,12 @@ class Backdrop(SearchPlayer):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         pass
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         model = self.model
-        colour = common_colour(carry.all_gather(images), model.config.background_clusters, rng)
+        colour = common_colour(context.all_gather(images), model.config.background_clusters, rng)
         model.colour.copy_(colour)
-        ground = model.colour.view(1, 3, 1, 1).expand_as(images)
-        return {"error": image_error(images, ground).mean()}
+        shown = model.colour.view(1, 3, 1, 1).expand_as(images)
+        return {"error": image_error(images, shown).mean()}
 
 
 def common_colour(images: Float[Tensor, "B 3 H W"], clusters: int, rng: Generator) -> Float[Tensor, " 3"]:
@@ -81,33 +81,35 @@ class Matcher(SearchPlayer):
 
     def __init__(self, model: MarioNetteModel) -> None:
         self.model = model
-        self.patterns: list[Pattern] = []
+        self.patterns: list[HardSprite] = []
 
     def state(self) -> dict[str, Tensor]:
-        store = SheetStore(max(len(self.patterns), 1), 2 * self.model.config.max_sprite)
+        store = SpriteStore(max(len(self.patterns), 1), 2 * self.model.config.max_sprite)
         store.put(tuple(self.patterns), ())
         return {"rgba": store.rgba, "sizes": store.sizes}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        store = SheetStore(*state["rgba"].shape[::2])
+        store = SpriteStore(*state["rgba"].shape[::2])
         store.rgba.copy_(state["rgba"])
         store.sizes.copy_(state["sizes"])
         self.patterns = list(store.sheet().sprites)
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         model, search = self.model, self.model.search()
-        images = carry.all_gather(images)
+        images = context.all_gather(images)
         frames = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         # A frame that is there twice says no more than once.
         first: dict[bytes, int] = {}
         for index, frame in enumerate(frames):
             first.setdefault(hashlib.blake2b(frame.tobytes()).digest(), index)
-        scenes = Scenes.of(frames[list(first.values())], model.store.background)
+        scenes = FrameStack.of(frames[list(first.values())], model.store.background)
         seed = int(torch.randint(2**31 - 1, (1,), generator=rng))
         patterns = learn_round(scenes, self.patterns, search, np.random.default_rng(seed))
-        self.patterns, ground, found = settle_ground(scenes, patterns, search, model.store.background)
-        model.store.behind(ground)
-        sprites, looks = fold(self.patterns, Codes(search.tolerance), model.config.flips, model.config.recolours)
+        self.patterns, background, found = settle_background(scenes, patterns, search, model.store.background)
+        model.store.put_background(background)
+        sprites, looks = merge_variants(
+            self.patterns, ColourCodes(search.tolerance), model.config.flips, model.config.recolours
+        )
         model.store.put(sprites, looks)
         model.alive.copy_((torch.arange(len(model.alive)) < len(sprites)).to(model.alive))
         left = float(found.left.mean()) / (frames.shape[1] * frames.shape[2])
@@ -122,7 +124,7 @@ class Refiner(GradientPlayer):
 
     def __init__(self, model: MarioNetteModel) -> None:
         self.model = model
-        self.clip = model.config.clip
+        self.gradient_clip = model.config.gradient_clip
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         model, c = self.model, self.model.config
@@ -130,13 +132,13 @@ class Refiner(GradientPlayer):
         others: list[nn.Parameter] = []
         for name, parameter in model.named_parameters():
             (behind if name.startswith(("backdrop.", "backdrop_code")) else others).append(parameter)
-        network = ParameterGroup("network", tuple(others), c.rate, c.weight_decay)
+        network = ParameterGroup("network", tuple(others), c.learning_rate, c.weight_decay)
         if not behind:
             return (network,)
-        return network, ParameterGroup("background", tuple(behind), c.background_rate, c.weight_decay)
+        return network, ParameterGroup("background", tuple(behind), c.background_learning_rate, c.weight_decay)
 
-    def rate(self, group: str, carry: Carry) -> float:
-        return half_cosine(carry.step, carry.steps) if self.model.config.cosine else 1.0
+    def learning_rate_factor(self, group: str, context: StepContext) -> float:
+        return warmup_cosine(context.step, context.steps) if self.model.config.cosine else 1.0
 
     def order(self, rng: Generator) -> list[tuple[int, int]]:
         """Draw the order of sub-lattices: one for all images, and for all layers or across them."""
@@ -147,7 +149,7 @@ class Refiner(GradientPlayer):
         drawn = torch.randperm(count, generator=rng).tolist()
         return [(layer, lattice) for layer in range(c.num_layers) for lattice in drawn]
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         found = self.model.soft(images, self.order(rng))
         return {"error": image_error(images, found.image).mean(), **self.prices(found)}
 

@@ -1,6 +1,6 @@
 """PerturbGAN: stages, decomposition, sampling, and watching over the training."""
 
-from collections.abc import Mapping as Names
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -8,46 +8,70 @@ from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
 from delaminate.errors import ConfigError
+from delaminate.methods.perturbgan.config import PRESETS
 from delaminate.methods.perturbgan.model import Noise, PerturbGANModel
-from delaminate.methods.perturbgan.networks import Grown
-from delaminate.methods.perturbgan.training import Discriminator, Inverter, Painter, Segmenter, SelfTrainer
-from delaminate.methods.players import Carry, Stage
+from delaminate.methods.perturbgan.networks import GrowthLevel
+from delaminate.methods.perturbgan.training import (
+    Discriminator,
+    EncoderPlayer,
+    GeneratorPlayer,
+    Segmenter,
+    SelfTrainingPlayer,
+)
+from delaminate.methods.players import Stage, StepContext
 from delaminate.nets.stylegan import level_of
 from delaminate.objectives.adversary import few_images
 from delaminate.objectives.priors import border_and_inside
-from delaminate.refinement.crf import refine
-from delaminate.refinement.small_regions import despeckled
+from delaminate.refinement.photos import photo_decomposition, photo_layers, refined_masks, refined_ways
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.layers import Layers
-from delaminate.scene.matting import unmixed
 from delaminate.scene.placements import Dictionary
+
+TEACHER_RATE = 0.01
+"""How fast the teacher follows the segmenter while that learns from itself."""
+
+WATCH_RATE = 0.1
+"""Share of the newest look in their running means."""
+
+WATCH_EVERY = 10
+"""Steps between two looks at the signals of a collapse."""
 
 
 class PerturbGAN(PerturbGANModel):
     """Objects survive a small shift; backgrounds show it. (Bielski and Favaro, NeurIPS 2019)"""
 
+    presets = PRESETS
+    training_signals = {
+        "covered": "Share of the pixels in masks of painted scenes; near 0 masks are dead, near 1 they are everything.",
+        "border": "Masks on the border compared with masks inside; above 1 foreground and background have swapped roles.",
+        "shown": "How much foregrounds change their backgrounds where masks are; near 0 the mask holds nothing but background.",
+        "gap": "How much more real whole scenes look than their backgrounds alone; far below 0 the object is in the background.",
+        "real": "What the discriminator still has to learn about real images.",
+        "fake": "What the discriminator still has to learn about made images.",
+    }
+
     @property
     def decomposers(self) -> tuple[str, ...]:
-        refines = bool(self.config.refine_weight) and self._has("segmenter")
-        ways = {
-            "despeckled": refines and bool(self.config.least_part),
-            "refined": refines,
-            "segmenter": self._has("segmenter"),
-            "encoder": self._has("encoder", "generator"),
-        }
-        return tuple(by for by, there in ways.items() if there)
+        c = self.config
+        found: tuple[str, ...] = ()
+        if self._has("segmenter"):
+            found = refined_ways("segmenter", c.refine_weight, c.min_region_area)
+        return (*found, "encoder") if self._has("encoder", "generator") else found
 
     def _has(self, *parts: str) -> bool:
         return all(bool(self.trained[("generator", "encoder", "segmenter").index(part)]) for part in parts)
 
     @property
     def can_sample(self) -> bool:
-        """The generators are there, so that scenes can be drawn from noise."""
         return self._has("generator")
 
-    def carries_photo(self, by: str) -> bool:
+    @property
+    def max_restarts(self) -> int:
+        return int(self.config.restarts)
+
+    def copies_input(self, by: str) -> bool:
         return by != "encoder"
 
     def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
@@ -56,22 +80,28 @@ class PerturbGAN(PerturbGANModel):
 
     def stages(self) -> tuple[Stage, ...]:
         c = self.config
-        rivals = (Painter(self), Discriminator(self)) if c.reuse_fakes else (Discriminator(self), Painter(self))
+        rivals = (
+            (GeneratorPlayer(self), Discriminator(self))
+            if c.reuse_fakes
+            else (Discriminator(self), GeneratorPlayer(self))
+        )
         found: list[Stage] = []
         if c.growing:
             for level in range(level_of(c.first_side), level_of(c.image_size[0]) + 1):
                 batch = c.grow_batches[min(level - 1, len(c.grow_batches) - 1)]
                 steps = max(2 * c.grow_images // batch, 1)
-                grown = Stage(f"layers-{Grown(level).side}", steps, batch, rivals, False, bool(found), "grow_batches")
+                grown = Stage(
+                    f"layers-{GrowthLevel(level).side}", steps, batch, rivals, False, bool(found), "grow_batches"
+                )
                 found.append(grown)
         else:
             found.append(Stage("layers", c.steps, c.batch, rivals))
         if c.encoder_steps:
-            found.append(Stage("encoder", c.encoder_steps, c.encoder_batch, (Inverter(self),), averages=True))
+            found.append(Stage("encoder", c.encoder_steps, c.encoder_batch, (EncoderPlayer(self),), averages=True))
         if c.segmenter_steps:
             found.append(Stage("segmenter", c.segmenter_steps, c.segmenter_batch, (Segmenter(self),), averages=True))
         if c.self_training_steps:
-            learner = (SelfTrainer(self),)
+            learner = (SelfTrainingPlayer(self),)
             found.append(
                 Stage(
                     "self-training", c.self_training_steps, c.segmenter_batch, learner, batch_setting="segmenter_batch"
@@ -80,7 +110,7 @@ class PerturbGAN(PerturbGANModel):
         return tuple(found)
 
     @torch.no_grad()
-    def begin(self, stage: str) -> None:
+    def on_stage_start(self, stage: str) -> None:
         for index, name in enumerate(("encoder", "segmenter"), 1):
             if stage == name:
                 self.trained[index] = 1
@@ -101,7 +131,7 @@ class PerturbGAN(PerturbGANModel):
         if not self.can_sample:
             raise ConfigError("perturbgan: this model holds no generator, so it can segment but not sample. Train one.")
         level, fade = self.grown.tolist()
-        grown = Grown(int(level), fade)
+        grown = GrowthLevel(int(level), fade)
         noise = self.noise(n, rng, grown)
         rgb, alpha = [], []
         for start in range(0, max(n, 1), 64):
@@ -117,22 +147,17 @@ class PerturbGAN(PerturbGANModel):
 
     @torch.no_grad()
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
-        rasters = []
+        rasters, c = [], self.config
         for some in images.split(64):
             if by != "encoder":
-                mask = torch.sigmoid(self.find(2 * some - 1))[:, None]  # B 1 1 H W
+                mask = torch.sigmoid(self.segment(2 * some - 1))[:, None]  # B 1 1 H W
                 masks = torch.cat([1 - mask, mask], 1)
-                if by != "segmenter":
-                    masks = refine(some, masks, self.config.refine_weight)
-                if by == "despeckled":
-                    masks = despeckled(masks, self.config.least_part)
-                alpha = torch.cat([torch.ones_like(mask), masks[:, 1:]], 1)
-                rgb = unmixed(some, alpha)
+                masks = refined_masks(some, masks, by, c.refine_weight, c.min_region_area)
+                rasters.append(photo_layers(some, torch.cat([torch.ones_like(mask), masks[:, 1:]], 1)))  # B 2 4 H W
             else:
                 layers, _, _ = self.invert(2 * some - 1)
-                rgb, alpha = ((layers.rgb + 1) / 2).clamp(0, 1), layers.alpha
-            rasters.append(torch.cat([rgb, alpha], 2))  # B 2 4 H W
-        return Decomposition.from_rasters(torch.cat(rasters), background=True)
+                rasters.append(torch.cat([((layers.rgb + 1) / 2).clamp(0, 1), layers.alpha], 2))  # B 2 4 H W
+        return photo_decomposition(rasters)
 
     def dictionary(self) -> Dictionary:
         return Dictionary(())
@@ -152,13 +177,13 @@ class PerturbGAN(PerturbGANModel):
             return ((rebuilt + 1) / 2 - images).square().mean((1, 2, 3))
         if stage in ("segmenter", "self-training"):
             layers = self.sample(len(images), rng)
-            masks = torch.cat([torch.sigmoid(self.find(2 * some - 1)) for some in composite(layers).split(64)])
+            masks = torch.cat([torch.sigmoid(self.segment(2 * some - 1)) for some in composite(layers).split(64)])
             return (masks - (layers.alpha[:, 1] > 0.5).to(masks)).square().mean((1, 2, 3))
         made = F.adaptive_avg_pool2d(composite(self.sample(256, rng)), 8).flatten(1)
         real = F.adaptive_avg_pool2d(images, 8).flatten(1)
         return torch.cdist(real, made).amin(1).square() / real.shape[1]
 
-    rows = "images, their masks (once there are any), scenes from noise, their backgrounds, foregrounds, masks, and those moved"
+    preview_rows = "images, their masks (once there are any), scenes from noise, their backgrounds, foregrounds, masks, and those moved"
 
     def preview(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "N 3 _h _w"]]:
         """Images and their masks, if any are found yet; sampled scenes, whole, apart, and with their foregrounds moved."""
@@ -167,37 +192,37 @@ class PerturbGAN(PerturbGANModel):
             rows.append(self.decompose(images).layers().alpha[:, 1].expand(-1, 3, -1, -1))
         layers = self.sample(len(images), rng)
         masks = layers.alpha[:, 1].expand(-1, 3, -1, -1)
-        moved = composite(self.perturb(layers, len(images), rng, background=False))
-        return [*rows, composite(layers), layers.rgb[:, 0], layers.rgb[:, 1], masks, moved]
+        shift_foreground = composite(self.perturb(layers, len(images), rng, background=False))
+        return [*rows, composite(layers), layers.rgb[:, 0], layers.rgb[:, 1], masks, shift_foreground]
 
     @torch.no_grad()
-    def after_update(self, rng: Generator, carry: Carry) -> dict[str, float]:
+    def after_update(self, rng: Generator, context: StepContext) -> dict[str, float]:
         """Look for the signals of a collapse now and then; let the teacher follow the segmenter."""
-        if carry.stage == "self-training" and self.teacher is not None and self.segmenter is not None:
+        if context.stage == "self-training" and self.teacher is not None and self.segmenter is not None:
             for one, other in zip(self.teacher.parameters(), self.segmenter.parameters(), strict=True):
                 one.lerp_(other.detach(), TEACHER_RATE)
-        if "masks" not in carry.values:
+        if "masks" not in context.values:
             return {}
-        grown = self.growth(carry)
+        grown = self.growth(context)
         if self.config.growing:
             self.grown.copy_(torch.tensor([float(grown.level), grown.fade]))
-        if carry.step % WATCH_EVERY:
+        if context.step % WATCH_EVERY:
             return {}
-        self.watch(grown, carry)
-        area, edge, inside, shown, gap = self.health()
+        self.update_monitor(grown, context)
+        area, edge, inside, shown, gap = self.monitor()
         return {"covered": area, "border": edge / max(inside, 1e-6), "shown": shown, "gap": gap}
 
-    def watch(self, grown: Grown, carry: Carry) -> None:
+    def update_monitor(self, grown: GrowthLevel, context: StepContext) -> None:
         """Look at the painter's scenes: what their masks cover and change, and how scenes and backgrounds alone score."""
-        masks, fakes, backgrounds = (carry.values[name] for name in ("masks", "fakes", "backgrounds"))
+        masks, fakes, backgrounds = (context.values[name] for name in ("masks", "fakes", "backgrounds"))
         changed = (fakes - backgrounds).abs().mean() / 2  # images are in [-1, 1]
         shares = torch.stack([(masks > 0.5).to(masks).mean(), *border_and_inside(masks), masks.mean(), changed])
         scores = self.score(torch.cat([fakes, backgrounds]), grown, halves=2).unflatten(0, (2, -1))
         moments = torch.stack([scores.mean(1), scores.square().mean(1)], 1).flatten()
-        means = carry.mean(torch.cat([shares, moments]))
+        means = context.mean(torch.cat([shares, moments]))
         self.signals.lerp_(torch.cat([means, torch.ones_like(means[:1])]), WATCH_RATE)
 
-    def health(self) -> tuple[float, float, float, float, float]:
+    def monitor(self) -> tuple[float, float, float, float, float]:
         """Five signals of a collapse, of late.
 
         The share of pixels with a mask above 1/2; the mean mask on the border; and inside, all before the shift; by how
@@ -209,18 +234,18 @@ class PerturbGAN(PerturbGANModel):
         variance = (scene_square - scene**2 + alone_square - alone**2) / 2
         return area, border, inside, changed / max(mask, 1e-6), (scene - alone) / max(variance, 1e-6) ** 0.5
 
-    def collapsed(self, carry: Carry) -> str | None:
+    def collapsed(self, context: StepContext) -> str | None:
         """Say that the mask is dead, covers everything, lies around the object, or that the background holds it."""
         c = self.config
-        if not c.watch_share or not carry.stage.startswith("layers") or not self.signals[-1]:
+        if not c.monitor_share or not context.stage.startswith("layers") or not self.signals[-1]:
             return None
-        done, steps = self.painted_steps(carry)
+        done, steps = self.painted_steps(context)
         # A short run is looked at once at least, and every run at the end, before others learn from it.
-        last = max(c.watch_share * steps, c.watch_from + 5 * WATCH_EVERY - 1)
-        early = done <= last and carry.step % (5 * WATCH_EVERY) == 0
-        if done < c.watch_from or not (early or done == steps - 1):
+        last = max(c.monitor_share * steps, c.monitor_from + 5 * WATCH_EVERY - 1)
+        early = done <= last and context.step % (5 * WATCH_EVERY) == 0
+        if done < c.monitor_from or not (early or done == steps - 1):
             return None
-        area, edge, inside, shown, gap = self.health()
+        area, edge, inside, shown, gap = self.monitor()
         if area < c.dead_area:
             return f"masks cover {100 * area:.2f} % of made images, less than {100 * c.dead_area:g} %: the mask is dead"
         if area > c.saturated_area:
@@ -233,10 +258,10 @@ class PerturbGAN(PerturbGANModel):
                 f"masks are {edge:.3f} on the border and {inside:.3f} inside, on average: foreground and background have "
                 "swapped roles"
             )
-        if shown < c.least_shown:
+        if shown < c.min_shown:
             return (
                 f"foregrounds change their backgrounds by {100 * shown:.1f} % of the range, less than "
-                f"{100 * c.least_shown:g} %: the object has leaked into the background, and the mask holds a patch of it"
+                f"{100 * c.min_shown:g} %: the object has leaked into the background, and the mask holds a patch of it"
             )
         if gap < c.leak_gap:
             return (
@@ -247,32 +272,12 @@ class PerturbGAN(PerturbGANModel):
 
     # --- on disk ------------------------------------------------------------------------------------------------------
 
-    optional_parts = ("generator.", "encoder.", "segmenter.")
+    stored_tensors = ("grown", "centre", "generator.", "encoder.", "segmenter.")
+    optional_tensors = ("generator.", "encoder.", "segmenter.")
 
-    def parts(self, everything: bool = False) -> dict[str, Tensor]:
-        found = {"grown": self.grown, "centre": self.centre}
-        for name in ("generator", "encoder", "segmenter"):
-            part = getattr(self, name)
-            if part is not None and (everything or self._has(name)):
-                found |= part.state_dict(prefix=f"{name}.")
-        return found
+    def holds(self, prefix: str) -> bool:
+        return self._has(prefix.rstrip("."))
 
     @torch.no_grad()
-    def load_parts(self, parts: Names[str, Tensor]) -> None:
-        state = self.state_dict()
-        for name, part in parts.items():
-            state[name].copy_(part)
-        there = [float(any(name.startswith(prefix) for name in parts)) for prefix in self.optional_parts]
-        self.trained.copy_(torch.tensor(there))
-
-
-WATCH_EVERY = 10
-"""Steps between two looks at the signals of a collapse."""
-
-
-WATCH_RATE = 0.1
-"""Share of the newest look in their running means."""
-
-
-TEACHER_RATE = 0.01
-"""How fast the teacher follows the segmenter while that learns from itself."""
+    def on_import(self, there: Mapping[str, bool]) -> None:
+        self.trained.copy_(torch.tensor([float(there[prefix]) for prefix in self.optional_tensors]))

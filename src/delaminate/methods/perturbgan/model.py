@@ -16,9 +16,15 @@ from torch import Generator, Tensor
 
 from delaminate.methods.base import Method
 from delaminate.methods.perturbgan.config import Config
-from delaminate.methods.perturbgan.networks import Encoder, Grown, LayeredGenerator, Maps, moved, side_by_side
-from delaminate.methods.players import Carry
-from delaminate.nets.precision import precision
+from delaminate.methods.perturbgan.networks import (
+    Encoder,
+    GrowthLevel,
+    LayeredGenerator,
+    Maps,
+    shift_foreground,
+)
+from delaminate.methods.players import StepContext
+from delaminate.nets.precision import precision, weights_channels_last
 from delaminate.nets.stylegan import StyleDiscriminator, draw_noise, level_of, mixed
 from delaminate.nets.unet import UNet
 from delaminate.refinement.crf import mean_vote
@@ -51,22 +57,19 @@ class PerturbGANModel(Method):
 
     name = "perturbgan"
     config: Config
-    averaged = ("generator.",)
+    ema_prefixes = ("generator.",)
 
     def __init__(self, config: Config, seed: int = 0) -> None:
         super().__init__(config, seed)
         c, rng, side = config, stream(seed, "weights"), config.image_size[0]
         self.generator = LayeredGenerator(c, rng)
-        self.discriminator = StyleDiscriminator(side, c.width, c.most_channels, c.growing, rng)
+        self.discriminator = StyleDiscriminator(side, c.width, c.max_channels, c.growing, rng)
         self.encoder = Encoder(c, rng) if c.encoder_steps else None
         self.augments = False
         depth = min(level_of(side), 4)
         self.segmenter = UNet(1, c.segmenter_width, depth, rng) if c.segmenter_steps else None
         self.teacher = UNet(1, c.segmenter_width, depth, rng).requires_grad_(False) if c.self_training_steps else None
-        # Where channels lie side by side, convolutions are faster on CPUs and GPUs alike.
-        for parameter in self.parameters():
-            if parameter.ndim == 4:
-                parameter.data = side_by_side(parameter.data)
+        weights_channels_last(self)
         first = level_of(c.first_side if c.growing else side)
         self.register_buffer("grown", torch.tensor([float(first), 1.0]))  # level in use, and its share
         self.register_buffer("centre", torch.zeros(c.num_styles, c.noise_width))  # mean styles
@@ -78,25 +81,21 @@ class PerturbGANModel(Method):
         self.trained: Tensor
         self.signals: Tensor
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self.config.image_size
-
     def precision(self, images: Tensor) -> AbstractContextManager[object]:
         """In which networks compute."""
         return precision(images.device, self.config.bf16)
 
-    def growth(self, carry: Carry) -> Grown:
+    def growth(self, context: StepContext) -> GrowthLevel:
         """How far the networks have grown at a step: while growing, a new level fades in during half its stage."""
-        if not carry.stage.startswith("layers-"):
-            return Grown(level_of(self.config.image_size[0]))
-        side = int(carry.stage.removeprefix("layers-"))
+        if not context.stage.startswith("layers-"):
+            return GrowthLevel(level_of(self.config.image_size[0]))
+        side = int(context.stage.removeprefix("layers-"))
         first = side == self.config.first_side
-        return Grown(level_of(side), 1.0 if first else min(1.0, carry.step / max(carry.steps // 2, 1)))
+        return GrowthLevel(level_of(side), 1.0 if first else min(1.0, context.step / max(context.steps // 2, 1)))
 
     # --- layers -------------------------------------------------------------------------------------------------------
 
-    def noise(self, count: int, rng: Generator, grown: Grown, mixing: bool = False, rows: slice = WHOLE) -> Noise:
+    def noise(self, count: int, rng: Generator, grown: GrowthLevel, mixing: bool = False, rows: slice = WHOLE) -> Noise:
         """Draw what `count` scenes are made of, and keep some of them."""
         c, levels, trunks = self.config, grown.level + 1, self.config.num_trunks
         draws = 2 if mixing and c.mixing else 1
@@ -117,7 +116,7 @@ class PerturbGANModel(Method):
             maps[-1] = None
         return Noise(z[:, :, rows].to(self.centre), takes_second, maps)
 
-    def paint(self, noise: Noise, grown: Grown) -> tuple[Layers, list[Float[Tensor, "B D"]]]:
+    def paint(self, noise: Noise, grown: GrowthLevel) -> tuple[Layers, list[Float[Tensor, "B D"]]]:
         """Paint scenes, with colours in [-1, 1], about; also return their (first) styles."""
         with self.precision(self.centre):
             first = self.generator.styles(noise.z[0])
@@ -142,28 +141,28 @@ class PerturbGANModel(Method):
         factor = 1 + c.contrast * (2 * torch.rand(count, generator=rng) - 1)
         if c.contrast and background:
             layers = contrast(layers, 0, factor[rows].to(like))
-        return moved(layers, offset) if c.shift else layers
+        return shift_foreground(layers, offset) if c.shift else layers
 
     def invert(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Layers, Float[Tensor, "S B D"], Float[Tensor, "B 2"]]:
         """Let the encoder find styles and shift of images in [-1, 1], and paint what they stand for, shifted."""
         assert self.encoder is not None
-        grown = Grown(level_of(self.image_size[0]))
+        grown = GrowthLevel(level_of(self.image_size[0]))
         with self.precision(images):
             offsets, place = self.encoder(images)
             found = self.centre[:, None] + offsets.to(images.dtype)  # S B D
             styles = [found[min(trunk, len(found) - 1)] for trunk in range(self.config.num_trunks)]
             layers = self.generator([s[:, None].expand(-1, grown.level + 1, -1) for s in styles], None, grown)
         place = place.to(images.dtype)
-        return moved(layers, place * self.image_size[0]), found, place
+        return shift_foreground(layers, place * self.image_size[0]), found, place
 
-    def find(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
+    def segment(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
         """Logits of the segmenter for images in [-1, 1]."""
         assert self.segmenter is not None
         with self.precision(images):
             return self.segmenter(images).to(images.dtype)
 
     @torch.no_grad()
-    def guess(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
+    def pseudo_labels(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
         """How likely the teacher deems every pixel of images in [-1, 1] the object's: half by itself, half by alike pixels."""
         assert self.teacher is not None
         with self.precision(images):
@@ -171,15 +170,15 @@ class PerturbGANModel(Method):
         own = torch.sigmoid(both / 2)
         return (own + mean_vote((images + 1) / 2, own, VOTERS)) / 2
 
-    def score(self, images: Float[Tensor, "B 3 H W"], grown: Grown, halves: int = 1) -> Float[Tensor, " B"]:
+    def score(self, images: Float[Tensor, "B 3 H W"], grown: GrowthLevel, halves: int = 1) -> Float[Tensor, " B"]:
         """Score images in [-1, 1] of the level's size; high is real."""
         with self.precision(images):
             return self.discriminator(images, grown.level, grown.fade, halves).to(images.dtype)
 
-    def painted_steps(self, carry: Carry) -> tuple[int, int]:
+    def painted_steps(self, context: StepContext) -> tuple[int, int]:
         """Steps of the generators that are done, over all resolutions, and how many there are."""
         if not self.config.growing:
-            return carry.step, self.config.steps
+            return context.step, self.config.steps
         stages = [stage for stage in self.stages() if stage.name.startswith("layers")]
-        before = [stage.name for stage in stages].index(carry.stage)
-        return carry.step + sum(stage.steps for stage in stages[:before]), sum(stage.steps for stage in stages)
+        before = [stage.name for stage in stages].index(context.stage)
+        return context.step + sum(stage.steps for stage in stages[:before]), sum(stage.steps for stage in stages)

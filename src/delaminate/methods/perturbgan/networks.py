@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from delaminate.methods.perturbgan.config import Config
 from delaminate.nets.blocks import centred
+from delaminate.nets.precision import channels_last
 from delaminate.nets.resnet import ResNet, pooled
 from delaminate.nets.stylegan import Mapping, Synthesis
 from delaminate.scene.edits import shift
@@ -18,7 +19,7 @@ Maps = list[list[Tensor] | None]
 
 
 @dataclass(frozen=True)
-class Grown:
+class GrowthLevel:
     """How far the networks have grown: the level in use, and its share beside the level before it."""
 
     level: int
@@ -35,11 +36,19 @@ class LayeredGenerator(nn.Module):
     def __init__(self, config: Config, rng: Generator) -> None:
         super().__init__()
         c, mappings = config, 2 if config.layout == "two" else 1
-        self.disc = c.disc
+        self.centre_prior = c.centre_prior
         self.mappings = nn.ModuleList(Mapping(c.noise_width, c.mapping_depth, rng) for _ in range(mappings))
         self.trunks = nn.ModuleList(
             Synthesis(
-                c.image_size[0], outputs, c.width, c.most_channels, c.noise_width, c.growing, rng, c.placed, c.summed
+                c.image_size[0],
+                outputs,
+                c.width,
+                c.max_channels,
+                c.noise_width,
+                c.growing,
+                rng,
+                c.style_input,
+                c.skip_outputs,
             )
             for outputs in ((7,) if c.layout == "one" else (3, 4))
         )
@@ -51,7 +60,7 @@ class LayeredGenerator(nn.Module):
             for trunk in range(len(self.trunks))
         ]
 
-    def forward(self, styles: list[Float[Tensor, "B levels D"]], maps: Maps | None, grown: Grown) -> Layers:
+    def forward(self, styles: list[Float[Tensor, "B levels D"]], maps: Maps | None, grown: GrowthLevel) -> Layers:
         """Paint background and foreground; colours have no bounds, the discriminator takes them to be in [-1, 1]."""
         painted = [
             trunk(style, None if maps is None else maps[index], grown.level, grown.fade)
@@ -59,8 +68,8 @@ class LayeredGenerator(nn.Module):
         ]
         flat = torch.cat(painted, 1).to(next(self.parameters()).dtype)  # B 7 H W
         logits = flat[:, 6:]
-        if self.disc:
-            logits = logits + self.disc * centred(logits)
+        if self.centre_prior:
+            logits = logits + self.centre_prior * centred(logits)
         mask = torch.sigmoid(logits)
         rgb = torch.stack([flat[:, :3], flat[:, 3:6]], 1)  # B 2 3 H W
         return Layers(rgb, torch.stack([torch.ones_like(mask), mask], 1), background=True)
@@ -84,17 +93,13 @@ class Encoder(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "S B D"], Float[Tensor, "B 2"]]:
         """Styles as they differ from the mean, and the shift as a share of the canvas; images in [-1, 1]."""
-        found = F.linear(pooled(self.body(side_by_side(images)), self.grid), self.weight, self.bias)
+        found = F.linear(pooled(self.body(channels_last(images)), self.grid), self.weight, self.bias)
         styles = found[:, :-2].unflatten(1, (self.styles, -1)).transpose(0, 1)  # S B D
         return styles, self.reach * torch.tanh(found[:, -2:])
 
 
-def moved(layers: Layers, offset: Float[Tensor, "B 2"] | Int[Tensor, "B 2"]) -> Layers:
+def shift_foreground(layers: Layers, offset: Float[Tensor, "B 2"] | Int[Tensor, "B 2"]) -> Layers:
     """Shift the foreground by dx to the right and dy downwards in pixels; the background stays."""
     front = shift(Layers(layers.rgb[:, 1:], layers.alpha[:, 1:]), offset[:, None])
     rgb, alpha = torch.cat([layers.rgb[:, :1], front.rgb], 1), torch.cat([layers.alpha[:, :1], front.alpha], 1)
     return Layers(rgb, alpha, background=True)
-
-
-def side_by_side(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-    return images.contiguous(memory_format=torch.channels_last)

@@ -10,20 +10,20 @@ from torch import Generator, Tensor
 
 from delaminate.errors import ConfigError
 from delaminate.methods.perturbgan.model import PerturbGANModel
-from delaminate.methods.perturbgan.networks import moved
-from delaminate.methods.players import Carry, GradientPlayer, ParameterGroup
-from delaminate.objectives.adversary import gradient_penalty, logistic_fake, logistic_real, real_penalty
+from delaminate.methods.perturbgan.networks import shift_foreground
+from delaminate.methods.players import GradientPlayer, ParameterGroup, StepContext
+from delaminate.objectives.adversary import gradient_penalty, logistic_fake, logistic_real, r1_penalty
 from delaminate.objectives.augment import augment
 from delaminate.objectives.priors import (
     area_within,
+    binarization,
     border_and_inside,
+    compactness,
     coverage,
     indecision,
-    nearness,
-    outline,
-    variety,
+    mask_diversity,
 )
-from delaminate.objectives.schedules import half_cosine
+from delaminate.objectives.schedules import warmup_cosine
 from delaminate.scene.compositing import composite
 from delaminate.scene.layers import Layers
 from delaminate.scene.transforms import warp
@@ -41,22 +41,22 @@ class _Rival(GradientPlayer):
         self.model = model
         self.betas = model.config.betas
 
-    def rate(self, group: str, carry: Carry) -> float:
-        return FAST_RATES.get(self.model.growth(carry).side, 1.0) if self.model.config.growing else 1.0
+    def learning_rate_factor(self, group: str, context: StepContext) -> float:
+        return FAST_RATES.get(self.model.growth(context).side, 1.0) if self.model.config.growing else 1.0
 
-    def draw(self, rng: Generator, carry: Carry) -> tuple[Layers, Layers]:
+    def draw(self, rng: Generator, context: StepContext) -> tuple[Layers, Layers]:
         """Paint this process's share of new scenes: as painted, and with their foregrounds moved."""
-        model, grown = self.model, self.model.growth(carry)
-        noise = model.noise(carry.batch, rng, grown, True, carry.share)
+        model, grown = self.model, self.model.growth(context)
+        noise = model.noise(context.batch, rng, grown, True, context.local_slice)
         still, _ = model.paint(noise, grown)
-        return still, model.perturb(still, carry.batch, rng, carry.share)
+        return still, model.perturb(still, context.batch, rng, context.local_slice)
 
-    def shown(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> Float[Tensor, "B 3 H W"]:
+    def shown(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> Float[Tensor, "B 3 H W"]:
         """What the discriminator sees of images in [-1, 1]."""
-        return augment(images, rng, carry.share, carry.batch) if self.model.augments else images
+        return augment(images, rng, context.local_slice, context.batch) if self.model.augments else images
 
 
-class Painter(_Rival):
+class GeneratorPlayer(_Rival):
     """Generators of both layers: composites look real wherever the foreground has been moved."""
 
     name = "painter"
@@ -64,26 +64,28 @@ class Painter(_Rival):
     def groups(self) -> tuple[ParameterGroup, ...]:
         generator, c = self.model.generator, self.model.config
         return (
-            ParameterGroup("trunks", tuple(generator.trunks.parameters()), c.rate),
-            ParameterGroup("mappings", tuple(generator.mappings.parameters()), c.rate * c.mapping_rate),
+            ParameterGroup("trunks", tuple(generator.trunks.parameters()), c.learning_rate),
+            ParameterGroup(
+                "mappings", tuple(generator.mappings.parameters()), c.learning_rate * c.mapping_learning_rate_factor
+            ),
         )
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
-        model, c, grown = self.model, self.model.config, self.model.growth(carry)
-        still, layers = self.draw(rng, carry)
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
+        model, c, grown = self.model, self.model.config, self.model.growth(context)
+        still, layers = self.draw(rng, context)
         fakes = composite(layers)
-        carry.values |= {
+        context.values |= {
             "masks": still.alpha[:, 1].detach(),
             "backgrounds": layers.rgb[:, 0].detach(),
             "fakes": fakes.detach(),
         }
-        scores = model.score(self.shown(fakes, rng, carry), grown)
+        scores = model.score(self.shown(fakes, rng, context), grown)
         masks = layers.alpha[:, 1]  # as they are seen: what has moved out of the canvas is lost
-        push = c.binary_weight * (min(1.0, model.painted_steps(carry)[0] / c.ramp_steps) if c.ramp_steps else 1.0)
+        push = c.binary_weight * (min(1.0, model.painted_steps(context)[0] / c.ramp_steps) if c.ramp_steps else 1.0)
         if c.mask_loss == "published":
-            area, binary = coverage(masks, c.least_area), nearness(masks)
+            area, binary = coverage(masks, c.min_area), binarization(masks)
         else:
-            area, binary = area_within(masks, c.least_area, c.most_area), indecision(masks)
+            area, binary = area_within(masks, c.min_area, c.max_area), indecision(masks)
         terms = {
             "adversary": logistic_real(scores) if c.loss == "logistic" else -scores.mean(),
             "area": c.area_weight * area,
@@ -91,16 +93,18 @@ class Painter(_Rival):
         }
         if c.border_weight:
             border, inside = border_and_inside(still.alpha[:, 1])
-            terms["border_excess"] = c.border_weight * carry.excess(border - c.border_most * inside)
-        if c.outline_weight:
-            terms["outline"] = c.outline_weight * outline(still.alpha[:, 1])
-        if c.variety_weight:
-            if len(masks) % 2 and len(masks) < carry.batch:
+            terms["border_excess"] = c.border_weight * context.excess(border - c.max_border_coverage * inside)
+        if c.compactness_weight:
+            terms["outline"] = c.compactness_weight * compactness(still.alpha[:, 1])
+        if c.mask_diversity_weight:
+            if len(masks) % 2 and len(masks) < context.batch:
                 raise ConfigError(
                     f"perturbgan: {len(masks)} images a process; variety_weight compares pairs. Choose a batch that gives each "
                     "process an even number."
                 )
-            terms["sameness"] = c.variety_weight * carry.excess(c.variety - variety(still.alpha[:, 1]))
+            terms["sameness"] = c.mask_diversity_weight * context.excess(
+                c.mask_diversity - mask_diversity(still.alpha[:, 1])
+            )
         return terms
 
 
@@ -110,39 +114,45 @@ class Discriminator(_Rival):
     name = "discriminator"
 
     def groups(self) -> tuple[ParameterGroup, ...]:
-        return (ParameterGroup("discriminator", tuple(self.model.discriminator.parameters()), self.model.config.rate),)
+        return (
+            ParameterGroup(
+                "discriminator", tuple(self.model.discriminator.parameters()), self.model.config.learning_rate
+            ),
+        )
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
-        model, c, grown = self.model, self.model.config, self.model.growth(carry)
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
+        model, c, grown = self.model, self.model.config, self.model.growth(context)
         if c.reuse_fakes:
-            fakes = carry.values["fakes"]
+            fakes = context.values["fakes"]
         else:
             with torch.no_grad():
-                fakes = composite(self.draw(rng, carry)[1])
-        real = photographs(images, c.enlarge, grown, rng, carry)
-        real, fakes = self.shown(real, rng, carry), self.shown(fakes, rng, carry)
+                fakes = composite(self.draw(rng, context)[1])
+        real = photographs(images, c.enlarge, grown, rng, context)
+        real, fakes = self.shown(real, rng, context), self.shown(fakes, rng, context)
         scores = model.score(torch.cat([real, fakes]), grown, halves=2)
         high, low = scores.chunk(2)
         if c.loss == "wgan-gp":
-            penalty = gradient_penalty(lambda x: self._plainly(x, grown), real, fakes, rng, carry.share, carry.batch)
+            penalty = gradient_penalty(
+                lambda x: self._plainly(x, grown), real, fakes, rng, context.local_slice, context.batch
+            )
             return {
                 "real": c.drift * high.square().mean() - high.mean(),
                 "fake": low.mean(),
                 "penalty": c.penalty_weight * penalty,
             }
         terms = {"real": logistic_real(high), "fake": logistic_fake(low)}
-        if carry.step % c.penalty_every == 0:
-            gamma = 2e-4 * grown.side**2 / carry.batch if c.gamma is None else c.gamma
-            penalty = real_penalty(lambda x: self._plainly(x, grown), real)
-            terms["penalty"] = gamma / 2 * c.penalty_every * penalty
+        if context.step % c.penalty_interval == 0:
+            gamma = 2e-4 * grown.side**2 / context.batch if c.gamma is None else c.gamma
+            penalty = r1_penalty(lambda x: self._plainly(x, grown), real)
+            terms["penalty"] = gamma / 2 * c.penalty_interval * penalty
         return terms
 
-    def _plainly(self, images: Float[Tensor, "B 3 H W"], grown: "Grown") -> Float[Tensor, " B"]:
+    def _plainly(self, images: Float[Tensor, "B 3 H W"], grown: "GrowthLevel") -> Float[Tensor, " B"]:
         # Slopes are taken in full precision.
         return self.model.discriminator(images, grown.level, grown.fade)
 
 
-class Inverter(GradientPlayer):
+class EncoderPlayer(GradientPlayer):
     """The encoder: styles and shift of made images, then also of real ones, which it must rebuild."""
 
     name = "encoder"
@@ -153,18 +163,20 @@ class Inverter(GradientPlayer):
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         assert self.model.encoder is not None
-        return (ParameterGroup("encoder", tuple(self.model.encoder.parameters()), self.model.config.encoder_rate),)
+        return (
+            ParameterGroup("encoder", tuple(self.model.encoder.parameters()), self.model.config.encoder_learning_rate),
+        )
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
-        model, grown = self.model, self.model.growth(carry)
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
+        model, grown = self.model, self.model.growth(context)
         with torch.no_grad():
             # Without grain, which no encoder could find.
-            noise = replace(model.noise(carry.batch, rng, grown, rows=carry.share), maps=None)
+            noise = replace(model.noise(context.batch, rng, grown, rows=context.local_slice), maps=None)
             layers, styles = model.paint(noise, grown)
             true_styles = torch.stack(styles[: model.config.num_styles]).to(images.dtype)  # S B D
-            offset = model.draw_shift(model.image_size[0], carry.batch, rng, carry.share)
+            offset = model.draw_shift(model.image_size[0], context.batch, rng, context.local_slice)
             true_shift = offset.to(images) / model.image_size[0]
-            layers = moved(layers, offset)
+            layers = shift_foreground(layers, offset)
             scenes = composite(layers)
         found, styles_found, shift_found = model.invert(scenes)
         mask = found.alpha[:, 1].clamp(1e-6, 1 - 1e-6)
@@ -174,7 +186,7 @@ class Inverter(GradientPlayer):
             "pixels": (composite(found) - scenes).abs().mean(),
             "masks": F.binary_cross_entropy(mask, layers.alpha[:, 1]),
         }
-        return terms | (self._real(2 * images - 1) if 2 * carry.step >= carry.steps else {})
+        return terms | (self._real(2 * images - 1) if 2 * context.step >= context.steps else {})
 
     def _real(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
         """Terms of real images in [-1, 1]: the composite, and what the discriminator sees of it."""
@@ -203,31 +215,31 @@ class Segmenter(GradientPlayer):
     def groups(self) -> tuple[ParameterGroup, ...]:
         assert self.model.segmenter is not None
         parameters = tuple(self.model.segmenter.parameters())
-        return (ParameterGroup("segmenter", parameters, self.model.config.segmenter_rate, 1e-4),)
+        return (ParameterGroup("segmenter", parameters, self.model.config.segmenter_learning_rate, 1e-4),)
 
-    def rate(self, group: str, carry: Carry) -> float:
-        return half_cosine(carry.step, carry.steps)
+    def learning_rate_factor(self, group: str, context: StepContext) -> float:
+        return warmup_cosine(context.step, context.steps)
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
-        model, grown = self.model, self.model.growth(carry)
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
+        model, grown = self.model, self.model.growth(context)
         with torch.no_grad():
-            layers, _ = model.paint(model.noise(carry.batch, rng, grown, rows=carry.share), grown)
+            layers, _ = model.paint(model.noise(context.batch, rng, grown, rows=context.local_slice), grown)
             if model.config.segmenter_stretch > 1:
-                layers = stretched(layers, model.config.segmenter_stretch, rng, carry)
-            layers = model.perturb(layers, carry.batch, rng, carry.share)
-            shown = recoloured(composite(layers).clamp(-1, 1), rng, carry)
+                layers = stretched(layers, model.config.segmenter_stretch, rng, context)
+            layers = model.perturb(layers, context.batch, rng, context.local_slice)
+            shown = recoloured(composite(layers).clamp(-1, 1), rng, context)
             masks = (layers.alpha[:, 1] > 0.5).to(shown)
-        return {"masks": F.binary_cross_entropy_with_logits(model.find(shown), masks)}
+        return {"masks": F.binary_cross_entropy_with_logits(model.segment(shown), masks)}
 
 
-class SelfTrainer(GradientPlayer):
+class SelfTrainingPlayer(GradientPlayer):
     """The U-Net: what a running mean of itself deems object and background in real photos.
 
     What is painted is simpler than what is real, so a segmenter that has seen nothing else is sure of little in photos. But
     of every photo it is known how large the object may be: its likeliest pixels are taken for the object, the least likely
     for the background, and those between are left open (pseudo-labels, Lee, 2013, of a mean teacher, Tarvainen and Valpola,
     2017). Some photos get the object of another one pasted in, moved at random, and with it what is known of it, so that an
-    object is learned apart from its ground (ClassMix, Olsson et al., 2021).
+    object is learned apart from its background (ClassMix, Olsson et al., 2021).
     """
 
     name = "self-trainer"
@@ -238,26 +250,26 @@ class SelfTrainer(GradientPlayer):
     def groups(self) -> tuple[ParameterGroup, ...]:
         assert self.model.segmenter is not None
         parameters = tuple(self.model.segmenter.parameters())
-        return (ParameterGroup("segmenter", parameters, self.model.config.self_training_rate, 1e-4),)
+        return (ParameterGroup("segmenter", parameters, self.model.config.self_training_learning_rate, 1e-4),)
 
-    def rate(self, group: str, carry: Carry) -> float:
-        return half_cosine(carry.step, carry.steps)
+    def learning_rate_factor(self, group: str, context: StepContext) -> float:
+        return warmup_cosine(context.step, context.steps)
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         model, c = self.model, self.model.config
-        flip = (torch.rand(carry.batch, 1, 1, 1, generator=rng) < 0.5)[carry.share].to(images.device)
+        flip = context.chance(rng, 0.5, images)
         photos = 2 * torch.where(flip, images.flip(-1), images) - 1
-        chance = model.guess(photos)
-        ends = torch.tensor([1 - c.most_area, 1 - c.least_area]).to(chance)
+        chance = model.pseudo_labels(photos)
+        ends = torch.tensor([1 - c.max_area, 1 - c.min_area]).to(chance)
         low, high = chance.flatten(1).quantile(ends, 1)[:, :, None, None, None]  # B 1 1 1, each
         is_object, may_be = (chance >= high).to(chance), (chance >= low).to(chance)
         if c.self_training_paste:
-            photos, is_object, may_be = pasted(model, photos, is_object, may_be, rng, carry)
+            photos, is_object, may_be = pasted(model, photos, is_object, may_be, rng, context)
         known = 1 - may_be + is_object
         costs = F.binary_cross_entropy_with_logits(
-            model.find(recoloured(photos, rng, carry)), is_object, reduction="none"
+            model.segment(recoloured(photos, rng, context)), is_object, reduction="none"
         )
-        return {"masks": (known * costs).sum() / carry.mean(known.sum())}  # over all that is known to any process
+        return {"masks": (known * costs).sum() / context.mean(known.sum())}  # over all that is known to any process
 
 
 def pasted(
@@ -266,7 +278,7 @@ def pasted(
     is_object: Float[Tensor, "B 1 H W"],
     may_be: Float[Tensor, "B 1 H W"],
     rng: Generator,
-    carry: Carry,
+    context: StepContext,
 ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
     """Put before some photos whatever may be the object of the next photo, moved at random; return all three anew.
 
@@ -277,25 +289,25 @@ def pasted(
 
     Reference: ClassMix (Olsson et al., 2021), with one class and a shift.
     """
-    following = (carry.share.start + 1 + torch.arange(len(photos))) % carry.batch  # it may be another process's
+    following = (
+        context.local_slice.start + 1 + torch.arange(len(photos))
+    ) % context.batch  # it may be another process's
     lesson = torch.cat([is_object, may_be, may_be], 1)
-    other, other_lesson = (carry.all_gather(some)[following] for some in (photos, lesson))
-    chosen = (torch.rand(carry.batch, 1, 1, 1, generator=rng) < model.config.self_training_paste)[carry.share].to(
-        photos
-    )
+    other, other_lesson = (context.all_gather(some)[following] for some in (photos, lesson))
+    chosen = context.chance(rng, model.config.self_training_paste, photos).to(photos)
     front = chosen * other_lesson[:, 1:2]
     alpha = torch.stack([torch.ones_like(front), front], 1)  # B 2 1 H W
 
-    offset = model.draw_shift(model.image_size[0], carry.batch, rng, carry.share)
-    shown = moved(Layers(torch.stack([photos, other], 1), alpha, background=True), offset)
-    told = moved(Layers(torch.stack([lesson, other_lesson], 1), alpha, background=True), offset)
+    offset = model.draw_shift(model.image_size[0], context.batch, rng, context.local_slice)
+    shown = shift_foreground(Layers(torch.stack([photos, other], 1), alpha, background=True), offset)
+    told = shift_foreground(Layers(torch.stack([lesson, other_lesson], 1), alpha, background=True), offset)
     is_object, may_be, _ = composite(told).split(1, 1)
     return composite(shown), is_object, may_be
 
 
-def stretched(layers: Layers, most: float, rng: Generator, carry: Carry) -> Layers:
+def stretched(layers: Layers, most: float, rng: Generator, context: StepContext) -> Layers:
     """Turn, mirror and enlarge foregrounds about the middle at random: 1 / `most` to `most` times along each axis."""
-    drawn = torch.rand(carry.batch, 4, generator=rng)[carry.share].to(layers.rgb)
+    drawn = context.rand(rng, 4, like=layers.rgb)
     angle, mirror = 2 * math.pi * drawn[:, 0], torch.where(drawn[:, 1] < 0.5, -1.0, 1.0)
     wide, high = (most ** (1 - 2 * drawn[:, 2:])).unbind(1)  # factors of the sampling map
     zero = torch.zeros_like(angle)
@@ -310,7 +322,7 @@ def stretched(layers: Layers, most: float, rng: Generator, carry: Carry) -> Laye
 
 
 def photographs(
-    images: Float[Tensor, "B 3 H W"], enlarge: float, grown: "Grown", rng: Generator, carry: Carry
+    images: Float[Tensor, "B 3 H W"], enlarge: float, grown: "GrowthLevel", rng: Generator, context: StepContext
 ) -> Float[Tensor, "B 3 _h _w"]:
     """Turn images in [0, 1] into what is real: in [-1, 1], `enlarge` times the level's size, cut at a random place."""
     images, side = 2 * images - 1, grown.side
@@ -319,18 +331,18 @@ def photographs(
         images = F.interpolate(images, (large, large), mode="bilinear", antialias=True, align_corners=False)
     if large == side:
         return images
-    corner = torch.randint(large - side + 1, (carry.batch, 2, 1), generator=rng)[carry.share].to(images.device)
+    corner = context.randint(rng, large - side + 1, 2, 1, like=images)
     rows, columns = (corner + torch.arange(side, device=images.device)).unbind(1)  # B side, each
     batch = torch.arange(len(images), device=images.device)[:, None, None]
     return images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
 
 
-def recoloured(images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> Float[Tensor, "B 3 H W"]:
+def recoloured(images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> Float[Tensor, "B 3 H W"]:
     """Change brightness, contrast and saturation of images in [-1, 1], each in half of the images."""
 
     def draw(reach: float) -> Float[Tensor, "B 1 1 1"]:
-        drawn = reach * (2 * torch.rand(carry.batch, 1, 1, 1, generator=rng) - 1)
-        return (drawn * (torch.rand(carry.batch, 1, 1, 1, generator=rng) < 0.5))[carry.share].to(images)
+        drawn = reach * (2 * context.rand(rng, 1, 1, 1, like=images) - 1)
+        return drawn * context.chance(rng, 0.5, images)
 
     images = images + draw(0.4)
     middle = images.mean((1, 2, 3), keepdim=True)

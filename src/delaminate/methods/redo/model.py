@@ -14,10 +14,10 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from delaminate.methods.base import Method
-from delaminate.methods.players import Carry
+from delaminate.methods.players import StepContext
 from delaminate.methods.redo.config import Config
 from delaminate.methods.redo.networks import MaskNetwork, RegionGenerator, ResidualDiscriminator
-from delaminate.nets.precision import precision
+from delaminate.nets.precision import channels_last, precision, weights_channels_last
 from delaminate.objectives.augment import augment
 from delaminate.refinement.crf import refine
 from delaminate.rng import stream
@@ -29,7 +29,7 @@ WINDOW = 500
 """Steps over which the areas of regions and their indecision are averaged."""
 LOOKS = 10
 """Snapshots in a row that must agree before training ends early."""
-HEAD_START = math.log(2)
+LOGIT_BIAS = math.log(2)
 """Added to the logits of a region that shares what another one wins: it wins with half of the other's mask."""
 TEACHERS = 16
 """Voters along a side of a photo while masks are refined to be learned from: a quarter of the work."""
@@ -40,12 +40,12 @@ class ReDOModel(Method):
 
     name = "redo"
     config: Config
-    averaged = ("masks.",)
+    ema_prefixes = ("masks.",)
 
     def __init__(self, config: Config, seed: int = 0) -> None:
         super().__init__(config, seed)
         c, rng, side = config, stream(seed, "weights"), config.image_size[0]
-        self.masks = MaskNetwork(side, c.num_regions, c.mask_width, rng, c.gain, c.mask_halvings, c.disc)
+        self.masks = MaskNetwork(side, c.num_regions, c.mask_width, rng, c.gain, c.mask_halvings, c.centre_prior)
         self.generators = nn.ModuleList(
             RegionGenerator(side, c.generator_width, c.noise_width, rng, c.gain) for _ in range(c.num_regions)
         )
@@ -53,10 +53,7 @@ class ReDOModel(Method):
         recovered = c.num_regions * c.noise_width
         self.encoder = ResidualDiscriminator(side, c.discriminator_width, recovered, False, rng, c.gain)
         self.augments = False
-        # Where channels lie side by side, convolutions are faster on CPUs and GPUs alike.
-        for parameter in self.parameters():
-            if parameter.ndim == 4:
-                parameter.data = side_by_side(parameter.data)
+        weights_channels_last(self)
         self.register_buffer("border", torch.zeros(c.num_regions))  # share of the border that is each region's, of late
         self.register_buffer("areas", torch.full((WINDOW, c.num_regions), 1 / c.num_regions))  # pixels won, of late
         self.register_buffer("indecision", torch.zeros(WINDOW))  # mean entropy of masks, of late
@@ -72,10 +69,6 @@ class ReDOModel(Method):
         self.snapshot: Tensor
         self.agreement: Tensor
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self.config.image_size
-
     def precision(self, images: Tensor) -> AbstractContextManager[object]:
         """In which networks compute."""
         return precision(images.device, self.config.bf16)
@@ -85,30 +78,30 @@ class ReDOModel(Method):
     def regions(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n 1 H W"]:
         """Divide images in [0, 1] into masks that sum to one, in the order of the generators."""
         with self.precision(images):
-            return self.masks(side_by_side(2 * images - 1)).to(images.dtype)
+            return self.masks(channels_last(2 * images - 1)).to(images.dtype)
 
     @torch.no_grad()
-    def taught(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n 1 H W"]:
+    def distillation_targets(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n 1 H W"]:
         """What refining makes of the masks of the snapshot, once ties are decided."""
-        masks = ahead(self._before(images), self.head_start)
+        masks = with_logit_bias(self._before(images), self.head_start)
         return refine(images, masks, self.config.refine_weight, TEACHERS)
 
     @torch.no_grad()
-    def decide_ties(self, images: Float[Tensor, "B 3 H W"], carry: Carry) -> None:
+    def break_ties(self, images: Float[Tensor, "B 3 H W"], context: StepContext) -> None:
         """Give a head start to regions that share what another one wins, if all would win more then.
 
-        Two regions may hold the ground half and half, and what either paints there is believed. If one of them has an object
-        besides, and wins the ground by a hair, the other is left with next to nothing. Then it gets the ground.
+        Two regions may hold the background half and half, and what either paints there is believed. If one of them has an object
+        besides, and wins the background by a hair, the other is left with next to nothing. Then it gets the background.
         """
 
         masks = self._before(images)
         self.head_start.zero_()
-        held, first = carry.mean(masks.mean((0, 2, 3, 4))), carry.mean(won(masks))
+        held, first = context.mean(masks.mean((0, 2, 3, 4))), context.mean(region_area(masks))
         least = first.min()
         for region in first.argsort().tolist():
             tried = self.head_start.clone()
-            tried[region] = HEAD_START
-            smallest = carry.mean(won(ahead(masks, tried))).min()
+            tried[region] = LOGIT_BIAS
+            smallest = context.mean(region_area(with_logit_bias(masks, tried))).min()
             if first[region] < held[region] / 4 and smallest > least:
                 self.head_start.copy_(tried)
                 least = smallest
@@ -141,32 +134,34 @@ class ReDOModel(Method):
         """Read every region's noise off an image in which all regions are redrawn."""
         whole = (masks * painted).sum(1)
         with self.precision(whole):
-            return self.encoder(side_by_side(2 * whole - 1)).to(whole.dtype).unflatten(1, (self.config.num_regions, -1))
+            return (
+                self.encoder(channels_last(2 * whole - 1)).to(whole.dtype).unflatten(1, (self.config.num_regions, -1))
+            )
 
-    def shown(self, images: Float[Tensor, "B 3 H W"], carry: Carry, rng: Generator) -> Float[Tensor, "B 3 H W"]:
+    def shown(self, images: Float[Tensor, "B 3 H W"], context: StepContext, rng: Generator) -> Float[Tensor, "B 3 H W"]:
         """What the discriminator sees of images in [0, 1]: in [-1, 1], and changed at random where that is asked for."""
         images = 2 * images - 1
         if not self.augments:
             return images
-        first = carry.share.start * carry.processes * len(images) // carry.batch
-        return augment(images, rng, slice(first, first + len(images)), carry.processes * len(images))
+        first = context.local_slice.start * context.processes * len(images) // context.batch
+        return augment(images, rng, slice(first, first + len(images)), context.processes * len(images))
 
-    def judge(self, shown: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
+    def discriminate(self, shown: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
         """Score images; high is real."""
         with self.precision(shown):
-            return self.discriminator(side_by_side(shown)).to(shown.dtype)[:, 0]
+            return self.discriminator(channels_last(shown)).to(shown.dtype)[:, 0]
 
     @torch.no_grad()
-    def watch(self, masks: Float[Tensor, "B n 1 H W"], carry: Carry) -> None:
+    def update_monitor(self, masks: Float[Tensor, "B n 1 H W"], context: StepContext) -> None:
         """Note how large regions are, which lie at the border, and how undecided pixels are."""
         edge = torch.cat([masks[..., 0, :], masks[..., -1, :], masks[..., :, 0], masks[..., :, -1]], -1)
         entropy = -torch.xlogy(masks, masks).sum(1).mean() / math.log(self.config.num_regions)
         # By the pixels that a region wins: one that is thin grey everywhere is gone.
-        seen = torch.stack([won(masks), edge.mean((0, 2, 3)), entropy.expand(masks.shape[1])])  # 3 n
-        area, border, undecided = carry.mean(seen)
-        self.areas[carry.step % WINDOW] = area
+        seen = torch.stack([region_area(masks), edge.mean((0, 2, 3)), entropy.expand(masks.shape[1])])  # 3 n
+        area, border, undecided = context.mean(seen)
+        self.areas[context.step % WINDOW] = area
         self.border.lerp_(border, 0.01)
-        self.indecision[carry.step % WINDOW] = undecided[0]
+        self.indecision[context.step % WINDOW] = undecided[0]
 
     @torch.no_grad()
     def _flat(self) -> Float[Tensor, " W"]:
@@ -182,18 +177,14 @@ class ReDOModel(Method):
             for part, (name, parameter) in zip(parts, self.masks.named_parameters(), strict=True)
         }
         with self.precision(photos):
-            return torch.func.functional_call(self.masks, before, (side_by_side(2 * photos - 1),)).to(photos.dtype)
+            return torch.func.functional_call(self.masks, before, (channels_last(2 * photos - 1),)).to(photos.dtype)
 
 
-def won(masks: Float[Tensor, "B n 1 H W"]) -> Float[Tensor, " n"]:
+def region_area(masks: Float[Tensor, "B n 1 H W"]) -> Float[Tensor, " n"]:
     """Share of the pixels that each region wins: where its mask is the largest."""
     return F.one_hot(masks.argmax(1), masks.shape[1]).to(masks).mean((0, 1, 2, 3))
 
 
-def ahead(masks: Float[Tensor, "B n 1 H W"], head_start: Float[Tensor, " n"]) -> Float[Tensor, "B n 1 H W"]:
+def with_logit_bias(masks: Float[Tensor, "B n 1 H W"], head_start: Float[Tensor, " n"]) -> Float[Tensor, "B n 1 H W"]:
     """Masks once something has been added to the logits of each region; they sum to one."""
     return (masks.clamp_min(1e-6).log() + head_start[:, None, None, None]).softmax(1)
-
-
-def side_by_side(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-    return images.contiguous(memory_format=torch.channels_last)

@@ -78,7 +78,7 @@ class MaskNetwork(nn.Module):
         disc: float = 0.0,
     ) -> None:
         super().__init__()
-        self.num_regions, self.disc = num_regions, disc
+        self.num_regions, self.centre_prior = num_regions, disc
         if halvings is None:
             halvings = min(2, max(0, int(math.log2(side)) - 5))
         narrow = [width // 2**i for i in reversed(range(halvings + 1))]
@@ -111,8 +111,8 @@ class MaskNetwork(nn.Module):
             assert isinstance(conv, nn.Conv2d)
             x = F.relu(norm(convolve(x, conv.weight, None, "up")))
         logits = self.last(F.pad(x, (3, 3, 3, 3), "reflect")).to(images.dtype)
-        if self.disc:
-            bump = self.disc * centred(logits)
+        if self.centre_prior:
+            bump = self.centre_prior * centred(logits)
             logits = torch.cat([logits[:, :1] - bump, logits[:, 1:]], 1)
         if self.num_regions == 2:
             front = torch.sigmoid(logits)

@@ -6,13 +6,13 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from delaminate.errors import ConfigError
-from delaminate.methods.players import Carry, GradientPlayer, ParameterGroup
+from delaminate.methods.players import GradientPlayer, ParameterGroup, StepContext
 from delaminate.methods.redo.config import Config
 from delaminate.methods.redo.model import ReDOModel
 from delaminate.nets.spectral import advance
 from delaminate.objectives.adversary import hinge_fake, hinge_real
 from delaminate.objectives.priors import total_variation
-from delaminate.objectives.schedules import half_cosine
+from delaminate.objectives.schedules import warmup_cosine
 
 
 def random_regions(count: int, num_regions: int, size: tuple[int, int], rng: Generator) -> Float[Tensor, "B n 1 H W"]:
@@ -22,7 +22,7 @@ def random_regions(count: int, num_regions: int, size: tuple[int, int], rng: Gen
     return (8 * smooth).softmax(1)[:, :, None]
 
 
-class Redrawer(GradientPlayer):
+class RedrawPlayer(GradientPlayer):
     """Masks, generators and the encoder of z: redraw regions so that the result looks real and tells the noise."""
 
     name = "redrawer"
@@ -36,14 +36,14 @@ class Redrawer(GradientPlayer):
         model, c = self.model, self.model.config
         painters = (*model.generators.parameters(), *model.encoder.parameters())
         return (
-            ParameterGroup("masks", tuple(model.masks.parameters()), c.mask_rate, c.mask_decay),
-            ParameterGroup("painters", painters, c.rate),
+            ParameterGroup("masks", tuple(model.masks.parameters()), c.mask_learning_rate, c.mask_decay),
+            ParameterGroup("painters", painters, c.learning_rate),
         )
 
-    def rate(self, group: str, carry: Carry) -> float:
-        return late_decay(self.model.config, carry)
+    def learning_rate_factor(self, group: str, context: StepContext) -> float:
+        return late_decay(self.model.config, context)
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         model, c = self.model, self.model.config
         if len(images) % 2:
             raise ConfigError(
@@ -53,35 +53,35 @@ class Redrawer(GradientPlayer):
         advance(model.generators)
         advance(model.encoder)
         photos = images[0::2]
-        share = slice(carry.share.start // 2, carry.share.stop // 2)
-        noise = torch.randn(carry.batch // 2, c.num_regions, c.noise_width, generator=rng)[share].to(images)
-        if carry.stage == "warm-up":
-            masks = random_regions(carry.batch // 2, c.num_regions, model.image_size, rng)[share].to(images)
+        half = context.half()
+        noise = half.randn(rng, c.num_regions, c.noise_width, like=images)
+        if context.stage == "warm-up":
+            masks = half.local(random_regions(half.batch, c.num_regions, model.image_size, rng), images)
         else:
             masks = model.regions(photos)
-            model.watch(masks.detach(), carry)
+            model.update_monitor(masks.detach(), context)
         painted = model.paint(masks, noise)
         fakes = model.redrawn(photos, masks, painted)  # B n 3 H W
         chosen = None
         if not c.redraw_all:
-            chosen = torch.randint(c.num_regions, (carry.batch // 2,), generator=rng)[share].to(images.device)
+            chosen = half.randint(rng, c.num_regions, like=images)
         fakes = picked(fakes, chosen)
-        carry.values |= {
+        context.values |= {
             "masks": masks.detach(), "fakes": fakes.detach(), "photos": photos, "noise": noise, "chosen": chosen,
         }  # fmt: skip
-        scores = model.judge(model.shown(fakes, carry, rng))
-        done = carry.step / carry.steps if carry.stage == "adversary" else 0.0
-        weight = c.noise_weight * (1 + (c.late_noise - 1) * done)
+        scores = model.discriminate(model.shown(fakes, context, rng))
+        done = context.step / context.steps if context.stage == "adversary" else 0.0
+        weight = c.noise_weight * (1 + (c.final_noise_factor - 1) * done)
         terms = {
             "adversary": -scores.mean(),
             "noise": weight * (model.recover(masks, painted) - noise).square().mean(),
         }
-        if c.smooth_weight:
-            terms["smooth"] = c.smooth_weight * done * total_variation(masks)
-        push = c.area_weight * max(0.0, 1 - carry.step / c.area_steps)
-        if push and carry.stage == "adversary":
+        if c.total_variation_weight:
+            terms["smooth"] = c.total_variation_weight * done * total_variation(masks)
+        push = c.area_weight * max(0.0, 1 - context.step / c.area_steps)
+        if push and context.stage == "adversary":
             area = masks.mean((2, 3, 4))  # B n
-            missing = F.relu(c.least_area - area).mean() + carry.excess(c.least_area - area.mean(0)).mean()
+            missing = F.relu(c.min_area - area).mean() + context.excess(c.min_area - area.mean(0)).mean()
             terms["area"] = push * missing
         return terms
 
@@ -98,25 +98,25 @@ class Discriminator(GradientPlayer):
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         c = self.model.config
-        rate = c.rate if c.discriminator_rate is None else c.discriminator_rate
+        rate = c.learning_rate if c.discriminator_learning_rate is None else c.discriminator_learning_rate
         return (ParameterGroup("discriminator", tuple(self.model.discriminator.parameters()), rate),)
 
-    def rate(self, group: str, carry: Carry) -> float:
-        return late_decay(self.model.config, carry)
+    def learning_rate_factor(self, group: str, context: StepContext) -> float:
+        return late_decay(self.model.config, context)
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
-        model, real, fakes = self.model, images[1::2], self.fakes(carry)
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
+        model, real, fakes = self.model, images[1::2], self.fakes(context)
         advance(model.discriminator)
-        scores = model.judge(torch.cat([model.shown(some, carry, rng) for some in (real, fakes)]))
+        scores = model.discriminate(torch.cat([model.shown(some, context, rng) for some in (real, fakes)]))
         return {"real": hinge_real(scores[: len(real)]), "fake": hinge_fake(scores[len(real) :])}
 
     @torch.no_grad()
-    def fakes(self, carry: Carry) -> Float[Tensor, "N 3 H W"]:
+    def fakes(self, context: StepContext) -> Float[Tensor, "N 3 H W"]:
         """The redrawn images that the redrawer was judged by; or the same ones as it draws them after its update."""
-        model, values = self.model, carry.values
+        model, values = self.model, context.values
         if model.config.reuse_fakes:
             return values["fakes"]
-        masks = values["masks"] if carry.stage == "warm-up" else model.regions(values["photos"])
+        masks = values["masks"] if context.stage == "warm-up" else model.regions(values["photos"])
         drawn = model.redrawn(values["photos"], masks, model.paint(masks, values["noise"]))
         return picked(drawn, values["chosen"])
 
@@ -132,18 +132,18 @@ class Distiller(GradientPlayer):
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         c = self.model.config
-        return (ParameterGroup("masks", tuple(self.model.masks.parameters()), c.distil_rate, c.mask_decay),)
+        return (ParameterGroup("masks", tuple(self.model.masks.parameters()), c.distil_learning_rate, c.mask_decay),)
 
-    def rate(self, group: str, carry: Carry) -> float:
-        return half_cosine(carry.step, carry.steps)
+    def learning_rate_factor(self, group: str, context: StepContext) -> float:
+        return warmup_cosine(context.step, context.steps)
 
-    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, carry: Carry) -> dict[str, Tensor]:
-        flip = (torch.rand(carry.batch, 1, 1, 1, generator=rng) < 0.5)[carry.share].to(images.device)
+    def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
+        flip = context.chance(rng, 0.5, images)
         photos = torch.where(flip, images.flip(-1), images)
-        if carry.step == 0:
-            self.model.decide_ties(photos, carry)
-        wanted, found = self.model.taught(photos), self.model.regions(photos)
-        self.model.watch(wanted, carry)  # who is the background may be another one once ties are decided
+        if context.step == 0:
+            self.model.break_ties(photos, context)
+        wanted, found = self.model.distillation_targets(photos), self.model.regions(photos)
+        self.model.update_monitor(wanted, context)  # who is the background may be another one once ties are decided
         return {"outlines": -(wanted * found.clamp_min(1e-6).log()).sum(1).mean()}
 
 
@@ -152,9 +152,9 @@ def picked(drawn: Float[Tensor, "B n 3 H W"], chosen: Int[Tensor, " B"] | None) 
     return drawn.flatten(0, 1) if chosen is None else drawn[torch.arange(len(drawn), device=drawn.device), chosen]
 
 
-def late_decay(config: Config, carry: Carry) -> float:
+def late_decay(config: Config, context: StepContext) -> float:
     """Factor on all rates of stage `adversary`: 1, then a line to 0."""
-    if carry.stage != "adversary":
+    if context.stage != "adversary":
         return 1.0
-    left = 1 - carry.step / carry.steps
-    return min(1.0, left / (1 - config.late_decay)) if config.late_decay < 1 else 1.0
+    left = 1 - context.step / context.steps
+    return min(1.0, left / (1 - config.decay_from)) if config.decay_from < 1 else 1.0

@@ -1,0 +1,56 @@
+"""Options that several verbs share, how progress is shown, and what is said of files that were skipped."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from delaminate.engine.record import Callback
+
+Model = Annotated[str, typer.Argument(help="A model or run folder, a name of `delaminate models`, or hub:OWNER/NAME.")]
+ScenesFolder = Annotated[Path, typer.Argument(help="A folder that `delaminate decompose` wrote.")]
+By = Annotated[str | None, typer.Option(help="How to decompose: search, network, refined ...; default: the best.")]
+Fit = Annotated[str, typer.Option(help="How images meet the model's canvas: squash, crop or pad.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Again = Annotated[bool, typer.Option("--again", hidden=True, help="Older name of --overwrite.")]
+
+
+@contextmanager
+def progress_bar(description: str) -> "Iterator[Callback]":
+    """Show how far something is, in a line that goes away at the end; notes stay."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from delaminate.engine.record import SilentCallback
+
+    class Bar(SilentCallback):
+        def stage(self, name: str, step: int, steps: int) -> None:
+            progress.update(task, total=steps, completed=step)
+
+        def step(self, name: str, step: int, figures: dict[str, float]) -> None:
+            progress.update(task, completed=step)
+
+        def note(self, text: str) -> None:
+            typer.echo(text, err=text.startswith("Stopped"))
+
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, transient=True) as progress:
+        task = progress.add_task(description, total=None)
+        yield Bar()
+
+
+def report_skipped(skipped: tuple[tuple[str, str], ...] | list[tuple[str, str]]) -> None:
+    """Name the files that could not be used."""
+    from rich.console import Console
+
+    from delaminate.engine.parallel import leads
+
+    console = Console(quiet=not leads())
+    if skipped:
+        console.print(f"[yellow]{len(skipped)} files skipped:[/yellow]")
+    for name, reason in skipped[:10]:
+        console.print(f"  {name}: {reason}", markup=False)
+    if len(skipped) > 10:
+        console.print(f"  ... and {len(skipped) - 10} more")

@@ -1,0 +1,246 @@
+"""Measure a model on labelled images: the protocol of `delaminate evaluate`, and of the benchmarks."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from delaminate.data import ImageSet, LabelledSet, Labels, draw, load_benchmark, open_data, true_sprites
+from delaminate.data.real.recordings import RECORDINGS
+from delaminate.data.registry import BENCHMARKS
+from delaminate.data.synthetic import DRAWINGS
+from delaminate.engine.record import Callback
+from delaminate.errors import ConfigError, DataError
+from delaminate.export.figure_texts import explanation
+from delaminate.methods import Method, load_model
+from delaminate.metrics import evaluate as measure_decomposer
+from delaminate.metrics.evaluation import Figures
+from delaminate.metrics.features import Features
+from delaminate.metrics.features import fid as frechet_inception_distance
+from delaminate.pipelines.devices import pick_device
+from delaminate.pipelines.images import canvas, check_fit, follower
+from delaminate.pipelines.sampling import sample_batches
+from delaminate.scene.compositing import composite
+from delaminate.scene.views import page_of
+
+PIXELS_AT_A_TIME = 2**24
+"""Pages of text are large: so many pixels are measured at a time."""
+DRAWN_COUNT = 320
+"""Images of a drawn set that are measured, unless it is said how many."""
+
+
+@dataclass(frozen=True)
+class Evaluation(Mapping[str, float | str]):
+    """Figures by name, with `protocol`, which says in words how they were measured.
+
+    Attributes:
+        figures: All of them.
+        skipped: Name and reason of every image that could not be used.
+        labelled: Whether anything is known about the images.
+    """
+
+    figures: Figures
+    skipped: tuple[tuple[str, str], ...] = ()
+    labelled: bool = True
+
+    def __getitem__(self, name: str) -> float | str:
+        return self.figures[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.figures)
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+    def _repr_html_(self) -> str:
+        told = {
+            name: f"{value:.4g} ({explanation(name)})" if isinstance(value, int | float) else value
+            for name, value in self.figures.items()
+        }
+        return page_of("Figures", told)
+
+
+def evaluate(
+    model: str | Path | Method,
+    data: str | Path | LabelledSet | ImageSet,
+    *,
+    by: str | None = None,
+    ignore: tuple[int, ...] = (),
+    count: int | None = None,
+    split: str | None = None,
+    seed: int = 0,
+    fit: str = "squash",
+    batch: int = 64,
+    device: str = "auto",
+    fid: str | Path | None = None,
+    callback: Callback | None = None,
+) -> Evaluation:
+    """Measure a model on labelled images. Labels are used here and nowhere else.
+
+    Args:
+        model: A model, or the path or name of one.
+        data: A built-in set; a folder with images/, masks/ and optionally classes/; or a set in memory.
+        by: One of the model's `decomposers`; None: the best.
+        ignore: Mask values to leave out of every figure.
+        count: How many images; of drawn sets 320.
+        split: "train" or "dev"; None: "dev" of drawn sets, all of real ones. Only `delaminate bench` opens the test range.
+        seed: Which series of a drawn set.
+        fit: How images meet the model's canvas.
+        batch: Images at a time.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        fid: Also measure FID of scenes from noise by this network, an ONNX file (extra `fid`).
+        callback: Hears how far it is.
+
+    Raises:
+        ConfigError: The model cannot decompose that way, or the images have another size than it.
+        DataError: The data cannot be used, or the split is not to be had here.
+    """
+    if split is not None:
+        refuse_test(split)
+    where = pick_device(device)
+    method = model.to(where) if isinstance(model, Method) else load_model(model, where)
+    labelled, part = open_labelled(data, canvas(method, by), count, seed, split, fit, ignore)
+    known = any(label is not None for label in vars(labelled.labels).values())
+    replica = ", a replica drawn by this library" if labelled.replica else ""
+    sentence = f"{labelled.name}{replica} ({part})"
+    distance = {} if fid is None else measure_fid(method, labelled.images, Path(fid), batch, seed)
+    figures: Figures = {"protocol": f"{sentence}; not decomposed."}
+    if by or method.decomposers or not distance:  # generators alone paint scenes, and decompose nothing yet
+        sentence += f"; decomposed by {by or method.default}."
+        whole = split is None and count is None
+        name = str(data) if isinstance(data, str | Path) else ""
+        figures = measure(
+            method, labelled, name, by or method.default, where, batch, sentence, dev=whole, callback=callback
+        )
+    if distance:
+        figures |= distance | {"protocol": f"{figures['protocol']} {distance['protocol']}"}
+    return Evaluation(figures, labelled.images.skipped, known)
+
+
+def refuse_test(split: str) -> None:
+    """Keep the test scenes closed.
+
+    Raises:
+        DataError: The split is `test`, or there is none of that name.
+    """
+    if split == "test":
+        raise DataError("--split test: only `delaminate bench` opens the test scenes. Use train or dev.")
+    if split not in ("train", "dev"):
+        raise DataError(f"--split {split}: there is no such part. Use train or dev.")
+
+
+def open_labelled(
+    data: str | Path | LabelledSet | ImageSet,
+    size: tuple[int, int] | None,
+    count: int | None,
+    seed: int,
+    split: str | None,
+    fit: str,
+    ignore: tuple[int, ...],
+) -> tuple[LabelledSet, str]:
+    """Open data for measuring, of a size or as they are, and say which part; images without labels get empty ones."""
+    found: LabelledSet | ImageSet
+    if isinstance(data, LabelledSet | ImageSet):
+        drawn, name, chosen = False, "images in memory", "train"
+        found = data if count is None else data.subset(range(min(count, len(data))))
+    else:
+        name = str(data)
+        drawn = (name in DRAWINGS or name in RECORDINGS) and not Path(name).exists()
+        chosen = split or ("dev" if drawn else "train")
+        many = count or (DRAWN_COUNT if drawn else None)
+        found = open_data(name, many, seed, chosen, size, check_fit(fit), ignore=ignore)  # type: ignore[arg-type]
+    if not isinstance(found, LabelledSet):
+        found = LabelledSet(found, Labels(), Path(name).name)
+    if size is not None and found.images.size != size:
+        raise ConfigError(
+            f"evaluate: images of {name} are {found.images.size}, the model's {size} (height, width). Write them with "
+            "`delaminate data write` and give that folder: folders are brought to the model's size."
+        )
+    which = split or ("all" if count is None else "the first ones")
+    part = f"{len(found)} images, {chosen} scenes of seed {seed}" if drawn else f"{len(found)} images, {which}"
+    return found, part
+
+
+def validation_of(
+    labelled: LabelledSet, name: str, size: tuple[int, int], dev: bool
+) -> tuple[tuple[ImageSet, Labels] | None, str]:
+    """Find other images of a built-in set, on which the names of the `_split` figures are chosen, and say which they are.
+
+    Args:
+        labelled: What is measured.
+        name: Of the set.
+        size: Height and width of the canvas.
+        dev: The development part of a real set may serve.
+    """
+    drawing = DRAWINGS.get(name) if not Path(name).exists() else None
+    if name in BENCHMARKS and not Path(name).exists() and dev:
+        others = load_benchmark(name, split="dev", size=size)
+        shared = set(others.images.names) & set(labelled.images.names)
+        return (others.images, others.labels), f"{len(others.images)} of them" if shared else "other images"
+    if drawing is not None and drawing.regions:
+        others = draw(name, 100, split="train", size=labelled.images.size)
+        return (others.images, others.labels), "other images"
+    return None, "other images"
+
+
+def measure(
+    method: Method,
+    labelled: LabelledSet,
+    name: str,
+    by: str,
+    device: str,
+    batch: int,
+    sentence: str,
+    *,
+    dev: bool = False,
+    validation: tuple[tuple[ImageSet, Labels] | None, str] | None = None,
+    soft: bool = False,
+    callback: Callback | None = None,
+) -> Figures:
+    """Measure one way of decomposing.
+
+    Args:
+        method, by: The model, on `device`, and the way.
+        labelled, name: The images and what is known about them; the name of the built-in set that they are of, or "".
+        batch: Images at a time; fewer where they are large.
+        sentence: About the data and the decomposer, for the protocol.
+        dev: Names of the `_split` figures may be chosen on the development part of a real set.
+        validation: Other images to choose them on, and which these are.
+        soft: Also measure the reconstruction of training, where there is one.
+        callback: Hears how far it is.
+    """
+    height, width = labelled.images.size
+    drawing = DRAWINGS.get(name) if not Path(name).exists() else None
+    known = drawing is not None and drawing.sprites is not None
+    others, chosen_on = validation or validation_of(labelled, name, method.image_size, dev)
+    follow = follower(labelled.images)
+    if callback is not None:
+        callback.stage("evaluate", 0, len(labelled))
+    return measure_decomposer(
+        lambda images: follow(method.decompose(images.to(device), by)),
+        labelled.images,
+        labelled.labels,
+        validation=others,
+        chosen_on=chosen_on,
+        sprites=true_sprites(name) if known else None,
+        sprite_iou=drawing.sprite_iou if drawing is not None else 0.9,
+        soft=method.reconstruct_softly if soft and method.can_reconstruct_softly else None,
+        batch=max(1, min(batch, PIXELS_AT_A_TIME // (height * width))),
+        protocol=sentence,
+        reconstructs=not method.copies_input(by),
+        progress=lambda done: None if callback is None else callback.step("evaluate", done, {}),
+    )
+
+
+def measure_fid(method: Method, images: ImageSet, network: Path, batch: int, seed: int) -> Figures:
+    """FID of as many scenes from noise as there are images, and how it was measured.
+
+    Raises:
+        ConfigError: The model paints nothing from noise.
+    """
+    features, count = Features(network), len(images)
+    made = (composite(layers) for layers in sample_batches(method, count, seed, "fid"))
+    real = (images.batch(range(first, min(first + batch, count))) for first in range(0, count, batch))
+    said = f"fid is of {count} scenes from noise and as many images, by {network.name} (sha256 {features.digest[:16]})."
+    figures: dict[str, Any] = {"fid": frechet_inception_distance(features, made, real), "protocol": said}
+    return figures

@@ -1,0 +1,195 @@
+"""Scenes out: as files for other programs, as flat images, and changed."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from delaminate.config import suggest
+from delaminate.data.sets import natural_key
+from delaminate.errors import ConfigError
+from delaminate.export import FORMATS, ExportResult
+from delaminate.export.files import frame_milliseconds
+from delaminate.export.residuals import RESIDUALS
+from delaminate.files import png_bytes, to_pixels, write_atomic
+from delaminate.pipelines.decomposition import DecomposedImages
+from delaminate.pipelines.output_folders import refuse_files
+from delaminate.scene.collection import SceneSet, shared_dictionary
+from delaminate.scene.loading import load_rate, load_scenes
+from delaminate.scene.saving import save_scenes
+from delaminate.scene.scenes import Scene
+
+Scenes = str | Path | Sequence[Scene]
+"""A folder of scenes, or scenes."""
+
+
+def export(
+    scenes: Scenes,
+    out: str | Path,
+    to: str | Iterable[str] = "png",
+    *,
+    rate: float | None = None,
+    background: bool | None = None,
+) -> dict[str, ExportResult]:
+    """Write layers in the formats of other programs.
+
+    Args:
+        scenes: A folder of scenes, or scenes that share a dictionary.
+        out: Each format gets a folder of its own in here.
+        to: Names of `delaminate.export.FORMATS`: one, several with commas, or a list.
+        rate: Frames per second of animations; None: the clip's own, else 10.
+        background: Animations with the background; None: mp4 with, others without.
+
+    Returns:
+        By format what was written, and how closely it composites back.
+
+    Raises:
+        ConfigError: A format is unknown, or holds sprites where the scenes share none.
+    """
+    names = format_names(to)
+    frame_milliseconds(rate)  # a rate that is none is refused before anything is written
+    loaded, folder = _opened(scenes)
+    _refuse_sheets_of_nothing(names, loaded)
+    given: dict[str, Any] = {"rate": load_rate(folder) if rate is None and folder is not None else rate}
+    if folder is not None and (folder / RESIDUALS).is_dir():
+        given["residuals"] = folder / RESIDUALS
+    if background is not None:
+        given["background"] = background
+    written = {}
+    for name in names:
+        options = {option: given[option] for option in FORMATS[name].options if option in given}
+        written[name] = FORMATS[name].write(loaded, Path(out) / name, **options)
+    return written
+
+
+def _opened(scenes: Scenes) -> tuple[Sequence[Scene], Path | None]:
+    if isinstance(scenes, str | Path):
+        return load_scenes(scenes, order=natural_key), Path(scenes)
+    return scenes, scenes.folder if isinstance(scenes, DecomposedImages) else None
+
+
+def _refuse_sheets_of_nothing(names: Sequence[str], scenes: Sequence[Scene]) -> None:
+    """Refuse formats that hold the sprites which scenes share, where they share none."""
+    for name in names:
+        if FORMATS[name].of_sprites and scenes and not len(scenes[0].dictionary):
+            raise ConfigError(
+                f"--to {name}: these scenes share no sprites. Cut-outs go to png, masks, coco, ora or psd."
+            )
+
+
+def format_names(to: str | Iterable[str]) -> list[str]:
+    """The formats of a list, or of a text with commas, each once.
+
+    Raises:
+        ConfigError: One is unknown, or there is none.
+    """
+    listed = to.split(",") if isinstance(to, str) else to
+    names = list(dict.fromkeys(name.strip() for name in listed if name.strip()))
+    for name in names:
+        if name not in FORMATS:
+            raise ConfigError(f"--to {name}: unknown format. {suggest(name, list(FORMATS))}")
+    if not names:
+        raise ConfigError(f"--to: no format. Known: {', '.join(FORMATS)}.")
+    return names
+
+
+def recompose(scenes: Scenes, out: str | Path, *, overwrite: bool = False) -> list[Path]:
+    """Flatten every scene into an image, PNG under the scene's name.
+
+    Args:
+        scenes: A folder of scenes, or scenes.
+        out: Where the images go.
+        overwrite: Write over files of these names; others stay.
+
+    Returns:
+        The files, in the order of the scenes.
+
+    Raises:
+        ConfigError: A file is there already.
+    """
+    loaded = load_scenes(scenes) if isinstance(scenes, str | Path) else scenes
+    names = loaded.names if isinstance(loaded, SceneSet) else [scene.name for scene in loaded]
+    paths = [Path(out) / (name if name.lower().endswith(".png") else f"{name}.png") for name in names]
+    refuse_files(paths, overwrite)
+    for scene, path in zip(loaded, paths, strict=True):
+        write_atomic(path, png_bytes(to_pixels(scene.composite())))
+    return paths
+
+
+def edit(
+    scenes: Scenes,
+    change: Callable[[Scene, str], Scene],
+    *,
+    names: Sequence[str] = (),
+    layers: Sequence[str] = (),
+    entries: Sequence[str] = (),
+    out: str | Path | None = None,
+) -> tuple[SceneSet, dict[str, int]]:
+    """Change layers of scenes.
+
+        delaminate.edit("scenes", lambda scene, layer: scene.move(layer, 12, -4), entries=["sprite-03"])
+
+    Args:
+        scenes: A folder of scenes, or scenes that share a dictionary.
+        change: Makes the changed scene, given a scene and the id of a layer.
+        names: Only these scenes; none: all.
+        layers, entries: The layers: by their ids, and all that show these sprites, by their names.
+        out: Where the scenes are saved; None: where they are, or nowhere if they are in memory.
+
+    Returns:
+        The scenes after the change, and how many layers of each were changed.
+
+    Raises:
+        ConfigError: Nothing is chosen, or there is no such scene, layer or sprite; nothing is written then.
+    """
+    if not layers and not entries:
+        raise ConfigError("edit: nothing chosen. Name layers by --layer ID, or sprites by --entry NAME.")
+    source = Path(scenes) if isinstance(scenes, str | Path) else None
+    loaded = load_scenes(source) if source is not None else _as_set(scenes)  # type: ignore[arg-type]
+    where = source or "these scenes"
+    for name in names:
+        if name not in loaded.names:
+            raise ConfigError(f"edit: no scene {name!r} in {where}. {suggest(name, list(loaded.names))[:300]}")
+    counts: dict[str, int] = {}
+
+    def edited(scene: Scene) -> Scene:
+        ids = _chosen(scene, layers, entries) if not names or scene.name in names else []
+        counts[scene.name] = len(ids)
+        return reduce(change, ids, scene)
+
+    result = loaded.changed(edited)
+    for _ in result:
+        pass  # every edit is tried before anything is written
+    if not any(counts.values()):
+        which = f"scene {names[0]!r}" if names else "any scene"
+        raise ConfigError(f"edit: no such layer in {which}. Ids stand in {where}/scenes/NAME/scene.json.")
+    target = source if out is None else Path(out)
+    if target is not None:
+        save_scenes(result, target, None if source is None else load_rate(source))
+    return result, counts
+
+
+def _as_set(scenes: Sequence[Scene]) -> SceneSet:
+    if isinstance(scenes, SceneSet):
+        return scenes
+    return SceneSet([scene.name for scene in scenes], shared_dictionary(scenes), lambda index: scenes[index])
+
+
+def find_entry(scene: Scene, name: str) -> int:
+    """Find a dictionary entry by its name.
+
+    Raises:
+        ConfigError: There is none, or the scenes share no sprites.
+    """
+    names = [scene.dictionary.name(index) for index in range(len(scene.dictionary))]
+    if not names:
+        raise ConfigError("edit: these scenes share no sprites. Name layers by --layer; ids stand in scene.json.")
+    if name not in names:
+        raise ConfigError(f"edit: no sprite {name!r} in the dictionary. {suggest(name, names)}")
+    return names.index(name)
+
+
+def _chosen(scene: Scene, layers: Sequence[str], entries: Sequence[str]) -> list[str]:
+    """List the ids of a scene's chosen layers, back to front."""
+    shown = {find_entry(scene, name) for name in entries}
+    return [each.id for each in scene.layers if each.id in layers or each.placement.entry in shown]
