@@ -17,10 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from delaminate import Method, zoo
 from delaminate.bench.benchmarks import BENCHES, Bench
 from delaminate.bench.tables import SHOWN
-from delaminate.cli.bench import evaluate_model
+from delaminate.bench.run import evaluate_model
 from delaminate.methods import load_model, save_model
 from delaminate.methods.marionette import MarioNette
 from delaminate.methods.perturbgan import PerturbGAN
@@ -70,7 +72,7 @@ def slim(model: Method) -> Method:
     small.alive.copy_(model.alive[:count])
     small.colour.copy_(model.colour)
     small.store.put(sheet.sprites, sheet.looks)
-    small.store.behind(sheet.ground)
+    small.store.put_background(sheet.background)
     return small
 
 
@@ -115,13 +117,42 @@ def measured(bench: str, model: Method, seed: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def tabled(body: str) -> list[tuple[str, str, float]]:
+    """The figures of a card's table: name, way of decomposing, value."""
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in body.splitlines() if line[:1] == "|"]
+    ways = [way.removeprefix("--by ") for way in rows[0][1:]]
+    return [
+        (row[0], way, float(cell)) for row in rows[2:] for way, cell in zip(ways, row[1:], strict=True) if cell
+    ]
+
+
+def head(name: str, body: str) -> str:
+    """What the hub reads of a card, as YAML; every figure is one of the card's own table."""
+    bench = BENCHES[re.search(r"^Made by `delaminate bench (\S+)", body, re.MULTILINE)[1]]
+    measured_on = re.search(rf"^{FIGURES} on (.*); the default is", body, re.MULTILINE)[1].replace("`", "")
+    metrics = [{"type": figure, "name": f"{figure} by {way}", "value": value} for figure, way, value in tabled(body)]
+    result = {
+        "task": {"type": "image-segmentation"},
+        "dataset": {"name": measured_on, "type": bench.test_data or bench.data},
+        "metrics": metrics,
+    }
+    known = {
+        "license": "mit",
+        "library_name": "delaminate",
+        "pipeline_tag": "image-segmentation",
+        "tags": ["unsupervised", "layers", name.split("/")[0]],
+        "model-index": [{"name": name, "results": [result]}],
+    }
+    return zoo.RULE + yaml.safe_dump(known, sort_keys=False, default_flow_style=None, width=120) + zoo.RULE
+
+
 def store(bench: str, name: str, title: str) -> str:
     """Put the best run's model into the box; return what to say of where it comes from."""
     best, among = best_of(bench)
     run = RESULTS / "runs" / f"{bench}-{best['seed']}"
     if not (run / "model").is_dir():
         raise SystemExit(
-            f"{run}: seed {best['seed']} is the best of {among}, and its run is not here: repeat it with --again."
+            f"{run}: seed {best['seed']} is the best of {among}, and its run is not here: repeat it with --overwrite."
         )
     save_model(slim(load_model(run)), zoo.ROOT / name, half=True)
     return origin(title, bench, name, best, among, load_model(zoo.ROOT / name))
@@ -136,11 +167,12 @@ def main() -> None:
     options = parser.parse_args()
     folder = zoo.ROOT / options.name
     if options.measure:
-        said = (folder / "README.md").read_text().split(f"\n\n{FIGURES}")[0]
+        said = zoo.split_card((folder / "README.md").read_text())[1].split(f"\n\n{FIGURES}")[0]
     else:
         said = store(options.bench, options.name, options.title)
     seed = int(re.search(r"^Seed (\d+),", said, re.MULTILINE)[1])
-    text = f"{said}\n\n{measured(options.bench, load_model(folder), seed)}"
+    body = f"{said}\n\n{measured(options.bench, load_model(folder), seed)}"
+    text = f"{head(options.name, body)}\n{body}"
     (folder / "README.md").write_text(text)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     print(text, f"\n{size:.1f} MiB in {folder}")

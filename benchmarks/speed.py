@@ -22,7 +22,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 import plain_dti_sprites as plain
 
-from delaminate.cli.bench import machine
+from delaminate.bench.run import machine
 from delaminate.data import draw_images
 from delaminate.methods import METHODS, load_model
 from delaminate.methods.dti_sprites.training import Refiner
@@ -34,8 +34,7 @@ BATCH = 32
 
 
 def build() -> tuple[torch.nn.Module, Tensor, Tensor]:
-    method, presets = METHODS["dti-sprites"]
-    model = method(presets["tetrominoes-paper"], 0)
+    model = METHODS["dti-sprites"].preset("tetrominoes-paper")
     model.progress.fill_(10_000)
     with torch.no_grad():  # a model in the middle of training: sprites differ, heads have moved
         model.sprites_rgb += 0.1 * torch.randn(model.sprites_rgb.shape, generator=stream(0, "rgb"))

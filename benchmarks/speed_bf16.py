@@ -20,7 +20,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from steps import stepper
 
-from delaminate.cli.bench import machine
+from delaminate.bench.run import machine
 from delaminate.methods import METHODS
 from delaminate.methods.base import Method
 from delaminate.methods.players import StepContext
@@ -59,7 +59,7 @@ def main() -> None:
     torch.set_num_threads(1)
     seconds: dict[str, dict[str, float]] = {}
     for method, preset in CPU if device == "cpu" else GPU:
-        built = {kind: METHODS[method][0].preset(preset, bf16=kind == "bfloat16") for kind in ("float32", "bfloat16")}
+        built = {kind: METHODS[method].preset(preset, bf16=kind == "bfloat16") for kind in ("float32", "bfloat16")}
         steps = {kind: step_of(model, device) for kind, model in built.items()}
         times: dict[str, list[float]] = {kind: [] for kind in steps}
         for number in range(1, options.rounds + 2):

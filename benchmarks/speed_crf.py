@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from delaminate.cli.bench import machine
+from delaminate.bench.run import machine
 from delaminate.refinement import crf
 from delaminate.refinement.crf import refine
 from delaminate.rng import stream

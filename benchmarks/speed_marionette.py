@@ -25,7 +25,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 import plain_marionette as plain
 
-from delaminate.cli.bench import machine
+from delaminate.bench.run import machine
 from delaminate.methods.marionette import PRESETS, MarioNette
 from delaminate.methods.marionette.training import Refiner
 from delaminate.methods.players import StepContext

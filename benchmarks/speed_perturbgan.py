@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import plain_perturbgan as plain
 from steps import stepper
 
-from delaminate.cli.bench import machine
+from delaminate.bench.run import machine
 from delaminate.methods.perturbgan import PRESETS, PerturbGAN
 from delaminate.methods.perturbgan.networks import shift_foreground
 from delaminate.methods.perturbgan.training import Discriminator, Painter

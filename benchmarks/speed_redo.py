@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import plain_redo as plain
 from steps import stepper
 
-from delaminate.cli.bench import machine
+from delaminate.bench.run import machine
 from delaminate.methods.players import StepContext
 from delaminate.methods.redo import PRESETS, ReDO
 from delaminate.methods.redo.training import Discriminator, RedrawPlayer

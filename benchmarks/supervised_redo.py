@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from delaminate.cli.bench import machine
+from delaminate.bench.run import machine
 from delaminate.data import load_benchmark
 from delaminate.methods import load_model
 from delaminate.methods.redo import PRESETS

@@ -24,7 +24,7 @@ def main(out: Path, images: int = 60, steps: int = 3, sprites: int = 150) -> flo
     # Labels play no part; search needs no more than frames in which things recur.
     pixels = draw("platform-game", images).images.pixels
     model = MarioNette.preset("platform-game", search_steps=steps, search_batch=min(images, 40), num_sprites=sprites)
-    train(model, pixels, out / "run")
+    train(pixels, model, out=out / "run")
     unseen = draw("platform-game", 1, split="dev").images.batch([0])
     found = model.decompose(unseen)
     error = float((found.composite() - unseen).square().mean())

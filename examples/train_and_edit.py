@@ -6,16 +6,15 @@ python examples/train_and_edit.py OUT
 import sys
 from pathlib import Path
 
-from delaminate import DTISprites, draw, train
+from delaminate import DTISprites, draw, save_scenes, train
 from delaminate.export.pngs import write_pngs
-from delaminate.scene.saving import save_scenes
 
 
 def main(out: Path, images: int = 2_000, steps: int = 16) -> float:
     # Training in five lines: images, a model, go. Labels play no part.
     pixels = draw("tetrominoes", images).images.pixels
     model = DTISprites.preset("tetrominoes", search_steps=steps, distil_steps=0, steps=0)
-    train(model, pixels, out / "run")
+    train(pixels, model, out=out / "run")
     unseen = draw("tetrominoes", 4, split="dev")
     found = model.decompose(unseen.images.batch(range(4)))
 

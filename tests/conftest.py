@@ -91,7 +91,7 @@ def pieces(tmp_path_factory):
 @pytest.fixture(scope="session")
 def made(tmp_path_factory, model, pieces):
     """Scenes that the model made of the pieces; not to be changed."""
-    from delaminate.cli.decompose import decompose
+    from delaminate.pipelines.decomposition import decompose
 
     folder = tmp_path_factory.mktemp("made") / "scenes"
     decompose(str(model), str(pieces / "images"), folder, device="cpu")

@@ -5,11 +5,13 @@ import json
 import pytest
 
 from delaminate.bench.benchmarks import BENCHES, Bench
+from delaminate.bench.run import busy_seconds, run_seed
 from delaminate.bench.tables import VARIANT, results_table
-from delaminate.cli.bench import bench, busy_seconds, run_seed
-from delaminate.cli.train import resolve
+from delaminate.cli.bench import bench
 from delaminate.config import build
 from delaminate.errors import ConfigError
+from delaminate.methods import METHODS
+from delaminate.pipelines.training import resolve_config
 
 
 def record(folder, name, seed, iou, finished=True, **more):
@@ -90,7 +92,7 @@ def test_breaks_between_calls_are_no_training_time():
 @pytest.mark.parametrize("name", BENCHES)
 def test_every_row_names_a_preset_and_settings_that_are_there(name):
     row = BENCHES[name]
-    _, config = resolve(row.method, row.preset, None, [])
+    config = resolve_config(METHODS[row.method], row.preset, None, {})
     build(config, row.settings, name)
 
 
@@ -106,7 +108,7 @@ def test_unknown_names_are_refused_with_a_hint(tmp_path):
 def test_a_run_that_ends_before_anything_decomposes_is_recorded_too(
     steps, minutes, ways, reason, monkeypatch, tmp_path
 ):
-    from delaminate.bench import judge as judging
+    from delaminate.bench import run as judging
 
     settings = {
         "image_size": [16, 16], "noise_width": 4, "mapping_depth": 1, "width": 8, "most_channels": 8, "batch": 4,

@@ -32,7 +32,7 @@ def test_a_set_that_is_there_is_kept_unless_told_otherwise(command, tmp_path):
     code, _, err = command("data", "write", "tetrominoes", "--out", out, "-n", 2)
     assert code == 2
     assert "holds a set already" in err
-    assert command("data", "write", "objects-on-texture", "--out", out, "-n", 1, "--again")[0] == 0
+    assert command("data", "write", "objects-on-texture", "--out", out, "-n", 1, "--overwrite")[0] == 0
     assert {path.name for path in (out / "images").iterdir()} == {"000000.png"}
 
 
@@ -41,7 +41,7 @@ def files(folder):
 
 
 @pytest.mark.parametrize("name", ["images/000000.png", "masks/mine.png", "classes/notes.txt", "index.csv"])
-@pytest.mark.parametrize("again", [[], ["--again"]])
+@pytest.mark.parametrize("again", [[], ["--overwrite"]])
 @pytest.mark.parametrize("set_there", [False, True])
 def test_files_of_somebody_else_stay(command, tmp_path, name, again, set_there):
     out = tmp_path / "set"
@@ -72,7 +72,7 @@ def test_what_lies_beside_a_set_stays_and_folders_that_the_new_one_lacks_go(comm
     out = tmp_path / "set"
     assert command("data", "write", "tetrominoes", "--out", out, "-n", 2)[0] == 0
     (out / "notes.txt").write_text("mine")
-    assert command("data", "write", "pennfudan", "--out", out, "--again")[0] == 0
+    assert command("data", "write", "pennfudan", "--out", out, "--overwrite")[0] == 0
     assert set(files(out)) == {"images/000000.png", "masks/000000.png", "index.csv", "notes.txt"}
     assert not (out / "classes").exists()
 

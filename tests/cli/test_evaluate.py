@@ -71,7 +71,7 @@ def test_fid_needs_a_model_that_paints_from_noise(command, model, tmp_path, monk
     code, _, err = command("evaluate", model, "tetrominoes", "-n", "4", "--fid", "inception.onnx")
     assert code == 2
     assert "paints nothing from noise" in err
-    config = Config(image_size=(16, 16), noise_width=4, mapping_depth=1, width=8, most_channels=8, segmenter_width=8)
+    config = Config(image_size=(16, 16), noise_width=4, mapping_depth=1, width=8, max_channels=8, segmenter_width=8)
     painting = PerturbGAN(config)
     save_model(painting, tmp_path / "model")
 
@@ -89,7 +89,7 @@ def test_fid_needs_a_model_that_paints_from_noise(command, model, tmp_path, monk
     words = ("objects-on-texture", "-n", "20", "--fid", "net.onnx", "--json", tmp_path / "a.json")
     distances = []
     for stage in ("layers", "segmenter"):  # painting alone is enough
-        painting.begin(stage)
+        painting.on_stage_start(stage)
         save_model(painting, tmp_path / stage)
         code, _, err = command("evaluate", tmp_path / stage, *words)
         assert code == 0, err

@@ -93,11 +93,12 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, clip):
-    from delaminate.cli.train import train
+    from delaminate.config import parse_settings
+    from delaminate.pipelines.training import train
 
     folder = tmp_path_factory.mktemp("run") / "run"
-    settings = [f"{key}={value}" for key, value in SETTINGS.items()]
-    train("marionette", str(clip), settings=settings, out=folder, device="cpu", quiet=True)
+    settings = parse_settings([f"{key}={value}" for key, value in SETTINGS.items()])
+    train(str(clip), "marionette", settings=settings, out=folder, device="cpu")
     return folder
 
 
@@ -310,16 +311,14 @@ def test_small_clips_are_not_announced(command, run, clip, tmp_path):
 
 
 def test_a_large_batch_is_announced_by_training(command):
-    from delaminate.data import ImageSet
-    from delaminate.methods.marionette import Config
-    from delaminate.pipelines.images import forecast_training
+    from delaminate.methods.marionette import Config, MarioNette
+    from delaminate.pipelines.images import forecast_text
 
-    images = ImageSet.from_arrays(np.zeros((40, 360, 640, 3), np.uint8))
     config = Config(image_size=(360, 640), search_steps=3, steps=0)
-    said = forecast_training(config, images)
-    assert said == (
+    forecast = MarioNette.forecast_training(config, 40, (360, 640))
+    assert forecast_text(forecast, (360, 640)) == (
         "Large frames: about 4.6 GB of memory and 7 min for 3 rounds on 40 of 360 x 640 pixels. "
         "With --set search_batch=10 it takes about a quarter of both."
     )
-    assert forecast_training(config, images.subset(range(10))) is None
-    assert forecast_training(Config(image_size=(360, 640)), images) is None
+    assert MarioNette.forecast_training(config, 10, (360, 640)) is None
+    assert MarioNette.forecast_training(Config(image_size=(360, 640)), 40, (360, 640)) is None

@@ -40,7 +40,7 @@ def test_who_stops_it_keeps_every_finished_scene_and_hears_how_many(command, tmp
         return paint(self, *words)
 
     monkeypatch.setattr(PerturbGAN, "sample", painted)
-    monkeypatch.setattr("delaminate.cli.sample.AT_A_TIME", 3)
+    monkeypatch.setattr("delaminate.pipelines.sampling.AT_A_TIME", 3)
     code, _, err = command("sample", tmp_path / "model", "--out", out, "-n", 10)
     assert code == 130
     assert f"6 of 10 scenes are in {out}" in err
@@ -92,10 +92,10 @@ def test_scenes_that_are_there_are_kept_and_other_models_paint_nothing(command, 
     save_model(PerturbGAN(CONFIG), tmp_path / "model")
     code, _, err = command("sample", tmp_path / "model", "--out", scenes)
     assert code == 2
-    assert "--again" in err
+    assert "--overwrite" in err
     code, _, err = command("sample", model, "--out", tmp_path / "out")
     assert code == 2
     assert "dti-sprites: this model paints nothing from noise" in err
     code, _, err = command("sample", "perturbgan/objects-on-texture", "--out", tmp_path / "out")
     assert code == 2
-    assert "paints nothing from noise" in err
+    assert "holds no generator" in err

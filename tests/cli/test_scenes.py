@@ -73,18 +73,18 @@ def test_scenes_that_are_there_are_kept_unless_told_otherwise(command, model, pi
     kept = contents(out)
     code, _, err = command(*words, "--limit", 2)
     assert code == 2
-    assert "--again" in err
+    assert "--overwrite" in err
     assert contents(out) == kept
-    assert command(*words, "--limit", 2, "--again")[0] == 0
+    assert command(*words, "--limit", 2, "--overwrite")[0] == 0
     assert len(load_scenes(out)) == len(list((out / "scenes").iterdir())) == 2
     assert (out / "mine.txt").exists()
 
 
 def stopped(monkeypatch, out, after):
     """Let `decompose` be stopped after so many batches; how many scenes could be loaded before each."""
-    from delaminate.cli import decompose as verb
+    from delaminate.pipelines import decomposition
 
-    take_apart, there = verb._take_apart, []
+    decomposed, there = decomposition._decomposed, []
 
     def take(*words):
         there.append(len(load_scenes(out)) if (out / "summary.json").exists() else 0)
@@ -93,9 +93,9 @@ def stopped(monkeypatch, out, after):
             assert len(json.loads((out / "errors.json").read_text())["images"]) == there[-1]
         if len(there) > after:
             raise KeyboardInterrupt
-        return take_apart(*words)
+        return decomposed(*words)
 
-    monkeypatch.setattr(verb, "_take_apart", take)
+    monkeypatch.setattr(decomposition, "_decomposed", take)
     return there
 
 
@@ -111,7 +111,7 @@ def test_who_stops_it_keeps_every_finished_scene_and_hears_how_many(command, mod
 
 
 def test_more_scenes_than_a_folder_may_hold_are_refused_at_the_start(command, model, pieces, tmp_path, monkeypatch):
-    monkeypatch.setattr("delaminate.scene.format.MAX_SCENES", 4)
+    monkeypatch.setattr("delaminate.pipelines.output_folders.MAX_SCENES", 4)
     words = ("decompose", model, pieces / "images", "--out", tmp_path / "out")
     code, _, err = command(*words)
     assert code == 2
@@ -155,7 +155,7 @@ def test_what_cannot_be_decomposed_is_refused(command, model, tmp_path, words, m
 def test_scenes_written_among_their_images_are_no_images_the_next_time(command, model, pieces, tmp_path):
     folder = tmp_path / "one"
     shutil.copytree(pieces / "images", folder)
-    for more in ([], ["--again"]):
+    for more in ([], ["--overwrite"]):
         code, said, err = command("decompose", model, folder, "--out", folder, *more)
         assert code == 0, err
         assert "5 scenes" in said
@@ -199,9 +199,9 @@ def test_recomposing_leaves_files_alone_that_are_there_unless_told_otherwise(com
         path.write_bytes(b"a photo")
     code, _, err = command("recompose", scenes, "--out", out)
     assert code == 2
-    assert f"{photo}: is there already. Choose another --out, or write over it with --again." in err
+    assert f"{photo}: is there already. Choose another --out, or write over it with --overwrite." in err
     assert contents(out) == {"000001.png": b"a photo", "other.png": b"a photo"}
-    assert command("recompose", scenes, "--out", out, "--again")[0] == 0
+    assert command("recompose", scenes, "--out", out, "--overwrite")[0] == 0
     assert photo.read_bytes().startswith(b"\x89PNG")
     assert (out / "other.png").read_bytes() == b"a photo"
     code, _, err = command("recompose", scenes, "--out", out)
@@ -277,9 +277,9 @@ def test_folders_that_hold_no_scenes_are_refused(command, tmp_path):
 @pytest.fixture(scope="module")
 def divided(tmp_path_factory):
     """A model of ReDO that nothing has trained, and photos that it has divided."""
-    from delaminate.cli.decompose import decompose
     from delaminate.methods import save_model
     from delaminate.methods.redo import Config, ReDO
+    from delaminate.pipelines.decomposition import decompose
 
     root = tmp_path_factory.mktemp("divided")
     config = Config(image_size=(16, 16), mask_width=8, generator_width=2, discriminator_width=16, noise_width=4)
@@ -327,20 +327,20 @@ def test_photos_that_could_not_be_read_again_are_skipped_and_named(command, divi
 
 
 def test_photos_are_taken_apart_fewer_at_a_time_where_they_are_large(command, divided, tmp_path, monkeypatch):
-    from delaminate.pipelines import images as opening
+    from delaminate.pipelines import decomposition
 
     there = stopped(monkeypatch, tmp_path / "out", after=9)
-    monkeypatch.setattr(opening, "BATCH_PIXELS", 40 * 30)  # one photo, but four of the model's size
+    monkeypatch.setattr(decomposition, "BATCH_PIXELS", 40 * 30)  # one photo, but four of the model's size
     assert command("decompose", divided / "model", divided / "photos", "--out", tmp_path / "out")[0] == 0
     assert there == [0, 1]
 
 
 def test_scenes_that_are_not_kept_in_memory_are_edited_and_exported_alike(command, divided, tmp_path, monkeypatch):
-    from delaminate.scene import scenes
+    from delaminate.scene import collection
 
     words = ("--layer", "layer-01", "--by", "3", "-2")
-    for name, room in (("kept", scenes.KEPT_PIXELS), ("anew", 0)):
-        monkeypatch.setattr(scenes, "KEPT_PIXELS", room)
+    for name, room in (("kept", collection.KEPT_PIXELS), ("anew", 0)):
+        monkeypatch.setattr(collection, "KEPT_PIXELS", room)
         folder = tmp_path / name
         shutil.copytree(divided / "scenes", folder / "scenes")
         assert "2 layers in 2 scenes" in command("edit", folder / "scenes", "move", *words)[1]
@@ -356,7 +356,7 @@ def test_a_region_is_redrawn_and_keeps_its_alpha(command, divided, tmp_path):
     words = ("edit", scenes, "redraw", "--with", divided / "model", "--layer", "layer-01")
     code, said, _ = command(*words, "--grid", tmp_path / "grid.png", "--out", tmp_path / "new")
     assert code == 0, said
-    assert "2 scenes, drawn anew eight times each" in said
+    assert "2 scenes, redrawn eight times each" in said
     command(*words, "--seed", "1", "--out", tmp_path / "other")
     for old, new, other in zip(
         *(load_scenes(each) for each in (scenes, tmp_path / "new", tmp_path / "other")), strict=True
@@ -388,7 +388,7 @@ def test_redrawing_by_another_method_or_of_other_scenes_is_refused(command, divi
         "edit", made, "redraw", "--with", divided / "model", "--layer", "layer-01", "--out", tmp_path
     )
     assert code == 2
-    assert "expected the 2 regions of a photo" in said
+    assert "expected the regions of a photo" in said
 
 
 def test_an_object_of_a_photo_can_be_hidden(command, divided, tmp_path):
@@ -403,7 +403,7 @@ def test_an_object_of_a_photo_can_be_hidden(command, divided, tmp_path):
 @pytest.mark.parametrize("several", [True, False])
 def test_photos_with_several_things_are_told_that_these_share_a_layer(command, tmp_path, monkeypatch, several):
     monkeypatch.setattr(
-        "delaminate.refinement.small_regions.scattered",
+        "delaminate.pipelines.decomposition.has_separate_parts",
         lambda labels: torch.tensor([several, False, False][: len(labels)]),
     )
     words = ("decompose", "perturbgan/objects-on-texture", "objects-on-texture", "-n", 3, "--out", tmp_path)

@@ -61,7 +61,7 @@ def test_a_file_of_settings_comes_before_the_command_line(command, tmp_path):
         (("dti-sprites", "tetrominoes", "--set", "steps=many"), "expected int"),
         (("dti-sprites", "tetrominoes", "--preset", "tetromino"), "Did you mean 'tetrominoes'?"),
         (("dti-sprite", "tetrominoes"), "Did you mean 'dti-sprites'?"),
-        (("dti-sprites", "tetrominoes", "--set", "sprite_size=[0, 3]"), "between 1 and 4096"),
+        (("dti-sprites", "tetrominoes", "--set", "sprite_size=[0, 3]"), "expected 1 to 4096, each"),
     ],
 )
 def test_wrong_words_are_refused_with_the_right_ones(command, words, says):
@@ -102,7 +102,7 @@ def test_a_folder_that_holds_a_run_is_kept_unless_told_otherwise(pieces, command
     (run / "previews" / "99999999.png").write_bytes(b"of another run")
     (run / "mine.txt").write_text("not of a run")
     code, _, err = command(*words, "--seed", 1)
-    assert code and "--again" in err and (run / "checkpoint.pt").read_bytes() == kept
+    assert code and "--overwrite" in err and (run / "checkpoint.pt").read_bytes() == kept
     assert command(*words, "--seed", 1, "--again")[0] == 0
     assert (run / "checkpoint.pt").read_bytes() != kept
     assert not (run / "previews" / "99999999.png").exists()

@@ -150,6 +150,6 @@ def test_networks_train_in_bfloat16_and_what_is_stored_opens_on_a_cpu(name, tmp_
 
 @needs_gpu
 def test_auto_means_the_gpu():
-    from delaminate.cli.train import pick_device
+    from delaminate.pipelines.devices import pick_device
 
     assert pick_device("auto") == "cuda"

@@ -74,7 +74,7 @@ def test_a_trained_model_has_the_averaged_weights_that_its_folder_has(tmp_path):
 
 def test_a_run_that_stops_right_after_a_restart_is_measured_at_its_first_stage():
     config = replace(
-        GROWING, growing=False, steps=5, batch=4, restarts=3, watch_from=0, border_ratio=1e-9, encoder_steps=0
+        GROWING, growing=False, steps=5, batch=4, restarts=3, monitor_from=0, border_ratio=1e-9, encoder_steps=0
     )
     some, measured = model(config), []
     error = some.error

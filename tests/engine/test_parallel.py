@@ -31,12 +31,12 @@ def test_two_processes_end_where_one_ends(name, tmp_path):
 
 
 def test_two_processes_begin_anew_together_and_give_up_together(tmp_path):
-    config = replace(RECOMMENDED, restarts=1, watch_from=1, border_ratio=1e-9)  # no mask keeps so far from the border
+    config = replace(RECOMMENDED, restarts=1, monitor_from=1, border_ratio=1e-9)  # no mask keeps so far from the border
     alone = model(config).double()
     assert train(alone, pixels(12), seed=3, intervals=SELDOM).reason == "failed"
     assert_alike(alone, *train_together(config, tmp_path, ends="failed"))
     notes = [line["note"] for line in read_log(tmp_path / "run") if "note" in line]
-    assert ["Begun anew, restart 1 of 1." in note for note in notes[-2:]] == [True, False]
+    assert ["Started over, restart 1 of 1." in note for note in notes[-2:]] == [True, False]
     assert "Given up (after 1 restarts)" in notes[-1]
 
 
@@ -44,7 +44,7 @@ def test_of_several_processes_one_speaks_and_keeps_the_folder(tmp_path):
     settings = ("search_steps=2", "search_batch=8", "num_sprites=4", "distil_steps=0", "steps=0")
     words = ["train", "dti-sprites", "tetrominoes", "-n", "20", "--out", tmp_path / "run", "--device", "auto"]
     words += [word for setting in settings for word in ("--set", setting)]
-    for more in ([], ["--again"]):
+    for more in ([], ["--overwrite"]):
         first, second = command_together([*words, *more], tmp_path)
         assert "Done. The model is" in first
         assert second == ""

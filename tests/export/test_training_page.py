@@ -32,7 +32,15 @@ def previews(tmp_path):
 
 def test_the_page_has_notes_signals_and_pictures_and_loads_nothing(tmp_path, previews):
     facts = {"Method": "<u>"}
-    write_history(tmp_path / "a.html", title="A & B", log=LOG, previews=previews, rows="images, masks", facts=facts)
+    write_history(
+        tmp_path / "a.html",
+        title="A & B",
+        log=LOG,
+        previews=previews,
+        rows="images, masks",
+        facts=facts,
+        signals={"covered": "How much."},
+    )
     text = (tmp_path / "a.html").read_text()
     page = Page(text)
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)

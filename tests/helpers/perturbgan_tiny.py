@@ -21,7 +21,7 @@ GROWING = replace(
 def shrunk(config):
     """The same at a small size, with two steps in every stage that it has."""
     small = {
-        "image_size": (16, 16), "noise_width": 8, "mapping_depth": 2, "width": 8, "most_channels": 8, "segmenter_width": 8,
+        "image_size": (16, 16), "noise_width": 8, "mapping_depth": 2, "width": 8, "max_channels": 8, "segmenter_width": 8,
         "encoder_depth": 32, "batch": 2, "encoder_batch": 2, "segmenter_batch": 2, "steps": 2, "grow_images": 2,
         "grow_batches": (2,), "ema": 0.9,
     }  # fmt: skip

@@ -125,7 +125,7 @@ def test_edited_sprites_are_shown_from_then_on(tmp_path):
     model.save_pretrained(tmp_path)
     loaded = load_model(tmp_path)
     # The generator is left out of the folder: it decodes other sprites.
-    assert not any(name.startswith("generator.") for name in loaded.parts())
+    assert not any(name.startswith("generator.") for name in loaded.export_state())
     assert torch.equal(loaded.decompose(images).composite(), model.decompose(images).composite())
 
 
@@ -334,7 +334,7 @@ def test_a_model_folder_gives_the_same_decompositions(name, tmp_path):
 
 
 def test_an_empty_model_is_refused():
-    parts = MarioNette(SMALL).parts()
+    parts = MarioNette(SMALL).export_state()
     with pytest.raises(FormatError, match="no sprite is alive"):
         MarioNette(SMALL).import_state(parts | {"alive": torch.zeros(5)})
 

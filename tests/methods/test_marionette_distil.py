@@ -16,8 +16,9 @@ from delaminate.matching.exact.background import Background
 from delaminate.matching.exact.dictionary import Appearance
 from delaminate.matching.exact.templates import HardSprite
 from delaminate.methods import load_model
-from delaminate.methods.marionette import PRESETS, MarioNette
-from delaminate.methods.marionette import training as players
+from delaminate.methods.marionette import PRESETS, MarioNette, distillation
+from delaminate.methods.marionette.method import placements_of
+from delaminate.methods.marionette.model import Hard
 from delaminate.methods.players import StepContext
 from delaminate.objectives.reconstruction import image_error
 from delaminate.rng import stream
@@ -27,9 +28,9 @@ def with_sheet(config, patterns, looks=None):
     """A model whose search has found these patterns, about to be distilled."""
     model = MarioNette(config)
     model.store.put(tuple(patterns), tuple(Appearance(k) for k in range(len(patterns))) if looks is None else looks)
-    model.store.behind(Background(np.array(GROUND, np.float32)[None, None] / 255))
+    model.store.put_background(Background(np.array(GROUND, np.float32)[None, None] / 255))
     model.learned[0] = 1
-    model.begin("distil")
+    model.on_stage_start("distil")
     return model.eval()
 
 
@@ -50,17 +51,17 @@ def where(placement):
 
 def spoken(model, images):
     """What a network shows that says exactly what it was taught."""
-    distiller = players.Distiller(model)
+    distiller = distillation.Distiller(model)
     targets, dropped = distiller.targets(images)
     image, layer, row, column, entry, down, across = targets.unbind(1)
     shift = model.config.step_size / 2 - torch.stack([down, across], 1)
     anchor = torch.stack([image, layer, row, column], 1)
     rasters = distiller.teacher.rasters
     ground = model.colour.view(1, 3, 1, 1).expand_as(images)
-    hard = players.Hard(anchor, entry, shift, rasters[entry], ground, torch.zeros(len(images), 2, dtype=torch.int64))
+    hard = Hard(anchor, entry, shift, rasters[entry], ground, torch.zeros(len(images), 2, dtype=torch.int64))
     model.set_sprites(torch.cat([rasters, torch.zeros(len(model.alive) - len(rasters), *rasters.shape[1:])]))
     dictionary = model.network_dictionary()
-    found = players.placements_of(model, hard, dictionary)
+    found = placements_of(model, hard, dictionary)
     return replace(model.decompose(images, by="search"), dictionary=dictionary, images=tuple(found)), dropped
 
 
@@ -92,10 +93,10 @@ def test_sprites_at_the_border_are_taught_while_their_centres_are_inside():
 
 def test_sprites_of_other_sizes_lie_in_the_middle():
     small, large = pattern((5, 6), 4), pattern((11, 10), 5)
-    raster = players.centred(small, 8)
+    raster = distillation.centred(small, 8)
     assert torch.equal(raster[:, 1:6, 1:7], small.rgba())
     assert float(raster.sum()) == float(raster[:, 1:6, 1:7].sum())
-    assert torch.equal(players.centred(large, 8), large.rgba()[:, 2:10, 1:9])
+    assert torch.equal(distillation.centred(large, 8), large.rgba()[:, 2:10, 1:9])
     model = with_sheet(SMALL, [small, large])
     image = paint([(0, 7, 9), (1, 20, 31)], [small, large])
     found, _ = spoken(model, image)
@@ -188,7 +189,7 @@ def test_recommendations_can_be_distilled(name):
     )
     model = MarioNette(config)
     assert train(model, afloat(12, size=(48, 41)), intervals=OFTEN).finished
-    assert len(model.entries) == 3
+    assert len(model.active_entries) == 3
     found = model.decompose(afloat(2, size=(48, 41), seed=1) / 255, by="network")
     assert_close(found.composite(), model.reconstruct(afloat(2, size=(48, 41), seed=1) / 255), rtol=0, atol=1e-6)
 
@@ -202,7 +203,7 @@ def test_refining_begins_with_what_search_has_found():
 
 def test_terms_are_means_over_what_they_compare():
     model = with_sheet(SMALL, sprites())
-    distiller, images = players.Distiller(model), afloat(2, seed=8) / 255
+    distiller, images = distillation.Distiller(model), afloat(2, seed=8) / 255
     context = StepContext("distil", 0, 10, slice(0, 2), 2)
     terms = distiller.turn(images, stream(0), context)
     targets, _ = distiller.targets(images)
@@ -225,9 +226,9 @@ def test_terms_are_means_over_what_they_compare():
     }
     for name, value in expected.items():
         assert_close(terms[name], value, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
-    shown, wanted = model.sprites()[:3], torch.stack([players.centred(some, 8) for some in sprites()])
+    shown, wanted = model.sprites()[:3], torch.stack([distillation.centred(some, 8) for some in sprites()])
     shown, wanted = (torch.cat([x[:, :3] * x[:, 3:], x[:, 3:]], 1) for x in (shown, wanted))
-    assert_close(terms["sprites"], players.SPRITE_WEIGHT * (shown - wanted).square().mean())
+    assert_close(terms["sprites"], distillation.SPRITE_WEIGHT * (shown - wanted).square().mean())
     assert model.after_update(stream(0), context) == {"dropped": 0.0}
 
 
@@ -236,12 +237,13 @@ def test_halves_of_a_batch_average_to_the_whole():
     model = with_sheet(SMALL, sprites()).double()
     images = torch.cat([afloat(2, seed=6, each=2), afloat(2, seed=7, each=6)]).double() / 255
     images[:1] = torch.tensor(GROUND).view(1, 3, 1, 1) / 255  # nothing is in it
-    distiller, gradients = players.Distiller(model), []
+    distiller, gradients = distillation.Distiller(model), []
     count = float(len(distiller.targets(images)[0]))
     for parts in ([images], images.split(2), images.split(1)):
         model.zero_grad()
         for part in parts:
-            context = StepContext("distil", 0, 1, slice(0, 4), 4, all_reduce=lambda each: torch.full_like(each, count))
+            held = slice(0, len(part))
+            context = StepContext("distil", 0, 1, held, 4, all_reduce=lambda each: torch.full_like(each, count))
             terms = distiller.turn(part, stream(5), context)
             (sum(terms.values()) / len(parts)).backward()
         gradients.append([parameter.grad.clone() for parameter in model.parameters()])
@@ -273,7 +275,7 @@ def test_a_training_resumed_while_distilling_ends_with_the_same_bits(tmp_path):
         ({"offsets": "continuous"}, "distil_steps is 220; search places at whole pixels"),
         ({"distil_steps": -1}, "distil_steps is -1; expected 0 or more"),
         ({"distil_batch": 0}, "distil_batch is 0"),
-        ({"distil_rate": float("nan")}, "distil_rate is nan"),
+        ({"distil_learning_rate": float("nan")}, "distil_learning_rate is nan"),
     ],
     ids=str,
 )

@@ -85,7 +85,7 @@ def test_the_same_frames_give_the_same_model_and_the_same_answers(searched):
 def test_frames_of_any_size_are_explained_where_the_ground_is_one_colour(searched):
     images = afloat(2, seed=3, size=(33, 70)) / 255
     found = searched.decompose(images)
-    assert (found.size, found.frames) == ((33, 70), None)
+    assert (found.size, found.canvas_maps) == ((33, 70), None)
     assert_close(found.composite(), images, rtol=0, atol=1e-6)
 
 
@@ -98,7 +98,7 @@ def test_a_landscape_is_found_behind_sprites():
     lefts = [-placements[0].transforms[0].matrix[0, 2] for placements in found.images]
     assert lefts == [2 * n for n in range(0, 24, 5)]
     assert float((found.composite() - images).abs().gt(0.05).any(1).float().mean()) < 0.03
-    assert not model.takes((33, 70), "search")
+    assert not model.accepts_size((33, 70), "search")
 
 
 # --- interrupted ----------------------------------------------------------------------------------------------------

@@ -65,8 +65,8 @@ def test_the_published_schedule_has_the_published_length():
         {"layout": "shared-style", "independent_noise": True},
         {"independent_noise": True, "reuse_fakes": False},
         {"swap_backgrounds": 0.5, "augment_below": 100},
-        {"foreground_noise": False, "border_weight": 5.0, "variety_weight": 5.0},
-        {"placed": True, "summed": True, "outline_weight": 1.0, "segmenter_stretch": 1.5},
+        {"foreground_noise": False, "border_weight": 5.0, "mask_diversity_weight": 5.0},
+        {"style_input": True, "skip_outputs": True, "compactness_weight": 1.0, "segmenter_stretch": 1.5},
         {"loss": "wgan-gp", "mask_loss": "published", "enlarge": 1.125},
     ],
 )
@@ -247,7 +247,7 @@ def test_a_run_that_collapses_begins_anew_and_ends_as_failed_in_the_end():
     outcome = train(PerturbGAN(replace(TINY, monitor_from=0, border_ratio=1e-9)), pixels(), callback=heard)
     assert outcome.reason == "failed"
     first, second = heard.notes[-2:]
-    assert "layers, step 0: masks " in first and first.endswith("Begun anew, restart 1 of 1.")
+    assert "layers, step 0: masks " in first and first.endswith("Started over, restart 1 of 1.")
     assert "layers, step 0: masks " in second and "Given up (after 1 restarts)" in second
 
 
@@ -291,8 +291,8 @@ def test_an_object_in_the_background_and_a_mask_that_changes_nothing_are_a_leak(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"least_area": 0.005, "most_area": 0.025}, "dead_area is 0.03, not below least_area, 0.005"),
-        ({"most_area": 0.8}, "saturated_area is 0.6, not above most_area, 0.8"),
+        ({"min_area": 0.005, "max_area": 0.025}, "dead_area is 0.03, not below min_area, 0.005"),
+        ({"max_area": 0.8}, "saturated_area is 0.6, not at most max_area, 0.8"),
     ],
 )
 def test_limits_that_good_masks_would_not_pass_are_refused(settings, said):
@@ -379,7 +379,7 @@ def test_a_model_folder_comes_back_whole_or_with_its_segmenter_alone(trained, tm
         assert torch.equal(trained.decompose(photos(), by=by).composite(), again.decompose(photos(), by=by).composite())
     assert torch.equal(trained.sample(2, stream(0)).rgb, again.sample(2, stream(0)).rgb)
     alone = PerturbGAN(replace(TINY, encoder_steps=0))
-    alone.import_state({name: part for name, part in trained.parts().items() if name.startswith("segmenter.")})
+    alone.import_state({name: part for name, part in trained.export_state().items() if name.startswith("segmenter.")})
     save_model(alone, tmp_path / "alone")
     small = load_model(tmp_path / "alone")
     assert torch.equal(small.decompose(photos()).layers().alpha, trained.decompose(photos()).layers().alpha)
@@ -402,7 +402,7 @@ def test_what_is_not_trained_yet_is_refused(tmp_path):
         ({"image_size": (16, 24)}, "expected a square"),
         ({"image_size": (48, 48)}, "expected a square"),
         ({"shift": 0.5}, "shift is 0.5"),
-        ({"least_area": 0.6}, "above most_area"),
+        ({"min_area": 0.6}, "at most max_area"),
         ({"layout": "one", "swap_backgrounds": 0.5}, "need two"),
         ({"layout": "one", "foreground_noise": False}, "need two"),
         ({"growing": True, "first_side": 32}, "first_side is 32"),
@@ -413,10 +413,10 @@ def test_what_is_not_trained_yet_is_refused(tmp_path):
         ({"betas": (1.0, 0.9)}, "betas"),
         ({"grow_batches": ()}, "grow_batches"),
         ({"independent_noise": True, "swap_backgrounds": 0.5}, "does nothing with independent_noise"),
-        ({"segmenter_rate": -1.0}, "segmenter_rate is -1.0; expected a finite number, 0 or more"),
+        ({"segmenter_learning_rate": -1.0}, "segmenter_learning_rate is -1.0; expected a finite number, 0 or more"),
         ({"leak_gap": float("nan")}, "leak_gap is nan; expected a finite number"),
         ({"ema": 1.0}, "ema is 1"),
-        ({"mapping_depth": 1_000_000}, "expected 64 at the most"),
+        ({"mapping_depth": 1_000_000}, "expected 1 to 64"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):

@@ -180,7 +180,7 @@ def test_stretched_foregrounds_keep_their_colours_and_change_their_shapes():
 def test_the_segmenter_learns_from_its_own_best_guesses_between_the_areas_allowed():
     model = PerturbGAN(replace(TINY, self_training_steps=8, min_area=0.25, max_area=0.5, self_training_paste=0.0))
     assert [stage.name for stage in model.stages()][-1] == "self-training"
-    model.begin("self-training")
+    model.on_stage_start("self-training")
     assert torch.equal(model.segment(photos()), model.teacher(photos()))
     ramp = torch.arange(256.0).view(1, 1, 16, 16).expand(4, -1, -1, -1) / 256
     model.pseudo_labels = lambda _images: ramp
@@ -218,7 +218,7 @@ def test_the_object_of_the_next_photo_is_pasted_with_what_is_known_of_it():
 
 def test_the_teacher_follows_and_guesses_alike_of_a_mirrored_photo():
     model = PerturbGAN(replace(TINY, self_training_steps=3)).eval()
-    model.begin("self-training")
+    model.on_stage_start("self-training")
     images = 2 * photos() - 1
     assert_close(
         model.pseudo_labels(images).flip(-1)[..., 1:-1],
@@ -233,4 +233,4 @@ def test_the_teacher_follows_and_guesses_alike_of_a_mirrored_photo():
     model.after_update(stream(0), context(stage="self-training"))
     for old, new in zip(before, model.teacher.parameters(), strict=True):
         assert_close(new, old + 0.01)
-    assert not any(name.startswith("teacher") for name in model.parts(everything=True))
+    assert not any(name.startswith("teacher") for name in model.export_state(everything=True))

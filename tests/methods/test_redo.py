@@ -123,7 +123,7 @@ def test_the_mask_network_learns_what_refining_makes_of_the_masks_it_had():
     model = ReDO(replace(TINY, steps=1, refine_weight=10.0, distil_steps=60, distil_learning_rate=3e-3, ema=0.5))
     assert [stage.name for stage in model.stages()] == ["adversary", "distil"]
     seen = {}
-    begin = model.begin
+    begin = model.on_stage_start
 
     def watched(stage):
         begin(stage)
@@ -131,7 +131,7 @@ def test_the_mask_network_learns_what_refining_makes_of_the_masks_it_had():
             seen["wanted"] = refine(flat[:1], model.regions(flat[:1]), 10.0, 16)
             seen["error"] = model.error(flat, stage)
 
-    model.begin = watched
+    model.on_stage_start = watched
     noisy = (flat + 0.01 * torch.rand(8, 3, 16, 16, generator=stream("noise"))).clamp(0, 1)
     assert train(model, (noisy * 255).to(torch.uint8)).finished
     assert model.error(flat, "distil").mean() < 0.5 * seen["error"].mean()
@@ -231,7 +231,7 @@ def test_the_discriminator_may_learn_at_a_rate_of_its_own():
 @pytest.mark.parametrize("redraw_all", [True, False])
 @pytest.mark.parametrize("stage", ["warm-up", "adversary"])
 def test_the_discriminator_sees_what_was_judged_or_what_is_drawn_after_the_update(stage, redraw_all):
-    settings = {"redraw_all": redraw_all, "warm_steps": 2}
+    settings = {"redraw_all": redraw_all, "warmup_steps": 2}
     again = ReDO(replace(TINY, reuse_fakes=False, **settings)).eval()
     now = context(stage=stage)
     RedrawPlayer(again).turn(photos(), stream(0), now)
@@ -369,7 +369,7 @@ def test_a_collapsed_run_begins_anew_and_says_why(monkeypatch, tmp_path):
     assert outcome.total_step == 3 + 6
     remark, note = heard.notes
     assert remark.startswith("Expect little")
-    assert "adversary, step 2: region 1 of 2 is gone. Begun anew, restart 1 of 1." in note
+    assert "adversary, step 2: region 1 of 2 is gone. Started over, restart 1 of 1." in note
     assert [line["note"] for line in read_log(tmp_path) if "note" in line] == heard.notes
     assert not torch.equal(start["masks.first.weight"], model.state_dict()["masks.first.weight"])
 
@@ -462,7 +462,7 @@ def test_a_model_folder_holds_what_decomposes_and_what_redraws(tmp_path):
         ({"mask_width": 6}, "multiple of 4"),
         ({"mask_halvings": 3}, "mask_halvings is 3"),
         ({"discriminator_width": 24}, "multiple of 16"),
-        ({"late_decay": 2.0}, "late_decay is 2.0"),
+        ({"decay_from": 2.0}, "decay_from is 2.0"),
         ({"betas": (0.0, 1.0)}, "betas"),
     ],
 )
@@ -544,7 +544,7 @@ def test_signals_are_those_of_the_masks():
     model.update_monitor(decided, now)
     assert model.areas[0].tolist() == pytest.approx([0.125, 0.875])
     model.update_monitor(torch.stack([0.9 * decided[:, 0] + 0.04, 0.96 - 0.9 * decided[:, 0]], 1), now)
-    assert model.after_update(stream(0), now)["least_area"] == pytest.approx(0.125)
+    assert model.after_update(stream(0), now)["min_area"] == pytest.approx(0.125)
     assert "agreement" not in model.after_update(stream(0), context(100, stage="warm-up"))
 
 
@@ -578,13 +578,13 @@ def test_masks_that_stay_undecided_are_said_in_words():
 def test_training_ends_early_once_masks_have_settled(monkeypatch, tmp_path):
     model = ReDO(replace(TINY, convergence_agreement=0.99))
     model.agreement.fill_(0.995)
-    assert model.convergence_agreement(context(900)) is None
-    assert "have agreed in 99.50 %" in (model.convergence_agreement(context(1_000)) or "")
-    assert model.convergence_agreement(context(1_050)) is None
+    assert model.converged(context(900)) is None
+    assert "have agreed in 99.50 %" in (model.converged(context(1_000)) or "")
+    assert model.converged(context(1_050)) is None
     model.agreement[3] = 0.98
-    assert model.convergence_agreement(context(1_000)) is None
-    assert ReDO(TINY).convergence_agreement(context(1_000)) is None
-    monkeypatch.setattr(ReDO, "settled", lambda self, now: "nothing moves" if now.step == 2 else None)
+    assert model.converged(context(1_000)) is None
+    assert ReDO(TINY).converged(context(1_000)) is None
+    monkeypatch.setattr(ReDO, "converged", lambda self, now: "nothing moves" if now.step == 2 else None)
     heard = Notes()
     outcome = train(ReDO(TINY), pixels(), tmp_path, callback=heard)
     assert outcome.finished and outcome.total_step == 3

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from delaminate.config import to_dict
 from delaminate.errors import ConfigError, FormatError, OutputError
-from delaminate.methods import METHODS, load_model, save_model
+from delaminate.methods import load_model, save_model
 from delaminate.methods.dti_sprites import PRESETS, DTISprites
 
 
@@ -286,11 +286,10 @@ def test_folders_refused_for_a_slip_are_told_what_was_meant(damage, hint, folder
         load_model(folder)
 
 
-def test_a_model_of_another_method_is_refused(folder, monkeypatch):
+def test_a_model_of_another_method_is_refused(folder):
     class Other(DTISprites):
         name = "other"
 
-    monkeypatch.setitem(METHODS, "other", (Other, PRESETS))
     with pytest.raises(FormatError, match="is a dti-sprites model, not other"):
         Other.from_pretrained(folder)
 

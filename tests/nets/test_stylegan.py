@@ -155,7 +155,7 @@ def test_fading_begins_with_the_smaller_picture_and_ends_with_the_larger():
 
 @pytest.mark.parametrize("fade", [1.0, 0.25])
 def test_a_summed_picture_is_that_of_all_levels(fade):
-    net = stirred(Synthesis(16, 3, 3, 6, 5, False, stream(0), summed=True))
+    net = stirred(Synthesis(16, 3, 3, 6, 5, False, stream(0), skip_outputs=True))
     styles = randn(2, 3, 5)
     features, picture = [], torch.zeros(())
     for block in net.blocks:
@@ -173,13 +173,13 @@ def test_a_summed_picture_is_that_of_all_levels(fade):
 def test_placed_by_the_style_features_begin_apart_and_else_alike():
     styles = randn(2, 2, 5)
     styles[:, 1] = styles[:1, 1]  # they differ at the coarsest level alone
-    for placed in (True, False):
-        net = stirred(Synthesis(8, 3, 3, 6, 5, False, stream(0), placed=placed))
+    for style_input in (True, False):
+        net = stirred(Synthesis(8, 3, 3, 6, 5, False, stream(0), style_input=style_input))
         seen = []
         net.blocks[0].register_forward_pre_hook(lambda _module, inputs, seen=seen: seen.append(inputs[0]))
         net(styles)
-        assert torch.equal(seen[0][0], seen[0][1]) != placed
-        if placed:
+        assert torch.equal(seen[0][0], seen[0][1]) != style_input
+        if style_input:
             moved = seen[0] - net.start
             exact(moved.flatten(1), styles[:, 0] @ net.place.weight.T * math.sqrt(2 / 5) + net.place.bias)
 

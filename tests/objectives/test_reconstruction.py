@@ -271,7 +271,7 @@ def test_the_chosen_sprites_are_those_of_plain_recomposition(name):
     with torch.no_grad():
         prediction = model.predict(images)
         entry = model.choose(images, prediction, None)
-        price = c.empty_price if c.empty_sprite else None
+        price = c.empty_sprite_cost if c.empty_sprite else None
         problem = Problem(0, 3, c.num_sprites, c.num_layers, c.image_size, False, False, price, c.passes)
         problem.target, problem.occlusion = images, prediction.occlusion
         problem.background = model.draw_background(prediction.background, 3)

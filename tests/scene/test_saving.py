@@ -14,8 +14,8 @@ from torch.testing import assert_close
 
 from delaminate.errors import ConfigError, DelaminateError, FormatError, OutputError, ShapeError
 from delaminate.files import write_atomic
+from delaminate.scene import collection as scenes_module
 from delaminate.scene import saving
-from delaminate.scene import scenes as scenes_module
 from delaminate.scene import validation as values
 from delaminate.scene.canvas_map import CanvasMap
 from delaminate.scene.collection import with_sprite

@@ -18,6 +18,8 @@ SHOWN = (
 
 
 BASELINES = ("baseline_all", "baseline_disc", "baseline_colour")
+RESTARTED = "Started over", "Begun anew"
+"""What a note on a restart says, now and in older records."""
 VARIANT = re.compile("^(redo|perturbgan)-|-(search|paper|still)$")
 """What the name of a benchmark says beside the name of its data."""
 
@@ -67,7 +69,7 @@ def _heading(name: str, some: list[dict[str, Any]]) -> list[str]:
     drawing = DRAWINGS.get(BENCHES[name].data) if name in BENCHES else None
     replica = " (replica, drawn by this library)" if drawing is not None and drawing.replica else ""
     failed = sum(record.get("stopped_by") == "failed" for record in some)
-    restarts = sum("Started over" in note for record in some for note in record.get("notes", ()))
+    restarts = sum(any(said in note for said in RESTARTED) for record in some for note in record.get("notes", ()))
     said = [
         f"## {name}{replica}",
         "",

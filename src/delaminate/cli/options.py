@@ -21,6 +21,7 @@ Again = Annotated[bool, typer.Option("--again", hidden=True, help="Older name of
 @contextmanager
 def progress_bar(description: str) -> "Iterator[Callback]":
     """Show how far something is, in a line that goes away at the end; notes stay."""
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from delaminate.engine.record import SilentCallback
@@ -36,7 +37,8 @@ def progress_bar(description: str) -> "Iterator[Callback]":
             typer.echo(text, err=text.startswith("Stopped"))
 
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    with Progress(*columns, transient=True) as progress:
+    console = Console()
+    with Progress(*columns, transient=True, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(description, total=None)
         yield Bar()
 

@@ -184,7 +184,7 @@ class _Video(_Source):
         except av.FFmpegError as error:
             self.problem = f"breaks off after {given} frames: {error.strerror or error}"
             return
-        stated = video.canvas_maps or 0
+        stated = video.frames or 0
         if not stated and video.average_rate and opened.duration:
             stated = int(opened.duration / av.time_base * float(video.average_rate) * 0.9)
         if broken or given < stated:

@@ -167,7 +167,7 @@ def fit_mask(labels: Int64[np.ndarray, "H W"], canvas_map: CanvasMap) -> Int64[n
         DataError: The labels do not have the size of the frame's original.
     """
     if labels.shape != canvas_map.original:
-        raise DataError(f"the mask is {labels.shape}, its image {frame.original} (height, width)")
+        raise DataError(f"the mask is {labels.shape}, its image {canvas_map.original} (height, width)")
     left, top, width, height = canvas_map.box
     rows = np.floor(top + (np.arange(canvas_map.canvas[0]) + 0.5) * height / canvas_map.canvas[0]).astype(np.int64)
     columns = np.floor(left + (np.arange(canvas_map.canvas[1]) + 0.5) * width / canvas_map.canvas[1]).astype(np.int64)

@@ -50,7 +50,19 @@ class BasicBlock(nn.Module):
         return F.relu(y + x)
 
 
-class ResNet(nn.Module):
+class ImageEncoder(nn.Module):
+    """Maps images (B, 3, H, W) in [0, 1] to features (B, width, h, w).
+
+    Attributes:
+        width: Features.
+        stride: Pixels of the image, along an axis, to one of the features.
+    """
+
+    width: int
+    stride: int
+
+
+class ResNet(ImageEncoder):
     """Encode images (B, 3, H, W) in [0, 1] into features.
 
     Args:

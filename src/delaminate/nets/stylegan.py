@@ -191,19 +191,19 @@ class Synthesis(nn.Module):
         style_width: int,
         growing: bool,
         rng: Generator,
-        placed: bool = False,
-        summed: bool = False,
+        style_input: bool = False,
+        skip_outputs: bool = False,
     ) -> None:
         super().__init__()
-        self.levels, self.summed = level_of(side) + 1, summed
+        self.levels, self.skip_outputs = level_of(side) + 1, skip_outputs
         channels = [channels_at(4 * 2**level, side, width, most) for level in range(self.levels)]
         self.start = nn.Parameter(torch.empty(1, channels[0], 4, 4).normal_(generator=rng))
-        self.place = EqualizedLinear(style_width, 16 * channels[0], rng) if placed else None
+        self.place = EqualizedLinear(style_width, 16 * channels[0], rng) if style_input else None
         self.blocks = nn.ModuleList(
             _UpBlock(channels[max(level - 1, 0)], count, style_width, rng, level == 0)
             for level, count in enumerate(channels)
         )
-        own = range(self.levels) if growing or summed else range(self.levels - 1, self.levels)
+        own = range(self.levels) if growing or skip_outputs else range(self.levels - 1, self.levels)
         self.heads = nn.ModuleList(EqualizedConv(channels[level], outputs, 1, rng) for level in own)
 
     def forward(
@@ -226,7 +226,7 @@ class Synthesis(nn.Module):
         if self.place is not None:
             start = start + self.place(styles[:, 0]).view_as(start)
         x = start.contiguous(memory_format=torch.channels_last)
-        if self.summed:
+        if self.skip_outputs:
             return self._sum(x, styles, noise, level, fade)
         before = x
         for index in range(level + 1):

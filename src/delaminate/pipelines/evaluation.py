@@ -238,8 +238,9 @@ def measure_fid(method: Method, images: ImageSet, network: Path, batch: int, see
     Raises:
         ConfigError: The model paints nothing from noise.
     """
-    features, count = Features(network), len(images)
+    count = len(images)
     made = (composite(layers) for layers in sample_batches(method, count, seed, "fid"))
+    features = Features(network)
     real = (images.batch(range(first, min(first + batch, count))) for first in range(0, count, batch))
     said = f"fid is of {count} scenes from noise and as many images, by {network.name} (sha256 {features.digest[:16]})."
     figures: dict[str, Any] = {"fid": frechet_inception_distance(features, made, real), "protocol": said}

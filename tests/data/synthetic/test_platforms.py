@@ -165,9 +165,9 @@ def test_true_sprites_are_those_drawn_and_others_are_refused():
 
 
 def test_the_packaged_sprites_come_with_their_licence():
-    import delaminate.data
+    import delaminate.data.synthetic
 
-    folder = Path(delaminate.data.__file__).parent / "sprites/kenney"
+    folder = Path(delaminate.data.synthetic.__file__).parent / "sprites/kenney"
     assert "CC0" in (folder / "LICENSE.txt").read_text()
     assert len(list(folder.glob("*.png"))) == 16
 

@@ -13,8 +13,8 @@ from delaminate.matching.exact.background import (
     is_scrolled,
     panorama,
     solid,
-    step,
     static,
+    step,
 )
 
 
@@ -161,7 +161,7 @@ def test_the_kind_of_ground_is_found():
     assert estimate(shots(plain, [(0, 0)] * 20, sprites=3), "auto", 0.06).rgb.shape == (1, 1, 3)
     assert not is_scrolled(np.random.default_rng(0).integers(0, 256, (12, 20, 20, 3)).astype(np.uint8))
     assert estimate(rgb[None, :, :50], "auto", 0.06).rgb.shape == (1, 1, 3)  # one image tells nothing
-    for kind, shape in (("solid", (1, 1, 3)), ("still", (40, 50, 3))):
+    for kind, shape in (("solid", (1, 1, 3)), ("static", (40, 50, 3))):
         assert estimate(scrolled, kind, 0.06).rgb.shape == shape
 
 
@@ -171,6 +171,6 @@ def test_the_same_frames_have_the_same_ground():
 
 
 def test_a_landscape_beyond_memory_is_refused(monkeypatch):
-    monkeypatch.setattr(grounds, "MAX_LANDSCAPE", 40 * 60)
-    with pytest.raises(ConfigError, match=r"landscape of 40 x \d+ pixels.*background=still"):
+    monkeypatch.setattr(grounds, "MAX_PANORAMA", 40 * 60)
+    with pytest.raises(ConfigError, match=r"panorama of 40 x \d+ pixels.*background=static"):
         panorama(shots(world(), [(0, 3 * n) for n in range(10)]))

@@ -7,7 +7,7 @@ import pytest
 from helpers.patterns import bank_of, disc, frame_of, opened, paste, pattern, placed, scattered
 
 from delaminate.matching.exact.detection import Occurrence, PlacementCost, find, fit, fits, order, ring_of
-from delaminate.matching.exact.templates import CLOSED, BACKGROUND, MISFIT, OPEN
+from delaminate.matching.exact.templates import BACKGROUND, CLOSED, MISFIT, OPEN
 
 
 def found_in(frame, patterns, **price):

@@ -118,7 +118,7 @@ def test_a_sheet_comes_back_from_its_store():
     one, other = pattern((9, 10), 1), pattern((6, 5), 2, np.tri(6, 5) > 0)
     store = SpriteStore(5, 16)
     store.put((one, other), (Appearance(0), Appearance(1), Appearance(0, True), Appearance(1, False, RED)))
-    store.behind(SOLID)
+    store.put_background(SOLID)
     assert store.count == 2
     again = SpriteStore(5, 16)
     again.load_state_dict(store.state_dict())

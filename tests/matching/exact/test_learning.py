@@ -9,8 +9,8 @@ from delaminate.matching.exact.background import Background
 from delaminate.matching.exact.detection import Occurrence
 from delaminate.matching.exact.learning import (
     FrameStack,
-    explained,
     absorb_static,
+    explained,
     join,
     learn_round,
     parse_all,

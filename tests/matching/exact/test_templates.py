@@ -9,8 +9,8 @@ from torch.testing import assert_close
 
 from delaminate.matching.exact import templates as agreement
 from delaminate.matching.exact.templates import (
-    CLOSED,
     BACKGROUND,
+    CLOSED,
     MISFIT,
     OPEN,
     ColourCodes,

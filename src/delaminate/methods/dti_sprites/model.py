@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from delaminate.matching.soft.correlation import Sprites
 from delaminate.matching.soft.pursuit import Search
@@ -16,7 +16,7 @@ from delaminate.methods.dti_sprites.warping import move_sprites, move_to_canvas,
 from delaminate.nets.blocks import BatchedMLP
 from delaminate.nets.peaks import CentrePointHead
 from delaminate.nets.precision import precision
-from delaminate.nets.resnet import ResNet, pooled
+from delaminate.nets.resnet import ImageEncoder, ResNet, pooled
 from delaminate.objectives.reconstruction import select_exhaustive, select_greedy, stack
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, pairwise_occlusion
@@ -63,7 +63,7 @@ class DTISpritesModel(Method):
         self.sprites_alpha = nn.Parameter(blob.repeat(c.num_sprites, 1, 1, 1))
         if c.background:
             self.background_rgb = nn.Parameter(torch.full((3, *c.image_size), 0.5))
-        self.encoder = ResNet(32 if c.encoder == "resnet32" else 18, rng)
+        self.encoder = self.build_encoder(c, rng)
         width, pairs = self.encoder.width * c.pool**2, c.num_layers * (c.num_layers - 1) // 2
         self.heads = nn.ModuleDict()
         if c.readout == "peaks":
@@ -89,6 +89,13 @@ class DTISpritesModel(Method):
         self.progress: Tensor
         self.usage: Tensor
         self.learned: Tensor
+
+    def build_encoder(self, config: Config, rng: Generator) -> ImageEncoder:
+        """Make the network that looks at images; a subclass may make another one.
+
+        It maps images (B, 3, H, W) in [0, 1] to features (B, width, h, w), one for every `stride` pixels.
+        """
+        return ResNet(32 if config.encoder == "resnet32" else 18, rng)
 
     def unlocked(self) -> tuple[list[str], list[str]]:
         """List the sprite and the background transforms that are switched on by now."""

@@ -175,7 +175,7 @@ class ReDO(ReDOModel):
         same = (self._before(photos).argmax(1) == self.regions(photos).argmax(1)).to(photos).mean()
         return float(context.mean(same))
 
-    def convergence_agreement(self, context: StepContext) -> str | None:
+    def converged(self, context: StepContext) -> str | None:
         """Say that snapshots of the masks have agreed for so long that training may end."""
         c = self.config
         if (

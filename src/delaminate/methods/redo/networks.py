@@ -75,10 +75,10 @@ class MaskNetwork(nn.Module):
         rng: Generator,
         gain: float,
         halvings: int | None = None,
-        disc: float = 0.0,
+        centre_prior: float = 0.0,
     ) -> None:
         super().__init__()
-        self.num_regions, self.centre_prior = num_regions, disc
+        self.num_regions, self.centre_prior = num_regions, centre_prior
         if halvings is None:
             halvings = min(2, max(0, int(math.log2(side)) - 5))
         narrow = [width // 2**i for i in reversed(range(halvings + 1))]
