@@ -21,8 +21,8 @@ import yaml
 
 from delaminate import Method, zoo
 from delaminate.bench.benchmarks import BENCHES, Bench
-from delaminate.bench.tables import SHOWN
 from delaminate.bench.run import evaluate_model
+from delaminate.bench.tables import SHOWN
 from delaminate.methods import load_model, save_model
 from delaminate.methods.marionette import MarioNette
 from delaminate.methods.perturbgan import PerturbGAN
@@ -121,9 +121,7 @@ def tabled(body: str) -> list[tuple[str, str, float]]:
     """The figures of a card's table: name, way of decomposing, value."""
     rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in body.splitlines() if line[:1] == "|"]
     ways = [way.removeprefix("--by ") for way in rows[0][1:]]
-    return [
-        (row[0], way, float(cell)) for row in rows[2:] for way, cell in zip(ways, row[1:], strict=True) if cell
-    ]
+    return [(row[0], way, float(cell)) for row in rows[2:] for way, cell in zip(ways, row[1:], strict=True) if cell]
 
 
 def head(name: str, body: str) -> str:

@@ -1,26 +1,18 @@
 """How Sphinx builds these pages: `./run docs`."""
 
-import importlib
-import pkgutil
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "_ext"))
 
-import delaminate  # noqa: E402
 from site_source import source_of as linkcode_resolve  # noqa: E402, F401
 
-# What autodoc documents as delaminate.NAME is what users get by that name, also where a package has it, too.
-for _module in pkgutil.walk_packages(delaminate.__path__, "delaminate."):
-    if not _module.name.endswith("__main__"):
-        importlib.import_module(_module.name)
-for _name, _place in delaminate._MODULES.items():
-    setattr(delaminate, _name, getattr(importlib.import_module(f"delaminate.{_place}"), _name))
+import delaminate  # noqa: E402
 
 project = "Delaminate"
 author = "The Delaminate developers"
-copyright = f"2026, {author}"  # noqa: A001
+copyright = f"2026, {author}"
 version = release = delaminate.__version__
 
 extensions = [

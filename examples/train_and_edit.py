@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from delaminate import DTISprites, draw, save_scenes, train
-from delaminate.export.pngs import write_pngs
+from delaminate.exporters.pngs import write_pngs
 
 
 def main(out: Path, images: int = 2_000, steps: int = 16) -> float:

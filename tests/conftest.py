@@ -44,6 +44,17 @@ def one_thread():
 
 
 @pytest.fixture
+def fifth(monkeypatch):
+    """The method of `examples/fifth_method.py`, known by its name as if a package offered it."""
+    import fifth_method
+
+    from delaminate.methods import METHODS
+
+    monkeypatch.setattr(METHODS, "_known", {**METHODS._known, "colour-regions": fifth_method.ColourRegions})
+    return fifth_method.ColourRegions
+
+
+@pytest.fixture
 def brain_floats(monkeypatch):
     """bfloat16 is computed even where it has to be emulated."""
     for place in ("nets.precision", "methods.base", "methods.marionette.model"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from delaminate.cli import VERBS
-from delaminate.export.figure_texts import EXPLANATIONS, base_name
+from delaminate.exporters.figure_texts import EXPLANATIONS, base_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

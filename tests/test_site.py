@@ -6,6 +6,7 @@ import sys
 import tomllib
 import types
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import yaml
 
 import delaminate
 from delaminate import zoo
-from delaminate.export import FORMATS
+from delaminate.exporters import FORMATS
 from delaminate.methods.registry import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,13 +62,15 @@ def test_no_name_is_in_the_reference_twice():
 def test_every_page_is_in_the_menu():
     menu = [DOCS / "index.md", *(DOCS / "api").glob("index.md")]
     named = {
-        (page.parent / line).relative_to(DOCS).as_posix()
+        (page.parent / line.split("<")[-1].rstrip(">")).relative_to(DOCS).as_posix()
         for page in menu
         for block in re.findall(r"^```\{toctree\}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
         for line in block.splitlines()
         if line and not line.startswith(":")
     }
-    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md") if "_build" not in path.parts}
+    pages = {
+        path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md") if "_build" not in path.parts
+    }
     assert {page for page in pages - named if not page.startswith("decisions/")} == {"index"}
 
 
@@ -106,7 +109,7 @@ def test_every_arrow_of_the_import_graph_points_down(of_the_site):
     drawing = graph.arrange({name: part.imports for name, part in parts.items()})
     for (name, other), points in drawing.arrows.items():
         assert other in parts[name].imports
-        assert all(low > high for (_, high), (_, low) in zip(points, points[1:], strict=False)), (name, other)
+        assert all(low > high for (_, high), (_, low) in pairwise(points)), (name, other)
 
 
 def test_the_import_graph_says_all_that_its_arrows_leave_out(of_the_site):
@@ -210,3 +213,12 @@ def test_the_head_of_a_card_is_what_make_zoo_writes(name):
 
 def test_models_are_listed_by_the_titles_of_their_cards():
     assert all(title and not title.startswith(("-", "#")) for title in zoo.names().values())
+
+
+@pytest.mark.parametrize("method", ["dti-sprites", "marionette", "perturbgan", "redo"])
+def test_the_page_of_a_method_calls_settings_by_their_present_names(method):
+    text = (DOCS / "methods" / f"{method}.md").read_text()
+    config = type(next(iter(METHODS[method].presets.values())))
+    signals = {*METHODS[method].training_signals, "least_area"}  # figures of metrics.jsonl, some of which share a name
+    spans = [word for span in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"^\w+$|\b\w+(?==)", span)]
+    assert sorted(set(spans) & set(config.renamed) - signals) == []

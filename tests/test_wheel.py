@@ -51,7 +51,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
 
 
 def test_the_wheel_holds_what_is_not_code(wheel):
-    for path in ("py.typed", "export/html.css", "data/synthetic/sprites/kenney/rover-0.png"):
+    for path in ("py.typed", "exporters/html.css", "data/synthetic/sprites/kenney/rover-0.png"):
         assert f"delaminate/{path}" in wheel[0]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from delaminate import zoo
 from delaminate.config import Setting, settings_of
-from delaminate.export import FORMATS
-from delaminate.export.figure_texts import EXPLANATIONS, SHARES, SIGNALS, VARIANTS
+from delaminate.exporters import FORMATS
+from delaminate.exporters.figure_texts import EXPLANATIONS, SHARES, SIGNALS, VARIANTS
 from delaminate.methods.base import Method
 from delaminate.methods.registry import METHODS
 from delaminate.methods.settings import MethodConfig
@@ -32,7 +32,7 @@ class Table:
 
 def code(value: Any) -> str:
     """A value in code, as one writes it in YAML."""
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         value = str(value).lower()
     elif isinstance(value, tuple | list):
         value = "[" + ", ".join(str(item) for item in value) + "]"
@@ -65,8 +65,8 @@ def values_of(hint: Any, known: Setting) -> str:
         return "text"
     said = known.expected
     if typing.get_origin(hint) is tuple:
-        count = [inner for inner in typing.get_args(hint) if inner is not Ellipsis]
-        said = f"{len(count)} numbers, each {said}" if Ellipsis not in typing.get_args(hint) else f"numbers, each {said}"
+        inner = typing.get_args(hint)
+        said = f"numbers, each {said}" if Ellipsis in inner else f"{len(inner)} numbers, each {said}"
     optional = typing.get_origin(hint) in (typing.Union, types.UnionType) and type(None) in typing.get_args(hint)
     return f"{said}, or `none`" if optional else said
 
@@ -77,7 +77,7 @@ def settings_tables(method: str) -> list[Table]:
     hints, known, common = typing.get_type_hints(config), settings_of(config), settings_of(MethodConfig)
     groups: dict[str, list[tuple[str, ...]]] = {}
     for field in dataclasses.fields(config):
-        default = "from the preset" if field.default is MISSING else code("none" if field.default is None else field.default)
+        default = "from the preset" if field.default is MISSING else code(field.default)
         about = known[field.name]
         if not about.meaning and field.name in common:  # declared again for another default
             about = dataclasses.replace(about, meaning=common[field.name].meaning)
@@ -107,7 +107,7 @@ def differing(config: Any, base: Any) -> dict[str, str]:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value != (field.default if base is None else getattr(base, field.name)):
-            found[field.name] = code("none" if value is None else value).strip("`")
+            found[field.name] = code(value).strip("`")
     return found
 
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 PACKAGE = "delaminate"
@@ -138,7 +139,7 @@ def arrange(graph: Mapping[str, Iterable[str]]) -> Drawing:
             chain = [name, *(f"{name}>{other}>{row}" for row in range(level[name] - 1, level[other], -1)), other]
             for row, thread in zip(range(level[name] - 1, level[other], -1), chain[1:-1], strict=True):
                 rows[row].append(thread)
-            for upper, lower in zip(chain, chain[1:], strict=False):
+            for upper, lower in pairwise(chain):
                 below[upper].append(lower)
             chains[name, other] = chain
     order = _uncrossed([rows[row] for row in sorted(rows, reverse=True)], below)
@@ -147,7 +148,8 @@ def arrange(graph: Mapping[str, Iterable[str]]) -> Drawing:
     y = {name: 8 + BOX[1] / 2 + row * (BOX[1] + GAP[1]) for row, names in enumerate(order) for name in names}
     drawing.boxes = {name: (x[name], y[name]) for name in graph}
     leave = _ports(x, {name: [(chains[name, other][1], other) for other in edges[name]] for name in graph})
-    enter = _ports(x, {name: [(chain[-2], upper) for (upper, lower), chain in chains.items() if lower == name] for name in graph})
+    above = {name: [(chains[pair][-2], pair[0]) for pair in chains if pair[1] == name] for name in graph}
+    enter = _ports(x, above)
     for (name, other), chain in chains.items():
         points = [(x[name] + leave[name, other], y[name] + BOX[1] / 2)]
         for thread in chain[1:-1]:  # straight through the row
@@ -274,7 +276,7 @@ def to_svg(parts: Mapping[str, Part]) -> str:
 def _curve(points: list[tuple[float, float]]) -> str:
     """A smooth line down through points; straight where one lies below the other."""
     path = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
-    for (x, y), (to_x, to_y) in zip(points, points[1:], strict=False):
+    for (x, y), (to_x, to_y) in pairwise(points):
         half = 0.55 * (to_y - y)
         path.append(f"C{x:.1f} {y + half:.1f} {to_x:.1f} {to_y - half:.1f} {to_x:.1f} {to_y:.1f}")
     return " ".join(path)

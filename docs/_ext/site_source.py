@@ -38,6 +38,15 @@ SHOWN_AS_SOURCE = (".py",)
 # --- tables and the graph -------------------------------------------------------------------------------------------
 
 
+def list_table(table: fact_tables.Table) -> list[str]:
+    """A table in MyST, line by line."""
+    lines = ["```{list-table}", ":header-rows: 1", ":class: facts", ""]
+    for row in (table.header, *table.rows):
+        cells = [cell.replace("\n", " ") for cell in row]
+        lines += [f"* - {cells[0]}", *(f"  - {cell}" for cell in cells[1:])]
+    return [*lines, "```", ""]
+
+
 class FactTable(SphinxDirective):
     """`{facts} NAME [ARGUMENT]`: tables of `fact_tables`, with headings of the page where there are several."""
 
@@ -50,11 +59,7 @@ class FactTable(SphinxDirective):
         for table in make(*self.arguments[1:]):
             if table.title:
                 lines += [f"### {table.title}", ""]
-            lines += ["```{list-table}", ":header-rows: 1", ":class: facts", ""]
-            for row in (table.header, *table.rows):
-                cells = [cell.replace("\n", " ") for cell in row]
-                lines += [f"* - {cells[0]}", *(f"  - {cell}" for cell in cells[1:])]
-            lines += ["```", ""]
+            lines += list_table(table)
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 
@@ -64,12 +69,13 @@ class ImportGraph(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         parts = import_graph.read_parts(PACKAGE)
         level = import_graph.ranks({name: part.imports for name, part in parts.items()})
-        lines = ["```{list-table}", ":header-rows: 1", ":class: facts", "", "* - part", "  - what lives there", "  - imports"]
+        rows = []
         for name in sorted(parts, key=lambda name: (-level[name], name)):
             imports = ", ".join(f"`{each}`" for each in sorted(parts[name].imports)) or "nothing of the package"
-            lines += [f"* - `{name}`", f"  - {parts[name].about}", f"  - {imports}"]
+            rows.append((f"`{name}`", parts[name].about, imports))
         drawing = nodes.raw("", import_graph.to_svg(parts), format="html")
-        return [drawing, *self.parse_text_to_nodes("\n".join([*lines, "```"]))]
+        table = list_table(fact_tables.Table("", ("part", "what lives there", "imports"), rows))
+        return [drawing, *self.parse_text_to_nodes("\n".join(table))]
 
 
 # --- the reference --------------------------------------------------------------------------------------------------
@@ -185,7 +191,8 @@ def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     style = HtmlFormatter(nowrap=False, lineanchors="L", cssclass="highlight")
     for path in [*PACKAGE.rglob("*.py"), *(ROOT / "examples").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
         title = path.relative_to(ROOT).as_posix()
-        body = f"<h1>{title}</h1>\n{highlight(path.read_text(encoding='utf-8'), PythonLexer(), style)}"
+        code = highlight(path.read_text(encoding="utf-8"), PythonLexer(), style)
+        body = f'<div class="source"><h1>{title}</h1>\n{code}</div>'
         yield source_page(path), {"title": title, "body": body}, "page.html"
 
 

@@ -98,7 +98,7 @@ def test_frames_come_in_natural_order_and_with_their_ground_when_asked(command, 
 
 
 def test_the_help_of_export_names_every_format_and_its_extra(command):
-    from delaminate.export import FORMATS
+    from delaminate.exporters import FORMATS
 
     _, out, _ = command("export", "--help")
     flat = " ".join(out.replace("│", " ").split())

@@ -12,7 +12,7 @@ from delaminate.rng import numpy_stream, stream
 
 SETTINGS = {
     "perturbgan": (
-        "noise_width=8", "mapping_depth=2", "width=8", "most_channels=8", "batch=2", "steps=3", "watch_from=1000",
+        "noise_width=8", "mapping_depth=2", "width=8", "max_channels=8", "batch=2", "steps=3", "monitor_from=1000",
         "encoder_steps=2", "encoder_batch=2", "encoder_depth=32", "segmenter_steps=2", "segmenter_batch=2", "segmenter_width=8",
         "self_training_steps=2",
     ),
@@ -22,12 +22,19 @@ SETTINGS = {
     "dti-sprites": (
         "sprite_size=[8, 8]", "num_layers=2", "num_sprites=3", "search_steps=3", "search_batch=6", "distil_steps=0", "steps=0",
     ),
+    "marionette": (
+        "sprite_size=8", "num_sprites=3", "code_width=8", "background_images=4", "background_clusters=2", "steps=2", "batch=2",
+    ),
+    "colour-regions": ("num_regions=3", "width=8", "steps=2", "batch=2"),
 }  # fmt: skip
-PRESETS = {"perturbgan": "photos", "redo": "photos", "dti-sprites": "tetrominoes"}
+PRESETS = {
+    "perturbgan": "photos", "redo": "photos", "dti-sprites": "tetrominoes", "marionette": "floating-sprites-paper",
+    "colour-regions": "colour-regions",
+}  # fmt: skip
 
 
 @pytest.fixture
-def trained(command, tmp_path):
+def trained(command, tmp_path, fifth):
     """Train a method on data by the command line, at 16 x 16 pixels; all weights that it has learned."""
 
     def run(method, data, name, *words):

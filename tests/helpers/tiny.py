@@ -1,7 +1,8 @@
-"""The smallest training that goes through search, distillation and refinement."""
+"""The smallest trainings of every method, one from outside the package included."""
 
 from dataclasses import replace
 
+import fifth_method
 import torch
 
 from delaminate.engine.loop import Intervals
@@ -44,6 +45,11 @@ RECOMMENDED = replace(
     skip_outputs=True, border_weight=5.0, mask_diversity_weight=5.0, compactness_weight=0.5, segmenter_stretch=1.5, self_training_steps=2,
     refine_weight=3.0, enlarge=1.0, encoder_steps=0, reuse_fakes=True,
 )  # fmt: skip
+ANCHORS = marionette.Config(
+    image_size=(16, 16), sprite_size=8, num_sprites=3, code_width=8, background_images=4, background_clusters=2, steps=4,
+    batch=2, learning_rate=1e-3, cosine=True, gradient_clip=1.0, ema=0.9,
+)  # fmt: skip
+OUTSIDE = fifth_method.Config(image_size=(16, 16), num_regions=3, width=8, steps=4, batch=4, ema=0.9)
 CONFIGS = {
     "matched": CONFIG,
     "peaks": PEAKS,
@@ -52,6 +58,8 @@ CONFIGS = {
     "growing": GROWING,
     "penalised": PENALISED,
     "recommended": RECOMMENDED,
+    "anchors": ANCHORS,
+    "outside": OUTSIDE,
 }
 EVERY_STEP = Intervals(log=1, check=2, preview=100, checkpoint_seconds=0.0)
 SELDOM = Intervals(log=1, check=2, preview=100)
@@ -73,6 +81,7 @@ def model(config=CONFIG, seed=0):
         redo.Config: redo.ReDO,
         perturbgan.Config: perturbgan.PerturbGAN,
         marionette.Config: marionette.MarioNette,
+        fifth_method.Config: fifth_method.ColourRegions,
         Config: DTISprites,
     }
     return kinds[type(config)](config, seed)

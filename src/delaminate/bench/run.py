@@ -15,7 +15,7 @@ from delaminate.bench.judge import sampled_figures, taught
 from delaminate.config import to_dict
 from delaminate.data import LabelledSet, draw, load_benchmark, load_photos
 from delaminate.data.synthetic import DRAWINGS, Split
-from delaminate.engine import Budget
+from delaminate.engine import Budget, TrainResult
 from delaminate.engine import train as run_training
 from delaminate.engine.record import TerminalCallback, read_log
 from delaminate.methods import METHODS, Method
@@ -89,31 +89,47 @@ def run_seed(name: str, seed: int, out: Path, device: str, minutes: float | None
         raise Interrupted(
             f"{name} seed {seed}: interrupted at step {result.total_step}; --resume goes on. Nothing recorded."
         )
-    log = read_log(run)
-    stages = {line["stage"]: line["step"] + 1 for line in log if "stage" in line}
-    curve = [
-        [line["stage"], line["step"], line["time"] - log[0]["time"], line["check"]] for line in log if "check" in line
-    ]
-    record = {
+    return _record(name, seed, minutes, device, model, result, run, len(images), started, seconds)
+
+
+def _record(
+    name: str,
+    seed: int,
+    minutes: float | None,
+    device: str,
+    model: Method,
+    result: TrainResult,
+    run: Path,
+    count: int,
+    started: float,
+    seconds: float,
+) -> dict[str, Any]:
+    """Describe a finished seed: how it was trained, and what the model scores."""
+    bench, log = BENCHES[name], read_log(run)
+    earlier = busy_seconds([line["time"] for line in log if line["time"] < started])
+    return {
         "bench": name,
         "seed": seed,
         "about": bench.about,
         "command": f"delaminate bench {name} --seeds {seed}" + (f" --minutes {minutes:g}" if minutes else ""),
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(device),
-        "train_seconds": round(seconds + busy_seconds([line["time"] for line in log if line["time"] < started]), 1),
-        "train_images": len(images),
-        "steps": stages,
+        "train_seconds": round(seconds + earlier, 1),
+        "train_images": count,
+        "steps": {line["stage"]: line["step"] + 1 for line in log if "stage" in line},
         "finished": result.finished,
         "stopped_by": result.reason,
         "sprites_active": len(model.active_entries),
         "notes": [line["note"] for line in log if "note" in line],
-        "check_curve": [[s, n, round(t, 1), e] for s, n, t, e in curve],
+        "check_curve": [
+            [line["stage"], line["step"], round(line["time"] - log[0]["time"], 1), line["check"]]
+            for line in log
+            if "check" in line
+        ],
         "published": bench.published,
         "figures": evaluate_model(model.cpu(), bench, seed),
-        "config": to_dict(config),
+        "config": to_dict(model.config),
     }
-    return record
 
 
 def evaluate_model(model: Method, bench: Bench, seed: int) -> dict[str, dict[str, Any]]:

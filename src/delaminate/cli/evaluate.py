@@ -68,8 +68,8 @@ def _print(figures: "Evaluation") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from delaminate.export.figure_texts import explanation
-    from delaminate.export.html import format_figure
+    from delaminate.exporters.figure_texts import explanation
+    from delaminate.exporters.html import format_figure
 
     table = Table("figure", "value", "what it means", box=None)
     for name, value in figures.items():

@@ -14,7 +14,7 @@ from delaminate.data.sets import natural_key
 from delaminate.data.synthetic import DRAWINGS, Split
 from delaminate.engine.record import Callback
 from delaminate.errors import ConfigError, DataError, OutputError
-from delaminate.export.residuals import residual_path, residual_picture
+from delaminate.exporters.residuals import residual_path, residual_picture
 from delaminate.files import json_bytes, png_bytes, write_atomic
 from delaminate.methods import Method, load_model
 from delaminate.metrics import psnr

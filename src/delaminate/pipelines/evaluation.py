@@ -11,7 +11,7 @@ from delaminate.data.registry import BENCHMARKS
 from delaminate.data.synthetic import DRAWINGS
 from delaminate.engine.record import Callback
 from delaminate.errors import ConfigError, DataError
-from delaminate.export.figure_texts import explanation
+from delaminate.exporters.figure_texts import explanation
 from delaminate.methods import Method, load_model
 from delaminate.metrics import evaluate as measure_decomposer
 from delaminate.metrics.evaluation import Figures

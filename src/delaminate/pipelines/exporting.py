@@ -8,9 +8,9 @@ from typing import Any
 from delaminate.config import suggest
 from delaminate.data.sets import natural_key
 from delaminate.errors import ConfigError
-from delaminate.export import FORMATS, ExportResult
-from delaminate.export.files import frame_milliseconds
-from delaminate.export.residuals import RESIDUALS
+from delaminate.exporters import FORMATS, ExportResult
+from delaminate.exporters.files import frame_milliseconds
+from delaminate.exporters.residuals import RESIDUALS
 from delaminate.files import png_bytes, to_pixels, write_atomic
 from delaminate.pipelines.decomposition import DecomposedImages
 from delaminate.pipelines.output_folders import refuse_files
@@ -36,7 +36,7 @@ def export(
     Args:
         scenes: A folder of scenes, or scenes that share a dictionary.
         out: Each format gets a folder of its own in here.
-        to: Names of `delaminate.export.FORMATS`: one, several with commas, or a list.
+        to: Names of `delaminate.exporters.FORMATS`: one, several with commas, or a list.
         rate: Frames per second of animations; None: the clip's own, else 10.
         background: Animations with the background; None: mp4 with, others without.
 

@@ -120,14 +120,13 @@ def open_with_originals(
     count = how.get("count")
     if isinstance(images, ImageSet):
         some = images if count is None else images.subset(range(min(count, len(images))))
-        if size is not None and some.size != size:
-            return _from_memory([_bytes(some, index) for index in range(len(some))], size, fit, some.names)
-        some = some if size is not None else enlargement_undone(some, like, callback)
-        return OpenedImages(some, lambda index: None, lambda index: some.names[index])
-    opened = _from_memory(_pixels(images)[:count], size, fit)
-    if size is not None:
-        return opened
-    return replace(opened, images=enlargement_undone(opened.images, like, callback))
+        if size is None:
+            some = enlargement_undone(some, like, callback)
+        if size is None or some.size == size:
+            return OpenedImages(some, lambda index: None, lambda index: some.names[index])
+        return _from_memory([_bytes(some, index) for index in range(len(some))], size, fit, some.names, callback)
+    opened = _from_memory(_pixels(images)[:count], size, fit, None, callback)
+    return opened if size is not None else replace(opened, images=enlargement_undone(opened.images, like, callback))
 
 
 def _from_path(
@@ -193,15 +192,25 @@ def _pixels(images: Any) -> list[np.ndarray]:
 
 
 def _from_memory(
-    arrays: list[np.ndarray], size: tuple[int, int] | None, fit: Fit, names: tuple[str, ...] | None = None
+    arrays: list[np.ndarray],
+    size: tuple[int, int] | None,
+    fit: Fit,
+    names: tuple[str, ...] | None,
+    callback: Callback | None,
 ) -> OpenedImages:
-    """Bring arrays (H, W, 3) of bytes to a canvas."""
+    """Bring arrays (H, W, 3) of bytes to a canvas; pixel art that is that canvas enlarged is not resampled."""
     if not arrays:
         raise DataError("open_images: there is no image.")
     names = names or numbered(len(arrays))
     sizes = {array.shape[:2] for array in arrays}
     if size is None and len(sizes) > 1:
         raise DataError(f"open_images: images are of the sizes {sorted(sizes)}; give one size for all.")
+    if size is not None and len(sizes) == 1:
+        whole = _from_memory(arrays, None, fit, names, None)
+        factor = whole.images.size[0] // size[0]
+        enlarged = factor >= 2 and whole.images.size == (factor * size[0], factor * size[1])
+        if enlarged and is_enlarged(whole.images.pixels, factor):
+            return replace(whole, images=enlargement_undone(whole.images, size, callback))
     fitted = [fit_image(array, size or (array.shape[0], array.shape[1]), fit) for array in arrays]
     pixels = torch.from_numpy(np.stack([canvas for canvas, _ in fitted])).permute(0, 3, 1, 2).contiguous()  # N 3 H W
     images = ImageSet(pixels, names, tuple(canvas_map for _, canvas_map in fitted))

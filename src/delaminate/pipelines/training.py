@@ -13,7 +13,7 @@ from delaminate.engine import train as run_training
 from delaminate.engine.parallel import leads
 from delaminate.engine.record import PARTS, Callback, read_log
 from delaminate.errors import ConfigError
-from delaminate.export.training_page import write_history
+from delaminate.exporters.training_page import write_history
 from delaminate.methods import METHODS, Method
 from delaminate.methods.base import Forecast
 from delaminate.pipelines.devices import pick_device

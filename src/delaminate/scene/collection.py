@@ -11,6 +11,7 @@ from torch import Tensor
 from delaminate.errors import ConfigError
 from delaminate.scene.placements import Dictionary
 from delaminate.scene.scenes import Scene
+from delaminate.scene.views import joined, page_of
 
 KEPT_PIXELS = 2**26
 """Pixels of own rasters that `SceneSet` keep: 1 GiB in memory."""
@@ -57,6 +58,11 @@ class SceneSet(Sequence[Scene]):
             self._kept[places] = scene
             self._room -= pixels
         return scene
+
+    def _repr_html_(self) -> str:
+        shown = [self[index].composite() for index in range(min(8, len(self)))]
+        facts = {"sprites": str(len(self.dictionary)), "names": ", ".join(self.names[:8])}
+        return page_of(f"{len(self)} scenes", facts, [joined(shown)] if shown else [])
 
     def only(self, places: Sequence[int]) -> "SceneSet":
         """Choose some, in this order."""

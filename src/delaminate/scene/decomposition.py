@@ -13,6 +13,7 @@ from delaminate.scene.layers import Layers
 from delaminate.scene.painting import blank, composite_placements, paint
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
 from delaminate.scene.scenes import Scene, SceneLayer
+from delaminate.scene.views import page_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,10 @@ class Decomposition:
                 alpha[i, j, :, rows, columns] = window.alpha
                 entry[i, j] = placement.entry
         return Layers(rgb, alpha, entry=entry, background=self.background)
+
+    def _repr_html_(self) -> str:
+        facts = {"sprites": str(len(self.dictionary)), "size": f"{self.size[1]} x {self.size[0]} pixels"}
+        return page_of(f"{len(self)} images, decomposed", facts, [self[:8].composite()])
 
     def labels(self) -> tuple[Int[Tensor, "B H W"], Int[Tensor, "B H W"]]:
         """Name the placement, and the dictionary entry + 1, seen most at each pixel; 0 is the background.

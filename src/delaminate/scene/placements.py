@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from delaminate.errors import ConfigError, ShapeError
+from delaminate.scene.views import page_of, sprites_row
 
 NEUTRAL = (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
 OWN_RASTER = -1
@@ -135,6 +136,9 @@ class Dictionary:
 
     def __len__(self) -> int:
         return len(self.sprites)
+
+    def _repr_html_(self) -> str:
+        return page_of(f"{len(self)} sprites", {"backgrounds": str(len(self.backgrounds))}) + sprites_row(self.sprites)
 
     def name(self, entry: int) -> str:
         """Name an entry for files and lists, such as `sprite-03` or `background-0`."""

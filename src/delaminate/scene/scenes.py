@@ -21,6 +21,7 @@ from delaminate.errors import ConfigError, ShapeError
 from delaminate.scene.matting import foreground_colours
 from delaminate.scene.painting import composite_placements, paint
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
+from delaminate.scene.views import page_of
 
 LAYER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -110,6 +111,12 @@ class Scene:
     def composite(self) -> Float[Tensor, "3 H W"]:
         """Flatten the visible layers; bit for bit the decomposition's composite when nothing was edited."""
         return composite_placements(self.dictionary, self.visible_placements, self.size)
+
+    def _repr_html_(self) -> str:
+        """The picture, and each layer by itself, back to front."""
+        layers = [_on_canvas(self, layer.placement) for layer in self.layers]
+        facts = {"size": f"{self.size[1]} x {self.size[0]} pixels", "layers": str(len(layers))}
+        return page_of(self.name, facts, [self.composite()[None], *([torch.stack(layers)] if layers else [])])
 
     def _with(self, layer_id: str, change: Callable[[Placement], Placement]) -> "Scene":
         placement = change(self.layer(layer_id).placement)
@@ -246,3 +253,11 @@ def check_name(name: str) -> None:
     outside = any(part in ("", ".", "..") or len(part.encode("utf-8", "replace")) > 255 for part in parts)
     if not is_plain_text(name, 1024) or outside or "\\" in name or re.match(r"[A-Za-z]:", name):
         raise ConfigError(f"scene name {name!r:.120}: expected a relative path such as 'a/b.png', without '..'.")
+
+
+def _on_canvas(scene: Scene, placement: Placement) -> Float[Tensor, "4 H W"]:
+    """Paint one placement on a transparent canvas."""
+    canvas = torch.zeros(4, *scene.size)
+    window = paint(scene.dictionary, placement)
+    canvas[:, *window.slices] = torch.cat([window.rgb, window.alpha]).float()
+    return canvas

@@ -190,13 +190,6 @@ class Config(MethodConfig):
         group="sprites",
     )
 
-    batch: int = setting(
-        32,
-        unit="images",
-        minimum=1,
-        maximum=4096,
-        group="training",
-    )
     steps: int = setting(
         10_000,
         "Steps of gradient training (stage `refine`).",
@@ -206,6 +199,7 @@ class Config(MethodConfig):
     )
     algorithm: Literal["adam", "adamw"] = setting(
         "adam",
+        "The optimizer: `adam`, or `adamw`, whose weight decay is decoupled.",
         group="training",
     )
     learning_rate: float = setting(
@@ -277,6 +271,7 @@ class Config(MethodConfig):
     )
     search_batch: int = setting(
         200,
+        "Images searched in a step.",
         unit="images",
         minimum=1,
         maximum=4096,
@@ -308,6 +303,7 @@ class Config(MethodConfig):
     )
     distil_batch: int = setting(
         64,
+        "Images in a step while distilling.",
         unit="images",
         minimum=1,
         maximum=4096,
@@ -328,8 +324,7 @@ class Config(MethodConfig):
     )
     aligned_corners: bool = setting(
         False,
-        "Parity: the projective warp counts corners as pixel centres, as kornia 0.3 did, and the spline zooms by "
-        "n/(n-1).",
+        "Parity: the projective warp counts corners as pixel centres, as kornia 0.3 did.",
         group="parity",
     )
 

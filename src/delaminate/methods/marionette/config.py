@@ -258,6 +258,7 @@ class Config(MethodConfig):
     )
     distil_batch: int = setting(
         16,
+        "Images in a step while distilling.",
         unit="images",
         minimum=1,
         maximum=4096,
@@ -272,6 +273,7 @@ class Config(MethodConfig):
 
     batch: int = setting(
         8,
+        "Images in a step.",
         unit="images",
         minimum=1,
         maximum=4096,

@@ -22,7 +22,6 @@ class Config(MethodConfig):
     method: ClassVar[str] = "perturbgan"
     renamed: ClassVar[Mapping[str, str]] = {
         "rate": "learning_rate",
-        "distil_rate": "distil_learning_rate",
         "disc": "centre_prior",
         "placed": "style_input",
         "summed": "skip_outputs",

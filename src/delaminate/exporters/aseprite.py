@@ -1,0 +1,220 @@
+"""Aseprite: a sheet with the JSON that Aseprite exports, and the clip as a file that Aseprite opens.
+
+    OUT/sheet.png, OUT/sheet.json    the sprites, then an animation for each track that changes its sprite
+    OUT/clip.aseprite                every frame with every placement as a cel; a layer for each track
+
+In the sheet, frames of an animation share the rectangle of the sprite that they show, last as long as it was seen, and a
+tag spans them. In the file, placements without a track share numbered layers; where the order of layers differs from
+frame to frame, the cels say so by their z-index (Aseprite 1.3). Cels keep what lies outside the canvas.
+"""
+
+import json
+import struct
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from delaminate.errors import OutputError
+from delaminate.exporters.atlas import draw_sheet
+from delaminate.exporters.blits import Stamp, Stamps, cut_stamps
+from delaminate.exporters.files import ExportResult, clip_size, frame_milliseconds
+from delaminate.files import png_bytes, write_atomic
+from delaminate.scene.collection import shared_dictionary
+from delaminate.scene.placements import OWN_RASTER
+from delaminate.scene.scenes import Scene
+
+GROUND, UNTRACKED = "ground", "untracked"
+LARGEST_WORD = 0xFFFF
+Key = tuple[str, int]  # a layer: ("background", 0), ("track", 7) or ("untracked", 2)
+
+
+# ---- The sheet --------------------------------------------------------------------------------------------------
+
+
+def animations(scenes: Sequence[Scene]) -> dict[int, list[tuple[int, int]]]:
+    """Follow each track that shows several sprites.
+
+    Returns:
+        By track, the dictionary entries in their order, each with the number of frames that it was seen for. Frames in
+        which the track is out of sight are left out.
+    """
+    seen: dict[int, list[int]] = defaultdict(list)
+    for scene in scenes:
+        for layer in scene.layers:
+            placement = layer.placement
+            if layer.visible and placement.track is not None and placement.entry != OWN_RASTER:
+                seen[placement.track].append(placement.entry)
+    runs = {track: [(entry, len(list(run))) for entry, run in groupby(entries)] for track, entries in seen.items()}
+    return {track: runs[track] for track in sorted(runs) if len({entry for entry, _ in runs[track]}) > 1}
+
+
+def write_aseprite(scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None) -> ExportResult:
+    """Write the dictionary as a sheet, with the tracks' animations as tags.
+
+    Args:
+        scenes: Scenes of one decomposition, in the clip's order.
+        out: The folder.
+        rate: Frames per second; 10 where it is not known.
+
+    Raises:
+        ConfigError: The scenes do not share a dictionary, or the rate is no rate.
+        OutputError: The sheet would be too large, or a file cannot be written.
+    """
+    out = Path(out)
+    dictionary = shared_dictionary(scenes)
+    sheet = draw_sheet(dictionary)
+    milliseconds = frame_milliseconds(rate)
+    places = dict(zip(sheet.entries, sheet.frames, strict=True))
+    frames: list[dict[str, Any]] = []
+    tags: list[dict[str, Any]] = []
+
+    def add(name: str, entry: int, count: int) -> None:
+        frames.append({"filename": name, **places[entry], "duration": round(milliseconds * count)})
+
+    for entry in sheet.entries:
+        add(dictionary.name(entry), entry, 1)
+    for track, runs in animations(scenes).items():
+        tags.append({"name": f"track-{track}", "from": len(frames), "to": len(frames) + len(runs) - 1})
+        tags[-1]["direction"] = "forward"
+        for number, (entry, count) in enumerate(runs):
+            add(f"track-{track} {number} {dictionary.name(entry)}", entry, count)
+    meta = {"app": "delaminate", "version": "1.3", "image": "sheet.png", "format": "RGBA8888", "size": sheet.size()}
+    layers = [{"name": "sprites", "opacity": 255, "blendMode": "normal"}]
+    document = {"frames": frames, "meta": {**meta, "scale": "1", "frameTags": tags, "layers": layers, "slices": []}}
+    write_atomic(out / "sheet.png", png_bytes(sheet.pixels))
+    write_atomic(out / "sheet.json", (json.dumps(document, indent=1) + "\n").encode())
+    return ExportResult((out / "sheet.png", out / "sheet.json"), sheet.error(scenes))
+
+
+# ---- The file ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Cel:
+    stamp: Stamp
+    layer: int
+    z_index: int
+
+
+def _keys(scene: Scene, frame: Sequence[Stamp]) -> list[Key]:
+    """Name the layer of each stamp of a frame; a second placement of one track counts as untracked."""
+    keys: list[Key] = []
+    taken: set[int] = set()
+    free = 0
+    for index, stamp in enumerate(frame):
+        track = stamp.layer.placement.track
+        if scene.background and index == 0:
+            keys.append((GROUND, 0))
+        elif track is not None and track not in taken:
+            taken.add(track)
+            keys.append(("track", track))
+        else:
+            keys.append((UNTRACKED, free))
+            free += 1
+    return keys
+
+
+def _arrange(scenes: Sequence[Scene], stamps: Stamps) -> tuple[list[Key], list[list[_Cel]]]:
+    """Order the layers by how far in front they are on average; the z-index corrects what differs in a frame."""
+    ranks: dict[Key, list[float]] = defaultdict(list)
+    keys = [_keys(scene, frame) for scene, frame in zip(scenes, stamps.frames, strict=True)]
+    for names in keys:
+        for rank, key in enumerate(names):
+            ranks[key].append(rank / len(names))
+    order = sorted(ranks, key=lambda key: (key[0] != GROUND, sum(ranks[key]) / len(ranks[key]), key))
+    numbers = {key: number for number, key in enumerate(order)}
+    frames = []
+    for names, frame in zip(keys, stamps.frames, strict=True):
+        own = [numbers[key] for key in names]
+        frames.append([_Cel(s, n, goal - n) for s, n, goal in zip(frame, own, sorted(own), strict=True)])
+    return order, frames
+
+
+def _chunk(kind: int, data: bytes) -> bytes:
+    return struct.pack("<IH", 6 + len(data), kind) + data
+
+
+def _string(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<H", len(data)) + data
+
+
+def _layer_chunk(key: Key) -> bytes:
+    name = GROUND if key[0] == GROUND else f"{key[0]} {key[1]}"
+    # Flags: visible and editable; an image layer in normal mode at full opacity.
+    return _chunk(0x2004, struct.pack("<HHHHHHB3x", 3, 0, 0, 0, 0, 0, 255) + _string(name))
+
+
+def _cel_chunk(stamps: Stamps, cel: _Cel, packed: dict[tuple[int, bool], bytes]) -> bytes:
+    stamp = cel.stamp
+    key = (stamp.picture, stamp.mirrored)
+    if key not in packed:
+        packed[key] = zlib.compress(np.ascontiguousarray(stamps.pixels(stamp)).tobytes())
+    height, width = stamps.pictures[stamp.picture].shape[:2]
+    # A cel has no eye of its own, so a hidden placement is one of opacity 0.
+    opacity = round(255 * stamp.opacity) if stamp.layer.visible else 0
+    head = struct.pack("<HhhBHh5x", cel.layer, stamp.left, stamp.top, opacity, 2, cel.z_index)
+    return _chunk(0x2005, head + struct.pack("<HH", width, height) + packed[key])
+
+
+def _frame(chunks: Sequence[bytes], milliseconds: int) -> bytes:
+    data = b"".join(chunks)
+    return (
+        struct.pack("<IHHH2xI", 16 + len(data), 0xF1FA, min(len(chunks), LARGEST_WORD), milliseconds, len(chunks))
+        + data
+    )
+
+
+def write_ase(scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None) -> ExportResult:
+    """Write the clip as `OUT/clip.aseprite`: frames, layers, cels.
+
+    Args:
+        scenes: Scenes of one decomposition, in the clip's order.
+        out: The folder.
+        rate: Frames per second; 10 where it is not known. A frame lasts whole milliseconds.
+
+    Raises:
+        ConfigError: There is no scene, the scenes do not share a dictionary, or the rate is no rate.
+        ShapeError: The scenes differ in size.
+        OutputError: The format cannot hold so many frames or layers or such a place, or the file cannot be written.
+    """
+    height, width = clip_size("ase", scenes)
+    stamps = cut_stamps(scenes, sprites=False)
+    layers, frames = _arrange(scenes, stamps)
+    far = max([max(abs(s.left), abs(s.top)) for frame in stamps.frames for s in frame], default=0)
+    if max(len(frames), len(layers) * 2, far * 2) > LARGEST_WORD:
+        raise OutputError(
+            f"ase: {len(frames)} frames, {len(layers)} layers and places up to {far} pixels; the format holds 65535 "
+            "frames, 32767 layers and places up to 32767. Export a part of the clip."
+        )
+    milliseconds = min(max(round(frame_milliseconds(rate)), 1), LARGEST_WORD)
+    packed: dict[tuple[int, bool], bytes] = {}
+    parts = []
+    for number, cels in enumerate(frames):
+        chunks = [_cel_chunk(stamps, cel, packed) for cel in sorted(cels, key=lambda cel: cel.layer)]
+        if number == 0:
+            # The colours are sRGB; layers belong to the first frame.
+            chunks = [_chunk(0x2007, struct.pack("<HHI8x", 1, 0, 0)), *map(_layer_chunk, layers), *chunks]
+        parts.append(_frame(chunks, milliseconds))
+    body = b"".join(parts)
+    header = struct.pack("<IHHHHHIH8xB3xHBBhhHH84x", 128 + len(body), 0xA5E0, len(frames), width, height, 32, 1, milliseconds,
+                         0, 0, 1, 1, 0, 0, 16, 16)  # fmt: skip
+    assert len(header) == 128
+    path = Path(out) / "clip.aseprite"
+    write_atomic(path, header + body)
+    return ExportResult((path,), _rounded_opacity(stamps).error(scenes))
+
+
+def _rounded_opacity(stamps: Stamps) -> Stamps:
+    """What the file says: opacities in 255 steps."""
+    frames = [
+        [Stamp(s.layer, s.picture, s.left, s.top, s.mirrored, round(255 * s.opacity) / 255) for s in frame]
+        for frame in stamps.frames
+    ]
+    return Stamps(stamps.names, stamps.pictures, frames)

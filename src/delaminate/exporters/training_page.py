@@ -1,0 +1,105 @@
+"""One self-contained HTML page about a training: what went well and wrong, the signals of its health, and its pictures.
+
+The same house as the page about a decomposition: nothing is loaded from elsewhere, and there is no script.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from delaminate.errors import FormatError
+from delaminate.exporters.chart import draw_curve
+from delaminate.exporters.figure_texts import SIGNALS
+from delaminate.exporters.files import ExportResult
+from delaminate.exporters.html import FOOTER, header, img, page
+from delaminate.files import write_atomic
+
+MOST_PICTURES = 4
+
+
+def write_history(
+    path: str | Path,
+    *,
+    title: str,
+    log: Sequence[Mapping[str, Any]],
+    previews: Sequence[str | Path] = (),
+    rows: str = "",
+    facts: Mapping[str, str] | None = None,
+    signals: Mapping[str, str] | None = None,
+) -> ExportResult:
+    """Write the page.
+
+    Args:
+        path: The HTML file.
+        title: What was trained.
+        log: Lines of metrics.jsonl: figures by stage and step, and notes.
+        previews: Pictures of the run, in its order; four at most are shown, the first and the last among them.
+        rows: What the rows of such a picture are.
+        facts: Short facts for the head of the page.
+        signals: Figures of the method that was trained, with their meaning; they come before those of all methods.
+
+    Raises:
+        FormatError: A preview is no picture.
+        OutputError: The file cannot be written.
+    """
+    notes = [str(line["note"]) for line in log if "note" in line]
+    steps = [line for line in log if "stage" in line]
+    lead = (
+        f"{len(steps):,} looks at the training, and {len(notes)} remarks." if steps else "Training has not begun yet."
+    )
+    parts = [
+        header(title, lead, facts or {}, ""),
+        "<main>",
+        _notes(notes),
+        _signals(steps, {**SIGNALS, **(signals or {})}),
+        _pictures(previews, rows),
+    ]
+    write_atomic(Path(path), page(title, [*parts, "</main>", FOOTER]).encode())
+    return ExportResult((Path(path),), None)
+
+
+def _notes(notes: Sequence[str]) -> str:
+    if not notes:
+        return ""
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f'<section aria-labelledby="notes"><h2 id="notes">What happened</h2><ul>{items}</ul></section>'
+
+
+def _signals(steps: Sequence[Mapping[str, Any]], signals: Mapping[str, str]) -> str:
+    """A curve for each signal that the log has."""
+    charts = []
+    for name, meaning in signals.items():
+        curve = [(int(line["total_step"]) + 1, float(line[name]), str(line["stage"])) for line in steps if name in line]
+        if chart := draw_curve(curve, name):
+            charts.append(
+                f'<h3><code>{name}</code></h3><p class="note">{escape(meaning)}</p><div class="card chart">{chart}</div>'
+            )
+    if not charts:
+        return ""
+    return f'<section aria-labelledby="signals"><h2 id="signals">How it went</h2>{"".join(charts)}</section>'
+
+
+def _pictures(previews: Sequence[str | Path], rows: str) -> str:
+    if not previews:
+        return ""
+    count = min(len(previews), MOST_PICTURES)
+    chosen = sorted({round(index * (len(previews) - 1) / max(count - 1, 1)) for index in range(count)})
+    shown = []
+    for path in (Path(previews[index]) for index in chosen):
+        step = f"After {int(path.stem):,} steps" if path.stem.isdigit() else path.stem
+        shown.append(f"<figure>{img(_read(path), step)}<figcaption>{escape(step)}</figcaption></figure>")
+    said = f'<p class="note">Rows, from the top: {escape(rows)}.</p>' if rows else ""
+    return f'<section aria-labelledby="pictures"><h2 id="pictures">What it saw</h2>{said}{"".join(shown)}</section>'
+
+
+def _read(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FormatError(f"{path}: cannot be read as a PNG ({type(error).__name__}).") from None
