@@ -1,13 +1,8 @@
-"""A method of one's own, in one file outside the package: an image divides into regions of one colour each.
+"""A method of one's own in one file: an image divides into regions of one colour each.
 
-A U-Net says for every pixel which of K regions it belongs to, and each region is painted in its own mean colour. Training
-lowers the mean squared error. Nothing else is needed to train it, to decompose, evaluate and export with it, and to store it:
-
-    delaminate.METHODS.register(ColourRegions)          # for this process; or, in the pyproject.toml of a package,
-    [project.entry-points."delaminate.methods"]         # for everybody who installs it
-    colour-regions = "fifth_method:ColourRegions"
-
-python examples/fifth_method.py OUT
+A U-Net says which of K regions a pixel belongs to, and each region is painted in its mean colour. A package offers it by
+the entry point `colour-regions = "fifth_method:ColourRegions"` of the group `delaminate.methods`, a notebook by
+`delaminate.METHODS.register(ColourRegions)`; then the command line and Python know it by its name.
 """
 
 import sys
@@ -19,7 +14,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 import delaminate
-from delaminate import Decomposition, Dictionary, Method, MethodConfig
+from delaminate import Decomposition, Method, MethodConfig
 from delaminate.config import setting
 from delaminate.methods.players import GradientPlayer, ParameterGroup, Stage, StepContext
 from delaminate.nets.unet import UNet
@@ -53,23 +48,16 @@ class ColourRegions(Method):
     def stages(self) -> tuple[Stage, ...]:
         return (Stage("train", self.config.steps, self.config.batch, (RegionPlayer(self),)),)
 
-    def masks(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K 1 H W"]:
+    def masks(self, images: Tensor) -> Float[Tensor, "B K 1 H W"]:
         return self.network(2 * images - 1).softmax(1)[:, :, None]
 
-    def rebuild(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+    def squared_error(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         masks = self.masks(images)
-        return (masks * mean_colours(images, masks)).sum(1)
+        return ((masks * mean_colours(images, masks)).sum(1) - images).square()
 
     @torch.no_grad()
     def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
-        return (self.rebuild(images) - images).square().mean((1, 2, 3))
-
-    @property
-    def decomposers(self) -> tuple[str, ...]:
-        return ("network",)
-
-    def dictionary(self) -> Dictionary:
-        return Dictionary(())
+        return self.squared_error(images).mean((1, 2, 3))
 
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
         masks = self.masks(images)
@@ -85,8 +73,6 @@ def mean_colours(images: Tensor, masks: Float[Tensor, "B K 1 H W"]) -> Float[Ten
 
 
 class RegionPlayer(GradientPlayer):
-    """Lowers the error of what the regions rebuild."""
-
     name = "regions"
 
     def __init__(self, model: ColourRegions) -> None:
@@ -96,7 +82,7 @@ class RegionPlayer(GradientPlayer):
         return (ParameterGroup("network", tuple(self.model.network.parameters()), self.model.config.learning_rate),)
 
     def turn(self, images: Tensor, rng: Generator, context: StepContext) -> dict[str, Tensor]:
-        return {"error": (self.model.rebuild(images) - images).square().mean()}
+        return {"error": self.model.squared_error(images).mean()}
 
 
 def main(out: Path, steps: int = 300) -> float:

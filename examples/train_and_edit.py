@@ -13,7 +13,7 @@ from delaminate.exporters.pngs import write_pngs
 def main(out: Path, images: int = 2_000, steps: int = 16) -> float:
     # Training in five lines: images, a model, go. Labels play no part.
     pixels = draw("tetrominoes", images).images.pixels
-    model = DTISprites.preset("tetrominoes", search_steps=steps, distil_steps=0, steps=0)
+    model = DTISprites.preset("tetrominoes", search_steps=steps, search_batch=min(images, 200), distil_steps=0, steps=0)
     train(pixels, model, out=out / "run")
     unseen = draw("tetrominoes", 4, split="dev")
     found = model.decompose(unseen.images.batch(range(4)))

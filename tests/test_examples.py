@@ -31,3 +31,18 @@ def test_cut_out(tmp_path):
     assert load("cut_out").main(tmp_path, count=4) > 0.7
     assert (tmp_path / "cut_out.png").stat().st_size > 5_000
     assert (tmp_path / "scenes" / "summary.json").exists()
+
+
+def test_new_loss(tmp_path):
+    assert load("new_loss").main(tmp_path / "run", steps=2) > 0
+    assert "outlines" in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_new_encoder(tmp_path):
+    assert 0 <= load("new_encoder").main(tmp_path / "run", steps=2) < 0.5
+
+
+def test_fifth_method(tmp_path):
+    assert 0 <= load("fifth_method").main(tmp_path, steps=2) <= 1
+    assert list((tmp_path / "layers").rglob("*.png"))
+    assert len((ROOT / "examples" / "fifth_method.py").read_text().splitlines()) < 100

@@ -92,7 +92,7 @@ class _Run:
         self.stopped: str | None = None
         self.collapse: str | None = None
         self.failure = ""  # why the run is given up, once it is
-        self.settled: str | None = None
+        self.convergence: str | None = None
         self.deadline = math.inf if budget.minutes is None else time.monotonic() + 60 * budget.minutes
         self.last_save = time.monotonic()
         # Model selection without labels: the error of a fixed 100 images.
@@ -213,7 +213,7 @@ class _Run:
         after = self.method.after_update(stream(self.seed, stage.name, self.step, "after", self.attempt), context)
         if self.average:
             self.average.update(self.method)
-        self.collapse, self.settled = self.method.collapsed(context), self.method.converged(context)
+        self.collapse, self.convergence = self.method.collapsed(context), self.method.converged(context)
         self.aside = tuple(after)
         return terms | {name: torch.as_tensor(value) for name, value in after.items()}
 
@@ -274,7 +274,7 @@ class _Run:
         return reason if parallel.from_first(reason is not None, self.device) else None
 
     def _restart(self, stage: Stage) -> str | None:
-        """Answer a collapse: begin the whole run anew, with other random numbers, or give up and return why."""
+        """Answer a collapse: start the whole run over, with other random numbers, or give up and return why."""
         said = f"{stage.name}, step {self.step}: {self.collapse}."
         self.step += 1
         if self.attempt >= self.method.max_restarts:
@@ -323,9 +323,9 @@ class _Run:
             done += stage.batch
             if self.collapse is not None:
                 return self._restart(stage)
-            if self.settled is not None:
-                self.note(f"{stage.name}, step {self.step}: {self.settled}. The stage ends early.")
-            ends = self.step == stage.steps - 1 or self.settled is not None
+            if self.convergence is not None:
+                self.note(f"{stage.name}, step {self.step}: {self.convergence}. The stage ends early.")
+            ends = self.step == stage.steps - 1 or self.convergence is not None
             slow = stage.steps <= 50
             check = None
             if ends or (self.step and self.step % self.intervals.check == 0):
@@ -339,7 +339,7 @@ class _Run:
             self.total_step += 1
             if ends or self.total_step % self.intervals.preview == 0:
                 self._preview()
-            if self.settled is not None:
+            if self.convergence is not None:
                 break
             if time.monotonic() - self.last_save > self.intervals.checkpoint_seconds:
                 self.save()

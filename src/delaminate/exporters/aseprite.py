@@ -29,7 +29,7 @@ from delaminate.scene.collection import shared_dictionary
 from delaminate.scene.placements import OWN_RASTER
 from delaminate.scene.scenes import Scene
 
-GROUND, UNTRACKED = "ground", "untracked"
+GROUND, UNTRACKED = "ground", "untracked"  # names of layers in files that people have
 LARGEST_WORD = 0xFFFF
 Key = tuple[str, int]  # a layer: ("background", 0), ("track", 7) or ("untracked", 2)
 

@@ -64,7 +64,7 @@ LAYER_STEPS = (
 """What to do with scenes whose layers share no sprites."""
 SPRITE_STEPS = (
     LAYER_STEPS[0],
-    "Draw one sprite anew in the scenes' `dictionary` folder; `delaminate recompose SCENES --out DIR` shows it "
+    "Redraw one sprite in the scenes' `dictionary` folder; `delaminate recompose SCENES --out DIR` shows it "
     "in every image that uses it.",
     "Sprites that repeat each other or show two things at once: train with fewer or more of them.",
     "Take the sprites into a game: `delaminate export SCENES --to atlas,aseprite,tiled --out DIR` writes sheets, "

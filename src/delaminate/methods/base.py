@@ -192,9 +192,9 @@ class Method(nn.Module, ABC):
         return size
 
     @property
-    @abstractmethod
     def decomposers(self) -> tuple[str, ...]:
         """The ways this model can decompose, by what has been trained; the first is the default, empty if there is none."""
+        return ("network",)
 
     @property
     def default(self) -> str:
@@ -211,9 +211,9 @@ class Method(nn.Module, ABC):
             )
         return self.decomposers[0]
 
-    @abstractmethod
     def dictionary(self) -> Dictionary:
-        """Show the sprites as they stand, backgrounds last."""
+        """Show the sprites as they stand, backgrounds last; a method without sprites has none."""
+        return Dictionary(())
 
     @abstractmethod
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:

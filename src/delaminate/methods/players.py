@@ -157,8 +157,8 @@ class Stage:
         steps, batch: How long it is, and images in a step.
         players: Take their turns in this order.
         averages: Averaged weights take the place of the weights themselves when the stage begins, and the mean begins
-            anew: it learns from what is finished.
-        continues: PlayerOptimizers keep their state from the stage before, whose players are the same.
+            over: it learns from what is finished.
+        continues: Optimizers keep their state from the stage before, whose players are the same.
         batch_setting: Which setting `batch` comes from; empty: NAME_batch, or `batch` where there is no such setting.
     """
 

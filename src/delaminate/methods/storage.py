@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,6 +26,7 @@ LARGEST_CONFIG = 100_000
 LARGEST_MODEL = 2**28
 
 
+@runtime_checkable
 class Storable(Protocol):
     """What a model folder is written from."""
 

@@ -25,7 +25,7 @@ class Decomposition:
         images: Per image its placements, back to front.
         size: Height and width of the canvas in pixels.
         background: The first placement of every image is a background: no object, label 0.
-        frames: How each canvas sits in its original image, or None.
+        canvas_maps: How each canvas sits in its original image, or None.
     """
 
     dictionary: Dictionary

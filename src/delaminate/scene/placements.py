@@ -145,6 +145,3 @@ class Dictionary:
         if entry in self.backgrounds:
             return f"background-{self.backgrounds.index(entry)}"
         return f"sprite-{entry:02d}"
-
-
-# Scenes are made of placements, and a decomposition makes scenes: the second import has to wait for the classes.

@@ -161,7 +161,7 @@ class SpriteStore(nn.Module):
         self.register_buffer("rgba", torch.zeros(count, 4, side, side))
         self.register_buffer("sizes", torch.zeros(count, 2, dtype=torch.int64))
         self.register_buffer("looks", torch.full((2 * count, 8), -1.0))  # entry, flip, gain and offset; -1: none
-        self.register_buffer("ground", torch.zeros(3, 1, 1))
+        self.register_buffer("ground", torch.zeros(3, 1, 1))  # the background, under the name that runs have stored
         self.rgba: Tensor
         self.sizes: Tensor
         self.looks: Tensor

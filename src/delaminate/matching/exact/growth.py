@@ -3,7 +3,7 @@
 A small seed, cut out of what is unexplained, is looked up in all frames. Around its occurrences the pixels that nearly
 always show the same colour belong to it. If a part of the pattern also occurs without the rest, the part becomes the
 seed and the pattern is grown again; in the end every part of it occurs about as often as the whole. What recurs most is
-explained first; then everything is found again with the whole dictionary, and each sprite is estimated anew from what
+explained first; then everything is found again with the whole dictionary, and each sprite is estimated again from what
 it alone explains.
 """
 

@@ -1,4 +1,4 @@
-"""Learn a dictionary of patterns, round by round: explain frames, estimate anew, join, drop, and seek what is missing."""
+"""Learn a dictionary of patterns, round by round: explain frames, estimate again, join, drop, and seek what is missing."""
 
 from collections import Counter
 from dataclasses import dataclass, field, replace

@@ -27,7 +27,6 @@ from delaminate.rng import stream
 from delaminate.scene.compositing import composite
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.layers import Layers
-from delaminate.scene.placements import Dictionary
 
 TEACHER_RATE = 0.01
 """How fast the teacher follows the segmenter while that learns from itself."""
@@ -158,9 +157,6 @@ class PerturbGAN(PerturbGANModel):
                 layers, _, _ = self.invert(2 * some - 1)
                 rasters.append(torch.cat([((layers.rgb + 1) / 2).clamp(0, 1), layers.alpha], 2))  # B 2 4 H W
         return photo_decomposition(rasters)
-
-    def dictionary(self) -> Dictionary:
-        return Dictionary(())
 
     # --- looking after itself ---------------------------------------------------------------------------------------
 

@@ -280,7 +280,7 @@ def pasted(
     rng: Generator,
     context: StepContext,
 ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
-    """Put before some photos whatever may be the object of the next photo, moved at random; return all three anew.
+    """Put before some photos whatever may be the object of the next photo, moved at random; return all three as they are then.
 
     Args:
         photos: In [-1, 1].

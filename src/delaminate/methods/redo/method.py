@@ -17,7 +17,6 @@ from delaminate.refinement.photos import photo_decomposition, photo_layers, refi
 from delaminate.rng import stream
 from delaminate.scene.compositing import from_partition
 from delaminate.scene.decomposition import Decomposition
-from delaminate.scene.placements import Dictionary
 
 APART = 100
 """Steps between two snapshots of the mask network."""
@@ -114,9 +113,6 @@ class ReDO(ReDOModel):
             layers = from_partition(some[:, None].expand(-1, len(order), -1, -1, -1), masks / masks.sum(1, True), True)
             rasters.append(photo_layers(some, layers.alpha))  # B n 4 H W
         return photo_decomposition(rasters)
-
-    def dictionary(self) -> Dictionary:
-        return Dictionary(())
 
     # --- looking after itself ---------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """ReDO: a region is an object if it can be repainted and the photo still looks real.
 
-A mask network divides photos into regions; for each region a generator paints anew what lies inside, from noise, and a
+A mask network divides photos into regions; for each region a generator repaints what lies inside, from noise, and a
 discriminator compares the result with real photos. An encoder must recover the noise, so that generators cannot ignore
 it by painting nothing. Chen, Artières and Denoyer, Unsupervised Object Segmentation by Redrawing, NeurIPS 2019.
 """
@@ -107,7 +107,7 @@ class ReDOModel(Method):
                 least = smallest
 
     def paint(self, masks: Float[Tensor, "B n 1 H W"], noise: Float[Tensor, "B n z"]) -> Float[Tensor, "B n 3 H W"]:
-        """Paint every region anew: colours in [0, 1], to be seen through the masks."""
+        """Repaint every region: colours in [0, 1], to be seen through the masks."""
         with self.precision(masks):
             painted = [generator(masks[:, k], noise[:, k]) for k, generator in enumerate(self.generators)]
         return (torch.stack(painted, 1).to(masks.dtype) + 1) / 2
