@@ -17,12 +17,30 @@ HERE = Path(__file__).parent
 # be checked.
 FILES = (
     "cli",
+    "engine/test_resume.py",
+    "laws/test_older_files.py",
+    "test_examples.py",
+)
+# What takes seconds and trains: left out of `./run test`, and plain, for what it calls is tested elsewhere.
+SLOW = (
+    "bench/test_judge.py",
     "engine/test_devices.py",
     "engine/test_kill.py",
     "engine/test_parallel.py",
-    "engine/test_resume.py",
     "methods/test_marionette_parallel.py",
-    "test_examples.py",
+    "test_a_run_stopped_after_any_step",
+    "test_a_run_that_began_anew_resumes",
+    "test_a_run_in_brain_floats_resumes",
+    "test_a_search_resumed_after_a_round",
+    "test_a_training_resumed_while_distilling",
+    "test_the_network_learns_what_search_has_found",
+    "test_recommendations_can_be_distilled",
+    "test_every_preset_builds_and_takes_two_steps_with_every_player[clevr6",
+    "test_every_preset_builds_and_takes_two_steps_with_every_player[instagram",
+    "test_every_preset_builds_and_takes_two_steps_with_every_player[weizmann",
+    "test_a_long_clip_is_recomposed",
+    "test_what_large_frames_take",
+    "test_it_learns_floating_sprites",
 )
 # In tests of refusals the checker would answer first; trainings that are resumed go through what others do once more.
 NAMES = ("refuse", "same_end", "same_bits", "same_weights")
@@ -32,6 +50,8 @@ NAMES = ("refuse", "same_end", "same_bits", "same_weights")
 def pytest_collection_modifyitems(items):
     for item in items:
         file = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
+        if any(name in f"{file}::{item.nodeid.partition('::')[2]}" for name in SLOW):
+            item.add_marker("slow")
         known = file and not any(file == name or file.startswith(f"{name}/") for name in FILES)
         if not known or item.get_closest_marker("slow") or any(name in item.nodeid for name in NAMES):
             item.add_marker("plain")

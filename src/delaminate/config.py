@@ -171,13 +171,16 @@ def settings_of(config: Any) -> dict[str, Setting]:
 
 
 def check_bounds(where: str, config: Any) -> None:
-    """Refuse numbers that are not finite or out of their bounds.
+    """Refuse numbers that are not finite or out of their bounds, and words that are none of those known.
 
     Raises:
         ConfigError: Names the setting, what came and what was expected.
     """
+    hints = typing.get_type_hints(type(config))
     for name, known in settings_of(config).items():
         value = getattr(config, name)
+        if typing.get_origin(hints[name]) is typing.Literal:
+            _convert(value, hints[name], f"{where}: {name}")
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, int | float) and not isinstance(number, bool) and not known.holds(number):
                 each = ", each" if isinstance(value, tuple) else ""

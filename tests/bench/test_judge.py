@@ -19,7 +19,7 @@ def judge():
 def painting(masks_of):
     """A model whose sampled scenes are drawn ones, with masks made from their labels."""
     model = PerturbGAN(
-        Config(image_size=SIZE, noise_width=4, mapping_depth=1, width=8, most_channels=8, segmenter_width=8)
+        Config(image_size=SIZE, noise_width=4, mapping_depth=1, width=8, max_channels=8, segmenter_width=8)
     )
 
     def sample(n, rng):

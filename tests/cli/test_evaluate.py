@@ -66,7 +66,6 @@ def test_models_are_listed_and_described(command, model):
 def test_fid_needs_a_model_that_paints_from_noise(command, model, tmp_path, monkeypatch):
     from delaminate.methods import save_model
     from delaminate.methods.perturbgan import Config, PerturbGAN
-    from delaminate.metrics import features
 
     code, _, err = command("evaluate", model, "tetrominoes", "-n", "4", "--fid", "inception.onnx")
     assert code == 2
@@ -84,7 +83,7 @@ def test_fid_needs_a_model_that_paints_from_noise(command, model, tmp_path, monk
         def __call__(self, images):
             return images.mean((2, 3)).numpy()
 
-    monkeypatch.setattr(features, "Features", Means)
+    monkeypatch.setattr("delaminate.pipelines.evaluation.Features", Means)
     said = "fid is of 20 scenes from noise and as many images, by net.onnx (sha256 0123456789abcdef)."
     words = ("objects-on-texture", "-n", "20", "--fid", "net.onnx", "--json", tmp_path / "a.json")
     distances = []

@@ -271,7 +271,7 @@ MEASURED = """
 import resource, sys
 import numpy as np, torch
 from PIL import Image
-from delaminate.matching.exact.background import Ground
+from delaminate.matching.exact.background import Background
 from delaminate.methods import load_model
 
 torch.set_num_threads(2)

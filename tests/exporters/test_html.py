@@ -86,7 +86,7 @@ def test_a_page_needs_no_more_than_scenes(tmp_path):
 
 def test_advice_suits_what_there_is(tmp_path):
     cut = Scene("a", (4, 4), (), Dictionary(()))
-    assert "Draw one sprite anew" in written(tmp_path / "sprites", scenes=scenes())
+    assert "Redraw one sprite" in written(tmp_path / "sprites", scenes=scenes())
     assert "sprite" not in re.sub(
         "<style>.*?</style>", "", written(tmp_path / "cut", scenes=[cut], images=None), flags=re.S
     )

@@ -47,7 +47,7 @@ RECOMMENDED = replace(
 )  # fmt: skip
 ANCHORS = marionette.Config(
     image_size=(16, 16), sprite_size=8, num_sprites=3, code_width=8, background_images=4, background_clusters=2, steps=4,
-    batch=2, learning_rate=1e-3, cosine=True, gradient_clip=1.0, ema=0.9,
+    batch=2, learning_rate=1e-4, cosine=True, gradient_clip=1.0, ema=0.9,
 )  # fmt: skip
 OUTSIDE = fifth_method.Config(image_size=(16, 16), num_regions=3, width=8, steps=4, batch=4, ema=0.9)
 CONFIGS = {

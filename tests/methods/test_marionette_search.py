@@ -132,7 +132,7 @@ def test_a_searched_model_comes_back_from_its_folder(searched, folder):
 
 
 def test_a_landscape_comes_back_from_its_folder(tmp_path):
-    model, images = MarioNette(replace(SMALL, background="scroll")), scrolling()[:3] / 255
+    model, images = MarioNette(replace(SMALL, background="panorama")), scrolling()[:3] / 255
     model.prepare(scrolling())
     model.learned[0] = 1
     save_model(model, tmp_path, half=True)

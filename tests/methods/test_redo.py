@@ -544,7 +544,7 @@ def test_signals_are_those_of_the_masks():
     model.update_monitor(decided, now)
     assert model.areas[0].tolist() == pytest.approx([0.125, 0.875])
     model.update_monitor(torch.stack([0.9 * decided[:, 0] + 0.04, 0.96 - 0.9 * decided[:, 0]], 1), now)
-    assert model.after_update(stream(0), now)["min_area"] == pytest.approx(0.125)
+    assert model.after_update(stream(0), now)["least_area"] == pytest.approx(0.125)
     assert "agreement" not in model.after_update(stream(0), context(100, stage="warm-up"))
 
 

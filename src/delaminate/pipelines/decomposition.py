@@ -82,8 +82,7 @@ class DecomposedImages(Sequence[Scene]):
     @property
     def means(self) -> dict[str, float]:
         """Mean `psnr` and `psnr_original` over all scenes, in dB; empty where layers show the images themselves."""
-        keys = () if self.copies_input else ("psnr", "psnr_original")
-        return {key: sum(row[key] for row in self.rows) / max(len(self.rows), 1) for key in keys}
+        return _means(self.rows)
 
     @property
     def summary(self) -> str:
@@ -280,8 +279,7 @@ class _Output:
         if not self.rows or self.writer is None:
             return
         skipped = [{"name": name, "reason": reason} for name, reason in self.skipped]
-        means = self.result(None).means
-        errors = {"model": self.model, "by": self.by, **means, "images": self.rows, "skipped": skipped}
+        errors = {"model": self.model, "by": self.by, **_means(self.rows), "images": self.rows, "skipped": skipped}
         write_atomic(self.writer.folder / ERRORS, json_bytes(errors))
         self.written = len(self.rows)
 
@@ -289,6 +287,12 @@ class _Output:
         return DecomposedImages(
             self.rows, self.skipped, self.by, self.copies, self.num_scattered, folder, tuple(self.scenes)
         )
+
+
+def _means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Means of the errors that scenes have, if they have any."""
+    keys = [key for key in ("psnr", "psnr_original") if rows and key in rows[0]]
+    return {key: sum(row[key] for row in rows) / len(rows) for key in keys}
 
 
 def _sizes(found: Decomposition, index: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:

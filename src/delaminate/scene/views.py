@@ -15,7 +15,7 @@ SIDE = 96
 """Pixels of the longer side of a picture, about."""
 
 
-def page_of(title: str, facts: Mapping[str, str], rows: Sequence[Float[Tensor, "N C _h _w"]] = ()) -> str:
+def page_of(title: str, facts: Mapping[str, str], rows: Sequence[Float[Tensor, "_n _c _h _w"]] = ()) -> str:
     """Write facts and rows of pictures, RGB or RGBA in [0, 1], as HTML without any script."""
     told = "".join(
         f"<tr><th style='text-align:left'>{escape(key)}</th><td>{escape(value)}</td></tr>"
