@@ -131,3 +131,69 @@ def test_run_explains_itself_and_refuses_what_it_does_not_know():
 def test_run_can_be_parsed_by_old_pythons():
     # They have to get as far as saying what is missing.
     ast.parse((ROOT / "run").read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
+PUBLIC = [
+    "EMA",
+    "METHODS",
+    "Budget",
+    "Callback",
+    "ConfigError",
+    "DTISprites",
+    "DataError",
+    "DecomposedImages",
+    "Decomposition",
+    "DelaminateError",
+    "Dictionary",
+    "Evaluation",
+    "FormatError",
+    "ImageSet",
+    "LabelledSet",
+    "Labels",
+    "Layers",
+    "MarioNette",
+    "Method",
+    "MethodConfig",
+    "MissingExtra",
+    "OutputError",
+    "PerturbGAN",
+    "Placement",
+    "ReDO",
+    "Scene",
+    "SceneLayer",
+    "SceneSet",
+    "ShapeError",
+    "SilentCallback",
+    "TerminalCallback",
+    "TrainResult",
+    "TrainedRun",
+    "TrainingError",
+    "Transform",
+    "composite",
+    "decompose",
+    "draw",
+    "edit",
+    "evaluate",
+    "export",
+    "load_folder",
+    "load_model",
+    "load_scenes",
+    "open_data",
+    "open_images",
+    "recompose",
+    "sample",
+    "save_model",
+    "save_scenes",
+    "segment",
+    "train",
+]
+
+
+def test_public_names_are_those_promised():
+    """A name that goes, goes through here first, and through the changelog."""
+    assert sorted(delaminate.__all__) == sorted(PUBLIC)
+    for name in PUBLIC:
+        assert getattr(delaminate, name) is not None
+    importlib.import_module("delaminate.exporters")
+    assert callable(delaminate.export)
+    assert (PACKAGE / "py.typed").exists()

@@ -1,7 +1,8 @@
 """What the library does, as hashes: to show that a change of the code changed no result.
 
     python tools/behaviour.py before.json                      # before the change
-    python tools/behaviour.py after.json --against before.json # after it; says what differs, and ends with 1 if anything does
+    python tools/behaviour.py after.json --against before.json # after it; says what differs,
+    and ends with 1 if anything does
 
 Everything goes through the command line, whose words stay: the weights of a 20-step training of every tiny configuration
 below, what every model in the box finds in fixed images, every export of one folder of scenes, and the settings of every
@@ -41,14 +42,16 @@ GAN = (
 )
 TRAININGS = {
     "dti-sprites/search": ("dti-sprites", "tetrominoes", "small", f"{DTI} encoder_visits=1"),
-    "dti-sprites/peaks": ("dti-sprites", "tetrominoes", "small", f"{DTI} readout=peaks reassign_every=0 ema=0 sprite_rate=0.1"),
+    "dti-sprites/peaks": ("dti-sprites", "tetrominoes", "small",
+    f"{DTI} readout=peaks reassign_every=0 ema=0 sprite_rate=0.1"),
     "dti-sprites/paper": (
         "dti-sprites", "multi-dsprites-paper", "small",
         "image_size=[16,16] sprite_size=[8,8] steps=20 batch=4 reassign_every=2 reassign_below=2.9 frozen_steps=2 "
         "unlock_steps=[3] milestones=[8]",
     ),
     "dti-sprites/whole": (
-        "dti-sprites", "gtsrb8", "small", "image_size=[16,16] sprite_size=[16,16] steps=20 batch=6 unlock_steps=[3,6] num_sprites=3",
+        "dti-sprites", "gtsrb8", "small",
+        "image_size=[16,16] sprite_size=[16,16] steps=20 batch=6 unlock_steps=[3,6] num_sprites=3",
     ),
     "dti-sprites/parity": (
         "dti-sprites", "clevr6-parity", "small",

@@ -159,6 +159,13 @@ class Setting:
             said = "a finite number" if high is None else f"at most {high:g}"
         return said if self.multiple_of is None else f"{said}, a multiple of {self.multiple_of}"
 
+    @property
+    def expected_with_unit(self) -> str:
+        """The bounds in words with the unit, such as "1 to 4096 px"; empty where there is neither."""
+        bounds = [self.minimum, self.maximum, self.above, self.below, self.multiple_of]
+        said = self.expected if any(bound is not None for bound in bounds) else ""
+        return f"{said} {self.unit}".strip()
+
 
 def setting(default: Any = dataclasses.MISSING, meaning: str = "", **known: Any) -> Any:
     """Declare a field of a configuration: its default, its meaning, and the other attributes of `Setting`."""

@@ -89,3 +89,26 @@ def test_the_package_runs_as_a_module():
         [sys.executable, "-m", "delaminate", "--version"], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == f"delaminate {__version__}"
+
+
+def test_settings_are_explained_group_by_group(command):
+    code, said, _ = command("settings", "redo", "--preset", "colored-2-mnist", "--group", "regions")
+    assert code == 0
+    assert "num_regions" in said and "2 to 64" in said and "Regions of an image" in said
+    assert "learning_rate" not in said
+    assert "learning_rate" in command("settings", "redo")[1]
+    code, _, err = command("settings", "redo", "--group", "maskss")
+    assert code == 2
+    assert "Did you mean 'masks'?" in err
+    assert command("settings", "redoo")[0] == 2
+
+
+def test_older_flags_still_work_and_are_not_shown(command, tmp_path, pieces, model):
+    words = ("decompose", model, pieces / "images", "--out", tmp_path / "out", "-n", 1)
+    assert command(*words)[0] == 0
+    assert command(*words)[0] == 2
+    assert command(*words, "--again")[0] == 0
+    assert command("export", tmp_path / "out", "--to", "gif", "--out", tmp_path / "gif", "--no-ground")[0] == 0
+    for verb in ("train", "decompose", "recompose", "sample", "export", "bench"):
+        said = command(verb, "--help")[1]
+        assert "--again" not in said and "--ground" not in said

@@ -15,23 +15,18 @@ from torch.testing import assert_close
 
 from delaminate.engine import Budget, train
 from delaminate.methods import load_model
-from delaminate.methods.marionette import Config
 from delaminate.nets.precision import has_bfloat16
 from delaminate.rng import stream
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-SOLID = Config(
-    image_size=(16, 16), sprite_size=8, num_sprites=5, code_width=16, background_images=6, steps=3, batch=2, ema=0.9,
-    gradient_clip=1.0,
-)  # fmt: skip
+SOLID = CONFIGS["anchors"]
 SEARCHED = replace(
     SOLID, image_size=(24, 20), code_width=32, background_images=1, search_steps=1, search_batch=8, max_sprite=16, flips=False,
     recolours=False, distil_steps=3, distil_batch=4, steps=2,
 )  # fmt: skip
 EVERY = CONFIGS | {
     "adversary": replace(CONFIGS["adversary"], refine_weight=3.0, distil_steps=2),
-    "marionette": SOLID,
     "marionette, scrolled": replace(SOLID, background="learned", background_size=(1, 2), regularizer="paper"),
     "marionette, searched": SEARCHED,
 }

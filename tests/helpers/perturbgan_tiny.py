@@ -43,12 +43,12 @@ def context(step=0, batch=4, stage="layers", steps=100):
 
 def plainly_shifted(layer, down, right):
     """One image, moved by whole pixels; zeros come in."""
-    shift_foreground, (height, width) = torch.zeros_like(layer), layer.shape[-2:]
+    moved, (height, width) = torch.zeros_like(layer), layer.shape[-2:]
     for y in range(height):
         for x in range(width):
             if 0 <= y - down < height and 0 <= x - right < width:
-                shift_foreground[..., y, x] = layer[..., y - down, x - right]
-    return shift_foreground
+                moved[..., y, x] = layer[..., y - down, x - right]
+    return moved
 
 
 def assert_same_weights(one, other):

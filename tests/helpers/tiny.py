@@ -13,7 +13,8 @@ from delaminate.rng import stream
 CONFIG = Config(
     image_size=(16, 16), sprite_size=(8, 8), num_sprites=3, num_layers=2, background=False, alpha_sigma=2,
     search_steps=4, search_batch=6, search_placement_cost=0.5, distil_steps=3, distil_batch=4,
-    steps=6, batch=4, reassign_every=2, reassign_below=2.9, frozen_steps=2, algorithm="adamw", cosine=True, gradient_clip=1.0,
+    steps=6, batch=4, reassign_every=2, reassign_below=2.9, frozen_steps=2, algorithm="adamw", cosine=True,
+    gradient_clip=1.0,
     ema=0.9,
 )  # fmt: skip
 """Sprites are begun again all the time, so that the random streams of that are tested too."""
@@ -21,12 +22,14 @@ CONFIG = Config(
 PEAKS = replace(CONFIG, readout="peaks", reassign_every=0, ema=0.0, sprite_learning_rate=0.1)
 PAPER = replace(
     CONFIG, search_steps=0, distil_steps=0, background=True, soft_occlusion=True, empty_sprite=True, passes=2,
-    sprite_transforms=("similarity",), unlock_steps=(3,), algorithm="adam", cosine=False, milestones=(4,), gradient_clip=None,
+    sprite_transforms=("similarity",), unlock_steps=(3,), algorithm="adam", cosine=False, milestones=(4,),
+    gradient_clip=None,
     encoder_visits=2,
 )  # fmt: skip
 ADVERSARY = redo.Config(
     image_size=(16, 16), num_regions=3, mask_width=8, generator_width=2, discriminator_width=16, noise_width=4,
-    batch=2, warmup_steps=2, steps=5, learning_rate=1e-3, mask_learning_rate=1e-3, decay_from=0.5, ema=0.9, area_weight=5.0, min_area=0.4,
+    batch=2, warmup_steps=2, steps=5, learning_rate=1e-3, mask_learning_rate=1e-3, decay_from=0.5, ema=0.9,
+    area_weight=5.0, min_area=0.4,
     area_steps=3, augment_below=100,
 )  # fmt: skip
 GROWING = perturbgan.Config(
@@ -41,13 +44,15 @@ PENALISED = replace(
     reuse_fakes=True, batch=4, steps=3, encoder_steps=0, segmenter_steps=0,
 )  # fmt: skip
 RECOMMENDED = replace(
-    GROWING, growing=False, batch=4, steps=3, independent_noise=True, foreground_noise=False, centre_prior=4.0, style_input=True,
-    skip_outputs=True, border_weight=5.0, mask_diversity_weight=5.0, compactness_weight=0.5, segmenter_stretch=1.5, self_training_steps=2,
+    GROWING, growing=False, batch=4, steps=3, independent_noise=True, foreground_noise=False, centre_prior=4.0,
+    style_input=True,
+    skip_outputs=True, border_weight=5.0, mask_diversity_weight=5.0, compactness_weight=0.5, segmenter_stretch=1.5,
+    self_training_steps=2,
     refine_weight=3.0, enlarge=1.0, encoder_steps=0, reuse_fakes=True,
 )  # fmt: skip
 ANCHORS = marionette.Config(
-    image_size=(16, 16), sprite_size=8, num_sprites=3, code_width=8, background_images=4, background_clusters=2, steps=4,
-    batch=2, learning_rate=1e-4, cosine=True, gradient_clip=1.0, ema=0.9,
+    image_size=(16, 16), sprite_size=8, num_sprites=5, code_width=16, background_images=6, steps=3, batch=2, ema=0.9,
+    gradient_clip=1.0,
 )  # fmt: skip
 OUTSIDE = fifth_method.Config(image_size=(16, 16), num_regions=3, width=8, steps=4, batch=4, ema=0.9)
 CONFIGS = {

@@ -16,7 +16,7 @@ METHODS_KEPT = sorted(path.name for path in (KEPT / "runs").iterdir())
 
 
 def test_there_is_a_run_of_every_method():
-    assert METHODS_KEPT == sorted(METHODS)
+    assert sorted(METHODS) == METHODS_KEPT
 
 
 @pytest.mark.parametrize("name", METHODS_KEPT)

@@ -227,7 +227,8 @@ def test_usage_counts_every_layer_of_every_image():
 def test_search_learns_squares_and_offers_every_way_to_decompose():
     config = Config(
         image_size=(16, 16), sprite_size=(8, 8), num_sprites=4, num_layers=2, background=False, alpha_sigma=2,
-        search_steps=8, search_batch=24, search_placement_cost=0.3, search_sprite_cost=1.0, distil_steps=2, distil_batch=8, steps=0,
+        search_steps=8, search_batch=24, search_placement_cost=0.3, search_sprite_cost=1.0, distil_steps=2,
+        distil_batch=8, steps=0,
     )  # fmt: skip
     rng = stream("squares")
     pixels = torch.zeros(24, 3, 16, 16, dtype=torch.uint8)

@@ -257,7 +257,8 @@ def test_the_commonest_colour_is_the_background():
 @pytest.mark.slow
 def test_it_learns_floating_sprites():
     config = replace(
-        SMALL, num_sprites=6, num_layers=1, code_width=32, steps=200, batch=4, learning_rate=3e-3, cosine=True, gradient_clip=1.0,
+        SMALL, num_sprites=6, num_layers=1, code_width=32, steps=200, batch=4, learning_rate=3e-3, cosine=True,
+        gradient_clip=1.0,
         sparsity_weights=(5e-4,), choice_weight=5e-4,
     )  # fmt: skip
     model, pixels = MarioNette(config), floating(4)

@@ -73,8 +73,10 @@ def test_paper_presets_have_the_published_numbers():
         {"num_sprites": 0}, {"code_width": 100}, {"code_width": 0}, {"num_layers": 0}, {"background": "white"},
         {"background_size": [0, 4]}, {"background_size": [1, 17]}, {"background_width": 0}, {"background_clusters": 0},
         {"offsets": "both"}, {"regularizer": "none"}, {"choice_weight": -1.0}, {"sparsity_weights": [1.0, 2.0, 3.0]},
-        {"sparsity_weights": []}, {"sparsity_weights": [-1.0]}, {"batch": 0}, {"steps": -1}, {"learning_rate": float("nan")},
-        {"background_learning_rate": float("inf")}, {"weight_decay": -0.1}, {"ema": 1.0}, {"gradient_clip": 0.0}, {"bf16": "yes"},
+        {"sparsity_weights": []}, {"sparsity_weights": [-1.0]}, {"batch": 0}, {"steps": -1},
+        {"learning_rate": float("nan")},
+        {"background_learning_rate": float("inf")}, {"weight_decay": -0.1}, {"ema": 1.0}, {"gradient_clip": 0.0},
+        {"bf16": "yes"},
     ],
     ids=str,
 )  # fmt: skip

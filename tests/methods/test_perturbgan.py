@@ -158,13 +158,13 @@ def test_brain_floats_train_and_change_little(trained):
 def test_foregrounds_are_shifted_exactly_by_up_to_the_share_of_the_canvas():
     model = PerturbGAN(replace(TINY, shift=0.25, contrast=0.0)).double()
     layers = Layers(photos(12).double().view(6, 2, 3, 16, 16), photos(12).double()[:, :1].view(6, 2, 1, 16, 16))
-    shift_foreground = model.perturb(layers, 6, stream(3))
+    moved = model.perturb(layers, 6, stream(3))
     offsets = (4 * (2 * torch.rand(6, 2, generator=stream(3)) - 1)).round().long().tolist()
     assert max(abs(n) for pair in offsets for n in pair) <= 4
     for index, (right, down) in enumerate(offsets):
-        assert torch.equal(shift_foreground.alpha[index, 1], plainly_shifted(layers.alpha[index, 1], down, right))
-        assert torch.equal(shift_foreground.rgb[index, 1], plainly_shifted(layers.rgb[index, 1], down, right))
-    assert torch.equal(shift_foreground.rgb[:, 0], layers.rgb[:, 0])
+        assert torch.equal(moved.alpha[index, 1], plainly_shifted(layers.alpha[index, 1], down, right))
+        assert torch.equal(moved.rgb[index, 1], plainly_shifted(layers.rgb[index, 1], down, right))
+    assert torch.equal(moved.rgb[:, 0], layers.rgb[:, 0])
     still = PerturbGAN(replace(TINY, shift=0.0, contrast=0.0)).double()
     assert torch.equal(still.perturb(layers, 6, stream(3)).alpha, layers.alpha)
 
@@ -340,13 +340,13 @@ def test_previews_show_masks_and_scenes_whole_apart_and_with_their_foregrounds_m
     layers = model.sample(4, rng)
     (ground, front), mask = layers.rgb.unbind(1), layers.alpha[:, 1]
     offsets = (4 * (2 * torch.rand(4, 2, generator=rng) - 1)).round().long().tolist()
-    shift_foreground = [
+    moved = [
         torch.stack([plainly_shifted(one, down, right) for one, (right, down) in zip(some, offsets, strict=True)])
         for some in (front, mask)
     ]
     found = model.decompose(images).layers().alpha[:, 1]
     expected = (
-        images, found, ground * (1 - mask) + front * mask, ground, front, mask, ground * (1 - shift_foreground[1]) + shift_foreground[0] * shift_foreground[1],
+        images, found, ground * (1 - mask) + front * mask, ground, front, mask, ground * (1 - moved[1]) + moved[0] * moved[1],
     )  # fmt: skip
     for row, wanted in zip(shown, expected, strict=True):
         assert_close(row, wanted.expand(-1, 3, -1, -1), rtol=0, atol=1e-6)

@@ -98,8 +98,10 @@ def test_an_unknown_setting_is_refused_with_a_suggestion():
     "settings",
     [
         {"num_sprites": 0}, {"num_layers": 5000}, {"image_size": [0, 35]}, {"image_size": [35]}, {"image_size": 35},
-        {"sprite_size": [5000, 5000]}, {"batch": 0}, {"steps": -1}, {"steps": 1.5}, {"learning_rate": -1.0}, {"learning_rate": float("nan")},
-        {"learning_rate": "fast"}, {"sprite_learning_rate": float("inf")}, {"alpha_sigma": 0.0}, {"ema": 1.0}, {"gradient_clip": 0.0}, {"noise": -0.1},
+        {"sprite_size": [5000, 5000]}, {"batch": 0}, {"steps": -1}, {"steps": 1.5}, {"learning_rate": -1.0},
+        {"learning_rate": float("nan")},
+        {"learning_rate": "fast"}, {"sprite_learning_rate": float("inf")}, {"alpha_sigma": 0.0}, {"ema": 1.0},
+        {"gradient_clip": 0.0}, {"noise": -0.1},
         {"encoder": "resnet50"}, {"layer_transforms": ["colour"]}, {"layer_transforms": ["spin"]},
         {"layer_transforms": ["position", "similarity"]}, {"layer_transforms": ["colour", "position", "affine"]},
         {"layer_transforms": []}, {"encoder_scale": 2}, {"layer_transforms": ["position"]}, {"search_steps": 0},

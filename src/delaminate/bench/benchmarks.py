@@ -107,8 +107,8 @@ BENCHES = {
     ),
     "redo-clothing": Bench(
         "dressed people cut out of photos, 64 x 64; trained on these and on photos without masks, labels unseen", "photos",
-        "clothing-ccp", {"centre_prior": 2.0, "augment_below": 0, "refine_weight": 3.0, "bf16": True}, method="redo", unlabelled=True,
-        test=None, minutes=60,
+        "clothing-ccp", {"centre_prior": 2.0, "augment_below": 0, "refine_weight": 3.0, "bf16": True}, method="redo",
+        unlabelled=True, test=None, minutes=60,
     ),
     "redo-butterflies": Bench(
         "butterflies cut out of photos, 64 x 64; trained and scored on the same photos, labels unseen", "photos", "butterflies",

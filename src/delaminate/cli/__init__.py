@@ -26,6 +26,7 @@ VERBS = {
     "evaluate": "evaluate:evaluate",
     "data": "data:app",
     "models": "models:models",
+    "settings": "settings:settings",
     "bench": "bench:bench",
 }
 

@@ -27,7 +27,7 @@ __all__ = [
     "open_data",
     "read_clip",
     "read_image",
-    "undo_enlargement",
     "true_sprites",
+    "undo_enlargement",
     "write_folder",
 ]

@@ -75,8 +75,8 @@ class _Run:
     """One call of `train`."""
 
     def __init__(
-        self, method: Method, pixels: UInt8[Tensor, "N 3 H W"], out: Path | None, seed: int, budget: Budget, intervals: Intervals,
-        callback: Callback, device: torch.device, tensorboard: bool,
+        self, method: Method, pixels: UInt8[Tensor, "N 3 H W"], out: Path | None, seed: int, budget: Budget,
+        intervals: Intervals, callback: Callback, device: torch.device, tensorboard: bool,
     ) -> None:  # fmt: skip
         self.method, self.pixels, self.out, self.seed = method, pixels, out, seed
         self.budget, self.intervals, self.callback, self.device = budget, intervals, callback, device

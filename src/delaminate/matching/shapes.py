@@ -208,7 +208,7 @@ class PoseFinder:
         if len(regions) == 0:
             return []
         masks = regions.masks()
-        background_label = (regions.labels == 0).float()
+        is_background = (regions.labels == 0).float()
         side = self.shapes.shape[-1]
         turned = normalised(masks, side, self.angles)
         agreement = overlap(turned, self.shapes)  # n A K
@@ -221,7 +221,7 @@ class PoseFinder:
             first = torch.tensor(
                 [[float(centre[i, 0]), float(centre[i, 1]), math.log(scale), float(self.angles[turn])]]
             )
-            reward = 2 * masks[i] - background_label - 0.05 * (1 - masks[i] - background_label)
+            reward = 2 * masks[i] - is_background - 0.05 * (1 - masks[i] - is_background)
             pose = self._polish(first, entry, reward, masks[i])
             if pose.agreement < good:
                 pose = max(pose, self._search(reward, masks[i]), key=lambda p: p.agreement)
@@ -342,11 +342,9 @@ def placements_by_regions(
 ) -> tuple[Placement, ...]:
     """Explain an image region by region: a flat background, then flat-coloured sprites, back to front."""
     seen, size, side = explain(image, finder), finder.size, finder.shapes.shape[-1]
-    background_label = Placement(
-        background_entry, (Transform.shift(0, 0, size),), (0.0, 0.0, 0.0, *seen.background.tolist())
-    )
+    background = Placement(background_entry, (Transform.shift(0, 0, size),), (0.0, 0.0, 0.0, *seen.background.tolist()))
     objects = [
         Placement(pose.entry, (Transform.of_matrix(pose.matrix(side), size),), (0.0, 0.0, 0.0, *colour.tolist()))
         for pose, colour in zip(seen.poses, seen.colours, strict=True)
     ]
-    return (background_label, *objects)
+    return (background, *objects)

@@ -290,8 +290,8 @@ class _Tally:
         # The first batch warms the caches, so it is not timed where there are others.
         timed = self.seconds[1:] or self.seconds
         speed = sum(count for count, _ in timed) / max(sum(seconds for _, seconds in timed), 1e-9)
-        similarity_of = {name: averages[name] for name in ("psnr", "psnr_soft") if name in averages}
-        return figures | similarity_of | {"images_per_second": speed}
+        quality = {name: averages[name] for name in ("psnr", "psnr_soft") if name in averages}
+        return figures | quality | {"images_per_second": speed}
 
     def protocol(self, chosen_on: str) -> str:
         """Say how the figures were made; `chosen_on` is empty without validation images."""

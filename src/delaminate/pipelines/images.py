@@ -83,8 +83,8 @@ def open_images(
 
     Args:
         images: A folder, an image file, a clip or the name of a built-in set; an image: PIL, NumPy array (H, W, 3) or
-            (H, W, 4), uint8 or floats in [0, 1], or tensor (3, H, W); several: an array or tensor with one more axis in front, a
-            list, or an `ImageSet`.
+            (H, W, 4), uint8 or floats in [0, 1], or tensor (3, H, W); several: an array or tensor with one more axis in front,
+            a list, or an `ImageSet`.
         size: Height and width of the canvas that they are brought to; None: they are taken as they are.
         fit: How they meet the canvas: "squash", "crop" or "pad".
         count: How many of them, the first ones.

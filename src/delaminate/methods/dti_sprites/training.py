@@ -29,7 +29,7 @@ from delaminate.methods.dti_sprites.model import DTISpritesModel
 from delaminate.methods.players import GradientPlayer, ParameterGroup, SearchPlayer, StepContext
 from delaminate.nets.blocks import BatchedMLP
 from delaminate.objectives.reconstruction import image_error
-from delaminate.objectives.schedules import warmup_cosine
+from delaminate.objectives.schedules import step_decay, warmup_cosine
 
 
 class Matcher(SearchPlayer):
@@ -248,8 +248,7 @@ class Refiner(NetworkPlayer):
         c = self.model.config
         if c.cosine:
             return warmup_cosine(context.step, context.steps) if group == "network" else 1.0
-        passed = sum(context.step >= milestone for milestone in c.milestones)
-        return 1.0 if group == "sprites" and not c.decay_sprites else 0.1**passed
+        return 1.0 if group == "sprites" and not c.decay_sprites else step_decay(context.step, c.milestones)
 
     def repeats(self, group: str) -> int:
         return self.model.config.encoder_visits if group == "network" else 1

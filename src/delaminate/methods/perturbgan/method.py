@@ -1,6 +1,7 @@
 """PerturbGAN: stages, decomposition, sampling, and watching over the training."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -42,11 +43,11 @@ class PerturbGAN(PerturbGANModel):
     """Objects survive a small shift; backgrounds show it. (Bielski and Favaro, NeurIPS 2019)"""
 
     presets = PRESETS
-    training_signals = {
+    training_signals: ClassVar[Mapping[str, str]] = {
         "covered": "Share of the pixels in masks of painted scenes; near 0 masks are dead, near 1 they are everything.",
         "border": "Masks on the border compared with masks inside; above 1 foreground and background have swapped roles.",
         "shown": "How much foregrounds change their backgrounds where masks are; near 0 the mask holds nothing but background.",
-        "gap": "How much more real whole scenes look than their backgrounds alone; far below 0 the object is in the background.",
+        "gap": "How much more real whole scenes look than backgrounds alone; far below 0 the object is in the background.",
         "real": "What the discriminator still has to learn about real images.",
         "fake": "What the discriminator still has to learn about made images.",
     }
@@ -188,8 +189,8 @@ class PerturbGAN(PerturbGANModel):
             rows.append(self.decompose(images).layers().alpha[:, 1].expand(-1, 3, -1, -1))
         layers = self.sample(len(images), rng)
         masks = layers.alpha[:, 1].expand(-1, 3, -1, -1)
-        shift_foreground = composite(self.perturb(layers, len(images), rng, background=False))
-        return [*rows, composite(layers), layers.rgb[:, 0], layers.rgb[:, 1], masks, shift_foreground]
+        moved = composite(self.perturb(layers, len(images), rng, background=False))
+        return [*rows, composite(layers), layers.rgb[:, 0], layers.rgb[:, 1], masks, moved]
 
     @torch.no_grad()
     def after_update(self, rng: Generator, context: StepContext) -> dict[str, float]:

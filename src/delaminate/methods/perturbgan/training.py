@@ -23,7 +23,7 @@ from delaminate.objectives.priors import (
     indecision,
     mask_diversity,
 )
-from delaminate.objectives.schedules import warmup_cosine
+from delaminate.objectives.schedules import linear_rise, warmup_cosine
 from delaminate.scene.compositing import composite
 from delaminate.scene.layers import Layers
 from delaminate.scene.transforms import warp
@@ -81,7 +81,7 @@ class GeneratorPlayer(_Rival):
         }
         scores = model.score(self.shown(fakes, rng, context), grown)
         masks = layers.alpha[:, 1]  # as they are seen: what has moved out of the canvas is lost
-        push = c.binary_weight * (min(1.0, model.painted_steps(context)[0] / c.ramp_steps) if c.ramp_steps else 1.0)
+        push = c.binary_weight * linear_rise(model.painted_steps(context)[0], c.ramp_steps)
         if c.mask_loss == "published":
             area, binary = coverage(masks, c.min_area), binarization(masks)
         else:

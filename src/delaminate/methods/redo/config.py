@@ -194,7 +194,7 @@ class Config(MethodConfig):
         "Decay of the running mean of the mask network's weights, which is what decomposes; 0 is none (the paper).",
         minimum=0,
         below=1,
-        group="masks",
+        group="training",
     )
     total_variation_weight: float = setting(
         0.0,
@@ -263,7 +263,7 @@ class Config(MethodConfig):
     bf16: bool = setting(
         False,
         "Compute the networks in bfloat16, where the device has units for it.",
-        group="masks",
+        group="training",
     )
 
     collapsed_area: float = setting(

@@ -1,6 +1,7 @@
 """ReDO: stages, decomposition, and watching over the training."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, UInt8
@@ -26,7 +27,7 @@ class ReDO(ReDOModel):
     """Divides photos into regions that can be redrawn one by one. (Chen et al., NeurIPS 2019)"""
 
     presets = PRESETS
-    training_signals = {
+    training_signals: ClassVar[Mapping[str, str]] = {
         "least_area": "Share of the pixels that the smallest region wins; near 0 the region is about to vanish.",
         "indecision": "How undecided pixels are about their region; 1 is as undecided as can be.",
         "agreement": "Share of the pixels that are in the same region as a hundred steps before.",

@@ -90,8 +90,8 @@ class ReDOModel(Method):
     def break_ties(self, images: Float[Tensor, "B 3 H W"], context: StepContext) -> None:
         """Give a head start to regions that share what another one wins, if all would win more then.
 
-        Two regions may hold the background half and half, and what either paints there is believed. If one of them has an object
-        besides, and wins the background by a hair, the other is left with next to nothing. Then it gets the background.
+        Two regions may hold the background half and half, and what either paints there is believed. If one of them has an
+        object besides, and wins the background by a hair, the other is left with next to nothing. Then it gets the background.
         """
 
         masks = self._before(images)

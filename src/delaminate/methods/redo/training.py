@@ -12,7 +12,7 @@ from delaminate.methods.redo.model import ReDOModel
 from delaminate.nets.spectral import advance
 from delaminate.objectives.adversary import hinge_fake, hinge_real
 from delaminate.objectives.priors import total_variation
-from delaminate.objectives.schedules import warmup_cosine
+from delaminate.objectives.schedules import linear_fall, warmup_cosine
 
 
 def random_regions(count: int, num_regions: int, size: tuple[int, int], rng: Generator) -> Float[Tensor, "B n 1 H W"]:
@@ -78,7 +78,7 @@ class RedrawPlayer(GradientPlayer):
         }
         if c.total_variation_weight:
             terms["smooth"] = c.total_variation_weight * done * total_variation(masks)
-        push = c.area_weight * max(0.0, 1 - context.step / c.area_steps)
+        push = c.area_weight * linear_fall(context.step, c.area_steps)
         if push and context.stage == "adversary":
             area = masks.mean((2, 3, 4))  # B n
             missing = F.relu(c.min_area - area).mean() + context.excess(c.min_area - area.mean(0)).mean()
@@ -156,5 +156,4 @@ def late_decay(config: Config, context: StepContext) -> float:
     """Factor on all rates of stage `adversary`: 1, then a line to 0."""
     if context.stage != "adversary":
         return 1.0
-    left = 1 - context.step / context.steps
-    return min(1.0, left / (1 - config.decay_from)) if config.decay_from < 1 else 1.0
+    return linear_fall(context.step, context.steps, config.decay_from)
