@@ -180,7 +180,10 @@ class PerturbGAN(PerturbGANModel):
         real = F.adaptive_avg_pool2d(images, 8).flatten(1)
         return torch.cdist(real, made).amin(1).square() / real.shape[1]
 
-    preview_rows = "images, their masks (once there are any), scenes from noise, their backgrounds, foregrounds, masks, and those moved"
+    preview_rows = (
+        "images, their masks (once there are any), scenes from noise, their backgrounds, their foregrounds, their masks, "
+        "and scenes whose foregrounds have moved"
+    )
 
     def preview(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "N 3 _h _w"]]:
         """Images and their masks, if any are found yet; sampled scenes, whole, apart, and with their foregrounds moved."""
