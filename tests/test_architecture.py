@@ -262,3 +262,23 @@ def imports_of_text(path):
             yield node.module or ""
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_types_in_quotes_exist(path):
+    # Names of dimensions ("B 3 H W") are why linters let undefined names in quotes pass: whole names are read here.
+    tree = ast.parse(path.read_text())
+    known = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))
+             for alias in node.names}  # fmt: skip
+    known |= {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    written = [given for node in functions for given in (node.returns, *(each.annotation for each in _arguments(node)))]
+    quoted = {node.value for each in written if each is not None for node in ast.walk(each)
+              if isinstance(node, ast.Constant) and isinstance(node.value, str)}  # fmt: skip
+    classes = {name for name in quoted if name.isidentifier() and len(name) > 1 and name[0].isupper()}
+    assert not classes - known
+
+
+def _arguments(function):
+    given = function.args
+    return [*given.posonlyargs, *given.args, *given.kwonlyargs]

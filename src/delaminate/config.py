@@ -202,7 +202,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise ConfigError(f"{path}: larger than {LARGEST_FILE} bytes; that is no configuration.")
+            raise ConfigError(f"{path}: larger than {LARGEST_FILE} bytes; expected a short YAML file of settings.")
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as text ({type(error).__name__}).") from None

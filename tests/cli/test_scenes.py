@@ -383,7 +383,7 @@ def test_what_is_redrawn_depends_on_the_regions_and_not_on_what_they_show(comman
 def test_redrawing_by_another_method_or_of_other_scenes_is_refused(command, divided, made, model, tmp_path):
     code, _, said = command("edit", made, "redraw", "--with", model, "--layer", "layer-01", "--out", tmp_path)
     assert code == 2
-    assert "regions are redrawn by a model of redo" in said
+    assert "cannot repaint regions" in said
     code, _, said = command(
         "edit", made, "redraw", "--with", divided / "model", "--layer", "layer-01", "--out", tmp_path
     )

@@ -336,7 +336,7 @@ def test_a_model_folder_gives_the_same_decompositions(name, tmp_path):
 
 def test_an_empty_model_is_refused():
     parts = MarioNette(SMALL).export_state()
-    with pytest.raises(FormatError, match="no sprite is alive"):
+    with pytest.raises(FormatError, match="no sprite is in use"):
         MarioNette(SMALL).import_state(parts | {"alive": torch.zeros(5)})
 
 

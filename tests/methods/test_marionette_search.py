@@ -180,8 +180,8 @@ def drop_sizes(tensors):
 DAMAGES = {
     set_sizes: "sizes of sprites are out of range; expected 1 to 16 pixels",
     set_no_width: "sizes of sprites are out of range; expected 1 to 16 pixels",
-    set_look: "look 0 is of sprite 3, flip 0; expected one of the 3 sprites",
-    drop_look: "look 2 .* none missing",
+    set_look: "appearance 0 is of sprite 3, flip 0; expected one of the 3 sprites",
+    drop_look: "appearance 2 .* none missing",
     set_rgba: r"dictionary.rgba is not \(6, 4, 16, 16\)",
     set_ground: r"background.rgb is \(4, 1, 1\); expected \(3, 1, 1\)",
     set_looks: r"looks is \(6, 8\); expected \(12, 8\)",

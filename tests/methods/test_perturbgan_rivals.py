@@ -85,7 +85,7 @@ def test_masks_on_the_border_all_alike_and_with_long_outlines_cost_something_bef
 
 def test_pairs_of_masks_are_not_torn_apart():
     model = PerturbGAN(replace(TINY, mask_diversity_weight=5.0, batch=6))
-    with pytest.raises(ConfigError, match="3 images a process; variety_weight compares pairs"):
+    with pytest.raises(ConfigError, match="3 images a process; mask_diversity_weight compares pairs"):
         GeneratorPlayer(model).turn(photos(3), stream(0), StepContext("layers", 0, 4, slice(0, 3), 6))
 
 

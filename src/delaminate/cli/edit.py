@@ -18,7 +18,7 @@ Out = Annotated[Path | None, typer.Option("--out", help="Save elsewhere; default
 
 
 @app.callback()
-def folders(
+def edit(
     context: typer.Context,
     scenes: Annotated[Path, typer.Argument(help="A folder that `delaminate decompose` wrote.")],
 ) -> None:

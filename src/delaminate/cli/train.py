@@ -19,10 +19,12 @@ def train(
         str | None, typer.Option(help="A preset; default: that of the built-in set, or the method's one for folders.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings, over the preset.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, over both; repeatable.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, over preset and file; repeatable.")
+    ] = None,
     print_config: Annotated[bool, typer.Option(help="Print the resolved settings and stop.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/METHOD-PRESET-SEED.")] = None,
-    seed: Annotated[int, typer.Option(help="Names every random number of the run.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of every random number of the run.")] = 0,
     count: Annotated[int | None, typer.Option("-n", min=1, help="Use at most this many images.")] = None,
     fit: Annotated[str, typer.Option(help="How images meet the canvas: squash, crop or pad.")] = "squash",
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after this many steps in all; schedules stay.")] = None,

@@ -43,7 +43,7 @@ def _edges(pixels: UInt8[Tensor, "3 H W"]) -> list[int]:
 
 
 def undo_enlargement(images: ImageSet, factor: int) -> ImageSet:
-    """Undo an exact enlargement: one pixel for each block. Frames keep the original size, and know the factor.
+    """Undo an exact enlargement: one pixel for each block. Canvas maps keep the original size, and the factor.
 
     Args:
         images: A set of which `is_enlarged` says so.
@@ -54,8 +54,10 @@ def undo_enlargement(images: ImageSet, factor: int) -> ImageSet:
     """
     if not is_enlarged(images.pixels, factor):
         found = detect_enlargement(images.pixels)
-        raise DataError(f"reduced: the images were enlarged {found}-fold; asked to undo {factor}-fold. Use a divisor")
+        raise DataError(
+            f"undo_enlargement: the images were enlarged {found}-fold; asked to undo {factor}-fold. Use a divisor of {found}."
+        )
     size = images.size[0] // factor, images.size[1] // factor
     pixels = images.pixels[:, :, ::factor, ::factor].contiguous()
-    frames = tuple(replace(frame, canvas=size, zoom=factor if frame.is_identity else 1) for frame in images.canvas_maps)
-    return replace(images, pixels=pixels, canvas_maps=frames)
+    maps = tuple(replace(m, canvas=size, zoom=factor if m.is_identity else 1) for m in images.canvas_maps)
+    return replace(images, pixels=pixels, canvas_maps=maps)

@@ -33,7 +33,7 @@ def load_labelled_folder(
 
     A mask has the name of its image, whatever the suffixes, and the image's size in pixels; or it is `instances.png` in a
     folder of that name, as label maps are exported. Its values are taken as they are (0 background, each other value
-    one object) and put on the canvas by nearest neighbour through the image's own frame. `index.csv` is not read.
+    one object) and put on the canvas by nearest neighbour through the image's own canvas map. `index.csv` is not read.
 
     Args:
         folder: Holds the folders.

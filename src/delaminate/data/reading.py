@@ -161,13 +161,15 @@ def fit_image(
 
 
 def fit_mask(labels: Int64[np.ndarray, "H W"], canvas_map: CanvasMap) -> Int64[np.ndarray, "h w"]:
-    """Sample labels at the centres of the canvas pixels of `frame`; outside the original is 0.
+    """Sample labels at the centres of the canvas pixels; outside the original is 0.
 
     Raises:
-        DataError: The labels do not have the size of the frame's original.
+        DataError: The labels do not have the size of the original image.
     """
     if labels.shape != canvas_map.original:
-        raise DataError(f"the mask is {labels.shape}, its image {canvas_map.original} (height, width)")
+        raise DataError(
+            f"the mask is {labels.shape}, its image {canvas_map.original} (height, width); expected the same"
+        )
     left, top, width, height = canvas_map.box
     rows = np.floor(top + (np.arange(canvas_map.canvas[0]) + 0.5) * height / canvas_map.canvas[0]).astype(np.int64)
     columns = np.floor(left + (np.arange(canvas_map.canvas[1]) + 0.5) * width / canvas_map.canvas[1]).astype(np.int64)
@@ -177,7 +179,7 @@ def fit_mask(labels: Int64[np.ndarray, "H W"], canvas_map: CanvasMap) -> Int64[n
 
 
 def _place(height: int, width: int, size: tuple[int, int], fit: Fit) -> tuple[CanvasMap, tuple[int, int, int, int]]:
-    """The frame, and the canvas rectangle (top, left, height, width) that the image fills."""
+    """The canvas map, and the canvas rectangle (top, left, height, width) that the image fills."""
     rows, columns = size
     if rows < 1 or columns < 1:
         raise DataError(f"the canvas is {rows} x {columns} pixels; both must be at least 1")
@@ -189,7 +191,7 @@ def _place(height: int, width: int, size: tuple[int, int], fit: Fit) -> tuple[Ca
         box = ((width - box_width) / 2, (height - box_height) / 2, box_width, box_height)
         return CanvasMap((height, width), box, size), (0, 0, rows, columns)
     if fit == "pad":
-        # The bars are whole pixels, so that the frame is exact: the two scales may differ by a hair.
+        # The bars are whole pixels, so that the map is exact: the two scales may differ by a hair.
         scale = min(rows / height, columns / width)
         inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
         inner_height, inner_width = min(rows, inner_height), min(columns, inner_width)

@@ -37,8 +37,8 @@ class Benchmark:
         description: One line for a list of names.
         masks: `instances`: each value is an object; `foreground`: every value above 0 is the one object;
             `classes`: the same, and the values are classes; `none`: an .npz archive with image classes;
-            `invaders`, `dubey` and `text`: as `data.samples` reads them; `flowers102`, `lfw`, `cub` and `flowers-lfw`:
-            as `data.classes` reads them, with their published splits.
+            `invaders`, `dubey` and `text`: as `data.real.games` reads them; `flowers102`, `lfw`, `cub` and `flowers-lfw`:
+            as `data.real.photos` reads them, with their published splits.
         foreground: Mask values that are foreground, where not simply those above 0.
         ignore: Mask values left out of every figure.
         num_dev: So many images, the first ones, are the development part.

@@ -103,7 +103,10 @@ class ImageSet:
             DataError: They differ in size or rate, or share a name.
         """
         if (self.size, self.rate) != (other.size, other.rate):
-            raise DataError(f"ImageSet: images of {self.size} and of {other.size} are no set, nor are two rates.")
+            raise DataError(
+                f"ImageSet: images of {self.size} at rate {self.rate} and of {other.size} at {other.rate} are no set."
+                " Expected one size and one rate."
+            )
         return ImageSet(
             torch.cat([self.pixels, other.pixels]),
             (*self.names, *other.names),
@@ -186,7 +189,10 @@ class LabelledSet:
                     f"expected {(len(self.images), *self.images.size)} like the images"
                 )
         if self.labels.image_classes is not None and len(self.labels.image_classes) != len(self.images):
-            raise DataError(f"{self.name}: image_classes has not one entry per image")
+            raise DataError(
+                f"{self.name}: image_classes has {len(self.labels.image_classes)} entries; expected one per "
+                f"image, {len(self.images)}"
+            )
         for kind, boxes in (("boxes", self.labels.boxes), ("ignored_boxes", self.labels.ignored_boxes)):
             if boxes is not None and len(boxes) != len(self.images):
                 raise DataError(

@@ -38,7 +38,7 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
         raise
     except Exception:  # a broken or foreign file raises errors of any kind, whose words say nothing to its owner
         raise FormatError(
-            f"{path}: {_fault(path)}. Put back the file that `train` wrote, or train again: without --resume, with --again."
+            f"{path}: {_fault(path)}. Put back the file that `train` wrote, or train again: --overwrite, no --resume."
         ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise FormatError(

@@ -127,15 +127,17 @@ class _Run:
         }
 
     def save(self) -> None:
-        """Write the checkpoint; weights that are no numbers never replace good ones."""
+        """Write the checkpoint; weights that are not finite never replace good ones."""
         if not all(bool(torch.isfinite(weight).all()) for weight in self.method.parameters()):
-            raise TrainingError(f"step {self.total_step}: weights are not finite; the last good checkpoint is kept.")
+            raise TrainingError(
+                f"step {self.total_step}: weights are not finite; the last good checkpoint is kept. Try a lower learning rate."
+            )
         if self.out is not None and self.first:
             checkpoint.save(self.out / "checkpoint.pt", self.state())
         self.last_save = time.monotonic()
 
     def begin(self, remarks: tuple[str, ...]) -> None:
-        """Open a run folder of a run from nothing, and say what the user should know about the images."""
+        """Open the folder of a new run, and say what the user should know about the images."""
         if self.run_log is not None and self.out is not None:
             write_atomic(self.out / "config.yaml", to_yaml(self.method.config).encode())
             self.run_log.cut(0)
@@ -150,10 +152,12 @@ class _Run:
         if found := differences(self.method.config, stored):
             raise FormatError(
                 f"{path}: was trained with another configuration ({', '.join(found)}). Leave these settings as the run's "
-                "config.yaml has them, or train again elsewhere."
+                "config.yaml has them, or train into another folder."
             )
         if state.get("seed") != self.seed:
-            raise FormatError(f"{path}: was trained with seed {state.get('seed')}, not {self.seed}.")
+            raise FormatError(
+                f"{path}: was trained with seed {state.get('seed')}, not {self.seed}. Resume it with that seed."
+            )
         if state.get("images", self.images) != self.images:
             raise FormatError(
                 f"{path}: was trained on other images. Resume with the same data, and the same --fit and -n."
@@ -178,7 +182,9 @@ class _Run:
                     for group, values in groups.items():
                         self.optimisers[name].adams[group].load_state_dict(values)
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            raise FormatError(f"{path}: does not fit this model ({' '.join(str(error).split())[:120]}).") from None
+            raise FormatError(
+                f"{path}: does not fit this model ({' '.join(str(error).split())[:120]}). Train again."
+            ) from None
         if self.run_log is not None:
             self.run_log.cut(self.total_step)
 
@@ -218,7 +224,7 @@ class _Run:
         return terms | {name: torch.as_tensor(value) for name, value in after.items()}
 
     def _guard(self, loss: Tensor, stage: Stage) -> None:
-        """Stop before a loss that is no number spoils the weights; on a GPU, look only when logging."""
+        """Stop before a loss that is not finite spoils the weights; on a GPU, look only when logging."""
         if self.device.type != "cpu" and self.step % self.intervals.log:
             return
         if not bool(torch.isfinite(loss)):
@@ -233,7 +239,9 @@ class _Run:
         with self.average.applied(self.method) if self.average else nullcontext():
             error = float(self.method.error(self.check_images, stage.name).mean())
             if not math.isfinite(error):
-                raise TrainingError(f"{stage.name}, step {self.step}: the check error is {error}; training stops.")
+                raise TrainingError(
+                    f"{stage.name}, step {self.step}: the check error is {error}; training stops. Try a lower learning rate."
+                )
             if error <= self.best_error or last:
                 if not last:
                     self.best_error = error
@@ -389,17 +397,17 @@ def train(
         method: A fresh model; it is trained in place and left on `device`, with averaged weights where it has them.
         pixels: All images, uint8, of the model's size.
         out: The run folder; None keeps nothing.
-        seed: Names every random number of the run.
+        seed: Seed of every random number of the run.
         device: Where to compute.
         budget: When to stop early; `Budget(minutes=10)`.
         intervals: How often to log, check and save.
         resume: Go on from the run folder's checkpoint.
-        callback: Hears of every step.
+        callback: Is told of every step.
         tensorboard: Also write TensorBoard files.
 
     Raises:
         DataError: The images have the wrong size, or there are none.
-        TrainingError: The loss is no number; the last good checkpoint stays.
+        TrainingError: The loss is not finite; the last good checkpoint stays.
     """
     device = torch.device(device)
     check_pixels(pixels, method.image_size)

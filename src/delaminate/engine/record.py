@@ -23,7 +23,7 @@ PARTS = ("config.yaml", "metrics.jsonl", "checkpoint.pt", "report.html", "previe
 
 @runtime_checkable
 class Callback(Protocol):
-    """Hears of a training as it goes."""
+    """Is told how a training goes: stages, steps with their figures, and notes in words."""
 
     def stage(self, name: str, step: int, steps: int) -> None: ...
 
@@ -35,7 +35,7 @@ class Callback(Protocol):
 
 
 class SilentCallback:
-    """Hears and says nothing."""
+    """Shows nothing."""
 
     def stage(self, name: str, step: int, steps: int) -> None:
         pass

@@ -87,7 +87,7 @@ def write_apng(
         background: With the background.
 
     Raises:
-        ConfigError: There is no scene, or the rate is no rate.
+        ConfigError: There is no scene, or the rate is out of range.
         ShapeError: The scenes differ in size.
         OutputError: The file cannot be written.
     """

@@ -63,7 +63,7 @@ def write_aseprite(scenes: Sequence[Scene], out: str | Path, *, rate: float | No
         rate: Frames per second; 10 where it is not known.
 
     Raises:
-        ConfigError: The scenes do not share a dictionary, or the rate is no rate.
+        ConfigError: The scenes do not share a dictionary, or the rate is out of range.
         OutputError: The sheet would be too large, or a file cannot be written.
     """
     out = Path(out)
@@ -180,7 +180,7 @@ def write_ase(scenes: Sequence[Scene], out: str | Path, *, rate: float | None = 
         rate: Frames per second; 10 where it is not known. A frame lasts whole milliseconds.
 
     Raises:
-        ConfigError: There is no scene, the scenes do not share a dictionary, or the rate is no rate.
+        ConfigError: There is no scene, the scenes do not share a dictionary, or the rate is out of range.
         ShapeError: The scenes differ in size.
         OutputError: The format cannot hold so many frames or layers or such a place, or the file cannot be written.
     """

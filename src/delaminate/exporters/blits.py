@@ -1,4 +1,4 @@
-"""Stamps: every placement as an 8-bit picture at whole pixels, for formats that know no other place.
+"""Stamps: every placement as an 8-bit picture at whole pixels, for formats that know only those.
 
 A sprite that was only moved, mirrored or coloured stays one picture that all its stamps share; what was turned, scaled,
 warped or lies between pixels becomes a picture of its own, as painted on the canvas. Pictures with equal pixels are one.

@@ -42,7 +42,7 @@ def _plain(number: float) -> int | float:
 
 
 def _affine(placement: Placement) -> np.ndarray | None:
-    """The placement as one affine matrix; None where it is no such thing."""
+    """The placement as one affine matrix; None where it is not affine."""
     if len(placement.transforms) != 1 or placement.transforms[0].kind != "matrix":
         return None
     matrix = placement.transforms[0].matrix
@@ -111,7 +111,7 @@ def write_placements(scenes: Sequence[Scene], out: str | Path, *, rate: float | 
         rate: Frames per second, for the column `seconds`; empty where it is not known.
 
     Raises:
-        ConfigError: The scenes do not share a dictionary, or the rate is no rate.
+        ConfigError: The scenes do not share a dictionary, or the rate is out of range.
         OutputError: A file cannot be written.
     """
     out = Path(out)

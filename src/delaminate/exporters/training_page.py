@@ -1,6 +1,6 @@
 """One self-contained HTML page about a training: what went well and wrong, the signals of its health, and its pictures.
 
-The same house as the page about a decomposition: nothing is loaded from elsewhere, and there is no script.
+In the style of the page about a decomposition: nothing is loaded from elsewhere, and there is no script.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,9 +49,7 @@ def write_history(
     """
     notes = [str(line["note"]) for line in log if "note" in line]
     steps = [line for line in log if "stage" in line]
-    lead = (
-        f"{len(steps):,} looks at the training, and {len(notes)} remarks." if steps else "Training has not begun yet."
-    )
+    lead = f"{len(steps):,} logged steps, and {len(notes)} remarks." if steps else "Training has not begun yet."
     parts = [
         header(title, lead, facts or {}, ""),
         "<main>",

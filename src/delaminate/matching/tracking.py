@@ -55,8 +55,8 @@ class Tracker:
         reach: How far from its expected place a thing may be, in pixels.
         change: Price of a sprite that a thing has not shown before, in pixels; a tenth for another that it has.
         lost: Price of a track that is not continued; dearer pairs are two things.
-        frame_of: Gives the frame of a number, with which a thing that is lost is looked for once more, behind all others
-            where it should be: the little of it that looks out would not tell by itself. None: lost is lost.
+        frame_of: Gives the frame of a number. With it a lost thing is looked for once more where it should be, behind all
+            others: the little of it that shows would not tell by itself. None: lost things are not looked for.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Tracker:
         return (*placements[:first], *hidden, *tracked)
 
     def _hidden(self, placements: tuple[Placement, ...], found: Decomposition, camera: np.ndarray) -> list[Placement]:
-        """Things that were lost and look out a little behind others; their tracks go on."""
+        """Things that were lost and show a little behind others; their tracks go on."""
         lost = [track for track in self.tracks if track.seen < self.frame and len(track.placement.transforms) == 1]
         if self.frame_of is None or not lost:
             return []

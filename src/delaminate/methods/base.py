@@ -53,7 +53,7 @@ class Method(nn.Module, ABC):
     Attributes:
         name: Hyphenated name, as on the command line.
         presets: Configurations by name; the first is the one for a folder of one's own.
-        needs_preset: What to say to whom has a folder of their own and names no preset, where none suits just any folder.
+        needs_preset: Which preset to choose, for whoever trains on a folder and names none; empty where the first one suits.
         training_signals: Figures of a training to look at while it runs, with their meaning.
         preview_rows: What the rows of `preview` are, in words.
         ema_prefixes: Prefixes of the parameters that have a running mean (setting `ema`): what decomposes, or what later
@@ -251,8 +251,8 @@ class Method(nn.Module, ABC):
 
         Raises:
             ConfigError: This model cannot decompose that way.
-            ShapeError: These are no images.
-            DataError: Their values lie outside [0, 1], or are no numbers.
+            ShapeError: They are not a batch of images, or one image.
+            DataError: Their values lie outside [0, 1], or are not numbers.
         """
         by = by or self.default
         if by not in self.decomposers:
@@ -265,7 +265,7 @@ class Method(nn.Module, ABC):
             raise ShapeError(
                 f"{self.name}: images are {images.dtype} {tuple(images.shape)}; expected floats (B, 3, H, W) in [0, 1]."
             )
-        if not len(images):  # like what one image gives, without it
+        if not len(images):  # as for one image, without it
             return self.decompose(images.new_zeros(1, 3, *self.image_size), by)[:0]
         low, high = images.aminmax()
         if not (low >= -SLACK and high <= 1 + SLACK):
@@ -296,7 +296,7 @@ class Method(nn.Module, ABC):
             ConfigError: This model cannot.
         """
         raise ConfigError(
-            f"{self.name}: this model paints nothing from noise. Take one of perturbgan that you have trained: those in the "
+            f"{self.name}: this model paints nothing from noise. Use a model of perturbgan that you have trained: those in the "
             "box hold no generators."
         )
 
@@ -306,7 +306,7 @@ class Method(nn.Module, ABC):
         return False
 
     def repaint(self, masks: Float[Tensor, "B n 1 H W"], layer: int, rng: Generator) -> Float[Tensor, "B 3 H W"]:
-        """Draw new colours, in [0, 1], for one layer of what `decompose` has found, from fresh noise.
+        """Draw new colours, in [0, 1], for one layer of what `decompose` has found, from new noise.
 
         Args:
             masks: What is seen of each layer, from back to front, at the model's size; they sum to one.
@@ -316,7 +316,9 @@ class Method(nn.Module, ABC):
         Raises:
             ConfigError: This model cannot, or there is no such layer.
         """
-        raise ConfigError(f"redraw: a {self.name} model repaints nothing; regions are redrawn by a model of redo.")
+        raise ConfigError(
+            f"redraw: a {self.name} model cannot repaint regions. Take a model of redo that holds its generators."
+        )
 
     can_reconstruct_softly: ClassVar[bool] = False
     """`reconstruct_softly` gives the reconstruction of training, before the network makes up its mind."""

@@ -123,7 +123,7 @@ def read_config(folder: Path) -> tuple[str, dict[str, Any]]:
             raise
         raise FormatError(f"{path}: cannot be read as JSON ({type(error).__name__}). Is this a model folder?") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise FormatError(f"{path}: not a model of format {FORMAT}.")
+        raise FormatError(f"{path}: not a model of format {FORMAT}. Train again, or use the version that wrote it.")
     if not isinstance(found.get("method"), str) or not isinstance(found.get("config"), dict):
         raise FormatError(f"{path}: `method` or `config` is missing.")
     return found["method"], found["config"]
@@ -153,7 +153,7 @@ def read_tensors(folder: Path, rules: TensorRules) -> dict[str, Tensor]:
 def too_large(folder: Path) -> FormatError:
     """Say that a configuration asks for more than any model has."""
     return FormatError(
-        f"{folder / 'config.json'}: asks for more than {LARGEST_MODEL} numbers; that is no model of this library."
+        f"{folder / 'config.json'}: asks for more than {LARGEST_MODEL} numbers; no model of this library has so many."
     )
 
 

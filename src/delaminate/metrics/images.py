@@ -39,7 +39,7 @@ def ink_explained(
         tolerance: It is explained where the mean colour of the reconstruction is no further from the page's.
 
     Returns:
-        Parse pixels of ink, and all of them.
+        Explained pixels of ink, and all of them.
 
     Raises:
         ShapeError: The shapes differ.

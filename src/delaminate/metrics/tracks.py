@@ -26,6 +26,7 @@ class TrackMatches:
 
     Attributes:
         threshold: The least IoU of a pair.
+        num_frames: Frames so far.
         seen: Per true object, the frames in which it is visible, each with its track or None.
     """
 

@@ -72,7 +72,7 @@ class BatchedMLP(nn.Module):
 
     @torch.no_grad()
     def copy_head(self, source: int, target: int) -> None:
-        """Let one head begin again as a copy of another."""
+        """Replace one head by a copy of another."""
         for parameter in self.parameters():
             parameter[target] = parameter[source]
 

@@ -176,10 +176,10 @@ class Synthesis(nn.Module):
         style_width: Numbers in a style.
         growing: Every level has an output of its own, so that canvases can be smaller; else only the last one has.
         rng: Draws the weights.
-        placed: Where things go is said by the style: it is mapped to what the 4 x 4 cells begin with, instead of learned
+        style_input: Where things go is said by the style: it is mapped to what the 4 x 4 cells begin with, instead of learned
             constants.
-        summed: All levels have outputs, and the picture is their sum, the coarse ones doubled (Karras et al., Analyzing and
-            Improving the Image Quality of StyleGAN, 2020, section 4.1).
+        skip_outputs: All levels have outputs, and the picture is their sum, the coarse ones doubled (Karras et al., Analyzing
+            and Improving the Image Quality of StyleGAN, 2020, section 4.1).
     """
 
     def __init__(

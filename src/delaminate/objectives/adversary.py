@@ -27,7 +27,7 @@ def few_images(pixels: UInt8[Tensor, "N 3 H W"], augment_below: int) -> tuple[bo
     """
     if all(torch.equal(image, pixels[0]) for image in pixels):  # ends at the first that differs
         said = "There is only one image" if len(pixels) == 1 else f"All {len(pixels)} images are the same"
-        raise DataError(f"train: {said}; there is nothing that they have in common and differ in. Give other images.")
+        raise DataError(f"train: {said}; nothing can be learned from that. Give several different images.")
     augment, remarks = len(pixels) < augment_below, []
     if augment:
         remarks.append(f"{len(pixels)} images are few: what the discriminator sees is augmented.")

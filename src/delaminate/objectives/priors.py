@@ -1,6 +1,6 @@
 """What soft masks should be: not empty, not everything, decided; smooth, off the border, and not all alike.
 
-The published pair (Bielski and Favaro, 2019, as the authors' code 0a28b3b4 executes it) is `coverage` and `nearness`. Both
+The published pair (Bielski and Favaro, 2019, as the authors' code 0a28b3b4 executes it) is `coverage` and `binarization`. Both
 are linear in a mask below one half, so that a uniform grey mask satisfies both and no pixel need ever belong to the
 object. `area_within` measures a sharpened mask, for which grey is nothing.
 """
@@ -22,7 +22,7 @@ def binarization(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
 
 
 def indecision(masks: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
-    """mean 2 m (1 - m): like `nearness`, but concave, so that half a mask in two places costs more than one in one place."""
+    """mean 2 m (1 - m): like `binarization`, but concave: half a mask in two places costs more than one in one place."""
     return (2 * masks * (1 - masks)).mean()
 
 

@@ -136,7 +136,7 @@ def decompose(
         batch: Images at a time, fewer where they are large.
         overwrite: Remove the scenes in `out`, edits included.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        callback: Hears how far it is: `stage("decompose", 0, count)`, then `step("decompose", done, {})`.
+        callback: Is told how far it is: `stage("decompose", 0, count)`, then `step("decompose", done, {})`.
 
     Raises:
         ConfigError: The model cannot decompose that way, or `out` holds scenes.

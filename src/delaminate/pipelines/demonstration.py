@@ -47,7 +47,7 @@ class Demonstration:
 def demonstrate(out: Path, seed: int = 0, device: str = "cpu", callback: Callback | None = None) -> Demonstration:
     """Draw scenes of falling blocks, find the pieces without being told anything about them, and take unseen scenes apart.
 
-    Writes report.html, metrics.json, scenes and the run into `out`; `callback` hears of it.
+    Writes report.html, metrics.json, scenes and the run into `out`; `callback` is told of progress.
     """
     callback = callback or SilentCallback()
     started = time.monotonic()

@@ -89,7 +89,7 @@ def evaluate(
         batch: Images at a time.
         device: "auto", "cpu", "cuda" or "cuda:N".
         fid: Also measure FID of scenes from noise by this network, an ONNX file (extra `fid`).
-        callback: Hears how far it is.
+        callback: Is told how far it is.
 
     Raises:
         ConfigError: The model cannot decompose that way, or the images have another size than it.
@@ -200,14 +200,14 @@ def measure(
     """Measure one way of decomposing.
 
     Args:
-        method, by: The model, on `device`, and the way.
+        method, by, device: The model, the way, and where it is.
         labelled, name: The images and what is known about them; the name of the built-in set that they are of, or "".
         batch: Images at a time; fewer where they are large.
         sentence: About the data and the decomposer, for the protocol.
         dev: Names of the `_split` figures may be chosen on the development part of a real set.
         validation: Other images to choose them on, and which these are.
         soft: Also measure the reconstruction of training, where there is one.
-        callback: Hears how far it is.
+        callback: Is told how far it is.
     """
     height, width = labelled.images.size
     drawing = DRAWINGS.get(name) if not Path(name).exists() else None

@@ -47,7 +47,7 @@ def export(
         ConfigError: A format is unknown, or holds sprites where the scenes share none.
     """
     names = format_names(to)
-    frame_milliseconds(rate)  # a rate that is none is refused before anything is written
+    frame_milliseconds(rate)  # a rate out of range is refused before anything is written
     loaded, folder = _opened(scenes)
     _refuse_sheets_of_nothing(names, loaded)
     given: dict[str, Any] = {"rate": load_rate(folder) if rate is None and folder is not None else rate}

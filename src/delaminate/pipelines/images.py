@@ -90,7 +90,7 @@ def open_images(
         count: How many of them, the first ones.
         seed, split: Which series of a drawn set, and which part.
         like: Of images that are taken as they are: the size of those that a model was made from.
-        callback: Hears what was done to them.
+        callback: Is told what was done to them.
 
     Raises:
         DataError: There are none, or they cannot be used.
@@ -233,7 +233,7 @@ def enlargement_undone(
     Args:
         images: Of any size.
         like: The size that they have if they are images that the model knows; few images tell little by themselves.
-        callback: Hears of it.
+        callback: Is told of it.
     """
     factor = images.size[0] // like[0] if like else 0
     if like is None or images.size != (factor * like[0], factor * like[1]) or not is_enlarged(images.pixels, factor):

@@ -42,7 +42,7 @@ def sample(
         seed: Another seed draws other scenes.
         overwrite: Remove the scenes in `out`, edits included.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        callback: Hears how far it is.
+        callback: Is told how far it is.
 
     Raises:
         ConfigError: The model paints nothing from noise, or `out` holds scenes.

@@ -64,6 +64,10 @@ class Training:
         preset: Its name; empty where a configuration or a model was given.
         device: Where to compute.
         out: The run folder, or None.
+        seed: Seed of every random number of the run.
+        budget: When to stop before the last stage ends.
+        resume, overwrite: Go on from the run that the folder holds, or remove it.
+        facts: What the page about the training says of it, besides.
         forecast: What the training will take, where that is known and much.
     """
 
@@ -147,14 +151,14 @@ def train(
         config: A YAML file of settings, or a configuration, over the preset.
         settings: Single settings, over both.
         out: The run folder; None keeps nothing.
-        seed: Names every random number of the run.
+        seed: Seed of every random number of the run.
         count: Use at most this many images.
         fit: How images meet the canvas: "squash", "crop" or "pad".
         steps, minutes: Stop after so many steps in all, or minutes of this call; neither changes any schedule.
         resume: Go on from the run folder's checkpoint, exactly.
         overwrite: Remove the run that the folder holds.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        callback: Hears of every step; `TerminalCallback()` shows them.
+        callback: Is told of every step; `TerminalCallback()` shows them.
         tensorboard: Also write TensorBoard files.
 
     Raises:

@@ -25,7 +25,7 @@ def refined_ways(network: str, weight: float, min_region_area: float) -> tuple[s
 def refined_masks(
     images: Float[Tensor, "B 3 H W"], masks: Float[Tensor, "B n 1 H W"], by: str, weight: float, min_region_area: float
 ) -> Float[Tensor, "B n 1 H W"]:
-    """Carry masks, which sum to one, as far as one of `refined_ways` goes."""
+    """Refine masks, which sum to one, in one of `refined_ways`."""
     if by in ("refined", "despeckled"):
         masks = refine(images, masks, weight)
     return remove_small_regions(masks, min_region_area) if by == "despeckled" else masks

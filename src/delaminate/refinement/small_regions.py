@@ -1,4 +1,4 @@
-"""Parts of a region: those too small to be things go to what is beside them, those as large as the largest may be things.
+"""Connected parts of regions: small ones go to what is beside them, and several large ones may be several things.
 
 Votes by colour (`crf.refine`) know no shape: a pixel of the background that has the object's colour is given to it.
 """
@@ -22,7 +22,7 @@ def remove_small_regions(masks: Float[Tensor, "B n 1 H W"], least: float) -> Flo
         least: Size of the smallest part that stays, as a share of the picture.
 
     Returns:
-        Masks that sum to what they summed to. Waits for the device.
+        Masks that sum to what they summed to. Synchronises with the device.
     """
     found = masks[:, :, 0]
     nearest = [_nearest_kept(winners, least) for winners in found.argmax(1).cpu().numpy()]
@@ -49,17 +49,17 @@ def has_separate_parts(labels: Int64[Tensor, "B H W"]) -> Bool[Tensor, " B"]:
 
 def _nearest_kept(winners: np.ndarray, least: float) -> np.ndarray:
     """Say for every pixel which one is nearest, by its place in rows, that is in no small region."""
-    specks = _specks(winners, least)
-    rows, columns = ndimage.distance_transform_edt(specks, return_distances=False, return_indices=True)
+    small_parts = _small_regions(winners, least)
+    rows, columns = ndimage.distance_transform_edt(small_parts, return_distances=False, return_indices=True)
     return rows.astype(np.int64) * winners.shape[1] + columns
 
 
-def _specks(winners: np.ndarray, least: float) -> Bool[np.ndarray, "H W"]:
-    specks = np.zeros(winners.shape, dtype=bool)
+def _small_regions(winners: np.ndarray, least: float) -> Bool[np.ndarray, "H W"]:
+    small_parts = np.zeros(winners.shape, dtype=bool)
     for region in np.unique(winners):
         parts, count = ndimage.label(winners == region)
         sizes = np.bincount(parts.ravel(), minlength=count + 1)
         small = sizes < least * winners.size
         small[0] = small[1 + sizes[1:].argmax()] = False
-        specks |= small[parts]
-    return specks
+        small_parts |= small[parts]
+    return small_parts

@@ -1,4 +1,4 @@
-"""Frame: how an image of any size sits on a model's canvas, and the exact way back."""
+"""Canvas maps: how an image of any size sits on a model's canvas, and the exact way back."""
 
 from dataclasses import dataclass
 
@@ -29,13 +29,13 @@ class CanvasMap:
         blocks = (self.canvas[0] * self.zoom, self.canvas[1] * self.zoom)
         if self.zoom != 1 and (blocks != self.original or self.box != (0.0, 0.0, width, height)):
             raise ShapeError(
-                f"Frame: zoom is {self.zoom}, the canvas {self.canvas}, the original {self.original} with the box "
+                f"CanvasMap: zoom is {self.zoom}, the canvas {self.canvas}, the original {self.original} with the box "
                 f"{self.box}; expected an original of {blocks}, shown whole."
             )
 
     @classmethod
-    def whole(cls, height: int, width: int) -> "Frame":
-        """The frame of an image that is its own canvas."""
+    def whole(cls, height: int, width: int) -> "CanvasMap":
+        """The map of an image that is its own canvas."""
         return cls((height, width), (0.0, 0.0, float(width), float(height)), (height, width))
 
     @property

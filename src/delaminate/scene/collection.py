@@ -14,7 +14,7 @@ from delaminate.scene.scenes import Scene
 from delaminate.scene.views import joined, page_of
 
 KEPT_PIXELS = 2**26
-"""Pixels of own rasters that `SceneSet` keep: 1 GiB in memory."""
+"""Pixels of own rasters that a `SceneSet` keeps: 1 GiB in memory."""
 
 
 class SceneSet(Sequence[Scene]):
@@ -81,7 +81,9 @@ def with_sprite(scenes: Sequence[Scene], entry: int, sprite: Float[Tensor, "4 h 
     """
     dictionary = shared_dictionary(scenes)
     if not 0 <= entry < len(dictionary):
-        raise ConfigError(f"with_sprite: entry {entry} of a dictionary of {len(dictionary)}.")
+        raise ConfigError(
+            f"with_sprite: entry {entry} of a dictionary of {len(dictionary)}; expected 0 or more, below that."
+        )
     sprites = (*dictionary.sprites[:entry], sprite, *dictionary.sprites[entry + 1 :])
     changed = dataclasses.replace(dictionary, sprites=sprites)
     return [dataclasses.replace(scene, dictionary=changed) for scene in scenes]

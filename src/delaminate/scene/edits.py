@@ -1,7 +1,7 @@
 """Edits: functions from a stack of layers to a new stack.
 
 PerturbGAN trains by one (shift), ReDO by another (redraw), and users get them all. Each returns new `Layers` and leaves
-its argument alone; gradients flow through; none waits for the device. `layer` is one index for the whole batch, or one
+its argument alone; gradients flow through; none synchronises with the device. `layer` is one index for the whole batch, or one
 for each image. The same verbs on one named layer of an editable document are methods of `Scene`.
 
 An edit keeps the order: the occlusion matrix belongs to positions, so that the plain order and its matrix
@@ -62,6 +62,7 @@ def shift(layers: Layers, offset: Float[Tensor, "B L 2"] | Int[Tensor, "B L 2"])
     neighbours bilinearly, and gradients reach the offsets.
 
     Args:
+        layers: The stack.
         offset: dx to the right and dy downwards, in pixels, for each layer; shape (B, L, 2).
 
     Raises:
@@ -99,7 +100,7 @@ def reorder(layers: Layers, order: Sequence[int] | Int[Tensor, "B L"]) -> Layers
     count = layers.num_layers
     index = torch.as_tensor(order, device=layers.rgb.device).expand(len(layers), -1)  # B L
     if index.shape[1] != count or not bool((index.sort(1).values == torch.arange(count, device=index.device)).all()):
-        raise ConfigError(f"reorder: order {index.tolist()} is no permutation of 0 to {count - 1}.")
+        raise ConfigError(f"reorder: order is {index.tolist()}; expected a permutation of 0 to {count - 1}.")
     if layers.background and not bool((index[:, 0] == 0).all()):
         raise ConfigError("reorder: order moves the background; expected 0 first.")
     batch = torch.arange(len(layers), device=index.device)[:, None]
@@ -120,6 +121,8 @@ def contrast(layers: Layers, layer: LayerIndex, factor: Float[Tensor, "*B"]) -> 
     Mean, least and largest colour are those of each channel over the canvas, so the range may be any.
 
     Args:
+        layers: The stack.
+        layer: Which of its layers.
         factor: Below 1 the layer gets flatter, above 1 livelier; one number, or one for each image.
     """
     mean = layers.rgb.mean((3, 4), keepdim=True)

@@ -36,9 +36,6 @@ from delaminate.scene.format import (
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
 from delaminate.scene.scenes import LAYER_ID, Scene, SceneLayer, check_name
 
-# ---- Saving -----------------------------------------------------------------------------------------------------
-
-
 # ---- Loading ----------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Dictionary, Placement, Decomposition: which sprite, where, in what colour, in what order.
+"""Dictionary, Placement, Transform: which sprite, where, in what colour, in what order.
 
 A decomposition is what every method's `decompose` returns. It is ragged and exact: per image a back-to-front list
 of placements, each a sprite of the dictionary (or a raster of its own) with the transforms that put it on the canvas.

@@ -47,7 +47,7 @@ class SceneLayer:
         if not LAYER_ID.fullmatch(self.id):
             raise ConfigError(f"{where}: expected an id of 1 to 64 letters, digits, '.', '_' or '-'.")
         if not is_plain_text(self.name, 256):
-            raise ConfigError(f"{where}: the name {self.name!r:.80} is no single line of 1 to 256 characters.")
+            raise ConfigError(f"{where}: the name is {self.name!r:.80}; expected one line of 1 to 256 characters.")
         placement = self.placement
         if not all(math.isfinite(number) for number in placement.colour):
             raise ConfigError(f"{where}: colour is {placement.colour}; expected finite numbers.")
@@ -88,7 +88,7 @@ class Scene:
             if not OWN_RASTER <= layer.placement.entry < len(self.dictionary):
                 raise ConfigError(
                     f"scene {self.name!r}: layer {layer.id!r} shows entry {layer.placement.entry} of a dictionary "
-                    f"of {len(self.dictionary)}."
+                    f"of {len(self.dictionary)}; expected a number below that, or {OWN_RASTER} for a raster of its own."
                 )
 
     def layer(self, layer_id: str) -> SceneLayer:
@@ -162,7 +162,9 @@ class Scene:
             ConfigError: The dictionary has no such entry.
         """
         if not 0 <= entry < len(self.dictionary):
-            raise ConfigError(f"replace: entry {entry} of a dictionary of {len(self.dictionary)}.")
+            raise ConfigError(
+                f"replace: entry {entry} of a dictionary of {len(self.dictionary)}; expected 0 or more, below that."
+            )
         old = self.layer(layer_id).placement
         old_size = self._raster(old).shape[1:]
         return self._recentred(layer_id, old_size, self.dictionary.sprites[entry].shape[1:], entry=entry, raster=None)
@@ -206,12 +208,13 @@ class Scene:
 
 
 def with_photo(scene: Scene, photo: Float[Tensor, "3 H W"]) -> Scene:
-    """Let layers with rasters of their own show the photo through their alphas, at the photo's own size (`unmixed`).
+    """Let layers with rasters of their own show the photo through their alphas, at the photo's own size (`foreground_colours`).
 
     For decompositions whose layers carry the photo itself, the first of them a background: alpha is enlarged and rounded to 8
     bits, colour is never resampled. What a crop left out is background.
 
     Args:
+        scene: Its layers have rasters of their own.
         photo: The original image in [0, 1], of the scene's size.
 
     Raises:

@@ -15,7 +15,7 @@ MAX_SCENE_PIXELS = 2**28  # of all pictures of one scene, or of the dictionary: 
 
 def no_constant(name: str) -> float:
     """Refuse NaN and infinities, which JSON does not have."""
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def test_looks_out_of_range_are_refused(look):
     store = SpriteStore(2, 8)
     store.put((pattern((4, 4), 1), pattern((5, 5), 2)), (Appearance(0), Appearance(1)))
     store.looks[1, :2] = torch.tensor(look)
-    with pytest.raises(FormatError, match=r"here: look 1 .* expected"):
+    with pytest.raises(FormatError, match=r"here: appearance 1 .* expected"):
         store.check("here")
 
 

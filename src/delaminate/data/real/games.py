@@ -30,7 +30,7 @@ def load_space_invaders_sample(
     """Read frames of Space Invaders with the boxes that the console's memory gives.
 
     Boxes without a lit pixel are dropped: hidden and blinking things keep theirs. Aliens, shields and the player are
-    to be found; bullets, scores, lives and the background are `ignored_boxes`.
+    to be found; bullets, scores, lives and all below the ground line are `ignored_boxes`.
 
     Args:
         folder: Holds frames as PNG files and `boxes.json`.
@@ -43,7 +43,7 @@ def load_space_invaders_sample(
     raw, images = load_folder(root, limit=limit), load_folder(root, size, fit, limit)
     document = _read_json(root / "boxes.json")
     judged, ignored = [], []
-    for name, pixels, frame in zip(images.names, raw.pixels.numpy(), images.canvas_maps, strict=True):
+    for name, pixels, canvas_map in zip(images.names, raw.pixels.numpy(), images.canvas_maps, strict=True):
         try:
             boxes: list[Box] = []
             for row in document["frames"][f"{name}.png"]["ram"]:
@@ -52,8 +52,8 @@ def load_space_invaders_sample(
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{root / 'boxes.json'}: no boxes for frame '{name}.png': {error!r}") from error
         lit = [box for box in boxes if _is_lit(pixels, box)]
-        judged.append(_on_canvas([box for box in lit if box[0] not in UNJUDGED], frame))
-        ignored.append(_on_canvas([*(box for box in lit if box[0] in UNJUDGED), GROUND], frame))
+        judged.append(_on_canvas([box for box in lit if box[0] not in UNJUDGED], canvas_map))
+        ignored.append(_on_canvas([*(box for box in lit if box[0] in UNJUDGED), GROUND], canvas_map))
     return LabelledSet(images, Labels(boxes=tuple(judged), ignored_boxes=tuple(ignored)), root.name)
 
 

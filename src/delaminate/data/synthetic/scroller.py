@@ -190,7 +190,7 @@ class World:
 
 
 def paint_world(rng: np.random.Generator) -> tuple[Raster, list[tuple[int, int, int]]]:
-    """Sky in bands, clouds, two ranges of hills, background and ledges.
+    """Sky in bands, clouds, two ranges of hills, ground and ledges.
 
     Returns:
         The picture, and each ledge as the row of its top, its left edge and its length in tiles.

@@ -1,4 +1,4 @@
-"""Grounds for objects: textures that are drawn, and crops of photos.
+"""Backgrounds for objects: textures that are drawn, and crops of photos.
 
 Two colours of every texture are far apart, so that colour alone does not tell an object from what is behind it.
 """

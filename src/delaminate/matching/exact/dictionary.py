@@ -1,4 +1,4 @@
-"""A sprite sheet: what a search has learned, ready to explain any frame."""
+"""A sprite dictionary: what a search has learned, ready to explain any frame."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ from delaminate.scene.placements import NEUTRAL, Dictionary, Placement, Transfor
 
 @dataclass(frozen=True)
 class Appearance:
-    """One way a sprite shows itself.
+    """One way in which a sprite appears.
 
     Attributes:
         entry: Which sprite.
@@ -31,7 +31,7 @@ class Appearance:
     colour: tuple[float, ...] = NEUTRAL
 
     def of(self, pattern: HardSprite) -> HardSprite:
-        """The sprite as it shows itself."""
+        """The sprite as it appears."""
         if self.colour != NEUTRAL:
             gain, offset = np.array(self.colour, np.float32).reshape(2, 3)
             colour = (pattern.colour * gain + offset).clip(0, 1) * pattern.alpha[..., None]
@@ -41,7 +41,7 @@ class Appearance:
 
 @dataclass(frozen=True, eq=False)
 class SpriteDictionary:
-    """Sprites, the ways they show themselves, and what lies behind them."""
+    """Sprites, the ways in which they appear, and what lies behind them."""
 
     sprites: tuple[HardSprite, ...]
     looks: tuple[Appearance, ...]
@@ -88,7 +88,7 @@ def merge_variants(
     """Find patterns that are others, mirrored or in other colours; earlier ones are kept.
 
     Returns:
-        The sprites that are left, and for every pattern how it looks: as one of them.
+        The sprites that are left, and for every pattern its appearance: which of them it shows, and how.
     """
     kept: list[HardSprite] = []
     looks: list[Appearance] = []
@@ -112,7 +112,7 @@ def merge_variants(
 def _as(
     pattern: HardSprite, sprite: HardSprite, look: Appearance, codes: ColourCodes, recolours: bool
 ) -> Appearance | None:
-    """How a pattern is the sprite under a look, or the look in other colours; None if it is not."""
+    """The appearance of a sprite that a pattern shows: `look`, or that in other colours; None if it shows neither."""
     shown = look.of(sprite)
     if shown.size != pattern.size or not shown.area:
         return None
@@ -149,7 +149,7 @@ def of_eight_bits(values: Float[Tensor, "*N"], slack: float = 3e-4) -> Float[Ten
 
 
 class SpriteStore(nn.Module):
-    """Keeps a sheet in tensors, so that it travels with a model's state.
+    """Keeps a sprite dictionary in tensors, so that it travels with a model's state.
 
     Args:
         count: Sprites, at most.
@@ -169,7 +169,7 @@ class SpriteStore(nn.Module):
 
     @torch.no_grad()
     def put(self, sprites: tuple[HardSprite, ...], looks: tuple[Appearance, ...]) -> None:
-        """Keep sprites and looks, as many as there is room for."""
+        """Keep sprites and appearances, as many as there is room for."""
         self.rgba.zero_(), self.sizes.zero_(), self.looks.fill_(-1)
         for entry, sprite in enumerate(sprites[: len(self.rgba)]):
             h, w = (min(n, self.rgba.shape[-1]) for n in sprite.size)
@@ -193,7 +193,7 @@ class SpriteStore(nn.Module):
         return Background(self.ground.permute(1, 2, 0).contiguous().cpu().float().numpy())
 
     def sheet(self) -> SpriteDictionary:
-        """Take the sheet out again."""
+        """Read the dictionary back."""
         sprites = []
         for rgba, (h, w) in zip(self.rgba.cpu().float(), self.sizes.tolist(), strict=True):
             if h and w:
@@ -208,10 +208,10 @@ class SpriteStore(nn.Module):
         return SpriteDictionary(tuple(sprites), looks, self.background)
 
     def check(self, where: str) -> None:
-        """Refuse tensors that are no sheet.
+        """Refuse tensors that hold no dictionary.
 
         Raises:
-            FormatError: A size or a look is out of range, or some are missing in the middle.
+            FormatError: A size or an appearance is out of range, or some are missing in the middle.
         """
         side = self.rgba.shape[-1]
         there = self.sizes > 0
@@ -225,6 +225,6 @@ class SpriteStore(nn.Module):
         if bool(wrong.any()):
             row = int(wrong.nonzero()[0, 0])
             raise FormatError(
-                f"{where}: look {row} is of sprite {float(entry[row]):g}, flip {float(flip[row]):g}; expected one of the "
+                f"{where}: appearance {row} is of sprite {float(entry[row]):g}, flip {float(flip[row]):g}; expected one of the "
                 f"{self.count} sprites, flip 0 or 1, none missing."
             )

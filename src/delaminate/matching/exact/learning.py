@@ -74,7 +74,7 @@ class FrameStack:
     offsets: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(cls, frames: UInt8[np.ndarray, "N H W 3"], background: Background) -> "Scenes":
+    def of(cls, frames: UInt8[np.ndarray, "N H W 3"], background: Background) -> "FrameStack":
         size = (frames.shape[1], frames.shape[2])
         if background.rgb.shape[0] <= size[0] and background.rgb.shape[1] <= size[1]:
             return cls(frames, background.rgb[None], ((0, 0),) * len(frames))
@@ -104,7 +104,7 @@ def parse_all(
 
 
 def explained(scenes: FrameStack, patterns: list[HardSprite], search: Search, rows: list[int] | None = None) -> Parse:
-    """What `explain_all` finds, without the frames: a few at a time, so that memory does not grow with their number."""
+    """What `parse_all` finds, without the frames: a few at a time, so that memory does not grow with their number."""
     rows = list(range(len(scenes))) if rows is None else rows
     few = max(1, AT_ONCE // (scenes.frames.shape[1] * scenes.frames.shape[2]))
     parts = [parse_all(scenes, patterns, search, rows[n : n + few])[1] for n in range(0, len(rows), few)]
@@ -202,7 +202,7 @@ def seek_components(frames: Frames, search: Search, rng: np.random.Generator, mo
 def settle_background(
     scenes: FrameStack, patterns: list[HardSprite], search: Search, background: Background
 ) -> tuple[list[HardSprite], Background, Parse]:
-    """Make up between sprites and background, after a round: give back what stands still, and correct what shows through.
+    """Settle what is background after a round: give back what stands still, and correct what shows through.
 
     Returns:
         The patterns that are left, the background, and what they make of the frames.

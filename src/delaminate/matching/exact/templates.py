@@ -64,7 +64,7 @@ class HardSprite:
     def area(self) -> int:
         return int(self.alpha.sum())
 
-    def flipped(self) -> "Pattern":
+    def flipped(self) -> "HardSprite":
         """The mirror image, left to right."""
         return HardSprite(self.colour[:, ::-1].copy(), self.alpha[:, ::-1].copy())
 
@@ -73,7 +73,7 @@ class HardSprite:
         return torch.from_numpy(stacked.astype(np.float32)).permute(2, 0, 1).contiguous()
 
     @classmethod
-    def cut(cls, colour: np.ndarray, alpha: np.ndarray) -> tuple["Pattern", int, int]:
+    def cut(cls, colour: np.ndarray, alpha: np.ndarray) -> tuple["HardSprite", int, int]:
         """Cut to the box of alpha; also return how far its corner moved down and right."""
         rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
         if len(rows) == 0:
@@ -111,7 +111,7 @@ class Frames:
 
     Attributes:
         colour: (N, H + 2 m, W + 2 m, 3) float32 in [0, 1].
-        kind: (N, H + 2 m, W + 2 m), of CLOSED, GROUND and OPEN.
+        kind: (N, H + 2 m, W + 2 m), of CLOSED, BACKGROUND and OPEN.
         background: The background where that is one colour, else None.
         margin: m, in pixels.
     """

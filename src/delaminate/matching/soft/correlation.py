@@ -108,7 +108,7 @@ def score(
         sprites: The candidates.
         residual: Image minus the present composite.
         through: Transmittance T of what is placed already, in [0, 1].
-        behind: The background in its full strength, or None where it is black.
+        padded_background: The background at full strength, margin included, or None where it is black.
         reach: How far sprites may hang over the border, in pixels.
         free_colour: Choose the gain of each channel in [0, max_gain]; otherwise it is 1.
         max_gain: The largest gain, in units of the sprite's colour.

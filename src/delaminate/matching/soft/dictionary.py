@@ -1,8 +1,8 @@
 """Learn a dictionary by matching: pursue placements, then re-estimate every sprite from the pixels it explains (EM).
 
-A pixel of a sprite that explains T (g q + (1 - a) behind) is a linear least-squares problem in its premultiplied colour q
-and alpha a, summed over all its occurrences. Where the background tells nothing about a (it is black, or always the
-same), alpha is the share of the pixel's energy that the sprite explains.
+A pixel of a sprite that explains T (g q + (1 - a) b), with b the background, is a linear least-squares problem in its
+premultiplied colour q and alpha a, summed over all its occurrences. Where the background tells nothing about a (it is
+black, or always the same), alpha is the share of the pixel's energy that the sprite explains.
 """
 
 from dataclasses import dataclass, replace
@@ -35,20 +35,20 @@ class SufficientStatistics:
     usage: Float[Tensor, " K"]
 
     @classmethod
-    def zeros(cls, sprites: Sprites) -> "Evidence":
+    def zeros(cls, sprites: Sprites) -> "SufficientStatistics":
         c, a = torch.zeros_like(sprites.colour), torch.zeros_like(sprites.alpha)
         return cls(c, c.clone(), c.clone(), a, a.clone(), a.clone(), a.clone(), a.new_zeros(len(sprites)))
 
     def tensors(self) -> dict[str, Tensor]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
-    def blend(self, other: "Evidence", keep: float) -> "Evidence":
+    def blend(self, other: "SufficientStatistics", keep: float) -> "SufficientStatistics":
         """Forget all but `keep` of this evidence and add the other's."""
         mine, theirs = self.tensors(), other.tensors()
         return SufficientStatistics(**{name: mine[name] * keep + theirs[name] for name in mine})
 
-    def forget(self, entries: list[int]) -> "Evidence":
-        """Start some sprites afresh."""
+    def forget(self, entries: list[int]) -> "SufficientStatistics":
+        """Drop the evidence about some sprites."""
         fresh = {name: value.clone() for name, value in self.tensors().items()}
         for value in fresh.values():
             value[entries] = 0

@@ -22,7 +22,7 @@ def placements_of(picks: Selections, size: tuple[int, int]) -> tuple[tuple[Place
 
 
 def picks_of(found: Decomposition, num_placements: int) -> Selections:
-    """Round the placements of objects to whole pixels, as a start for search; the nearest `slots` are kept."""
+    """Round the placements of objects to whole pixels, as a start for search; the nearest `num_placements` are kept."""
     picks = Selections.empty(len(found), num_placements, torch.zeros(()))
     for i, placements in enumerate(found.images):
         objects = placements[1:] if found.background else placements

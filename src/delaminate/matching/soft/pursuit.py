@@ -16,7 +16,7 @@ from delaminate.matching.soft.correlation import Sprites, score
 
 @dataclass(frozen=True)
 class Selections:
-    """The placements of a batch, front to back; unused slots have entry -1.
+    """The placements of a batch, front to back; unused ones have entry -1.
 
     Attributes:
         entry: Which sprite, -1 for none, shape (B, L).
@@ -36,23 +36,23 @@ class Selections:
     def used(self) -> Bool[Tensor, "B L"]:
         return self.entry >= 0
 
-    def to(self, device: torch.device) -> "Picks":
+    def to(self, device: torch.device) -> "Selections":
         return Selections(self.entry.to(device), self.top.to(device), self.left.to(device), self.gain.to(device))
 
-    def rows(self, index: Tensor | slice) -> "Picks":
+    def rows(self, index: Tensor | slice) -> "Selections":
         return Selections(self.entry[index], self.top[index], self.left[index], self.gain[index])
 
-    def num_placements(self, order: list[int]) -> "Picks":
+    def reordered(self, order: list[int]) -> "Selections":
         return Selections(self.entry[:, order], self.top[:, order], self.left[:, order], self.gain[:, order])
 
-    def take(self, rows: Tensor, other: "Picks", better: Bool[Tensor, " n"]) -> None:
+    def take(self, rows: Tensor, other: "Selections", better: Bool[Tensor, " n"]) -> None:
         """Put the other's placements into those of the given rows that are better, in place."""
         for name in ("entry", "top", "left", "gain"):
             mine, theirs = getattr(self, name), getattr(other, name)
             mine[rows] = torch.where(better.view((-1,) + (1,) * (theirs.ndim - 1)), theirs, mine[rows])
 
     @classmethod
-    def empty(cls, batch: int, num_placements: int, like: Tensor) -> "Picks":
+    def empty(cls, batch: int, num_placements: int, like: Tensor) -> "Selections":
         index = torch.full((batch, num_placements), -1, device=like.device)
         zero = torch.zeros_like(index)
         return cls(index, zero, zero.clone(), like.new_zeros(batch, num_placements, 3))
@@ -65,7 +65,7 @@ class Canvas:
     Attributes:
         residual: Image minus composite; 0 in the margin.
         through: Transmittance of all that is placed; 0 in the margin, which nobody sees.
-        behind: The background at full strength, or None where it is black.
+        padded_background: The background at full strength, margin included, or None where it is black.
         margin: Width of the border in pixels.
     """
 
@@ -82,7 +82,7 @@ class Canvas:
         return cls(F.pad(residual, pad), F.pad(torch.ones_like(images[:, :1]), pad), padded_background, margin)
 
     def windows(self, picks: Selections, placement_index: int, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Index the squares of one slot: image, rows and columns, to be used as `tensor[i, :, y, x]`."""
+        """Index the squares of one placement of each image: image, rows and columns, to be used as `tensor[i, :, y, x]`."""
         device = picks.entry.device
         y = (picks.top[:, placement_index] + self.margin)[:, None] + torch.arange(size[0], device=device)
         x = (picks.left[:, placement_index] + self.margin)[:, None] + torch.arange(size[1], device=device)
@@ -90,7 +90,7 @@ class Canvas:
         return i, y[:, :, None], x[:, None, :]
 
     def place(self, sprites: Sprites, picks: Selections, placement_index: int) -> None:
-        """Put one slot's sprites behind all that is placed."""
+        """Put the sprites of one placement index behind all that is placed."""
         where = self.windows(picks, placement_index, sprites.size)
         entry = picks.entry[:, placement_index].clamp_min(0)
         used = picks.used[:, placement_index, None, None, None].to(self.residual.dtype)
@@ -112,7 +112,7 @@ class Search:
     """How to look for placements.
 
     Attributes:
-        slots: The most placements of an image.
+        num_placements: The most placements of an image.
         price: What a placement must gain, in summed squared error, to be worth its place.
         passes: Times that every placement is chosen again, given the others.
         free_colour: Fit the colour gain; otherwise it is 1.
@@ -137,7 +137,7 @@ class Search:
 def _choose(
     canvas: Canvas, sprites: Sprites, picks: Selections, placement_index: int, rows: Tensor, search: Search
 ) -> None:
-    """Fill one slot of the given images with the best placement, or leave it empty."""
+    """Fill one placement index of the given images with the best placement, or leave it empty."""
     margin = canvas.margin
     padded_background = None if canvas.padded_background is None else canvas.padded_background[rows]
     scores = score(
@@ -163,7 +163,7 @@ def replay(
     search: Search,
     background: Float[Tensor, "#B 3 H W"] | None = None,
 ) -> tuple[Canvas, list[Float[Tensor, "B 1 H2 W2"]]]:
-    """Place all picks again; return the canvas, and the transmittance that each slot met."""
+    """Place all picks again; return the canvas, and the transmittance that each of them met."""
     canvas = Canvas.of(images, background, search.margin(sprites.size))
     met = []
     for placement_index in range(picks.entry.shape[1]):
@@ -195,8 +195,8 @@ def _choose_again(
 ) -> bool:
     """Take back every image's front placement, and look for a better one behind the others; change picks in place.
 
-    Only images that still have something to explain take part. Whether replaced or kept, the front slot moves to the
-    back where that does no harm, so that repeated calls visit every slot.
+    Only images that still have something to explain take part. Whether replaced or kept, the front one moves to the
+    back where that does no harm, so that repeated calls visit every placement.
     """
     rows = torch.nonzero(error > search.price)[:, 0]
     if len(rows) == 0:
@@ -204,9 +204,9 @@ def _choose_again(
     some = images[rows]
     local_background = None if background is None else background.expand_as(images)[rows]
     old = picks.rows(rows)
-    turned = old.num_placements([*range(1, search.num_placements), 0])
+    turned = old.reordered([*range(1, search.num_placements), 0])
     same = _error(_rebuild(some, local_background, sprites, turned, margin)) <= error[rows] + 1e-6
-    trial = old.num_placements([*range(1, search.num_placements), 0])
+    trial = old.reordered([*range(1, search.num_placements), 0])
     trial.entry[:, -1] = -1
     canvas = _rebuild(some, local_background, sprites, trial, margin)
     _choose(canvas, sprites, trial, search.num_placements - 1, torch.arange(len(rows), device=images.device), search)
@@ -228,7 +228,7 @@ def _complete(
     filled: int,
     margin: int,
 ) -> Float[Tensor, " B"]:
-    """Fill the slots from `filled` on, then look at every placement again; change picks in place, return the error."""
+    """Fill the placements from index `filled` on, then choose each again; change picks in place, return the error."""
     canvas = _rebuild(images, background, sprites, picks, margin)
     everyone = torch.arange(len(images), device=images.device)
     for placement_index in range(filled, search.num_placements):
@@ -250,7 +250,7 @@ def _try_others(
     error: Tensor,
     margin: int,
 ) -> None:
-    """Where something is left unexplained, begin again from the next best sprites; change picks in place."""
+    """Where something is left unexplained, start over from the next best first sprites; change picks in place."""
     rows = torch.nonzero(error > search.price)[:, 0]
     if len(rows) == 0 or search.beam == 0:
         return
@@ -309,7 +309,7 @@ def pursue(
     Args:
         images: In [0, 1].
         sprites: The dictionary.
-        search: Slots, price, passes.
+        search: Number of placements, price, passes.
         background: What lies behind everything, or None for black.
         start: Placements to begin from, which are only chosen again where they leave something unexplained; those
             further out than search reaches are brought back to its edge.

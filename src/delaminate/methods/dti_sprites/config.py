@@ -185,7 +185,7 @@ class Config(MethodConfig):
     )
     reassign_below: float = setting(
         0.2,
-        "A sprite used less than this share of 1 / K begins again as a copy of the most used.",
+        "A sprite used less than this share of 1 / K is replaced by a copy of the most used.",
         minimum=0,
         group="sprites",
     )

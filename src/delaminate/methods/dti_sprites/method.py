@@ -172,7 +172,7 @@ class DTISprites(DTISpritesModel):
         for name in ("alive", "progress", "learned", "scales"):
             getattr(self, name).copy_(parts[name])
         if not bool(self.alive.any()):
-            raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
+            raise FormatError("model folder: no sprite is in use; the model is empty. Train it first.")
         state, wanted = self.state_dict(), self.export_state(everything=True) if self.learned[1] else parts
         for name in (name for name in wanted if name.startswith(self.optional_tensors)):
             if name not in parts:

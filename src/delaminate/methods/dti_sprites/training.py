@@ -55,7 +55,7 @@ class Matcher(SearchPlayer):
             self.evidence = SufficientStatistics.zeros(sprites)
         done = context.step / context.steps
         settings = replace(model.search_settings(), beam=0)
-        # While sprites are rough, a second look at every placement is not worth its time.
+        # While sprites are rough, choosing every placement a second time is not worth its time.
         picks = pursue(images, sprites, replace(settings, passes=0) if done < 0.25 else settings)
         fresh, left = accumulate(images, sprites, picks, settings)
         fresh = SufficientStatistics(**{name: context.all_reduce(value) for name, value in fresh.tensors().items()})
@@ -66,7 +66,7 @@ class Matcher(SearchPlayer):
         usage = self.evidence.usage
         idle = usage < c.reassign_below / c.num_sprites * usage.sum()
         if done < 0.75:
-            # Begin unused and doubled sprites again, from what is left when ill-fitting placements are taken away.
+            # Seed unused and duplicate sprites again, from what is left when ill-fitting placements are taken away.
             again = sorted({*idle.nonzero()[:, 0].tolist(), *duplicates(sprites, usage)})
             if again:
                 honest = without_misfits(images, sprites, picks, settings)
@@ -154,7 +154,7 @@ class Distiller(NetworkPlayer):
     def __init__(self, model: DTISpritesModel) -> None:
         super().__init__(model)
         self.algorithm = "adamw"
-        self.search = RememberedSearch(self._search)  # while sprites stand still
+        self.search = RememberedSearch(self._search)  # sprites do not change meanwhile
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         return (self._network_group(self.model.config.distil_learning_rate),)
@@ -299,7 +299,7 @@ def start_pixels(model: DTISpritesModel, images: Float[Tensor, "B 3 H W"], rng: 
 
 @torch.no_grad()
 def after_update(model: DTISpritesModel, rng: Generator, context: StepContext) -> dict[str, float]:
-    """Keep the clock of the curriculum, and give unused sprites a new start."""
+    """Count the curriculum's steps, and replace unused sprites."""
     c = model.config
     if context.stage != "refine":
         return {}
@@ -313,7 +313,7 @@ def after_update(model: DTISpritesModel, rng: Generator, context: StepContext) -
 
 
 def _reassign(model: DTISpritesModel, rng: Generator) -> int:
-    """Begin sprites that one random layer hardly uses again as copies of the most used one.
+    """Replace sprites that one random layer hardly uses by copies of the most used one.
 
     Colour with a little noise, exact alpha, and in every layer the regressors of the most used; it gets the same noise.
     Departs: Adam's moments are left alone (the original ends up sharing them between the two, for good).

@@ -340,7 +340,9 @@ class Config(MethodConfig):
         if self.stride == 1 or self.stride & (self.stride - 1):
             self.refuse("stride", "expected a power of two from 2, or 0 for half a sprite.")
         if self.step_size < 2 or self.step_size & (self.step_size - 1):
-            self.refuse("sprite_size", "half of it is no power of two from 2; expected one, or a `stride` of its own.")
+            self.refuse(
+                "sprite_size", "half of it is not a power of two from 2; expected that, or another `stride` than 0."
+            )
         if self.step_size > self.sprite_size or (self.sprite_size - self.step_size) % 2:
             self.refuse("stride", f"expected an even number, at most {self.sprite_size}, that leaves even margins.")
         if self.max_sprite < self.search_seed + 2:

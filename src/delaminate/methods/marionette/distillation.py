@@ -22,7 +22,7 @@ SPRITE_WEIGHT = 10.0
 
 @torch.no_grad()
 def take_over(model: MarioNetteModel) -> None:
-    """Give the network what search has found: as many entries as there are looks, and the colour of the background.
+    """Give the network what search has found: as many entries as there are appearances, and the colour of the background.
 
     Raises:
         TrainingError: Search has found no sprite.
@@ -31,7 +31,7 @@ def take_over(model: MarioNetteModel) -> None:
     if not sheet.looks:
         raise TrainingError(
             "marionette: search has found no sprite that recurs, so there is nothing to go on with. Give more images, "
-            "lower search_price, or leave search out (search_steps=0)."
+            "lower search_min_pixels, or leave search out (search_steps=0)."
         )
     model.alive.copy_((torch.arange(len(model.alive)) < len(sheet.looks)).to(model.alive))
     if model.config.background == "solid":
@@ -52,7 +52,7 @@ def centred(pattern: HardSprite, side: int) -> Float[Tensor, "4 {side} {side}"]:
 
 @dataclass(frozen=True)
 class _Box:
-    """A placement: which look, and its extent on the canvas in pixels."""
+    """A placement: which appearance, and its extent on the canvas in pixels."""
 
     look: int
     top: int
@@ -62,7 +62,7 @@ class _Box:
 
 
 class Teacher:
-    """Says what the network should have said: every look of a sprite is an entry, every placement has an anchor.
+    """Says what the network should have said: every appearance of a sprite is an entry, every placement has an anchor.
 
     Mirrored and recoloured sprites are entries of their own, for the network neither mirrors nor recolours. Sprites lie in
     the middle of an entry's k x k pixels; what is larger is cropped.
@@ -141,7 +141,7 @@ class Teacher:
 class Distiller(GradientPlayer):
     """Teach the network what search finds: sprites, and at every anchor whether there is one, which, and how far shifted.
 
-    Every look of a sprite is an entry; sprites larger than an entry's k pixels are cropped.
+    Every appearance of a sprite is an entry; sprites larger than an entry's k pixels are cropped.
     """
 
     name = "distiller"
@@ -151,7 +151,7 @@ class Distiller(GradientPlayer):
         self.model = model
         self.gradient_clip = model.config.gradient_clip
         self.teacher: Teacher | None = None
-        self.search = RememberedSearch(self._search)  # its sprites stand still
+        self.search = RememberedSearch(self._search)  # its sprites do not change meanwhile
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         c = self.model.config

@@ -203,7 +203,7 @@ class MarioNette(MarioNetteModel):
             self.store.ground = of_eight_bits(parts["background.rgb"].to(self.store.rgba))
             self.store.check("model folder")
         if (bool(self.learned[1]) or not self.config.search_steps) and not bool(self.alive.any()):
-            raise FormatError("model folder: no sprite is alive; the model is empty. Train it first.")
+            raise FormatError("model folder: no sprite is in use; the model is empty. Train it first.")
 
     def on_stage_start(self, stage: str) -> None:
         if stage == "search":

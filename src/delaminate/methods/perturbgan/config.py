@@ -461,14 +461,14 @@ class Config(MethodConfig):
     )
     dead_area: float = setting(
         0.03,
-        "Less of the pixels than this in masks, on average of late: the mask is dead.",
+        "Where masks hold a smaller share of the pixels than this, as a running mean, the mask is dead.",
         minimum=0,
         maximum=1,
         group="collapse",
     )
     saturated_area: float = setting(
         0.6,
-        "More of the pixels than this in masks: the foreground is the whole image.",
+        "Where masks hold a larger share of the pixels than this, the foreground is the whole image.",
         minimum=0,
         maximum=1,
         group="collapse",
@@ -476,7 +476,7 @@ class Config(MethodConfig):
     min_shown: float = setting(
         0.03,
         "Foregrounds that change the background by less of its range than this, on average where masks are, hold "
-        "nothing: the object is in the background; 0: never mind.",
+        "nothing: the object is in the background; 0: not checked.",
         minimum=0,
         maximum=1,
         group="collapse",
@@ -490,13 +490,13 @@ class Config(MethodConfig):
     )
     border_ratio: float = setting(
         1.0,
-        "A mask whose mean on the border is more than this times its mean inside has swapped roles; 0: never mind.",
+        "A mask whose mean on the border is more than this times its mean inside has swapped roles; 0: not checked.",
         minimum=0,
         group="collapse",
     )
     restarts: int = setting(
         3,
-        "Times that a collapsed run begins again before it ends as failed; 0: it ends at the first.",
+        "Times that a collapsed run starts over before it ends as failed; 0: it ends at the first.",
         minimum=0,
         group="collapse",
     )

@@ -32,11 +32,11 @@ from delaminate.scene.layers import Layers
 TEACHER_RATE = 0.01
 """How fast the teacher follows the segmenter while that learns from itself."""
 
-WATCH_RATE = 0.1
-"""Share of the newest look in their running means."""
+MONITOR_RATE = 0.1
+"""Share of the newest measurement in the running means of the signals."""
 
-WATCH_EVERY = 10
-"""Steps between two looks at the signals of a collapse."""
+MONITOR_EVERY = 10
+"""Steps between two measurements of the signals of a collapse."""
 
 
 class PerturbGAN(PerturbGANModel):
@@ -129,7 +129,10 @@ class PerturbGAN(PerturbGANModel):
             ConfigError: This model was stored without its generator.
         """
         if not self.can_sample:
-            raise ConfigError("perturbgan: this model holds no generator, so it can segment but not sample. Train one.")
+            raise ConfigError(
+                "perturbgan: this model holds no generator, so it can segment but not sample. "
+                "Train one: `delaminate train perturbgan PHOTOS --out RUN`."
+            )
         level, fade = self.grown.tolist()
         grown = GrowthLevel(int(level), fade)
         noise = self.noise(n, rng, grown)
@@ -206,24 +209,24 @@ class PerturbGAN(PerturbGANModel):
         grown = self.growth(context)
         if self.config.growing:
             self.grown.copy_(torch.tensor([float(grown.level), grown.fade]))
-        if context.step % WATCH_EVERY:
+        if context.step % MONITOR_EVERY:
             return {}
         self.update_monitor(grown, context)
         area, edge, inside, shown, gap = self.monitor()
         return {"covered": area, "border": edge / max(inside, 1e-6), "shown": shown, "gap": gap}
 
     def update_monitor(self, grown: GrowthLevel, context: StepContext) -> None:
-        """Look at the painter's scenes: what their masks cover and change, and how scenes and backgrounds alone score."""
+        """Measure painted scenes: what their masks cover and change, and how scenes and backgrounds alone score."""
         masks, fakes, backgrounds = (context.values[name] for name in ("masks", "fakes", "backgrounds"))
         changed = (fakes - backgrounds).abs().mean() / 2  # images are in [-1, 1]
         shares = torch.stack([(masks > 0.5).to(masks).mean(), *border_and_inside(masks), masks.mean(), changed])
         scores = self.score(torch.cat([fakes, backgrounds]), grown, halves=2).unflatten(0, (2, -1))
         moments = torch.stack([scores.mean(1), scores.square().mean(1)], 1).flatten()
         means = context.mean(torch.cat([shares, moments]))
-        self.signals.lerp_(torch.cat([means, torch.ones_like(means[:1])]), WATCH_RATE)
+        self.signals.lerp_(torch.cat([means, torch.ones_like(means[:1])]), MONITOR_RATE)
 
     def monitor(self) -> tuple[float, float, float, float, float]:
-        """Five signals of a collapse, of late.
+        """Five signals of a collapse, as running means.
 
         The share of pixels with a mask above 1/2; the mean mask on the border; and inside, all before the shift; by how
         much of their range scenes differ from their backgrounds where masks are; and by how many standard deviations whole
@@ -241,8 +244,8 @@ class PerturbGAN(PerturbGANModel):
             return None
         done, steps = self.painted_steps(context)
         # A short run is looked at once at least, and every run at the end, before others learn from it.
-        last = max(c.monitor_share * steps, c.monitor_from + 5 * WATCH_EVERY - 1)
-        early = done <= last and context.step % (5 * WATCH_EVERY) == 0
+        last = max(c.monitor_share * steps, c.monitor_from + 5 * MONITOR_EVERY - 1)
+        early = done <= last and context.step % (5 * MONITOR_EVERY) == 0
         if done < c.monitor_from or not (early or done == steps - 1):
             return None
         area, edge, inside, shown, gap = self.monitor()

@@ -74,7 +74,7 @@ class PerturbGANModel(Method):
         self.register_buffer("grown", torch.tensor([float(first), 1.0]))  # level in use, and its share
         self.register_buffer("centre", torch.zeros(c.num_styles, c.noise_width))  # mean styles
         self.register_buffer("trained", torch.tensor([1.0, 0.0, 0.0]))  # generator, encoder, segmenter
-        # Running sums of what tells of a collapse (`watch`), and of their weights last.
+        # Running sums of what tells of a collapse (`update_monitor`), and of their weights last.
         self.register_buffer("signals", torch.zeros(10))
         self.grown: Tensor
         self.centre: Tensor

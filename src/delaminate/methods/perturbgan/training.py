@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from delaminate.errors import ConfigError
 from delaminate.methods.perturbgan.model import PerturbGANModel
-from delaminate.methods.perturbgan.networks import shift_foreground
+from delaminate.methods.perturbgan.networks import GrowthLevel, shift_foreground
 from delaminate.methods.players import GradientPlayer, ParameterGroup, StepContext
 from delaminate.objectives.adversary import gradient_penalty, logistic_fake, logistic_real, r1_penalty
 from delaminate.objectives.augment import augment
@@ -33,7 +33,7 @@ FAST_RATES = {128: 1.5, 256: 2.0}
 
 
 class _Rival(GradientPlayer):
-    """What painter and discriminator share: rates, and how images are drawn and shown."""
+    """What generators and discriminator share: rates, and how images are drawn and shown."""
 
     algorithm = "adam"
 
@@ -99,8 +99,8 @@ class GeneratorPlayer(_Rival):
         if c.mask_diversity_weight:
             if len(masks) % 2 and len(masks) < context.batch:
                 raise ConfigError(
-                    f"perturbgan: {len(masks)} images a process; variety_weight compares pairs. Choose a batch that gives each "
-                    "process an even number."
+                    f"perturbgan: {len(masks)} images a process; mask_diversity_weight compares pairs. Choose a batch "
+                    "that gives each process an even number."
                 )
             terms["sameness"] = c.mask_diversity_weight * context.excess(
                 c.mask_diversity - mask_diversity(still.alpha[:, 1])
@@ -147,7 +147,7 @@ class Discriminator(_Rival):
             terms["penalty"] = gamma / 2 * c.penalty_interval * penalty
         return terms
 
-    def _plainly(self, images: Float[Tensor, "B 3 H W"], grown: "GrowthLevel") -> Float[Tensor, " B"]:
+    def _plainly(self, images: Float[Tensor, "B 3 H W"], grown: GrowthLevel) -> Float[Tensor, " B"]:
         # Slopes are taken in full precision.
         return self.model.discriminator(images, grown.level, grown.fade)
 
@@ -283,9 +283,11 @@ def pasted(
     """Put before some photos whatever may be the object of the next photo, moved at random; return all three as they are then.
 
     Args:
+        model: Says how far objects move.
         photos: In [-1, 1].
         is_object, may_be: 1 where the object is taken to be, and where it is not known to be absent; else 0.
         rng: Draws which photos, and how far the object moves.
+        context: Of this step.
 
     Reference: ClassMix (Olsson et al., 2021), with one class and a shift.
     """
@@ -322,7 +324,7 @@ def stretched(layers: Layers, most: float, rng: Generator, context: StepContext)
 
 
 def photographs(
-    images: Float[Tensor, "B 3 H W"], enlarge: float, grown: "GrowthLevel", rng: Generator, context: StepContext
+    images: Float[Tensor, "B 3 H W"], enlarge: float, grown: GrowthLevel, rng: Generator, context: StepContext
 ) -> Float[Tensor, "B 3 _h _w"]:
     """Turn images in [0, 1] into what is real: in [-1, 1], `enlarge` times the level's size, cut at a random place."""
     images, side = 2 * images - 1, grown.side

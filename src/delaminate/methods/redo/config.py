@@ -169,7 +169,7 @@ class Config(MethodConfig):
     )
     final_noise_factor: float = setting(
         1.0,
-        "Share of `noise_weight` that is left at the end, whither it falls along a line; 1 keeps it (the paper). The "
+        "Share of `noise_weight` that is left at the end, to which it falls along a line; 1 keeps it (the paper). The "
         "weight keeps regions from vanishing at first; later it paints noise into what should be flat, and blows thin "
         "regions up.",
         minimum=0,
@@ -206,7 +206,7 @@ class Config(MethodConfig):
     )
     area_weight: float = setting(
         0.0,
-        "Of the area barrier: mean of relu(least_area - mean mask), over images and over the batch.",
+        "Of the area barrier: mean of relu(min_area - mean mask), over images and over the batch.",
         minimum=0,
         group="masks",
     )
@@ -298,7 +298,7 @@ class Config(MethodConfig):
     )
     restarts: int = setting(
         3,
-        "Times that a collapsed run begins again before it ends as failed; 0: it ends at the first.",
+        "Times that a collapsed run starts over before it ends as failed; 0: it ends at the first.",
         minimum=0,
         group="collapse",
     )

@@ -77,7 +77,7 @@ class ReDO(ReDOModel):
 
     @torch.no_grad()
     def repaint(self, masks: Float[Tensor, "B n 1 H W"], layer: int, rng: Generator) -> Float[Tensor, "B 3 H W"]:
-        """Draw new colours, in [0, 1], for one layer of what `decompose` has found, from fresh noise.
+        """Draw new colours, in [0, 1], for one layer of what `decompose` has found, from new noise.
 
         Args:
             masks: What is seen of each layer, from back to front, at the model's size; they sum to one.

@@ -54,11 +54,11 @@ class ReDOModel(Method):
         self.encoder = ResidualDiscriminator(side, c.discriminator_width, recovered, False, rng, c.gain)
         self.augments = False
         weights_channels_last(self)
-        self.register_buffer("border", torch.zeros(c.num_regions))  # share of the border that is each region's, of late
-        self.register_buffer("areas", torch.full((WINDOW, c.num_regions), 1 / c.num_regions))  # pixels won, of late
-        self.register_buffer("indecision", torch.zeros(WINDOW))  # mean entropy of masks, of late
+        self.register_buffer("border", torch.zeros(c.num_regions))  # each region's share of the border, running mean
+        self.register_buffer("areas", torch.full((WINDOW, c.num_regions), 1 / c.num_regions))  # pixels won, last steps
+        self.register_buffer("indecision", torch.zeros(WINDOW))  # mean entropy of masks, in the last steps
         self.register_buffer("snapshot", self._flat())
-        self.register_buffer("agreement", torch.zeros(LOOKS))  # of snapshots in a row, of late
+        self.register_buffer("agreement", torch.zeros(LOOKS))  # of the last snapshots with the masks after them
         self.register_buffer("head_start", torch.zeros(c.num_regions))  # added to the logits of masks that teach
         self.register_buffer("paints", torch.ones(()))  # 0: loaded without its generators
         self.border: Tensor
@@ -82,13 +82,13 @@ class ReDOModel(Method):
 
     @torch.no_grad()
     def distillation_targets(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n 1 H W"]:
-        """What refining makes of the masks of the snapshot, once ties are decided."""
+        """What refining makes of the masks of the snapshot, once ties are broken."""
         masks = with_logit_bias(self._before(images), self.head_start)
         return refine(images, masks, self.config.refine_weight, TEACHERS)
 
     @torch.no_grad()
     def break_ties(self, images: Float[Tensor, "B 3 H W"], context: StepContext) -> None:
-        """Give a head start to regions that share what another one wins, if all would win more then.
+        """Raise the logits of regions that share what another one wins, if the smallest region wins more then.
 
         Two regions may hold the background half and half, and what either paints there is believed. If one of them has an
         object besides, and wins the background by a hair, the other is left with next to nothing. Then it gets the background.

@@ -143,7 +143,7 @@ class Distiller(GradientPlayer):
         if context.step == 0:
             self.model.break_ties(photos, context)
         wanted, found = self.model.distillation_targets(photos), self.model.regions(photos)
-        self.model.update_monitor(wanted, context)  # who is the background may be another one once ties are decided
+        self.model.update_monitor(wanted, context)  # who is the background may be another one once ties are broken
         return {"outlines": -(wanted * found.clamp_min(1e-6).log()).sum(1).mean()}
 
 
