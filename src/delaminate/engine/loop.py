@@ -148,20 +148,7 @@ class _Run:
         assert self.out is not None
         path = self.out / "checkpoint.pt"
         state = checkpoint.load(path, self.device)
-        stored = parse_yaml(str(state.get("config", "")), str(path))
-        if found := differences(self.method.config, stored):
-            raise FormatError(
-                f"{path}: was trained with another configuration ({', '.join(found)}). Leave these settings as the run's "
-                "config.yaml has them, or train into another folder."
-            )
-        if state.get("seed") != self.seed:
-            raise FormatError(
-                f"{path}: was trained with seed {state.get('seed')}, not {self.seed}. Resume it with that seed."
-            )
-        if state.get("images", self.images) != self.images:
-            raise FormatError(
-                f"{path}: was trained on other images. Resume with the same data, and the same --fit and -n."
-            )
+        self._refuse_another_run(state, path)
         try:
             self.method.load_state_dict(state["weights"])
             self.stage_index, self.step, self.attempt = state["stage"], state["step"], state["attempt"]
@@ -187,6 +174,22 @@ class _Run:
             ) from None
         if self.run_log is not None:
             self.run_log.cut(self.total_step)
+
+    def _refuse_another_run(self, state: dict[str, Any], path: Path) -> None:
+        stored = parse_yaml(str(state.get("config", "")), str(path))
+        if found := differences(self.method.config, stored):
+            raise FormatError(
+                f"{path}: was trained with another configuration ({', '.join(found)}). Leave these settings as the run's "
+                "config.yaml has them, or train into another folder."
+            )
+        if state.get("seed") != self.seed:
+            raise FormatError(
+                f"{path}: was trained with seed {state.get('seed')}, not {self.seed}. Resume it with that seed."
+            )
+        if state.get("images", self.images) != self.images:
+            raise FormatError(
+                f"{path}: was trained on other images. Resume with the same data, and the same --fit and -n."
+            )
 
     # --- going on -----------------------------------------------------------------------------------------------------
 
