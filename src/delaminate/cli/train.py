@@ -9,6 +9,7 @@ import typer
 from delaminate.cli.options import Again, Device, report_skipped
 
 if TYPE_CHECKING:
+    from delaminate.engine.record import Callback
     from delaminate.pipelines.training import TrainedRun
 
 
@@ -69,7 +70,7 @@ def train(
         return
     training = prepare_training(
         data, method_class, preset, config=config, settings=chosen, out=out, seed=seed, count=count, fit=fit, steps=steps,
-        minutes=minutes, resume=resume, overwrite=overwrite or again, device=device, callback=_Notes(console),
+        minutes=minutes, resume=resume, overwrite=overwrite or again, device=device, callback=_notes_on(console),
     )  # fmt: skip
     images = training.images
     report_skipped(images.skipped)
@@ -86,23 +87,15 @@ def train(
     conclude(console, run, out, fit)
 
 
-class _Notes:
-    """Prints what is said of the images."""
+def _notes_on(console: Any) -> "Callback":
+    """Print what is said of the images, and no progress."""
+    from delaminate.engine.record import SilentCallback
 
-    def __init__(self, console: Any) -> None:
-        self.console = console
+    class Notes(SilentCallback):
+        def note(self, text: str) -> None:
+            console.print(text, markup=False, highlight=False)
 
-    def stage(self, name: str, step: int, steps: int) -> None:
-        pass
-
-    def step(self, name: str, step: int, figures: dict[str, float]) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        self.console.print(text, highlight=False)
-
-    def close(self) -> None:
-        pass
+    return Notes()
 
 
 def conclude(console: Any, run: "TrainedRun", out: Path, fit: str) -> None:

@@ -205,12 +205,13 @@ def _from_memory(
     sizes = {array.shape[:2] for array in arrays}
     if size is None and len(sizes) > 1:
         raise DataError(f"open_images: images are of the sizes {sorted(sizes)}; give one size for all.")
+    height, width = next(iter(sizes))
     if size is not None and len(sizes) == 1:
-        whole = _from_memory(arrays, None, fit, names, None)
-        factor = whole.images.size[0] // size[0]
-        enlarged = factor >= 2 and whole.images.size == (factor * size[0], factor * size[1])
-        if enlarged and is_enlarged(whole.images.pixels, factor):
-            return replace(whole, images=enlargement_undone(whole.images, size, callback))
+        factor = height // size[0]
+        if factor >= 2 and (height, width) == (factor * size[0], factor * size[1]):
+            whole = _from_memory(arrays, None, fit, names, None)
+            if is_enlarged(whole.images.pixels, factor):
+                return replace(whole, images=enlargement_undone(whole.images, size, callback))
     fitted = [fit_image(array, size or (array.shape[0], array.shape[1]), fit) for array in arrays]
     pixels = torch.from_numpy(np.stack([canvas for canvas, _ in fitted])).permute(0, 3, 1, 2).contiguous()  # N 3 H W
     images = ImageSet(pixels, names, tuple(canvas_map for _, canvas_map in fitted))

@@ -30,13 +30,6 @@ class Config(MethodConfig):
         "clip": "gradient_clip",
     }
 
-    image_size: tuple[int, int] = setting(
-        meaning="Height and width of the canvas in pixels.",
-        unit="px",
-        minimum=1,
-        maximum=4096,
-        group="layers",
-    )
     sprite_size: tuple[int, int] = setting(
         meaning="Height and width of a sprite in pixels; with one object layer the whole image.",
         unit="px",
@@ -246,13 +239,6 @@ class Config(MethodConfig):
     bf16: bool = setting(
         False,
         "Run the encoder in bfloat16, where the device has units for it; grids, composites and errors stay float32.",
-        group="training",
-    )
-    ema: float = setting(
-        0.0,
-        "Decay of the averaged weights used for results; 0 uses the last weights.",
-        minimum=0,
-        below=1,
         group="training",
     )
 

@@ -315,13 +315,6 @@ class Config(MethodConfig):
         above=0,
         group="training",
     )
-    ema: float = setting(
-        0.0,
-        "Decay of the averaged weights used for results; 0 uses the last weights.",
-        minimum=0,
-        below=1,
-        group="training",
-    )
     bf16: bool = setting(
         False,
         "Run the convolutions in bfloat16, where the device has units for it; choices, sprites and errors stay "

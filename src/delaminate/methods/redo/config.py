@@ -260,11 +260,6 @@ class Config(MethodConfig):
         minimum=0,
         group="masks",
     )
-    bf16: bool = setting(
-        False,
-        "Compute the networks in bfloat16, where the device has units for it.",
-        group="training",
-    )
 
     collapsed_area: float = setting(
         0.02,
