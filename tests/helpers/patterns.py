@@ -4,7 +4,7 @@ import numpy as np
 
 from delaminate.matching.exact.detection import Occurrence, PlacementCost, TemplateBank
 from delaminate.matching.exact.growth import RegionGrowing
-from delaminate.matching.exact.learning import Search
+from delaminate.matching.exact.search import Search
 from delaminate.matching.exact.templates import ColourCodes, Frames, HardSprite
 
 BACKGROUND = np.array([[[30, 40, 60]]], np.uint8)

@@ -21,7 +21,7 @@ from delaminate.engine.record import TerminalCallback, read_log
 from delaminate.methods import METHODS, Method
 from delaminate.nets.precision import has_bfloat16
 from delaminate.pipelines.evaluation import measure
-from delaminate.pipelines.images import canvas, fill_size
+from delaminate.pipelines.images import canvas
 from delaminate.pipelines.training import resolve_config, training_images
 
 BATCH_PIXELS = 4_000_000
@@ -67,7 +67,7 @@ def run_seed(name: str, seed: int, out: Path, device: str, minutes: float | None
         images = load_photos(bench.data, size=config.image_size)
     else:
         images = training_images(bench.data, config.image_size, bench.count, seed, "squash", split)
-    config = fill_size(config, images)
+    config = method_class.fill_config(config, images.pixels)
     run = out / "runs" / f"{name}-{seed}"
     if not resume:
         shutil.rmtree(run, ignore_errors=True)  # pictures and models of another run

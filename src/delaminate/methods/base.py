@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -94,6 +94,21 @@ class Method(nn.Module, ABC):
             ConfigError: The preset or a setting is unknown.
         """
         return cls(build(cls.preset_config(name), settings, cls.name), seed)
+
+    @classmethod
+    def fill_config(
+        cls, config: Any, pixels: UInt8[Tensor, "N 3 H W"], transparent: tuple[int, int, int] | None = None
+    ) -> Any:
+        """Fill in what a configuration leaves to the images: their size.
+
+        Args:
+            config: A configuration of this method.
+            pixels: What will be trained on.
+            transparent: The colour, 0..255, that stands for nothing in them; None: there is none.
+        """
+        if config.image_size == (0, 0):
+            return replace(config, image_size=(int(pixels.shape[2]), int(pixels.shape[3])))
+        return config
 
     @classmethod
     def read_config(cls, values: Mapping[str, Any], where: str) -> Any:

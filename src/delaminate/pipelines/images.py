@@ -252,11 +252,6 @@ def canvas(method: Method, by: str | None) -> tuple[int, int] | None:
     return None if by is not None and method.accepts_size((1, 1), by) else method.image_size
 
 
-def fill_size(config: Any, images: ImageSet) -> Any:
-    """Put the images' size into a configuration that takes them as they are."""
-    return replace(config, image_size=images.size) if config.image_size == AS_THEY_ARE else config
-
-
 def follower(images: ImageSet) -> Callable[[Decomposition], Decomposition]:
     """What gives the placements of a clip's next frames their tracks; other images stay as they are.
 

@@ -17,7 +17,7 @@ from delaminate.exporters.training_page import write_history
 from delaminate.methods import METHODS, Method
 from delaminate.methods.base import Forecast
 from delaminate.pipelines.devices import pick_device
-from delaminate.pipelines.images import AS_THEY_ARE, Images, check_fit, fill_size, forecast_text, open_images
+from delaminate.pipelines.images import AS_THEY_ARE, Images, check_fit, forecast_text, open_images
 from delaminate.pipelines.output_folders import make_room
 from delaminate.scene.views import page_of
 
@@ -209,7 +209,7 @@ def prepare_training(
         chosen, model = resolve_config(method_class, name, config, settings or {}), None
     images = training_images(data, chosen.image_size, count, seed, fit, callback=callback)
     if model is None:
-        chosen = fill_size(chosen, images)
+        chosen = method_class.fill_config(chosen, images.pixels)
         model = method_class(chosen, seed)
     facts = {"Method": model.name}
     if name and not resume:

@@ -1,27 +1,23 @@
-"""What lies behind everything: one colour, a static picture, or a panorama that the camera scrolls over."""
+"""What lies behind everything: one colour, a static picture, several rooms, or a panorama that the camera scrolls over."""
 
 import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-import scipy.fft
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from scipy import ndimage
 
 from delaminate.errors import ConfigError
+from delaminate.matching.exact.camera import CUT, NEAR, Locator, agreement, alike, step
 
-Kind = Literal["solid", "static", "panorama", "auto"]
 MAX_PANORAMA = 2**25
 """Pixels of a scrolled panorama, at most."""
-NEAR = 8
-"""Levels of 255 by which colours may differ and still count as the same place."""
 MENDERS = 4
 """Frames that must show a pixel of the background before its colour is corrected."""
-GAIN_OF_STATIC = 0.7
-"""A static picture is taken for the background if it leaves less than this share of what one colour leaves unexplained."""
+SAME_ROOM = 0.8
+"""Of a scene's frame, the share that an earlier room must show for the scene to play there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +25,8 @@ class Background:
     """The background.
 
     Attributes:
-        rgb: In [0, 1], (h, w, 3): 1 x 1 for one colour, of the frames' size, or larger where the camera scrolls.
+        rgb: In [0, 1], (h, w, 3): 1 x 1 for one colour, of the frames' size, or larger where the camera scrolls; several
+            rooms lie below each other.
     """
 
     rgb: Float32[np.ndarray, "h w 3"]
@@ -42,7 +39,7 @@ class Background:
         return self.locator(frame, near)
 
     @functools.cached_property
-    def locator(self) -> "Locator":
+    def locator(self) -> Locator:
         """What finds frames on this background."""
         return Locator(self.rgb)
 
@@ -56,24 +53,83 @@ class Background:
 
 
 def solid(frames: UInt8[np.ndarray, "N H W 3"]) -> Background:
-    """The commonest colour: the median of the fullest of 32 x 32 x 32 bins."""
+    """The commonest colour: of the fullest of 32 x 32 x 32 bins the commonest, or its median where none stands out."""
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 100)).astype(int)].reshape(-1, 3)
     bins = (some >> 3).astype(np.int64) @ np.array([1024, 32, 1])
     fullest = some[bins == np.bincount(bins).argmax()]
-    return Background((np.median(fullest, 0) / 255).astype(np.float32)[None, None])
+    colours, counts = np.unique(fullest, axis=0, return_counts=True)
+    colour = colours[counts.argmax()] if 2 * counts.max() > len(fullest) else np.median(fullest, 0)
+    return Background((colour / 255).astype(np.float32)[None, None])
 
 
-def static(frames: UInt8[np.ndarray, "N H W 3"]) -> Background:
-    """The median of every pixel over time."""
+def static(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> Background:
+    """The commonest colour of every pixel over time, a colour that was seen.
+
+    Args:
+        frames: The images.
+        noisy: Colours vary from frame to frame, as compression leaves them: then the mean of those around the commonest.
+    """
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 101)).astype(int)]
-    return Background((np.median(some, 0) / 255).astype(np.float32))
+    band = max(1, 2**19 // frames.shape[2])
+    parts = [
+        _settled(
+            some[:, first : first + band].astype(np.int32),
+            np.ones(some[:, first : first + band].shape[:3], bool),
+            noisy,
+        )[0]
+        for first in range(0, frames.shape[1], band)
+    ]
+    return Background((np.concatenate(parts) / 255).astype(np.float32))
 
 
-def panorama(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2) -> Background:
+def rooms(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> Background | None:
+    """The backgrounds of the scenes that a clip is cut to, below each other; None where it is not cut.
+
+    A scene whose frames an earlier background shows plays there.
+
+    Raises:
+        ConfigError: They would be too large.
+    """
+    shots = scenes_of(frames)
+    if len(shots) < 2 or len(shots) > len(frames) // 3:
+        return None
+    found: list[Background] = []
+    for first, last in shots:
+        some = frames[first:last]
+        middle = some[len(some) // 2]
+        if len(some) < 3 or any(_shows(each, middle) for each in found):
+            continue
+        stands = np.median([alike(a.astype(np.int16), b) for a, b in itertools.pairwise(some)]) > 0.6
+        found.append(static(some, noisy) if stands else panorama(some, noisy=noisy))
+    if len(found) < 2:
+        return None
+    width = max(each.rgb.shape[1] for each in found)
+    padded = [np.pad(each.rgb, ((0, 0), (0, width - each.rgb.shape[1]), (0, 0)), mode="edge") for each in found]
+    if sum(len(each) for each in padded) * width > MAX_PANORAMA:
+        raise ConfigError(f"background: the {len(found)} rooms are too large together; train on a shorter clip.")
+    return Background(np.concatenate(padded))
+
+
+def scenes_of(frames: UInt8[np.ndarray, "N H W 3"]) -> list[tuple[int, int]]:
+    """Where a clip is cut: first frame of each scene, and the one after its last."""
+    borders = [0]
+    for index, (before, after) in enumerate(itertools.pairwise(frames), start=1):
+        if alike(before.astype(np.int16), after) < CUT and agreement(before, after, *step(before, after)) < CUT:
+            borders.append(index)
+    return list(itertools.pairwise([*borders, len(frames)]))
+
+
+def _shows(background: Background, frame: UInt8[np.ndarray, "H W 3"]) -> bool:
+    """Whether most of a frame is part of a background."""
+    behind = background.crop(frame.shape[:2], background.offset(frame))
+    return alike(np.rint(behind * 255).astype(np.int16), frame) > SAME_ROOM
+
+
+def panorama(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2, noisy: bool = False) -> Background:
     """Put the frames of a clip together to the picture that the camera scrolls over.
 
-    Each frame is laid where most of its pixels agree with the one before; the median of all that fall on a pixel is the
-    panorama, onto which every frame is laid once more.
+    Each frame is laid where most of its pixels agree with the one before; the commonest colour of all that fall on a
+    pixel is the panorama, onto which every frame is laid once more.
 
     Raises:
         ConfigError: The panorama would be too large.
@@ -83,19 +139,19 @@ def panorama(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2) -> Backgroun
     for before, frame in itertools.pairwise(frames):
         down, right = step(before, frame)
         places.append((places[-1][0] + down, places[-1][1] + right))
-    background = _stack(frames, np.array(places))
+    background = _stack(frames, np.array(places), noisy)
     for _ in range(rounds):
         top, left = (min(place[axis] for place in places) for axis in (0, 1))
         corners = [(y - top, x - left) for y, x in places]
         places = [background.locator(frame, corner) for frame, corner in zip(frames, corners, strict=True)]
-        background = _stack(frames, np.array(places))
+        background = _stack(frames, np.array(places), noisy)
     if background.rgb.shape[:2] == (height, width):
-        return static(frames)
+        return static(frames, noisy)
     return background
 
 
-def _stack(frames: np.ndarray, places: np.ndarray, most: int = 31) -> Background:
-    """The median of frames laid at places, of at most `most` frames for each column; what never settles is filled in."""
+def _stack(frames: np.ndarray, places: np.ndarray, noisy: bool = False, most: int = 31) -> Background:
+    """The commonest colours of frames laid at places, of at most `most` for each column; what never settles is filled in."""
     places = places - places.min(0)
     height, width = frames.shape[1:3]
     rows, columns = (places.max(0) + np.array([height, width])).tolist()
@@ -106,16 +162,16 @@ def _stack(frames: np.ndarray, places: np.ndarray, most: int = 31) -> Background
         )
     rgb = np.zeros((rows, columns, 3), np.float32)
     restless = np.zeros((rows, columns), bool)
-    for left, right, stack in _blocks(frames, places, (rows, columns), most):
-        rgb[:, left:right], seen, same = _settled(stack)
+    for left, right, stack, there in _blocks(frames, places, (rows, columns), most):
+        rgb[:, left:right], seen, same = _settled(stack, there, noisy)
         restless[:, left:right] = (seen >= 5) & (same < 0.75 * seen)
     return Background(fill_in(rgb, restless) / 255)
 
 
 def _blocks(
     frames: np.ndarray, places: np.ndarray, size: tuple[int, int], most: int, hidden: np.ndarray | None = None
-) -> Iterator[tuple[int, int, Float32[np.ndarray, "n h w 3"]]]:
-    """Cut frames laid at places to blocks of columns: left, right, and what up to `most` frames show; else no number."""
+) -> Iterator[tuple[int, int, Int32[np.ndarray, "n h w 3"], Bool[np.ndarray, "n h w"]]]:
+    """Cut frames laid at places to blocks of columns: left, right, what up to `most` frames show, and where they do."""
     height, width = frames.shape[1:3]
     block = max(16, width // 8)
     for left in range(0, size[1], block):
@@ -124,28 +180,47 @@ def _blocks(
         if len(shows) == 0:
             continue
         shows = shows[np.linspace(0, len(shows) - 1, min(len(shows), most)).astype(int)]
-        stack = np.full((len(shows), size[0], right - left, 3), np.nan, np.float32)
+        stack = np.zeros((len(shows), size[0], right - left, 3), np.int32)
+        there = np.zeros(stack.shape[:3], bool)
         for n, i in enumerate(shows):
             top, start = places[i]
             begin, end = max(left, start), min(right, start + width)
-            window = stack[n, top : top + height, begin - left : end - left]
-            window[:] = frames[i, :, begin - start : end - start]
-            if hidden is not None:
-                window[hidden[i, :, begin - start : end - start]] = np.nan
-        yield left, right, stack
+            window = slice(top, top + height), slice(begin - left, end - left)
+            stack[n][window] = frames[i, :, begin - start : end - start]
+            there[n][window] = True if hidden is None else ~hidden[i, :, begin - start : end - start]
+        yield left, right, stack, there
 
 
 def _settled(
-    stack: Float32[np.ndarray, "n h w 3"],
+    stack: Int32[np.ndarray, "n h w 3"], there: Bool[np.ndarray, "n h w"], noisy: bool
 ) -> tuple[Float32[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"], Int64[np.ndarray, "h w"]]:
-    """The median over time, a colour that was seen; how many tell, and how many of these show it."""
-    there = np.isfinite(stack[..., 0])
-    seen = there.sum(0)
-    ranked = np.sort(stack, 0)  # values that are not numbers come last
-    middle = ((seen - 1) // 2).clip(0)[None, ..., None].repeat(3, -1)
-    median = np.nan_to_num(np.take_along_axis(ranked, middle, 0)[0])
-    same = ((np.abs(np.nan_to_num(stack) - median) <= NEAR).all(-1) & there).sum(0)
-    return median, seen, same
+    """The commonest colour over time, how many tell, and how many of these show it.
+
+    Never a mix of channels: where an animation goes on, a median by channel would be a colour that nobody has seen.
+    """
+    coarse = 4 if noisy else 0
+    packed = ((stack >> coarse) << coarse) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    best, _ = commonest(np.where(there, packed, -1))
+    colour = np.stack([best >> 16 & 255, best >> 8 & 255, best & 255], -1).astype(np.float32)
+    if noisy:  # the middle of the bin, then the mean of what lies around
+        for reach in (20, 14):
+            near = (np.abs(stack - (colour + (8 if reach == 20 else 0))) <= reach).all(-1) & there
+            mean = (stack * near[..., None]).sum(0) / near.sum(0)[..., None].clip(1)
+            colour = np.where(near.any(0)[..., None], mean, colour).astype(np.float32)
+    same = ((np.abs(stack - colour) <= (2 * NEAR if noisy else NEAR)).all(-1) & there).sum(0)
+    return colour, there.sum(0), same
+
+
+def commonest(values: Int32[np.ndarray, "n *S"]) -> tuple[Int32[np.ndarray, "*S"], Int64[np.ndarray, "*S"]]:
+    """The commonest of the values along the first axis that are not negative, 0 where there is none; and how often it is."""
+    ranked = np.sort(values, 0)
+    run = np.ones(values.shape[1:], np.int64)
+    best, times = ranked[0].clip(0), (ranked[0] >= 0).astype(np.int64)
+    for before, now in itertools.pairwise(ranked):
+        run = np.where(now == before, run + 1, 1)
+        better = (run > times) & (now >= 0)
+        best, times = np.where(better, now, best), np.where(better, run, times)
+    return best, times
 
 
 def mended(
@@ -163,8 +238,8 @@ def mended(
         hidden: Pixels where sprites hide it.
     """
     rgb = background.rgb.copy()
-    for left, right, stack in _blocks(frames, np.array(places), rgb.shape[:2], len(frames), hidden):
-        colour, seen, same = _settled(stack)
+    for left, right, stack, there in _blocks(frames, np.array(places), rgb.shape[:2], len(frames), hidden):
+        colour, seen, same = _settled(stack, there, noisy=False)
         part = rgb[:, left:right]
         sure = (seen >= MENDERS) & (same >= 0.75 * seen) & (np.abs(part * 255 - colour) > NEAR).any(2)
         part[sure] = colour[sure] / 255
@@ -187,166 +262,3 @@ def fill_in(rgb: Float32[np.ndarray, "h w 3"], restless: Bool[np.ndarray, "h w"]
         for channel in range(3):
             filled[y, ~known, channel] = np.interp(columns[~known], columns[known], rgb[y, known, channel])
     return filled
-
-
-def step(before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"]) -> tuple[int, int]:
-    """How far the camera moved down and right between two frames, by phase correlation; whole pixels."""
-    one, two = (_edges(frame) for frame in (before, after))
-    spectrum = scipy.fft.rfft2(one) * np.conj(scipy.fft.rfft2(two))
-    peaks = scipy.fft.irfft2(spectrum / (np.abs(spectrum) + 1e-3 * np.abs(spectrum).max() + 1e-9), one.shape)
-    height, width = one.shape
-    best, winner = -1.0, (0, 0)
-    for flat in [*np.argpartition(peaks.ravel(), -4)[-4:].tolist(), 0]:
-        down, right = flat // width, flat % width
-        for y in {down, down - height}:
-            for x in {right, right - width}:
-                if abs(y) <= height // 2 and abs(x) <= width // 2:
-                    share = _agreement(before, after, y, x)
-                    # Standing still wins where nothing tells.
-                    if share > best + (0.002 if (y, x) != (0, 0) else -0.002):
-                        best, winner = share, (y, x)
-    return _climb(before, after, winner, best)
-
-
-def _climb(
-    before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"], start: tuple[int, int], share: float
-) -> tuple[int, int]:
-    """Go to neighbouring steps while more of the frames agrees: large sprites draw the peaks of correlation aside."""
-    (height, width), reach = before.shape[:2], 2
-    best, tried = start, {start}
-    while True:
-        y, x = best
-        around = itertools.product(range(y - reach, y + reach + 1), range(x - reach, x + reach + 1))
-        fresh = [p for p in around if p not in tried and abs(p[0]) <= height // 2 and abs(p[1]) <= width // 2]
-        tried.update(fresh)
-        shares = [_agreement(before, after, *place) for place in fresh]
-        if not shares or max(shares) <= share + 0.002:
-            return best
-        share = max(shares)
-        best = fresh[shares.index(share)]
-
-
-def _edges(frame: np.ndarray) -> np.ndarray:
-    grey = frame.astype(np.float32).mean(2)
-    window = np.hanning(grey.shape[0] + 2)[1:-1, None] * np.hanning(grey.shape[1] + 2)[None, 1:-1]
-    return (grey - grey.mean()) * window.astype(np.float32)
-
-
-def _agreement(before: np.ndarray, after: np.ndarray, down: int, right: int) -> float:
-    """Share of the overlapping pixels that are alike when the camera moved by (down, right)."""
-    height, width = before.shape[:2]
-    a = before[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-    b = after[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
-    return _alike(a.astype(np.int16), b)
-
-
-def _alike(one: np.ndarray, other: np.ndarray) -> float:
-    """Share of pixels that are alike, of every other one as on a chequerboard.
-
-    Not of every other row and column: where pixels are doubled, those cannot tell a shift by one.
-    """
-    near = [(np.abs(one[n::2, n::2] - other[n::2, n::2]) <= NEAR).all(2).ravel() for n in (0, 1)]
-    return float(np.concatenate(near).mean())
-
-
-class Locator:
-    """Finds where frames lie on a larger picture; what depends on the picture alone is worked out once.
-
-    Args:
-        rgb: The picture, in [0, 1].
-    """
-
-    def __init__(self, rgb: Float32[np.ndarray, "h w 3"]) -> None:
-        self.rgb = rgb
-        self.levels = np.rint(rgb * 255).astype(np.int16)
-        self.middle = rgb.mean()  # taken off everywhere, which changes no difference and keeps sums small
-        self.size = [scipy.fft.next_fast_len(n, real=True) for n in rgb.shape[:2]]
-        self.spectra = [scipy.fft.rfft2(rgb[..., channel] - self.middle, self.size) for channel in range(3)]
-        self.squares = scipy.fft.rfft2(np.square(rgb - self.middle).sum(2), self.size)
-
-    def __call__(
-        self, frame: UInt8[np.ndarray, "H W 3"], near: tuple[int, int] | None = None, reach: int = 4
-    ) -> tuple[int, int]:
-        """Find a frame near a guess, else anywhere by correlation; its top and left in pixels."""
-        height, width = frame.shape[:2]
-        rows, columns = max(self.rgb.shape[0] - height, 0), max(self.rgb.shape[1] - width, 0)
-        tried: dict[tuple[int, int], float] = {}
-
-        def look(top: int, left: int) -> None:
-            if (top, left) not in tried:
-                tried[top, left] = _alike(self.levels[top : top + height, left : left + width], frame)
-
-        if near is not None:
-            for y in range(max(near[0] - reach, 0), min(near[0] + reach, rows) + 1):
-                for x in range(max(near[1] - reach, 0), min(near[1] + reach, columns) + 1):
-                    look(y, x)
-            best = max(tried, key=lambda place: (tried[place], -abs(place[0] - near[0]) - abs(place[1] - near[1])))
-            if tried[best] > 0.5:
-                return best
-        error = self._error(frame)[: rows + 1, : columns + 1]
-        for flat in np.argsort(error, axis=None)[:6].tolist():
-            y, x = flat // (columns + 1), flat % (columns + 1)
-            for dy in (-1, 0, 1):
-                for dx in (-1, 0, 1):
-                    look(min(max(y + dy, 0), rows), min(max(x + dx, 0), columns))
-        return max(tried, key=lambda place: tried[place])
-
-    def _error(self, frame: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "Y X"]:
-        """Squared error of a frame at every place of the picture, but for a constant; places wrap around."""
-        view = frame.astype(np.float32) / 255 - self.middle
-        box = np.conj(scipy.fft.rfft2(np.ones(view.shape[:2], np.float32), self.size))
-        # |p - v|^2 = p^2 - 2 p v + v^2, summed over the frame's box; the last is the same everywhere.
-        total = self.squares * box
-        for channel, spectrum in enumerate(self.spectra):
-            total -= 2 * spectrum * np.conj(scipy.fft.rfft2(view[..., channel], self.size))
-        return np.asarray(scipy.fft.irfft2(total, self.size))
-
-
-def is_scrolled(frames: UInt8[np.ndarray, "N H W 3"], sample: int = 12) -> bool:
-    """Whether images follow each other as a camera moves: neighbours agree once one is shifted onto the other."""
-    if len(frames) < 10:
-        return False
-    pairs = np.linspace(0, len(frames) - 2, min(len(frames) - 1, sample)).astype(int)
-    agreements = [_agreement(frames[i], frames[i + 1], *step(frames[i], frames[i + 1])) for i in pairs]
-    return float(np.median(agreements)) > 0.7
-
-
-def estimate(frames: UInt8[np.ndarray, "N H W 3"], kind: Kind, tolerance: float) -> Background:
-    """Estimate the background.
-
-    Args:
-        frames: The images; of a clip in their order.
-        kind: What to look for. `auto` takes one colour unless a static picture, or a panorama that is scrolled over,
-            leaves much less unexplained.
-        tolerance: Distance in RGB below which colours count as one, in [0, 1] units.
-
-    Raises:
-        ConfigError: The panorama would be too large.
-    """
-    if kind == "solid":
-        return solid(frames)
-    if kind == "static":
-        return static(frames)
-    if kind == "panorama":
-        return panorama(frames)
-    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 30)).astype(int)]
-
-    def unexplained(background: Background) -> float:
-        left = []
-        for frame in some:
-            behind = background.crop(frame.shape[:2], background.offset(frame))
-            left.append((np.square(frame / 255 - behind).sum(2) > tolerance**2).mean())
-        return float(np.mean(left))
-
-    plain = solid(frames)
-    if len(frames) < 5:
-        return plain
-    best, least = plain, unexplained(plain)
-    choices = [static(frames)]
-    if unexplained(choices[0]) > 0.05 and is_scrolled(frames):
-        choices.append(panorama(frames))
-    for other in choices:
-        left = unexplained(other)
-        if left < GAIN_OF_STATIC * least:
-            best, least = other, left
-    return best

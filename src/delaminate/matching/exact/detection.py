@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 from torch import Tensor
 
@@ -200,15 +200,28 @@ def fits(frames: Frames, spots: Spots, pattern: HardSprite, chunk: int = 512) ->
     """Fit a pattern at places of padded frames: its gains, and the shares of open pixels that it fails to match."""
     gains, misfits = [np.zeros(0)], [np.zeros(0)]
     for first in range(0, len(spots), chunk):
-        colour, kind = frames.windows(spots[first : first + chunk], 0, 0, pattern.size)
-        is_open = (kind == OPEN) & pattern.alpha
-        background = (kind == BACKGROUND) & pattern.alpha
-        match = frames.codes.same(colour, pattern.colour)
-        matched = (is_open & match).sum((1, 2))
-        opened = is_open.sum((1, 2))
-        gains.append(matched - MISFIT * (opened - matched) - (background & ~match).sum((1, 2)))
+        kind, match = _looked_at(frames, spots[first : first + chunk], pattern)
+        is_open = kind == OPEN
+        matched = np.count_nonzero(is_open & match, 1)
+        opened = np.count_nonzero(is_open, 1)
+        harm = np.count_nonzero((kind == BACKGROUND) & ~match, 1)
+        gains.append(matched - MISFIT * (opened - matched) - harm)
         misfits.append((opened - matched) / opened.clip(1))
     return np.concatenate(gains), np.concatenate(misfits)
+
+
+def _looked_at(
+    frames: Frames, spots: Spots, pattern: HardSprite
+) -> tuple[UInt8[np.ndarray, "n a"], Bool[np.ndarray, "n a"]]:
+    """Of the pixels that a pattern covers at some places: their kinds, and whether they match."""
+    if not frames.codes.exact:
+        colour, kind = frames.windows(spots, 0, 0, pattern.size)
+        match = frames.codes.same(colour, pattern.colour)
+        return kind[:, pattern.alpha].astype(np.uint8), match[:, pattern.alpha]
+    height, width = frames.size
+    y, x = np.nonzero(pattern.alpha)
+    place = ((spots[:, 0] * height + spots[:, 1]) * width + spots[:, 2])[:, None] + (y * width + x)
+    return frames.kind.ravel().take(place), frames.packed.ravel().take(place) == pattern.packed[pattern.alpha]
 
 
 def fit(
@@ -218,7 +231,7 @@ def fit(
     h, w = pattern.size
     window = slice(top, top + h), slice(left, left + w)
     kind = frames.kind[index][window]
-    match = frames.codes.same(frames.colour[index][window], pattern.colour)
+    match = frames.shows(index, window, pattern)
     is_open = (kind == OPEN) & pattern.alpha
     matched = is_open & match
     opened, hits = int(np.count_nonzero(is_open)), int(np.count_nonzero(matched))
@@ -291,7 +304,7 @@ def order(frames: Frames, index: int, patterns: list[HardSprite], places: list[O
                         slice(boxes[a, 0] + margin, boxes[a, 2] + margin),
                         slice(boxes[a, 1] + margin, boxes[a, 3] + margin),
                     )
-                    matches[a] = frames.codes.same(frames.colour[index][window], pattern.colour) & pattern.alpha
+                    matches[a] = frames.shows(index, window, pattern) & pattern.alpha
                 rows = slice(first[j, 0] - boxes[a, 0], last[j, 0] - boxes[a, 0])
                 columns = slice(first[j, 1] - boxes[a, 1], last[j, 1] - boxes[a, 1])
                 cut.append((patterns[places[a].entry].alpha[rows, columns], matches[a][rows, columns]))

@@ -5,15 +5,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy import ndimage
 from torch import Tensor, nn
 
 from delaminate.errors import FormatError
 from delaminate.matching.exact.background import Background
-from delaminate.matching.exact.learning import FrameStack, Search
 from delaminate.matching.exact.parsing import parse
+from delaminate.matching.exact.search import FrameStack, Search
 from delaminate.matching.exact.templates import ColourCodes, HardSprite
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import NEUTRAL, Dictionary, Placement, Transform
+
+LEAST_GAIN = 0.2
+"""A palette swap multiplies no channel by less."""
+FLAT = 0.05
+"""Colours that vary by less, in [0, 1] units, make a flat patch."""
+CLUSTER = 4
+"""Neighbouring pixels that differ, from so many on, tell two pictures from each other."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ def _as(
     if both.sum() < 0.95 * either.sum():
         return None
     ours, theirs = pattern.colour[both], shown.colour[both]
-    if codes.same(ours, theirs).mean() >= 0.95:
+    if _is_same_picture(pattern, shown, codes):
         return look
     if not recolours or len(ours) < 16:
         return None
@@ -129,12 +137,25 @@ def _as(
         spread = theirs[:, channel].std()
         gain = 1.0 if spread < 1e-3 else float(np.polyfit(theirs[:, channel], ours[:, channel], 1)[0])
         swap.append((gain, float(ours[:, channel].mean() - gain * theirs[:, channel].mean())))
+    # A flat patch is any sprite in other colours, with gains of 0; that says nothing.
+    if any(gain < LEAST_GAIN for gain, _ in swap) or min(ours.std(0).max(), theirs.std(0).max()) < FLAT:
+        return None
     colour = (*(gain for gain, _ in swap), *(offset for _, offset in swap))
     swapped = replace(look, colour=tuple(round(number, 6) for number in colour))
-    # A flat sprite is any other flat sprite in other colours; that says nothing.
-    if theirs.std(0).max() < 0.05 or not codes.same(ours, swapped.of(sprite).colour[both]).mean() >= 0.97:
-        return None
-    return swapped
+    return swapped if _is_same_picture(pattern, swapped.of(sprite), codes) else None
+
+
+def _is_same_picture(one: HardSprite, other: HardSprite, codes: ColourCodes) -> bool:
+    """Whether two pictures of one size differ by noise only: pixels that differ lie scattered.
+
+    A cluster of pixels that differ tells a 3 from a 2. Colours that recur to the bit leave nothing to noise.
+    """
+    differs = (one.alpha ^ other.alpha) | (one.alpha & other.alpha & ~codes.same(one.colour, other.colour))
+    if codes.exact or not differs.any():
+        return not differs.any()
+    labels, _ = ndimage.label(differs & (one.alpha & other.alpha))
+    inner = int(np.bincount(labels.ravel())[1:].max(initial=0))
+    return bool(differs.sum() <= 0.05 * (one.alpha | other.alpha).sum() + 1) and inner < CLUSTER
 
 
 def of_eight_bits(values: Float[Tensor, "*N"], slack: float = 3e-4) -> Float[Tensor, "*N"]:

@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float32
 from scipy import ndimage
 from torch import Tensor
 
-from delaminate.matching.exact.detection import Occurrence, PlacementCost, TemplateBank, find, ring_of
+from delaminate.matching.exact.detection import Occurrence, PlacementCost, find, ring_of
+from delaminate.matching.exact.hashing import bank_of, find_windows
 from delaminate.matching.exact.templates import (
     BACKGROUND,
     CLOSED,
@@ -102,6 +103,9 @@ def find_occurrences(
     if not seeds:
         return []
     known = np.stack([seed.kind != CLOSED for seed in seeds])
+    if frames.codes.exact:
+        looked_up = [find_windows(frames, indices, seed.colour, seed.kind, most) for seed in seeds]
+        return [_agreeing(frames, s, k, spots, match) for s, k, spots in zip(seeds, known, looked_up, strict=True)]
     boxes = torch.from_numpy(known.astype(np.float32))[:, None]
     bank = torch.cat([seed.template(frames) for seed in seeds])
     # A seed's codes meet codes of open pixels; its box meets both indicators, and so counts the pixels that tell.
@@ -117,14 +121,18 @@ def find_occurrences(
             mine = places[places[:, 0] == k][:most].copy()
             mine[:, 0] = index
             found[k].append(mine)
-    result = []
-    for seed, seen, parts in zip(seeds, known, found, strict=True):
-        spots = np.concatenate(parts)
-        colour, kind = frames.windows(spots, 0, 0, seed.kind.shape)
-        usable = (kind != CLOSED) & seen
-        agrees = (kind == seed.kind) & ((kind == BACKGROUND) | frames.codes.same(colour, seed.colour))
-        result.append(spots[(agrees & usable).sum((1, 2)) >= match * usable.sum((1, 2)).clip(1)])
-    return result
+    return [
+        _agreeing(frames, seed, seen, np.concatenate(parts), match)
+        for seed, seen, parts in zip(seeds, known, found, strict=True)
+    ]
+
+
+def _agreeing(frames: Frames, seed: SeedPatch, seen: np.ndarray, spots: Spots, match: float) -> Spots:
+    """Those of some places where the pixels of a seed that are not closed agree."""
+    colour, kind = frames.windows(spots, 0, 0, seed.kind.shape)
+    usable = (kind != CLOSED) & seen
+    agrees = (kind == seed.kind) & ((kind == BACKGROUND) | frames.codes.same(colour, seed.colour))
+    return spots[(agrees & usable).sum((1, 2)) >= match * usable.sum((1, 2)).clip(1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +264,7 @@ def extract_tile(frames: Frames, pattern: HardSprite, indices: list[int], price:
 
     def lay(cell: HardSprite) -> tuple[list[list[Occurrence]], int, float]:
         """Where a cell is found, how many pixels stay open, and the description length: these and the placements."""
-        bank = TemplateBank([cell], frames, price)
+        bank = bank_of([cell], frames, price)
         places = [find(frames, index, bank, rounds=1) for index in indices]
         left = int((frames.kind[indices] == OPEN).sum())
         frames.reset(indices, kept)

@@ -1,9 +1,11 @@
 """What a dictionary makes of frames, and what the frames say about the dictionary."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int64
+from scipy import ndimage
 
 from delaminate.matching.exact.detection import Occurrence, TemplateBank, find
 from delaminate.matching.exact.growth import RegionGrowing, agree, connected
@@ -20,10 +22,12 @@ class Parse:
     Attributes:
         places: Per frame, front to back.
         left: Per frame, open pixels that nothing matches, plus pixels painted wrongly: the error in pixels.
+        pieces: Per frame, the connected regions that these pixels form.
     """
 
     places: list[list[Occurrence]]
     left: Int64[np.ndarray, " N"]
+    pieces: Int64[np.ndarray, " N"]
 
     def cost(self, price: float) -> Float32[np.ndarray, " N"]:
         """Description length of each frame, in pixels: what is wrong, and a price for each placement."""
@@ -34,10 +38,11 @@ class Parse:
         return np.bincount(np.array(entries, dtype=np.int64), minlength=count)
 
 
-def parse(frames: Frames, bank: TemplateBank, indices: list[int]) -> Parse:
-    """Find the dictionary's patterns in frames; closes what they match."""
-    places, left = [], []
+def parse(frames: Frames, bank: TemplateBank, indices: list[int], check: Callable[[], None] = lambda: None) -> Parse:
+    """Find the dictionary's patterns in frames; closes what they match. `check` is called for each frame."""
+    places, left, pieces = [], [], []
     for index in indices:
+        check()
         base = frames.kind[index].copy()
         some = find(frames, index, bank)
         wrong = np.zeros_like(base, dtype=bool)
@@ -47,11 +52,13 @@ def parse(frames: Frames, bank: TemplateBank, indices: list[int]) -> Parse:
             y, x = place.top + frames.margin, place.left + frames.margin
             window = slice(y, y + pattern.size[0]), slice(x, x + pattern.size[1])
             shown = pattern.alpha & ~painted[window]
-            wrong[window] |= shown & ~frames.codes.same(frames.colour[index][window], pattern.colour)
+            wrong[window] |= shown & ~frames.shows(index, window, pattern)
             painted[window] |= pattern.alpha
         places.append(some)
-        left.append(int((((base == OPEN) & ~painted) | (wrong & (base != CLOSED))).sum()))
-    return Parse(places, np.array(left, dtype=np.int64))
+        error = ((base == OPEN) & ~painted) | (wrong & (base != CLOSED))
+        left.append(int(np.count_nonzero(error)))
+        pieces.append(ndimage.label(error, np.ones((3, 3)))[1] if left[-1] else 0)
+    return Parse(places, np.array(left, dtype=np.int64), np.array(pieces, dtype=np.int64))
 
 
 def reestimate(frames: Frames, patterns: list[HardSprite], found: Parse, growth: RegionGrowing) -> list[HardSprite]:
@@ -73,7 +80,7 @@ def _owners(
             pattern = patterns[place.entry]
             y, x = place.top + frames.margin, place.left + frames.margin
             window = slice(y, y + pattern.size[0]), slice(x, x + pattern.size[1])
-            match = pattern.alpha & frames.codes.same(frames.colour[index][window], pattern.colour)
+            match = pattern.alpha & frames.shows(index, window, pattern)
             rank[window][match] = number
             where[place.entry].append((index, y, x, number))
         owner.append(rank)

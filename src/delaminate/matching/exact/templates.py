@@ -10,13 +10,14 @@ which is one correlation if colours are turned into codes whose inner product is
 different ones (random Fourier features; Rahimi and Recht, 2007). Codes propose; the pixels themselves decide.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8, UInt32
 from torch import Tensor
 
 from delaminate.rng import numpy_stream
@@ -26,6 +27,8 @@ MISFIT = 0.4
 CLOSED, BACKGROUND, OPEN = 0, 1, 2
 """What is known about a pixel of a frame."""
 CODE_WIDTH = 8
+EXACT = 0.03
+"""Tolerances up to here are those of captures without loss: there, equal colours are equal to the bit."""
 MAX_DIRECT_VALUES = 2**25
 """Correlations are taken in bands of rows that give no more values than this at a time."""
 FFT_COST = 170
@@ -44,6 +47,12 @@ Spectra = dict[tuple[int, ...], Tensor]
 """Fourier transforms of the maps of one frame, by their size."""
 
 
+def packed(colour: np.ndarray) -> UInt32[np.ndarray, "*S"]:
+    """Colours (..., 3), in [0, 1] or of 8 bits, as one number each."""
+    wide = (colour if colour.dtype == np.uint8 else np.rint(colour * 255)).astype(np.uint32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
 @dataclass(frozen=True, eq=False)
 class HardSprite:
     """A sprite with hard alpha, cut to its own extent.
@@ -59,6 +68,11 @@ class HardSprite:
     @property
     def size(self) -> tuple[int, int]:
         return self.alpha.shape[0], self.alpha.shape[1]
+
+    @functools.cached_property
+    def packed(self) -> UInt32[np.ndarray, "h w"]:
+        """The colours, rounded to 8 bits, as one number each."""
+        return packed(self.colour)
 
     @property
     def area(self) -> int:
@@ -100,6 +114,11 @@ class ColourCodes:
         code = torch.cos(colour @ self.weight.T + self.phase)
         return (code / code.norm(dim=-1, keepdim=True).clamp_min(1e-3)).permute(0, 3, 1, 2)
 
+    @property
+    def exact(self) -> bool:
+        """Equal colours are equal to the bit, so that patterns can be looked up."""
+        return self.tolerance <= EXACT
+
     def same(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether colours (..., 3) are within the tolerance of each other."""
         difference = one - other
@@ -112,6 +131,8 @@ class Frames:
     Attributes:
         colour: (N, H + 2 m, W + 2 m, 3) float32 in [0, 1].
         kind: (N, H + 2 m, W + 2 m), of CLOSED, BACKGROUND and OPEN.
+        was_open: Where kind was OPEN before anything was explained.
+        packed: Colours as one number each, (N, H + 2 m, W + 2 m); empty where they do not recur to the bit.
         background: The background where that is one colour, else None.
         margin: m, in pixels.
     """
@@ -130,8 +151,10 @@ class Frames:
         is_ground = codes.same(colour, background)
         self.colour = np.pad(colour, (*pad, (0, 0)))
         self.kind = np.pad(np.where(is_ground, BACKGROUND, OPEN).astype(np.uint8), pad, constant_values=CLOSED)
+        self.was_open = self.kind == OPEN
         self._codes: dict[int, Tensor] = {}
         self._maps: dict[int, Tensor] = {}
+        self.packed = np.pad(packed(frames), pad) if codes.exact else np.zeros((0, 0, 0), np.uint32)
 
     def __len__(self) -> int:
         return len(self.colour)
@@ -140,6 +163,17 @@ class Frames:
     def size(self) -> tuple[int, int]:
         """Height and width with the margin, in pixels."""
         return self.kind.shape[1], self.kind.shape[2]
+
+    @property
+    def share_explained(self) -> float:
+        """Of the pixels that were open, the share that has been closed."""
+        return 1 - int(np.count_nonzero(self.kind == OPEN)) / max(int(np.count_nonzero(self.was_open)), 1)
+
+    def shows(self, index: int, window: tuple[slice, slice], pattern: HardSprite) -> Bool[np.ndarray, "h w"]:
+        """Where a window of a frame has the colours of a pattern."""
+        if self.codes.exact:
+            return self.packed[index][window] == pattern.packed
+        return self.codes.same(self.colour[index][window], pattern.colour)
 
     def maps(self, index: int) -> Float[Tensor, "1 C H W"]:
         """What correlates with `templates`: codes of open pixels, then open and background as indicators."""

@@ -81,11 +81,19 @@ class Config(MethodConfig):
         group="canvas and dictionary",
     )
 
-    background: Literal["solid", "learned", "black", "static", "panorama", "auto"] = setting(
+    background: Literal["solid", "learned", "black", "static", "rooms", "panorama", "auto"] = setting(
         "solid",
         "`solid`: the commonest colour, found before training. `learned`: a picture that frames are crops of, by "
-        "gradients. For search alone: `static`, the median of every pixel; `panorama`, the panorama that a camera "
-        "passes over, put together from the frames; `auto`, whichever of the three explains most.",
+        "gradients. For search alone: `static`, the commonest colour of every pixel; `rooms`, one such picture for each "
+        "scene that a clip is cut to; `panorama`, what a camera passes over, put together from the frames; `auto`, that "
+        "with which the description of all images is shortest.",
+        group="background",
+    )
+    background_colour: tuple[int, ...] = setting(
+        (),
+        "Red, green and blue of a solid background, 0 to 255; empty: found. Filled in where images are transparent.",
+        minimum=0,
+        maximum=255,
         group="background",
     )
     background_size: tuple[int, int] = setting(
@@ -204,16 +212,18 @@ class Config(MethodConfig):
         group="search",
     )
     search_tolerance: float = setting(
-        0.06,
-        "Distance in RGB, in [0, 1] units, below which two colours count as one; above the noise of the source.",
-        above=0,
+        0.0,
+        "Distance in RGB, in [0, 1] units, below which two colours count as one; above the noise of the source. 0: "
+        "estimated from the images. Up to 0.03 colours recur to the bit, and patterns are looked up instead of correlated.",
+        minimum=0,
         maximum=1,
         group="search",
     )
     search_match: float = setting(
-        0.95,
-        "Share of a small patch that must agree to be the same patch; 1 minus the noise of the source.",
-        above=0,
+        0.0,
+        "Share of a small patch that must agree to be the same patch; 1 minus the noise of the source. 0: estimated "
+        "from the images.",
+        minimum=0,
         maximum=1,
         group="search",
     )
@@ -338,6 +348,8 @@ class Config(MethodConfig):
             )
         if self.step_size > self.sprite_size or (self.sprite_size - self.step_size) % 2:
             self.refuse("stride", f"expected an even number, at most {self.sprite_size}, that leaves even margins.")
+        if len(self.background_colour) not in (0, 3):
+            self.refuse("background_colour", "expected three numbers, or none.")
         if self.max_sprite < self.search_seed + 2:
             self.refuse("max_sprite", f"expected a number of pixels between {self.search_seed + 2} and 512.")
         if len(self.sparsity_weights) not in (1, self.num_layers):
@@ -353,10 +365,20 @@ class Config(MethodConfig):
             )
         if self.distil_steps and self.offsets != "discrete":
             self.refuse("distil_steps", "search places at whole pixels: expected offsets=discrete.")
-        if self.background in ("static", "panorama", "auto") and (self.steps or not self.search_steps):
+        if self.background in ("static", "rooms", "panorama", "auto") and (self.steps or not self.search_steps):
             self.refuse(
                 "background", "only search knows it: expected search_steps above 0 and steps=0, or solid or learned."
             )
+
+    @property
+    def tolerance(self) -> float:
+        """Distance in RGB below which two colours count as one, in [0, 1] units."""
+        return self.search_tolerance or 0.06
+
+    @property
+    def match(self) -> float:
+        """Share of a patch that must agree."""
+        return self.search_match or 0.95
 
     @property
     def step_size(self) -> int:

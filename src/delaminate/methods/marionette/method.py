@@ -1,6 +1,7 @@
 """MarioNette: stages, decomposition and storage."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, UInt8
@@ -8,6 +9,7 @@ from torch import Generator, Tensor
 
 from delaminate.errors import FormatError, ShapeError
 from delaminate.matching.exact.dictionary import of_eight_bits
+from delaminate.matching.exact.noise import LOSSLESS_MATCH, estimate_noise
 from delaminate.methods.base import Forecast
 from delaminate.methods.marionette.config import PRESETS, Config
 from delaminate.methods.marionette.distillation import Distiller, take_over
@@ -54,6 +56,26 @@ class MarioNette(MarioNetteModel):
         held = pixels * (SEARCH_BYTES + HELD_BYTES * min(count, batch))
         each = SEARCH_SECONDS + SPRITE_SECONDS * len(self.dictionary())
         return Forecast(held, pixels * count * each, str(count))
+
+    @classmethod
+    def fill_config(
+        cls, config: Config, pixels: UInt8[Tensor, "N 3 H W"], transparent: tuple[int, int, int] | None = None
+    ) -> Config:
+        config = super().fill_config(config, pixels, transparent)
+        if not config.search_steps:
+            return config
+        if transparent is not None and config.background in ("auto", "solid"):
+            config = replace(config, background_colour=transparent)
+        if config.search_tolerance and config.search_match:
+            return config
+        tolerance, match = estimate_noise(pixels.permute(0, 2, 3, 1).cpu().numpy())
+        if config.search_tolerance:
+            match = LOSSLESS_MATCH
+        return replace(
+            config,
+            search_tolerance=config.search_tolerance or tolerance,
+            search_match=config.search_match or match,
+        )
 
     @property
     def decomposers(self) -> tuple[str, ...]:

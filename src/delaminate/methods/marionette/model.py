@@ -12,7 +12,7 @@ from delaminate.errors import ConfigError
 from delaminate.matching.exact.detection import PlacementCost
 from delaminate.matching.exact.dictionary import SpriteStore
 from delaminate.matching.exact.growth import RegionGrowing
-from delaminate.matching.exact.learning import Search
+from delaminate.matching.exact.search import Search
 from delaminate.methods.base import Method
 from delaminate.methods.marionette.config import Config
 from delaminate.nets.anchors import (
@@ -348,8 +348,6 @@ class MarioNetteModel(Method):
 def search_of(c: Config) -> Search:
     """How a model of these settings looks for sprites."""
     reach = (c.max_sprite - c.search_seed) // 2
-    growth = RegionGrowing(c.search_seed, reach, c.search_match, misfit=min(1.1 - c.search_match, 0.5))
+    growth = RegionGrowing(c.search_seed, reach, c.match, misfit=min(1.1 - c.match, 0.5))
     price = PlacementCost(c.search_min_pixels, c.search_min_share)
-    return Search(
-        c.search_tolerance, growth, price, c.num_sprites, flips=c.flips, components=c.search_parts == "components"
-    )
+    return Search(c.tolerance, growth, price, c.num_sprites, flips=c.flips, components=c.search_parts == "components")

@@ -9,9 +9,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Generator, Tensor, nn
 
-from delaminate.matching.exact.background import Background, estimate
+from delaminate.matching.exact.background import Background
+from delaminate.matching.exact.choice import choose_background
 from delaminate.matching.exact.dictionary import SpriteStore, merge_variants
-from delaminate.matching.exact.learning import FrameStack, learn_round, settle_background
+from delaminate.matching.exact.learning import learn_round
+from delaminate.matching.exact.search import FrameStack
+from delaminate.matching.exact.settling import settle_background
 from delaminate.matching.exact.templates import ColourCodes, HardSprite
 from delaminate.methods.marionette.config import Config
 from delaminate.methods.marionette.model import MarioNetteModel, Soft
@@ -28,7 +31,8 @@ def background_of(pixels: UInt8[Tensor, "N 3 H W"], c: Config) -> Background:
     if c.background == "black":
         return Background(np.zeros((1, 1, 3), np.float32))
     assert c.background != "learned"
-    return estimate(pixels.permute(0, 2, 3, 1).cpu().numpy(), c.background, c.search_tolerance)
+    colour = (c.background_colour[0], c.background_colour[1], c.background_colour[2]) if c.background_colour else None
+    return choose_background(pixels.permute(0, 2, 3, 1).cpu().numpy(), c.background, c.tolerance, colour).background
 
 
 class Backdrop(SearchPlayer):
@@ -104,7 +108,7 @@ class Matcher(SearchPlayer):
             first.setdefault(hashlib.blake2b(frame.tobytes()).digest(), index)
         scenes = FrameStack.of(frames[list(first.values())], model.store.background)
         seed = int(torch.randint(2**31 - 1, (1,), generator=rng))
-        patterns = learn_round(scenes, self.patterns, search, np.random.default_rng(seed))
+        patterns = learn_round(scenes, self.patterns, search, seed)
         self.patterns, background, found = settle_background(scenes, patterns, search, model.store.background)
         model.store.put_background(background)
         sprites, looks = merge_variants(

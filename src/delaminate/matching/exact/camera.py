@@ -1,0 +1,143 @@
+"""How a camera moves: steps between frames, and where frames lie on a larger picture."""
+
+import itertools
+
+import numpy as np
+import scipy.fft
+from jaxtyping import Float32, UInt8
+
+NEAR = 8
+"""Levels of 255 by which colours may differ and still count as the same place."""
+CUT = 0.35
+"""Neighbouring frames that agree in less than this share of their pixels, however one is shifted, show two scenes."""
+
+BELIEVED = 0.6
+"""A camera is believed if a shifted frame disagrees in less than this share of the pixels in which it disagrees as it is."""
+
+
+def step(before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"]) -> tuple[int, int]:
+    """How far the camera moved down and right between two frames, by phase correlation; whole pixels."""
+    one, two = (_edges(frame) for frame in (before, after))
+    spectrum = scipy.fft.rfft2(one) * np.conj(scipy.fft.rfft2(two))
+    peaks = scipy.fft.irfft2(spectrum / (np.abs(spectrum) + 1e-3 * np.abs(spectrum).max() + 1e-9), one.shape)
+    height, width = one.shape
+    best, winner = -1.0, (0, 0)
+    for flat in [*np.argpartition(peaks.ravel(), -4)[-4:].tolist(), 0]:
+        down, right = flat // width, flat % width
+        for y in {down, down - height}:
+            for x in {right, right - width}:
+                if abs(y) <= height // 2 and abs(x) <= width // 2:
+                    share = agreement(before, after, y, x)
+                    # Standing still wins where nothing tells.
+                    if share > best + (0.002 if (y, x) != (0, 0) else -0.002):
+                        best, winner = share, (y, x)
+    return _climb(before, after, winner, best)
+
+
+def _climb(
+    before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"], start: tuple[int, int], share: float
+) -> tuple[int, int]:
+    """Go to neighbouring steps while more of the frames agrees: large sprites draw the peaks of correlation aside."""
+    (height, width), reach = before.shape[:2], 2
+    best, tried = start, {start}
+    while True:
+        y, x = best
+        around = itertools.product(range(y - reach, y + reach + 1), range(x - reach, x + reach + 1))
+        fresh = [p for p in around if p not in tried and abs(p[0]) <= height // 2 and abs(p[1]) <= width // 2]
+        tried.update(fresh)
+        shares = [agreement(before, after, *place) for place in fresh]
+        if not shares or max(shares) <= share + 0.002:
+            return best
+        share = max(shares)
+        best = fresh[shares.index(share)]
+
+
+def _edges(frame: np.ndarray) -> np.ndarray:
+    grey = frame.astype(np.float32).mean(2)
+    window = np.hanning(grey.shape[0] + 2)[1:-1, None] * np.hanning(grey.shape[1] + 2)[None, 1:-1]
+    return (grey - grey.mean()) * window.astype(np.float32)
+
+
+def agreement(before: np.ndarray, after: np.ndarray, down: int, right: int) -> float:
+    """Share of the overlapping pixels that are alike when the camera moved by (down, right)."""
+    height, width = before.shape[:2]
+    a = before[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+    b = after[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+    return alike(a.astype(np.int16), b)
+
+
+def alike(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of pixels that are alike, of every other one as on a chequerboard.
+
+    Not of every other row and column: where pixels are doubled, those cannot tell a shift by one.
+    """
+    near = [(np.abs(one[n::2, n::2] - other[n::2, n::2]) <= NEAR).all(2).ravel() for n in (0, 1)]
+    return float(np.concatenate(near).mean())
+
+
+class Locator:
+    """Finds where frames lie on a larger picture; what depends on the picture alone is worked out once.
+
+    Args:
+        rgb: The picture, in [0, 1].
+    """
+
+    def __init__(self, rgb: Float32[np.ndarray, "h w 3"]) -> None:
+        self.rgb = rgb
+        self.levels = np.rint(rgb * 255).astype(np.int16)
+        self.middle = rgb.mean()  # taken off everywhere, which changes no difference and keeps sums small
+        self.size = [scipy.fft.next_fast_len(n, real=True) for n in rgb.shape[:2]]
+        self.spectra = [scipy.fft.rfft2(rgb[..., channel] - self.middle, self.size) for channel in range(3)]
+        self.squares = scipy.fft.rfft2(np.square(rgb - self.middle).sum(2), self.size)
+
+    def __call__(
+        self, frame: UInt8[np.ndarray, "H W 3"], near: tuple[int, int] | None = None, reach: int = 4
+    ) -> tuple[int, int]:
+        """Find a frame near a guess, else anywhere by correlation; its top and left in pixels."""
+        height, width = frame.shape[:2]
+        rows, columns = max(self.rgb.shape[0] - height, 0), max(self.rgb.shape[1] - width, 0)
+        tried: dict[tuple[int, int], float] = {}
+
+        def look(top: int, left: int) -> None:
+            if (top, left) not in tried:
+                tried[top, left] = alike(self.levels[top : top + height, left : left + width], frame)
+
+        if near is not None:
+            for y in range(max(near[0] - reach, 0), min(near[0] + reach, rows) + 1):
+                for x in range(max(near[1] - reach, 0), min(near[1] + reach, columns) + 1):
+                    look(y, x)
+            best = max(tried, key=lambda place: (tried[place], -abs(place[0] - near[0]) - abs(place[1] - near[1])))
+            if tried[best] > 0.5:
+                return best
+        error = self._error(frame)[: rows + 1, : columns + 1]
+        for flat in np.argsort(error, axis=None)[:6].tolist():
+            y, x = flat // (columns + 1), flat % (columns + 1)
+            for dy in (-1, 0, 1):
+                for dx in (-1, 0, 1):
+                    look(min(max(y + dy, 0), rows), min(max(x + dx, 0), columns))
+        return max(tried, key=lambda place: tried[place])
+
+    def _error(self, frame: UInt8[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "Y X"]:
+        """Squared error of a frame at every place of the picture, but for a constant; places wrap around."""
+        view = frame.astype(np.float32) / 255 - self.middle
+        box = np.conj(scipy.fft.rfft2(np.ones(view.shape[:2], np.float32), self.size))
+        # |p - v|^2 = p^2 - 2 p v + v^2, summed over the frame's box; the last is the same everywhere.
+        total = self.squares * box
+        for channel, spectrum in enumerate(self.spectra):
+            total -= 2 * spectrum * np.conj(scipy.fft.rfft2(view[..., channel], self.size))
+        return np.asarray(scipy.fft.irfft2(total, self.size))
+
+
+def is_scrolled(frames: UInt8[np.ndarray, "N H W 3"], sample: int = 12) -> bool:
+    """Whether images follow each other as a camera moves: neighbours agree clearly better once one is shifted.
+
+    A thing that moves over one colour makes a shifted frame agree a little better, too; a camera moves everything.
+    """
+    if len(frames) < 10:
+        return False
+    pairs = np.linspace(0, len(frames) - 2, min(len(frames) - 1, 4 * sample)).astype(int)
+    still = np.array([agreement(frames[i], frames[i + 1], 0, 0) for i in pairs])
+    least = np.argsort(still, kind="stable")[:sample]  # a camera may rest most of the time
+    shifted = [agreement(frames[i], frames[i + 1], *step(frames[i], frames[i + 1])) for i in pairs[least]]
+    better = (1 - np.array(shifted)) < BELIEVED * (1 - still[least])
+    return bool(np.median(shifted) > 0.6 and np.mean(better) > 0.5)

@@ -1,0 +1,105 @@
+"""Which background a clip has: candidates compete by the description length of the whole clip."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from delaminate.matching.exact.background import Background, panorama, rooms, solid, static
+from delaminate.matching.exact.camera import is_scrolled
+from delaminate.matching.exact.description import Prices, frames_bits, picture_bits
+
+Kind = Literal["solid", "static", "rooms", "panorama", "auto"]
+LOSSLESS = 0.07
+"""Tolerances from here on are those of noisy sources."""
+CLEARLY = 0.95
+"""A background that holds more must shorten the description to this share at least."""
+SAMPLE = 24
+"""Frames on which candidates are tried."""
+
+
+@dataclass(frozen=True, eq=False)
+class BackgroundChoice:
+    """What was taken for the background.
+
+    Attributes:
+        background: The background.
+        kind: Its kind: solid, static, rooms or panorama.
+        bits: What the clip takes with each candidate, in bits; empty where the kind was given.
+    """
+
+    background: Background
+    kind: str
+    bits: Mapping[str, float]
+
+
+def choose_background(
+    frames: UInt8[np.ndarray, "N H W 3"],
+    kind: Kind = "auto",
+    tolerance: float = 0.06,
+    colour: tuple[int, int, int] | None = None,
+) -> BackgroundChoice:
+    """Estimate the background.
+
+    Args:
+        frames: The images; of a clip in their order.
+        kind: What to look for. `auto`: what makes the description of the images shortest, in which the background costs what
+            anything else costs that is drawn: a picture must be seen often enough to pay for itself.
+        tolerance: Distance in RGB below which colours count as one, in [0, 1] units.
+        colour: Of a solid background, 0..255, if it is known.
+
+    Raises:
+        ConfigError: A panorama would be too large.
+    """
+    noisy = tolerance > LOSSLESS
+    plain = solid(frames) if colour is None else Background(np.array(colour, np.float32)[None, None] / 255)
+    if kind == "solid" or (kind == "auto" and colour is not None):
+        return BackgroundChoice(plain, "solid", {})
+    if kind == "static":
+        return BackgroundChoice(static(frames, noisy), kind, {})
+    if kind == "panorama":
+        return BackgroundChoice(panorama(frames, noisy=noisy), kind, {})
+    if kind == "rooms":
+        found = rooms(frames, noisy)
+        return BackgroundChoice(found or static(frames, noisy), "static" if found is None else kind, {})
+    if len(frames) < 5:
+        return BackgroundChoice(plain, "solid", {})
+    candidates = {"solid": plain, "static": static(frames, noisy)}
+    cut = rooms(frames, noisy)
+    if cut is not None:
+        candidates["rooms"] = cut
+    elif is_scrolled(frames):
+        candidates["panorama"] = panorama(frames, noisy=noisy)
+    bits = {name: clip_bits(frames, each, tolerance, plain) for name, each in candidates.items()}
+    best = "solid"
+    for name in candidates:
+        if bits[name] < CLEARLY * bits[best]:
+            best = name
+    return BackgroundChoice(candidates[best], best, bits)
+
+
+def clip_bits(
+    frames: UInt8[np.ndarray, "N H W 3"], background: Background, tolerance: float, plain: Background
+) -> float:
+    """Bits that tell a clip over a background, that itself included.
+
+    Args:
+        frames: The clip.
+        background: What is tried.
+        tolerance: Distance in RGB below which colours count as one, in [0, 1] units.
+        plain: The commonest colour: a picture that is "hidden" by it was not there.
+    """
+    prices = Prices.of(frames)
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), SAMPLE)).astype(int)]
+    size = (frames.shape[1], frames.shape[2])
+    behind = np.stack([background.crop(size, background.offset(frame)) for frame in some])
+    is_picture = background.rgb.shape[:2] != (1, 1)
+    common = np.rint(plain.rgb[0, 0] * 255).astype(np.uint8) if is_picture else None
+    bits = frames_bits(some, behind, prices, len(frames), tolerance, common)
+    if not is_picture:
+        return bits + prices.colour
+    moves = background.rgb.shape[0] > size[0] or background.rgb.shape[1] > size[1]
+    picture = np.rint(background.rgb * 255).astype(np.uint8)
+    return bits + picture_bits(picture, prices, tolerance=255 * tolerance / 3) + moves * prices.place * len(frames)

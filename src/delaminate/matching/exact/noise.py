@@ -1,0 +1,33 @@
+"""How noisy a source is: whether colours recur to the bit, or only about."""
+
+import numpy as np
+from jaxtyping import UInt8
+
+LOSSLESS_TOLERANCE, LOSSY_TOLERANCE = 0.02, 0.16
+LOSSLESS_MATCH, LOSSY_MATCH = 0.95, 0.8
+SMALL = 6
+"""Levels of 255: compression leaves steps of so few between neighbours, drawings seldom do."""
+
+
+def is_lossy(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
+    """Whether a source was compressed with loss: many small steps between neighbours, in space and in time.
+
+    A photograph stored without loss has small steps in space; but what stands still in it does so to the bit.
+    """
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 16)).astype(int)].astype(np.int16)
+    space = np.abs(np.diff(some, axis=2)).max(3)
+    if _share_of_small(space) < 0.1:
+        return False
+    few = np.linspace(0, len(frames) - 2, min(len(frames) - 1, 16)).astype(int) if len(frames) > 1 else []
+    time = [np.abs(frames[i].astype(np.int16) - frames[i + 1]).max(2) for i in few]
+    return not time or _share_of_small(np.stack(time)) > 0.02
+
+
+def _share_of_small(steps: np.ndarray) -> float:
+    changed = np.count_nonzero(steps)
+    return np.count_nonzero((steps > 0) & (steps <= SMALL)) / max(changed, 1)
+
+
+def estimate_noise(frames: UInt8[np.ndarray, "N H W 3"]) -> tuple[float, float]:
+    """The tolerance and the share of pixels to match, as `Search` and `RegionGrowing` take them, for a source."""
+    return (LOSSY_TOLERANCE, LOSSY_MATCH) if is_lossy(frames) else (LOSSLESS_TOLERANCE, LOSSLESS_MATCH)

@@ -1,0 +1,115 @@
+"""Which patterns are worth their description, and which are parts of one thing."""
+
+import numpy as np
+
+from delaminate.matching.exact.description import Prices, picture_bits
+from delaminate.matching.exact.detection import Occurrence
+from delaminate.matching.exact.parsing import Parse
+from delaminate.matching.exact.search import FrameStack, Search, explained
+from delaminate.matching.exact.templates import HardSprite
+
+TWINS = 0.8
+"""A pattern is half of a sprite if this share of its occurrences are pairs, and no more, at one distance."""
+
+
+def prune(scenes: FrameStack, patterns: list[HardSprite], search: Search, sample: int = 12) -> list[HardSprite]:
+    """Keep the patterns that are worth their description: dropping one must cost more bits than the pattern has.
+
+    What dropping costs is found by explaining the surroundings of some of its places again, without it: pixels that are
+    then wrong, and the placements of others that take its part.
+    """
+    found = explained(scenes, patterns, search)
+    usage, prices = found.usage(len(patterns)), Prices.of(scenes.frames)
+    keep = [k for k in range(len(patterns)) if usage[k]]
+    for k in sorted(keep, key=lambda k: int(usage[k]) * patterns[k].area):
+        search.progress.check()
+        if len(keep) == 1 or (search.components and usage[k] >= search.growth.least):
+            continue  # letters do not explain each other
+        own = picture_bits(np.rint(255 * patterns[k].colour).astype(np.uint8), prices, patterns[k].alpha)
+        spots = [(i, place) for i, some in enumerate(found.places) for place in some if place.entry == k]
+        some = [spots[n] for n in np.linspace(0, len(spots) - 1, min(len(spots), sample)).astype(int)]
+        around = scenes.surroundings([(i, place.top, place.left) for i, place in some], patterns[k].size)
+        others = [patterns[j] for j in keep if j != k]
+        bits = [_cost(explained(around, these, search), prices) for these in ([*others, patterns[k]], others)]
+        if (bits[1] - bits[0]) * len(spots) / len(some) < own:
+            keep.remove(k)
+    ordered = sorted(keep, key=lambda k: -int(usage[k]))
+    return [patterns[k] for k in ordered]
+
+
+def _cost(found: Parse, prices: Prices) -> float:
+    """Bits of the placements, and of what is wrong, region by region."""
+    told = sum(map(len, found.places)) + int(found.pieces.sum())
+    return prices.pixel * int(found.left.sum()) + prices.place * told
+
+
+def join(patterns: list[HardSprite], found: Parse, search: Search, always: float = 0.9) -> list[HardSprite]:
+    """Join patterns that always occur together.
+
+    A pattern leans on another if that lies at one fixed offset beside it in nearly all its occurrences. If nearly every
+    occurrence of the other is leaned upon, the two are parts of one thing: each pair becomes one pattern. (A flame
+    always stands on a wall, but walls have no flame: they stay two.)
+    """
+    usage = found.usage(len(patterns))
+    pairs: dict[tuple[int, int, int, int], int] = {}
+    for some in found.places:
+        corners = {(place.entry, place.top, place.left) for place in some}
+        for a, b in _neighbours(patterns, some):
+            one, two = some[a], some[b]
+            down, right = two.top - one.top, two.left - one.left
+            # Of one pattern, only twins are counted: a third in the row makes them tiles.
+            if one.entry == two.entry and (
+                (one.entry, one.top - down, one.left - right) in corners
+                or (one.entry, two.top + down, two.left + right) in corners
+            ):
+                continue
+            key = (one.entry, two.entry, down, right)
+            pairs[key] = pairs.get(key, 0) + 1
+    twins = {}
+    for (a, b, down, right), count in pairs.items():
+        if a == b and (down, right) > (0, 0) and 2 * count >= max(2 * search.growth.least, TWINS * usage[a]):
+            twins[a] = (down, right)
+    leaning: dict[int, list[tuple[int, int, int, int]]] = {}
+    for (a, b, down, right), count in pairs.items():
+        if a != b and count >= max(search.growth.least, always * usage[a]):
+            leaning.setdefault(b, []).append((a, down, right, count))
+    gone: set[int] = set()
+    fresh = []
+    for b, those in leaning.items():
+        covered = sum(count for _, _, _, count in those)
+        if b in gone or covered < always * usage[b] or any(a in gone for a, *_ in those):
+            continue
+        joined = [_union(patterns[a], patterns[b], down, right) for a, down, right, _ in those]
+        if all(max(p.size) <= 2 * search.growth.reach for p in joined):
+            fresh += joined
+            gone |= {b, *(a for a, *_ in those)}
+    for a, (down, right) in twins.items():
+        if a not in gone:
+            fresh.append(_union(patterns[a], patterns[a], down, right))
+            gone.add(a)
+    return [p for k, p in enumerate(patterns) if k not in gone] + fresh
+
+
+def _neighbours(patterns: list[HardSprite], places: list[Occurrence], gap: int = 1) -> list[tuple[int, int]]:
+    """Ordered pairs of placements whose boxes touch."""
+    if not places:
+        return []
+    box = np.array(
+        [[p.top, p.left, p.top + patterns[p.entry].size[0], p.left + patterns[p.entry].size[1]] for p in places]
+    )
+    near = (box[:, None, :2] <= box[None, :, 2:] + gap) & (box[None, :, :2] <= box[:, None, 2:] + gap)
+    touching = near.all(2) & ~np.eye(len(places), dtype=bool)
+    return [(int(a), int(b)) for a, b in np.argwhere(touching)]
+
+
+def _union(a: HardSprite, b: HardSprite, down: int, right: int) -> HardSprite:
+    """Two patterns as one: b lies `down` and `right` of a, behind it."""
+    top, left = min(0, down), min(0, right)
+    height = max(a.size[0], down + b.size[0]) - top
+    width = max(a.size[1], right + b.size[1]) - left
+    colour, alpha = np.zeros((height, width, 3), np.float32), np.zeros((height, width), bool)
+    for pattern, y, x in ((b, down - top, right - left), (a, -top, -left)):
+        window = slice(y, y + pattern.size[0]), slice(x, x + pattern.size[1])
+        colour[window][pattern.alpha] = pattern.colour[pattern.alpha]
+        alpha[window] |= pattern.alpha
+    return HardSprite(colour, alpha)

@@ -1,0 +1,126 @@
+"""How patterns are looked for, and what a dictionary explains of frames over their background."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from delaminate.matching.exact.background import Background
+from delaminate.matching.exact.detection import ComponentBank, PlacementCost, TemplateBank
+from delaminate.matching.exact.growth import RegionGrowing
+from delaminate.matching.exact.hashing import bank_of
+from delaminate.matching.exact.parsing import Parse, parse
+from delaminate.matching.exact.progress import Progress
+from delaminate.matching.exact.templates import ColourCodes, Frames, HardSprite
+
+AT_ONCE = 2**22
+"""Pixels of frames that are explained at a time where only the explanation is wanted."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to look for patterns.
+
+    Attributes:
+        tolerance: Distance in RGB below which two colours count as one, in [0, 1] units.
+        growth: How patterns grow.
+        price: What a placement must gain.
+        most: Patterns in the dictionary, at most.
+        patience: Vain attempts to find another pattern before a round ends.
+        flips: Also look for mirror images of what has been found.
+        components: Sprites are whole connected regions, not grown from patches.
+        progress: Is told of what is found, and may stop the search.
+    """
+
+    tolerance: float = 0.06
+    growth: RegionGrowing = field(default_factory=RegionGrowing)
+    price: PlacementCost = field(default_factory=PlacementCost)
+    most: int = 150
+    patience: int = 8
+    flips: bool = False
+    components: bool = False
+    progress: Progress = field(default_factory=Progress)
+
+    def bank(self, patterns: list[HardSprite], frames: Frames, strict: bool = False) -> TemplateBank:
+        """Make patterns ready for search; `strict` while the dictionary is not complete."""
+        price = replace(self.price, misfit=self.growth.misfit) if strict else self.price
+        return ComponentBank(patterns, frames, price) if self.components else bank_of(patterns, frames, price)
+
+    @property
+    def margin(self) -> int:
+        return self.growth.reach + self.growth.seed + 1
+
+
+@dataclass(frozen=True, eq=False)
+class FrameStack:
+    """Frames with what lies behind each.
+
+    Attributes:
+        frames: RGB in 0..255.
+        behind: In [0, 1], one for each frame or one for all.
+        offsets: Top and left of each frame on the background, in pixels.
+    """
+
+    frames: UInt8[np.ndarray, "N H W 3"]
+    behind: Float32[np.ndarray, "G H2 W2 3"]
+    offsets: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, frames: UInt8[np.ndarray, "N H W 3"], background: Background) -> "FrameStack":
+        size = (frames.shape[1], frames.shape[2])
+        if background.rgb.shape[0] <= size[0] and background.rgb.shape[1] <= size[1]:
+            return cls(frames, background.rgb[None], ((0, 0),) * len(frames))
+        offsets = tuple(background.offset(frame) for frame in frames)
+        return cls(frames, np.stack([background.crop(size, offset) for offset in offsets]), offsets)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def surroundings(self, spots: list[tuple[int, int, int]], size: tuple[int, int], rim: int = 8) -> "FrameStack":
+        """Cut what is around some places, a frame each.
+
+        Args:
+            spots: Frame, top and left of each in pixels.
+            size: Height and width of what lies there.
+            rim: Pixels around it.
+        """
+        height, width = (min(n + 2 * rim, most) for n, most in zip(size, self.frames.shape[1:3], strict=True))
+        cut, behind = [], []
+        for index, top, left in spots:
+            y = min(max(top - rim, 0), self.frames.shape[1] - height)
+            x = min(max(left - rim, 0), self.frames.shape[2] - width)
+            cut.append(self.frames[index, y : y + height, x : x + width])
+            shown = self.behind[index if len(self.behind) > 1 else 0]
+            if shown.shape[:2] != (1, 1):
+                shown = shown[y : y + height, x : x + width]
+            behind.append(shown)
+        return FrameStack(np.stack(cut), np.stack(behind), ((0, 0),) * len(cut))
+
+    def fresh(self, search: Search, rows: list[int] | None = None) -> Frames:
+        """The frames with nothing explained yet."""
+        rows = list(range(len(self))) if rows is None else rows
+        behind = self.behind if len(self.behind) == 1 else self.behind[rows]
+        return Frames(self.frames[rows], behind, search.margin, ColourCodes(search.tolerance))
+
+
+def parse_all(
+    scenes: FrameStack, patterns: list[HardSprite], search: Search, rows: list[int] | None = None
+) -> tuple[Frames, Parse]:
+    """Find the patterns in frames; return these with all that is explained closed."""
+    frames = scenes.fresh(search, rows)
+    if not any(p.area for p in patterns):
+        return frames, parse(frames, TemplateBank([], frames, search.price), list(range(len(frames))))
+    found = parse(frames, search.bank(patterns, frames), list(range(len(frames))), search.progress.check)
+    return frames, found
+
+
+def explained(scenes: FrameStack, patterns: list[HardSprite], search: Search, rows: list[int] | None = None) -> Parse:
+    """What `parse_all` finds, without the frames: a few at a time, so that memory does not grow with their number."""
+    rows = list(range(len(scenes))) if rows is None else rows
+    few = max(1, AT_ONCE // (scenes.frames.shape[1] * scenes.frames.shape[2]))
+    parts = [parse_all(scenes, patterns, search, rows[n : n + few])[1] for n in range(0, len(rows), few)]
+    return Parse(
+        [some for part in parts for some in part.places],
+        np.concatenate([part.left for part in parts]),
+        np.concatenate([part.pieces for part in parts]),
+    )

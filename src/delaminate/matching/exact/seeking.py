@@ -1,0 +1,253 @@
+"""Find patterns in what is still open: whole regions that recur, and patches that grow."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float32
+from scipy import ndimage
+
+from delaminate.matching.exact.detection import TemplateBank, find, regions
+from delaminate.matching.exact.growth import (
+    cut_seed,
+    extract_tile,
+    find_occurrences,
+    random_spots,
+    refine_until_stable,
+)
+from delaminate.matching.exact.hashing import bank_of
+from delaminate.matching.exact.progress import RoundState
+from delaminate.matching.exact.search import FrameStack, Search, explained
+from delaminate.matching.exact.templates import OPEN, Frames, HardSprite
+
+REGIONS = 3
+"""Times that a region must recur to be a pattern."""
+LARGEST_GROUPS = 400
+"""Groups of like regions that are looked at, at most: those that explain most."""
+
+
+def find_everywhere(frames: Frames, bank: TemplateBank, search: Search, rounds: int | None = 1) -> int:
+    """Find patterns in all frames; closes what they explain. Returns how many places there are."""
+    count = 0
+    for index in range(len(frames)):
+        search.progress.check()
+        count += len(find(frames, index, bank, rounds))
+    return count
+
+
+def close_together(frames: Frames, patterns: list[HardSprite], search: Search) -> None:
+    """Close what patterns explain, each where it explains most."""
+    if patterns:
+        find_everywhere(frames, search.bank(patterns, frames, strict=True), search, rounds=None)
+
+
+def close(frames: Frames, pattern: HardSprite, search: Search) -> int:
+    """Close what one pattern explains; returns how many places there are."""
+    strict = replace(search.price, misfit=search.growth.misfit)
+    return find_everywhere(frames, bank_of([pattern], frames, strict), search)
+
+
+# --- regions ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Group:
+    """Regions that look alike: the first of them, where the others are, and how often."""
+
+    colour: Float32[np.ndarray, "h w 3"]
+    alpha: Bool[np.ndarray, "h w"]
+    spots: list[tuple[int, int, int]]
+
+    @property
+    def worth(self) -> int:
+        return len(self.spots) * int(self.alpha.sum())
+
+
+def recurring_regions(frames: Frames, search: Search, most: int) -> list[HardSprite]:
+    """Connected regions of open pixels that recur as they are: things that nothing touches.
+
+    One that others explain together, such as two things side by side, is none of its own.
+    """
+    groups = _groups(frames, search)
+    worth = sorted((g for g in groups if len(g.spots) >= REGIONS), key=lambda g: -g.worth)[: max(most, 0)]
+    trial = [_typical(frames, group, search) for group in worth]
+    found: list[HardSprite] = []
+    for number, pattern in enumerate(trial):
+        others = [
+            other
+            for k, other in enumerate(trial)
+            if k != number and other.area < pattern.area and len(worth[k].spots) >= len(worth[number].spots)
+        ]
+        if pattern.area and not (others and _is_made_of(pattern, others, search)):
+            found.append(pattern)
+    return found
+
+
+def _groups(frames: Frames, search: Search) -> list[_Group]:
+    """Group regions by how they look."""
+    exact: dict[bytes, _Group] = {}
+    margin, (height, width) = frames.margin, frames.size
+    for index in range(len(frames)):
+        search.progress.check()
+        labels, _ = ndimage.label(frames.kind[index] == OPEN, np.ones((3, 3)))
+        for number, window in enumerate(ndimage.find_objects(labels), start=1):
+            rows, columns = window
+            if max(rows.stop - rows.start, columns.stop - columns.start) > 2 * search.growth.reach:
+                continue
+            if rows.start <= margin or columns.start <= margin:
+                continue
+            if rows.stop >= height - margin or columns.stop >= width - margin:
+                continue
+            alpha = labels[window] == number
+            if alpha.sum() < 2:
+                continue
+            colour = (frames.colour[index][window] * alpha[..., None]).astype(np.float32)
+            key = colour.tobytes() + np.packbits(alpha).tobytes() + bytes(alpha.shape)
+            group = exact.setdefault(key, _Group(colour, alpha, []))
+            group.spots.append((index, rows.start, columns.start))
+    groups = sorted(exact.values(), key=lambda group: -group.worth)
+    return groups if frames.codes.exact else _merged(groups, frames)
+
+
+def _merged(groups: list[_Group], frames: Frames) -> list[_Group]:
+    """Join groups that differ by noise only."""
+    kept: list[_Group] = []
+    for group in groups:
+        for other in kept:
+            place = _likeness(group, other, frames)
+            if place is not None:
+                down, right = place
+                other.spots += [(index, top + down, left + right) for index, top, left in group.spots]
+                break
+        else:
+            if len(kept) < LARGEST_GROUPS:
+                kept.append(group)
+    return kept
+
+
+def _likeness(one: _Group, other: _Group, frames: Frames) -> tuple[int, int] | None:
+    """By how much the corner of `other` lies below and right of that of `one`, if the two look alike; else None."""
+    area, theirs = int(one.alpha.sum()), int(other.alpha.sum())
+    if (
+        not 0.7 < area / theirs < 1.4
+        or max(abs(a - b) for a, b in zip(one.alpha.shape, other.alpha.shape, strict=True)) > 2
+    ):
+        return None
+    size = tuple(max(a, b) + 2 for a, b in zip(one.alpha.shape, other.alpha.shape, strict=True))
+    alpha, colour = np.zeros(size, bool), np.zeros((*size, 3), np.float32)
+    alpha[1 : 1 + one.alpha.shape[0], 1 : 1 + one.alpha.shape[1]] = one.alpha
+    colour[1 : 1 + one.alpha.shape[0], 1 : 1 + one.alpha.shape[1]] = one.colour
+    for down in range(size[0] - other.alpha.shape[0] + 1):
+        for right in range(size[1] - other.alpha.shape[1] + 1):
+            window = slice(down, down + other.alpha.shape[0]), slice(right, right + other.alpha.shape[1])
+            both = alpha[window] & other.alpha
+            if both.sum() < 0.8 * max(area, theirs):
+                continue
+            if frames.codes.same(colour[window], other.colour)[both].mean() >= 0.8:
+                return down - 1, right - 1
+    return None
+
+
+def _typical(frames: Frames, group: _Group, search: Search) -> HardSprite:
+    """The picture of a group: as it is, or what most of its noisy members show."""
+    if frames.codes.exact or len(group.spots) < 2:
+        return HardSprite(group.colour, group.alpha)
+    some = np.array(group.spots, np.int64)[: search.growth.sample]
+    size = (group.alpha.shape[0] + 2, group.alpha.shape[1] + 2)
+    colour, kind = frames.windows(some, -1, -1, size)
+    is_open = kind == OPEN
+    alpha = is_open.mean(0) > 0.5
+    weight = is_open[..., None]
+    middle = np.ma.median(np.ma.array(colour, mask=~np.broadcast_to(weight, colour.shape)), 0).filled(0)
+    return HardSprite.cut(middle.astype(np.float32), alpha)[0]
+
+
+def _is_made_of(pattern: HardSprite, others: list[HardSprite], search: Search) -> bool:
+    """Whether a few others explain a pattern."""
+    colour = np.zeros((pattern.size[0] + 2, pattern.size[1] + 2, 3), np.float32)
+    behind = np.full_like(colour, 2.0)[None]  # no colour that there is: only what the pattern shows is open
+    colour[...] = 2.0
+    colour[1:-1, 1:-1][pattern.alpha] = pattern.colour[pattern.alpha]
+    levels = np.rint(np.minimum(colour, 1) * 255).astype(np.uint8)[None]
+    scenes = FrameStack(
+        levels, np.where(colour[None] > 1, levels / np.float32(255), behind).astype(np.float32), ((0, 0),)
+    )
+    found = explained(scenes, others, search)
+    return bool(found.left[0] <= 0.03 * pattern.area) and len(found.places[0]) <= 4
+
+
+# --- patches ----------------------------------------------------------------------------------------------------------
+
+
+def seek_patches(frames: Frames, search: Search, seed: int, state: RoundState) -> None:
+    """Grow patterns from patches of what is open, those that explain most first; closes what they explain."""
+    growth, everything = search.growth, list(range(len(frames)))
+    few = everything[:: max(1, len(everything) // 12)]
+    strict = replace(search.price, misfit=growth.misfit)
+    while state.vain < search.patience and len(state.found) < search.most:
+        search.progress.check()
+        rng = np.random.default_rng([seed, state.attempts])
+        spots = random_spots(frames, growth, 12, rng)
+        if len(spots) == 0:
+            break
+        seeds = [cut_seed(frames, spot, growth.seed) for spot in spots]
+        counts = [len(found) for found in find_occurrences(frames, few, seeds, growth.match)]
+        ranking = np.argsort(counts, kind="stable")[::-1][:3]
+        grown = []
+        for n in ranking:
+            search.progress.check()
+            if counts[n]:
+                grown.append(refine_until_stable(frames, spots[n], growth, everything, few))
+        good = [g for g in grown if g is not None and g.pattern.area >= growth.smallest]
+        state.vain += 1
+        if good:
+            best = max(good, key=lambda g: g.count * (g.pattern.area - search.price.of(g.pattern)))
+            pattern = extract_tile(frames, best.pattern, everything, strict)
+            enough = close(frames, pattern, search) >= growth.least
+            state.tried, state.kept = [*state.tried, pattern], [*state.kept, enough]
+            state.vain = 0 if enough else state.vain
+        state.attempts += 1
+        search.progress.tell(len(state.found), frames.share_explained)
+
+
+def seek_components(frames: Frames, search: Search, rng: np.random.Generator, most: int) -> list[HardSprite]:
+    """Find patterns that are whole connected regions; closes what they explain."""
+    everything, vain = list(range(len(frames))), 0
+    fresh: list[HardSprite] = []
+    side = 2 * search.growth.reach
+    while vain < search.patience and len(fresh) < most:
+        found = []
+        for index in everything:
+            some = [
+                r for r in regions(frames, index) if max(r[2].shape) <= side and r[2].sum() >= search.growth.smallest
+            ]
+            found += [(index, *some[n]) for n in rng.permutation(len(some))[:16]]
+        trial = []
+        for index, y, x, alpha in found:
+            colour = frames.colour[index, y : y + alpha.shape[0], x : x + alpha.shape[1]]
+            trial.append(HardSprite((colour * alpha[..., None]).astype(np.float32), alpha))
+        bank = search.bank(trial, frames, strict=True)
+        counts = np.zeros(len(trial), np.int64)
+        for index in everything:
+            seen = {(place.entry, place.top // 4, place.left // 4) for _, place in bank.candidates(frames, index)}
+            np.add.at(counts, [entry for entry, _, _ in seen], 1)
+        vain += 1
+        for k in sorted(range(len(trial)), key=lambda k: -int(counts[k]) * trial[k].area):
+            if counts[k] < search.growth.least or len(fresh) >= most:
+                continue
+            alone = search.bank([trial[k]], frames, strict=True)
+            places = [(index, place) for index in everything for place in find(frames, index, alone, rounds=1)]
+            if len(places) >= search.growth.least:
+                fresh.append(trial[k])
+                vain = 0
+    return fresh
+
+
+def mirrored(frames: Frames, patterns: list[HardSprite], search: Search) -> list[tuple[HardSprite, bool]]:
+    """Mirror images of patterns, which are closed, and whether they explain enough."""
+    found = []
+    for pattern in patterns[: search.most - len(patterns)]:
+        other = pattern.flipped()
+        count = close(frames, other, search)
+        if count:
+            found.append((other, count >= 2))
+    return found
