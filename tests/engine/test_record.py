@@ -12,7 +12,7 @@ FIGURES = {"loss": 2.134, "covered": 0.123, "border": 0.1234, "gap": 0.1234, "im
 
 @pytest.mark.parametrize("width", [80, 110, 200])
 def test_the_stage_and_every_figure_are_read_on_terminals_of_any_width(width):
-    screen = Console(file=io.StringIO(), width=width)
+    screen = Console(file=io.StringIO(), width=width, force_terminal=True)
     terminal = TerminalCallback(screen, ("covered", "border", "gap"))
     terminal.stage("self-training", 0, 5000)
     terminal.step("self-training", 1200, FIGURES)

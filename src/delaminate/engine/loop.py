@@ -7,6 +7,7 @@ functions of (seed, stage, step, player, attempt).
 
 import math
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from delaminate.engine.record import Callback, RunLog, SilentCallback
 from delaminate.errors import FormatError, TrainingError
 from delaminate.files import write_atomic
 from delaminate.methods.base import Method
-from delaminate.methods.players import GradientPlayer, Player, SearchPlayer, Stage, StepContext
+from delaminate.methods.players import GradientPlayer, InterruptedTurn, Player, SearchPlayer, Stage, StepContext
 from delaminate.methods.storage import save_model
 from delaminate.rng import stream
 
@@ -90,6 +91,7 @@ class _Run:
         self.best_error = math.inf
         self.average = EMA(method, method.ema_decay, method.ema_prefixes) if method.ema_decay else None
         self.stopped: str | None = None
+        self.interrupted = False  # a turn ended before it was done
         self.collapse: str | None = None
         self.failure = ""  # why the run is given up, once it is
         self.convergence: str | None = None
@@ -203,8 +205,9 @@ class _Run:
         local_slice = parallel.local_slice_of(stage.batch)
         images = self._floats(index[local_slice])
         context = StepContext(
-            stage.name, self.step, stage.steps, local_slice, stage.batch, {}, parallel.all_reduce, parallel.all_gather
-        )
+            stage.name, self.step, stage.steps, local_slice, stage.batch, {}, parallel.all_reduce, parallel.all_gather,
+            self._interrupts, self._progress,
+        )  # fmt: skip
         terms: dict[str, Tensor] = {}
         for player in self.players.values():
             rng = stream(self.seed, stage.name, self.step, player.name, self.attempt)
@@ -276,6 +279,16 @@ class _Run:
             self.run_log.log(self.total_step, stage.name, self.step, figures)
         self.callback.step(stage.name, self.step + 1, figures)
 
+    def _interrupts(self) -> bool:
+        """Whether a turn should end before it is done; of several processes none may leave the others waiting."""
+        return parallel.world()[1] == 1 and (self.stopped is not None or time.monotonic() > self.deadline)
+
+    def _progress(self, figures: Mapping[str, float]) -> None:
+        """Pass on how a long turn goes, and keep what it has found so far."""
+        self.callback.progress(self.method.stages()[self.stage_index].name, self.step, figures)
+        if time.monotonic() - self.last_save > self.intervals.checkpoint_seconds:
+            self.save()
+
     def _why_stop(self) -> str | None:
         reason = self.stopped
         if reason is None and self.budget.steps is not None and self.total_step >= self.budget.steps:
@@ -330,7 +343,11 @@ class _Run:
                     self.average.put(self.method)
                     self.average.begin(self.method)
                 self.method.on_stage_start(stage.name)
-            terms = self._play(stage, cache)
+            try:
+                terms = self._play(stage, cache)
+            except InterruptedTurn:
+                self.interrupted = True
+                return self._why_stop() or "interrupted"
             done += stage.batch
             if self.collapse is not None:
                 return self._restart(stage)
@@ -371,8 +388,9 @@ class _Run:
         # Leave a usable model wherever training ends.
         self.method.eval()
         best = self.best_error
-        if self.total_step:
-            worked = max(self.stage_index - (self.step == 0), 0)  # a stage that has not begun has taught nothing yet
+        if self.total_step or self.interrupted:
+            begun = self.step > 0 or self.interrupted
+            worked = max(self.stage_index - (not begun), 0)  # a stage that has not begun has taught nothing yet
             best = min(best, self._check(stages[worked], last=True))
         if reason is not None:
             self.save()

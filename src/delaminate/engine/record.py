@@ -3,7 +3,7 @@
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,11 +23,13 @@ PARTS = ("config.yaml", "metrics.jsonl", "checkpoint.pt", "report.html", "previe
 
 @runtime_checkable
 class Callback(Protocol):
-    """Is told how a training goes: stages, steps with their figures, and notes in words."""
+    """Is told how a training goes: stages, steps with their figures, how a long step goes, and notes in words."""
 
     def stage(self, name: str, step: int, steps: int) -> None: ...
 
     def step(self, name: str, step: int, figures: dict[str, float]) -> None: ...
+
+    def progress(self, name: str, step: int, figures: Mapping[str, float]) -> None: ...
 
     def note(self, text: str) -> None: ...
 
@@ -43,6 +45,9 @@ class SilentCallback:
     def step(self, name: str, step: int, figures: dict[str, float]) -> None:
         pass
 
+    def progress(self, name: str, step: int, figures: Mapping[str, float]) -> None:
+        pass
+
     def note(self, text: str) -> None:
         pass
 
@@ -50,22 +55,29 @@ class SilentCallback:
         pass
 
 
+SHARES = ("explained",)
+"""Figures that are shares of 1, shown in per cent."""
 SHOWN = ("loss", "check", "active", "idle")
 """Figures on the screen, besides the signals of the method; the others are in metrics.jsonl."""
 WIDE = 110
 """Columns of a terminal from which on there is room for a bar."""
+LINE_SECONDS = 30.0
+"""Where output goes to a file or a pipe there is no bar, but a line every so many seconds."""
 
 
 class TerminalCallback:
     """Shows a line per stage with a bar, loss, images per second, time left, active and idle sprites.
 
-    Where the terminal is narrow there is no bar, and only the figures go on in a second line.
+    Where the terminal is narrow there is no bar, and only the figures go on in a second line. Where there is no terminal,
+    a line is printed every half a minute.
     """
 
     def __init__(self, console: Console | None = None, signals: Sequence[str] = ()) -> None:
         self.shown = {*SHOWN, *signals}
+        self.started = self.said = time.monotonic()
+        self.steps = 1
         console = console or Console()
-        self.progress = Progress(
+        self.bars = Progress(
             TextColumn("[bold]{task.description:<8}"),
             *([BarColumn(bar_width=28)] if console.width >= WIDE else []),
             TextColumn("{task.completed:>6.0f}/{task.total:.0f}"),
@@ -74,27 +86,57 @@ class TerminalCallback:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", table_column=Column()),  # the one that may be broken
             console=console,
+            disable=not console.is_terminal,
         )
-        self.progress.start()
+        self.bars.start()
         self.task: TaskID | None = None
 
     def stage(self, name: str, step: int, steps: int) -> None:
-        self.task = self.progress.add_task(name, total=steps, completed=step, note="")
+        self.task = self.bars.add_task(name, total=steps, completed=step, note="")
+        self.started, self.steps = time.monotonic(), steps
 
     def step(self, name: str, step: int, figures: dict[str, float]) -> None:
         assert self.task is not None
         if not figures:
-            self.progress.update(self.task, completed=step)
+            self.bars.update(self.task, completed=step)
             return
         shown = [f"{key} {value:.4g}" for key, value in figures.items() if key in self.shown]
         shown.append(f"{figures.get('images_per_second', 0):.0f} images/s")
-        self.progress.update(self.task, completed=step, note="  ".join(shown))
+        self.bars.update(self.task, completed=step, note="  ".join(shown))
+        self._line(name, step, "  ".join(shown))
+
+    def progress(self, name: str, step: int, figures: Mapping[str, float]) -> None:
+        assert self.task is not None
+        said = ", ".join(
+            f"{100 * value:.1f} % {key}" if key in SHARES else f"{value:.4g} {key}" for key, value in figures.items()
+        )
+        self.bars.update(self.task, completed=step, note=said)
+        self._line(name, step, said)
+
+    def _line(self, name: str, step: int, said: str) -> None:
+        """Print a line now and then, where there are no bars."""
+        if self.bars.console.is_terminal or time.monotonic() - self.said < LINE_SECONDS:
+            return
+        self.said = time.monotonic()
+        spent = self.said - self.started
+        left = f", about {_duration(spent / step * (self.steps - step))} left" if step else ""
+        self.note(f"{name} {step}/{self.steps}: {said}; {_duration(spent)} so far{left}")
 
     def note(self, text: str) -> None:
-        self.progress.console.print(text, markup=False, highlight=False)
+        self.bars.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
-        self.progress.stop()
+        self.bars.stop()
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 class RunLog:

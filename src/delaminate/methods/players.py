@@ -10,6 +10,18 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 
+class InterruptedTurn(Exception):
+    """A turn was asked to stop; the state of its player says how far it has come."""
+
+
+def _never() -> bool:
+    return False
+
+
+def _silent(figures: Mapping[str, float]) -> None:
+    pass
+
+
 @dataclass
 class StepContext:
     """What lives for one step and is handed from player to player.
@@ -23,6 +35,8 @@ class StepContext:
         values: Whatever one player leaves for the next.
         all_reduce: Sums a tensor over all processes.
         all_gather: Joins the batches of all processes, in their order.
+        should_stop: Whether a long turn should end by `InterruptedTurn`; asked as often as one likes.
+        progress: Takes figures of a turn that goes on; a checkpoint may be written meanwhile.
     """
 
     stage: str
@@ -33,6 +47,8 @@ class StepContext:
     values: dict[str, Any] = field(default_factory=dict)
     all_reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor
     all_gather: Callable[[Tensor], Tensor] = lambda tensor: tensor
+    should_stop: Callable[[], bool] = _never
+    progress: Callable[[Mapping[str, float]], None] = _silent
 
     @property
     def processes(self) -> int:

@@ -6,16 +6,9 @@ from helpers.patterns import disc, paste, pattern
 
 from delaminate.errors import ConfigError
 from delaminate.matching.exact import background as grounds
-from delaminate.matching.exact.background import (
-    Background,
-    Locator,
-    estimate,
-    is_scrolled,
-    panorama,
-    solid,
-    static,
-    step,
-)
+from delaminate.matching.exact.background import Background, panorama, solid, static
+from delaminate.matching.exact.camera import Locator, is_scrolled, step
+from delaminate.matching.exact.choice import choose_background
 
 
 def world(size=(48, 150), seed=0):
@@ -156,13 +149,13 @@ def test_the_kind_of_ground_is_found():
     plain = np.broadcast_to(np.array([[[30, 40, 60]]], np.uint8), (40, 110, 3))
     scrolled = shots(rgb, [(0, 2 * n) for n in range(30)], sprites=2)
     assert is_scrolled(scrolled)
-    assert estimate(scrolled, "auto", 0.06).rgb.shape[1] > 100
-    assert estimate(shots(rgb, [(0, 0)] * 20, sprites=3), "auto", 0.06).rgb.shape == (40, 50, 3)
-    assert estimate(shots(plain, [(0, 0)] * 20, sprites=3), "auto", 0.06).rgb.shape == (1, 1, 3)
+    assert choose_background(scrolled).background.rgb.shape[1] > 100
+    assert choose_background(shots(rgb, [(0, 0)] * 20, sprites=3)).background.rgb.shape == (40, 50, 3)
+    assert choose_background(shots(plain, [(0, 0)] * 20, sprites=3)).background.rgb.shape == (1, 1, 3)
     assert not is_scrolled(np.random.default_rng(0).integers(0, 256, (12, 20, 20, 3)).astype(np.uint8))
-    assert estimate(rgb[None, :, :50], "auto", 0.06).rgb.shape == (1, 1, 3)  # one image tells nothing
+    assert choose_background(rgb[None, :, :50]).background.rgb.shape == (1, 1, 3)  # one image tells nothing
     for kind, shape in (("solid", (1, 1, 3)), ("static", (40, 50, 3))):
-        assert estimate(scrolled, kind, 0.06).rgb.shape == shape
+        assert choose_background(scrolled, kind).background.rgb.shape == shape
 
 
 def test_the_same_frames_have_the_same_ground():

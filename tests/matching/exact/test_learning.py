@@ -4,20 +4,14 @@ import numpy as np
 import pytest
 from helpers.patterns import BACKGROUND, alike, disc, frame_of, paste, pattern, placed, scattered, search
 
-from delaminate.matching.exact import learning
+from delaminate.matching.exact import search as searching
 from delaminate.matching.exact.background import Background
 from delaminate.matching.exact.detection import Occurrence
-from delaminate.matching.exact.learning import (
-    FrameStack,
-    absorb_static,
-    explained,
-    join,
-    learn_round,
-    parse_all,
-    prune,
-    uncover,
-)
+from delaminate.matching.exact.learning import learn_round
 from delaminate.matching.exact.parsing import Parse
+from delaminate.matching.exact.pruning import join, prune
+from delaminate.matching.exact.search import FrameStack, explained, parse_all
+from delaminate.matching.exact.settling import absorb_static, uncover
 from delaminate.matching.exact.templates import HardSprite
 
 SOLID = Background(BACKGROUND.astype(np.float32) / 255)
@@ -27,7 +21,7 @@ def learned(frames, settings=None, rounds=1, background=SOLID, seed=0):
     settings, patterns = settings or search(), []
     scenes = FrameStack.of(frames, background)
     for n in range(rounds):
-        patterns = learn_round(scenes, patterns, settings, np.random.default_rng([seed, n]))
+        patterns = learn_round(scenes, patterns, settings, 100 * seed + n)
     return patterns, scenes, settings
 
 
@@ -149,7 +143,7 @@ def test_a_picture_may_lie_behind():
 
 
 def occurrences(*images):
-    return Parse([[Occurrence(*each) for each in some] for some in images], np.zeros(len(images), np.int64))
+    return Parse([[Occurrence(*each) for each in some] for some in images], *np.zeros((2, len(images)), np.int64))
 
 
 def test_parts_that_always_occur_together_are_joined():
@@ -241,7 +235,7 @@ def test_explaining_a_few_frames_at_a_time_changes_nothing(monkeypatch):
     scenes = FrameStack.of(scattered(5, (40, 50), patterns, 4)[0], Background(BACKGROUND.astype(np.float32) / 255))
     rows = [4, 0, 1]
     whole, some = (parse_all(scenes, patterns, search(), each)[1] for each in (None, rows))
-    monkeypatch.setattr(learning, "AT_ONCE", 2 * 40 * 50)
+    monkeypatch.setattr(searching, "AT_ONCE", 2 * 40 * 50)
     for expected, found in (
         (whole, explained(scenes, patterns, search())),
         (some, explained(scenes, patterns, search(), rows)),

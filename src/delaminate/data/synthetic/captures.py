@@ -8,8 +8,7 @@ scrolling background. Then it is captured: enlarged, cropped, compressed.
 Capture `i` of a (seed, split) is the same everywhere.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -117,7 +116,8 @@ def _make_sprites(rng: np.random.Generator) -> list[list[Raster]]:
     for _ in range(int(rng.integers(2, 6))):
         if names and rng.random() < 0.4:
             stamp = packaged(str(names.pop()))
-            things.append([np.dstack([stamp.rgb.transpose(1, 2, 0), np.where(stamp.mask, 255, 0).astype(np.uint8)])])
+            alpha = np.where(stamp.mask, 255, 0).astype(np.uint8)
+            things.append([_trimmed(np.dstack([stamp.rgb.transpose(1, 2, 0), alpha]))])
         else:
             first = _random_sprite(rng)
             things.append([first, _next_pose(first, rng)] if rng.random() < 0.35 else [first])
@@ -152,7 +152,12 @@ def _random_sprite(rng: np.random.Generator) -> Raster:
     for row, column in spots[rng.permutation(len(spots))[:2]]:
         rgba[row, column, :3] = 255
     rgba[..., 3] = np.where(shape, 255, 0)
-    rows, columns = np.flatnonzero(shape.any(1)), np.flatnonzero(shape.any(0))
+    return _trimmed(rgba)
+
+
+def _trimmed(rgba: Raster) -> Raster:
+    """The picture without its transparent margins."""
+    rows, columns = np.flatnonzero(rgba[..., 3].any(1)), np.flatnonzero(rgba[..., 3].any(0))
     return rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
@@ -160,7 +165,7 @@ def _next_pose(first: Raster, rng: np.random.Generator) -> Raster:
     """The lower third moves, as legs do."""
     pose, cut = first.copy(), 2 * len(first) // 3
     pose[cut:] = np.roll(first[cut:], int(rng.choice((-2, -1, 1, 2))), axis=1)
-    return pose if (pose != first).any() else np.ascontiguousarray(first[::-1])
+    return _trimmed(pose) if (pose != first).any() else np.ascontiguousarray(first[::-1])
 
 
 # Worlds ---------------------------------------------------------------------------------------------------------------
@@ -322,15 +327,15 @@ def _play(
             if area == (raster[..., 3] > 0).sum():
                 kind = next(k for k, poses in enumerate(kinds) if poses is thing.poses)
                 whole.append(((kind, now // 6 % len(thing.poses)), number + 1, area))
-        for key, number, area in whole:
-            if (covered == number).sum() == area:
+        for key, label, area in whole:
+            if (covered == label).sum() == area:
                 seen[key] = seen.get(key, 0) + 1
     pictures: list[Raster] = []
-    for (kind, pose), count in sorted(seen.items()):
+    for (number, pose), count in sorted(seen.items()):
         if count < LEAST_SHOWN:
             continue
-        raster = kinds[kind][pose]
-        if half and kind == 0:
+        raster = kinds[number][pose]
+        if half and number == 0:
             raster = np.dstack([raster[..., :3], raster[..., 3] // 2])
         pictures.append(raster)
     return tuple(pictures)
@@ -371,9 +376,6 @@ def _paste(
     return int(there.sum())
 
 
-DIGITS = ("757", "262", "717", "717", "571", "747", "747", "711", "777", "771")
-
-
 def _draw_panel(frames: UInt8[np.ndarray, "N H W 4"], rng: np.random.Generator) -> None:
     """A bar along the top with a number that counts up."""
     tint = rng.integers(0, 90, 3)
@@ -399,20 +401,5 @@ def _enlarge(
     rows = (np.arange(int(frames.shape[1] * zoom[0])) / zoom[0]).astype(int)
     columns = (np.arange(int(frames.shape[2] * zoom[1])) / zoom[1]).astype(int)
     if rng.random() < 0.3:
-        rows, columns = rows[int(rng.integers(0, zoom[0])) :], columns[int(rng.integers(0, zoom[1])) :]
+        rows, columns = rows[int(rng.integers(0, int(zoom[0]))) :], columns[int(rng.integers(0, int(zoom[1]))) :]
     return np.ascontiguousarray(frames[:, rows[:, None], columns[None]])
-
-
-def mirrored(raster: Raster) -> Raster:
-    """The picture, facing the other way."""
-    return np.ascontiguousarray(raster[:, ::-1])
-
-
-def as_stored(capture: Capture, codec: str) -> Capture:
-    """The same capture, to be stored in another way."""
-    return replace(capture, codec=codec)
-
-
-def contact_sheet(frames: Sequence[np.ndarray]) -> np.ndarray:
-    """Frames side by side."""
-    return np.concatenate(list(frames), 1)

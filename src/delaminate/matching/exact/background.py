@@ -205,8 +205,10 @@ def _settled(
     if noisy:  # the middle of the bin, then the mean of what lies around
         for reach in (20, 14):
             near = (np.abs(stack - (colour + (8 if reach == 20 else 0))) <= reach).all(-1) & there
-            mean = (stack * near[..., None]).sum(0) / near.sum(0)[..., None].clip(1)
-            colour = np.where(near.any(0)[..., None], mean, colour).astype(np.float32)
+            count = np.count_nonzero(near, axis=0)[..., None]
+            colour = np.where(count > 0, (stack * near[..., None]).sum(0) / np.maximum(count, 1), colour).astype(
+                np.float32
+            )
     same = ((np.abs(stack - colour) <= (2 * NEAR if noisy else NEAR)).all(-1) & there).sum(0)
     return colour, there.sum(0), same
 

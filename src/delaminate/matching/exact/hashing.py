@@ -5,6 +5,7 @@ needs colours that recur to the bit, as in screen captures without loss, and one
 Lookups propose; the pixels themselves decide, as with correlations. (Rolling hashes; Karp and Rabin, 1987)
 """
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, UInt8, UInt32, UInt64
 
-from delaminate.matching.exact.detection import MOST, Occurrence, PlacementCost, TemplateBank
-from delaminate.matching.exact.templates import OPEN, Frames, HardSprite, Spots
+from delaminate.matching.exact.detection import LEAST_CUT, MOST, Occurrence, PlacementCost, TemplateBank
+from delaminate.matching.exact.templates import BACKGROUND, MISFIT, OPEN, Frames, HardSprite, Shape, Spots
 from delaminate.rng import numpy_stream
 
-Shape = tuple[int, int]
 SHAPES: tuple[Shape, ...] = ((3, 3), (2, 2), (3, 1), (1, 3), (1, 1))
 INNER, BORDER = 10, 3
 """Windows of a pattern that are looked up: inside, and along each side for where the frame's border cuts it."""
+AT_ONCE = 2**20
+"""Pixels of patterns that are compared with a frame at a time."""
 APART = 3
 """Pixels between windows, at least, so that what hides one shows another."""
 FACTORS = {
@@ -70,7 +72,6 @@ def _begins(values: UInt32[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) ->
 class _Window:
     """A window of a pattern: its shape, hash and corner in the pattern; flat ones count where a run begins."""
 
-    entry: int
     shape: Shape
     value: int
     top: int
@@ -79,13 +80,15 @@ class _Window:
     border: bool
 
 
-def windows_of_pattern(entry: int, pattern: HardSprite) -> list[_Window]:
+@functools.lru_cache(maxsize=2048)
+def windows_of_pattern(pattern: HardSprite) -> tuple[_Window, ...]:
     """Choose the windows by which a pattern is looked up: those of most colours, apart from each other."""
     if not pattern.area:
-        return []
-    values, found = pattern.packed, []
+        return ()
+    values = pattern.packed
+    found: list[_Window] = []
     for shape in SHAPES:
-        inner = _choose(entry, values, pattern.alpha, shape, border=False)
+        inner = _choose(values, pattern.alpha, shape, border=False)
         # Flat windows say little: smaller ones of two colours say more.
         if inner and (
             not all(window.flat for window in inner) or shape == (1, 1) or _is_one_colour(values, pattern.alpha)
@@ -94,8 +97,8 @@ def windows_of_pattern(entry: int, pattern: HardSprite) -> list[_Window]:
             break
         found = found or inner
     for shape in ((3, 1), (1, 3)):
-        found += _choose(entry, values, pattern.alpha, shape, border=True)
-    return found
+        found += _choose(values, pattern.alpha, shape, border=True)
+    return tuple(found)
 
 
 def _is_one_colour(values: UInt32[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> bool:
@@ -104,7 +107,7 @@ def _is_one_colour(values: UInt32[np.ndarray, "H W"], mask: Bool[np.ndarray, "H 
 
 
 def _choose(
-    entry: int, values: UInt32[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"], shape: Shape, border: bool
+    values: UInt32[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"], shape: Shape, border: bool
 ) -> list[_Window]:
     inside = all_inside(mask, shape)
     if not inside.any():
@@ -130,61 +133,87 @@ def _choose(
             if len(chosen) >= 4 * limit:
                 break
     few = [chosen[n] for n in np.linspace(0, len(chosen) - 1, min(len(chosen), limit)).astype(int)]
-    return [_Window(entry, shape, int(hashes[y, x]), int(y), int(x), bool(flat[y, x]), border) for y, x in few]
+    return [_Window(shape, int(hashes[y, x]), int(y), int(x), bool(flat[y, x]), border) for y, x in few]
 
 
 class WindowTable:
     """The windows of some patterns by their hash.
 
     Args:
-        patterns: The windows of each come with its number.
+        windows: Those of each pattern.
         sizes: Height and width of each pattern in pixels.
     """
 
-    def __init__(self, windows: Sequence[_Window], sizes: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, windows: Sequence[Sequence[_Window]], sizes: Sequence[tuple[int, int]]) -> None:
         self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
         self.tables: dict[Shape, tuple[np.ndarray, np.ndarray]] = {}
         for shape in SHAPES:
-            mine = sorted((w for w in windows if w.shape == shape), key=lambda w: w.value)
+            mine = [(w, entry) for entry, some in enumerate(windows) for w in some if w.shape == shape]
+            mine.sort(key=lambda pair: pair[0].value)
             if mine:
-                keys = np.array([w.value for w in mine], np.uint64)
-                rows = np.array([[w.entry, w.top, w.left, w.flat, w.border] for w in mine], np.int64)
+                keys = np.array([w.value for w, _ in mine], np.uint64)
+                rows = np.array([[entry, w.top, w.left, w.flat, w.border] for w, entry in mine], np.int64)
                 self.tables[shape] = keys, rows
 
-    def spots(
-        self, values: UInt32[np.ndarray, "H W"], is_open: Bool[np.ndarray, "H W"], known: Bool[np.ndarray, "H W"]
-    ) -> Spots:
-        """Where patterns may be on a frame: pattern, top, left; each place once.
+    def spots(self, frames: Frames, index: int, fresh: bool = False) -> Spots:
+        """Where patterns may be on a frame: pattern, top, left on the padded frame; each place once.
 
         Args:
-            values: Packed colours of the padded frame.
-            is_open: Pixels that windows must show.
-            known: Pixels that lie on the frame: where it ends, a pattern is cut.
+            frames: Frames under explanation.
+            index: Which of them.
+            fresh: Windows must show pixels that are still open, not only pixels that once were.
         """
         found = [np.zeros((0, 3), np.int64)]
-        begins = _begins(values, is_open)
         for shape, (keys, rows) in self.tables.items():
-            inside = all_inside(is_open, shape)
-            places = np.argwhere(inside)
-            hashes = window_hashes(values, shape)[inside]
-            first, last = np.searchsorted(keys, hashes, "left"), np.searchsorted(keys, hashes, "right")
-            hit = np.flatnonzero(last > first)
-            counts = (last - first)[hit]
-            index = np.repeat(hit, counts)
-            which = np.arange(len(index)) - np.repeat(counts.cumsum() - counts, counts) + np.repeat(first[hit], counts)
-            row, place = rows[which], places[index]
-            keep = (row[:, 3] == 0) | begins[place[:, 0], place[:, 1]]
-            row, place = row[keep], place[keep]
-            corner = place - row[:, 1:3]
-            cut = self._is_cut(corner, row[:, 0], known)
-            keep = (row[:, 4] == 0) | cut
+            hashes, places, begins = windows_of_frame(frames, index, shape)
+            if fresh:
+                now = all_inside(frames.kind[index] == OPEN, shape)[places[:, 0], places[:, 1]]
+                hashes, places, begins = hashes[now], places[now], begins[now]
+            first = np.searchsorted(keys, hashes, "left")
+            hit = np.flatnonzero(keys[first.clip(max=len(keys) - 1)] == hashes)
+            if len(hit) == 0:
+                continue
+            first, last = first[hit], np.searchsorted(keys, hashes[hit], "right")
+            counts = last - first
+            which = (
+                np.arange(int(counts.sum())) - np.repeat(counts.cumsum() - counts, counts) + np.repeat(first, counts)
+            )
+            at = np.repeat(hit, counts)
+            row, place = rows[which], places[at]
+            keep = (row[:, 3] == 0) | begins[at]
+            corner = place[keep] - row[keep, 1:3]
+            row = row[keep]
+            keep = (row[:, 4] == 0) | self._is_cut(corner, row[:, 0], frames)
+            sizes = self.sizes[row[:, 0]]
+            keep &= (corner >= 0).all(1) & (corner + sizes <= np.array(frames.size)).all(1)
             found.append(np.concatenate([row[keep, :1], corner[keep]], 1))
-        return np.unique(np.concatenate(found), axis=0)
+        together = np.concatenate(found)
+        height, width = frames.size
+        flat = np.unique((together[:, 0] * height + together[:, 1]) * width + together[:, 2])
+        return np.stack([flat // (height * width), flat // width % height, flat % width], 1)
 
-    def _is_cut(self, corner: np.ndarray, entry: np.ndarray, known: Bool[np.ndarray, "H W"]) -> np.ndarray:
-        rows, columns = np.flatnonzero(known.any(1)), np.flatnonzero(known.any(0))
-        first, last = np.array([rows[0], columns[0]]), np.array([rows[-1], columns[-1]]) + 1
-        return ((corner < first) | (corner + self.sizes[entry] > last)).any(1)
+    def _is_cut(self, corner: np.ndarray, entry: np.ndarray, frames: Frames) -> np.ndarray:
+        margin = frames.margin
+        return ((corner < margin) | (corner + self.sizes[entry] > np.array(frames.size) - margin)).any(1)
+
+
+def windows_of_frame(frames: Frames, index: int, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The windows of a frame that show open pixels only: hash, row and column, and whether a flat run begins there."""
+    key = index, shape
+    if key not in frames.lookups:
+        is_open, values = frames.was_open[index], frames.packed[index]
+        places, hashes = np.zeros((0, 2), np.int64), np.zeros(0, np.uint64)
+        begins = np.zeros(0, bool)
+        rows, columns = np.flatnonzero(is_open.any(1)), np.flatnonzero(is_open.any(0))
+        if len(rows):
+            window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+            inside = all_inside(is_open[window], shape)
+            places = np.argwhere(inside)
+            hashes = window_hashes(values[window], shape)[inside]
+            begins = _begins(values[window], is_open[window])[places[:, 0], places[:, 1]]
+            places = places + np.array([rows[0], columns[0]])
+        frames.lookups[key] = hashes, places, begins
+    return frames.lookups[key]
 
 
 class HashBank(TemplateBank):
@@ -192,32 +221,63 @@ class HashBank(TemplateBank):
 
     def __init__(self, patterns: list[HardSprite], frames: Frames, price: PlacementCost) -> None:
         self.patterns, self.price = patterns, price
-        windows = [window for k, pattern in enumerate(patterns) for window in windows_of_pattern(k, pattern)]
-        self.table = WindowTable(windows, [pattern.size for pattern in patterns])
+        self.table = WindowTable([windows_of_pattern(p) for p in patterns], [p.size for p in patterns])
         self._last: tuple[Frames, int, Spots] | None = None
         self._measure()
+        # All pixels of all patterns one after the other, so that one pass over memory looks at all places.
+        corners = [np.argwhere(pattern.alpha) for pattern in patterns]
+        self.areas = np.array([len(each) for each in corners], np.int64)
+        self.firsts = self.areas.cumsum() - self.areas
+        self.pixels = np.concatenate([*corners, np.zeros((0, 2), np.int64)])
+        self.values = np.concatenate([*(p.packed[p.alpha] for p in patterns), np.zeros(0, np.uint32)])
 
     def candidates(self, frames: Frames, index: int) -> list[tuple[float, Occurrence]]:
         if self._last is None or self._last[0] is not frames or self._last[1] != index:
-            self._last = frames, index, self._look_up(frames, index)  # frames are gone through one by one
-        spots, found = self._last[2], []
+            self._last = frames, index, self.table.spots(frames, index)  # frames are gone through one by one
+        spots = self._last[2]
+        gain, misfit = self._fits(frames, index, spots)
+        found = []
+        good = np.flatnonzero(
+            (gain >= np.minimum(LEAST_CUT, np.array(self.prices))[spots[:, 0]]) & (misfit <= self.price.misfit)
+        )
+        spots, gain = spots[good], gain[good]
         borders = np.flatnonzero(np.diff(spots[:, 0], prepend=-1, append=-1))
         for first, last in itertools.pairwise(borders):
-            some = spots[first:last].copy()
-            entry = int(some[0, 0])
+            some, entry = spots[first:last][:MOST].copy(), int(spots[first, 0])
             some[:, 0] = index
-            found += self.worth(frames, entry, some[:MOST])
+            worth = gain[first:last][:MOST] >= self.prices_at(frames, entry, some)
+            corners = (some[worth, 1:] - frames.margin).tolist()
+            found += [
+                (value, Occurrence(entry, y, x))
+                for value, (y, x) in zip(gain[first:last][:MOST][worth].tolist(), corners, strict=True)
+            ]
         return found
 
-    def _look_up(self, frames: Frames, index: int) -> Spots:
-        height, width = frames.size
-        margin = frames.margin
-        known = np.zeros((height, width), bool)
-        known[margin : height - margin, margin : width - margin] = True
-        spots = self.table.spots(frames.packed[index], frames.was_open[index], known)
-        sizes = np.array([pattern.size for pattern in self.patterns], np.int64).reshape(-1, 2)
-        inside = (spots[:, 1:] >= 0).all(1) & (spots[:, 1:] + sizes[spots[:, 0]] <= np.array([height, width])).all(1)
-        return spots[inside]
+    def _fits(self, frames: Frames, index: int, spots: Spots) -> tuple[np.ndarray, np.ndarray]:
+        """As `fits`, for places of many patterns on one frame."""
+        gains, misfits = [np.zeros(0)], [np.zeros(0)]
+        width = frames.size[1]
+        kinds, values = frames.kind[index].ravel(), frames.packed[index].ravel()
+        offsets = self.pixels[:, 0] * width + self.pixels[:, 1]
+        areas = self.areas[spots[:, 0]]
+        ends = areas.cumsum()
+        start = 0
+        while start < len(spots):
+            stop = max(int(np.searchsorted(ends, (ends[start - 1] if start else 0) + AT_ONCE)), start + 1)
+            entry, area = spots[start:stop, 0], areas[start:stop]
+            begin = area.cumsum() - area
+            pixel = np.arange(int(area.sum())) + np.repeat(self.firsts[entry] - begin, area)
+            place = np.repeat(spots[start:stop, 1] * width + spots[start:stop, 2], area) + offsets[pixel]
+            kind = kinds.take(place)
+            match = values.take(place) == self.values.take(pixel)
+            is_open = kind == OPEN
+            matched = np.add.reduceat(is_open & match, begin, dtype=np.int64)
+            opened = np.add.reduceat(is_open, begin, dtype=np.int64)
+            harm = np.add.reduceat((kind == BACKGROUND) & ~match, begin, dtype=np.int64)
+            gains.append(matched - MISFIT * (opened - matched) - harm)
+            misfits.append((opened - matched) / opened.clip(1))
+            start = stop
+        return np.concatenate(gains), np.concatenate(misfits)
 
 
 def bank_of(patterns: list[HardSprite], frames: Frames, price: PlacementCost) -> TemplateBank:
@@ -238,15 +298,12 @@ def find_windows(
         most: Places in one frame, at most.
     """
     patch = HardSprite(colour * (kind == OPEN)[..., None], kind == OPEN)
-    windows = [window for window in windows_of_pattern(0, patch) if not window.border]
-    table = WindowTable(
-        [windows[n] for n in np.linspace(0, len(windows) - 1, min(len(windows), 4)).astype(int)], [kind.shape]
-    )
+    windows = [window for window in windows_of_pattern(patch) if not window.border]
+    few = [windows[n] for n in np.linspace(0, len(windows) - 1, min(len(windows), 4)).astype(int)]
+    table = WindowTable([few], [kind.shape])
     found = [np.zeros((0, 3), np.int64)]
-    known = np.ones(frames.size, bool)
     for index in indices:
-        spots = table.spots(frames.packed[index], frames.kind[index] == OPEN, known)[:most]
+        spots = table.spots(frames, index, fresh=True)[:most]
         spots[:, 0] = index
-        inside = (spots[:, 1:] >= 0).all(1) & (spots[:, 1:] + np.array(kind.shape) <= np.array(frames.size)).all(1)
-        found.append(spots[inside])
+        found.append(spots)
     return np.concatenate(found)

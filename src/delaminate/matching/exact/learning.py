@@ -62,14 +62,12 @@ def _revised(scenes: FrameStack, patterns: list[HardSprite], search: Search) -> 
 def _seek(scenes: FrameStack, search: Search, seed: int, state: RoundState) -> None:
     """Find what is missing: regions that recur, mirror images, then patches that grow."""
     frames, _ = parse_all(scenes, state.patterns, search)
+    fresh = recurring_regions(frames, search, search.most - len(state.patterns))  # the same again if interrupted
     if not state.attempts:
-        fresh = recurring_regions(frames, search, search.most - len(state.patterns))
-        close_together(frames, fresh, search)
         others = mirrored(frames, state.patterns + fresh, search) if search.flips else []
         state.tried, state.kept = fresh + [p for p, _ in others], [True] * len(fresh) + [kept for _, kept in others]
         state.together, state.attempts = len(fresh), 1
     else:
-        close_together(frames, state.tried[: state.together], search)
         for pattern in state.tried[state.together :]:
             close(frames, pattern, search)
     search.progress.tell(len(state.found), frames.share_explained)

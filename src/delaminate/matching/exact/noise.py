@@ -18,14 +18,15 @@ def is_lossy(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
     space = np.abs(np.diff(some, axis=2)).max(3)
     if _share_of_small(space) < 0.1:
         return False
-    few = np.linspace(0, len(frames) - 2, min(len(frames) - 1, 16)).astype(int) if len(frames) > 1 else []
-    time = [np.abs(frames[i].astype(np.int16) - frames[i + 1]).max(2) for i in few]
-    return not time or _share_of_small(np.stack(time)) > 0.02
+    if len(frames) < 2:
+        return True
+    few = np.linspace(0, len(frames) - 2, min(len(frames) - 1, 16)).astype(int)
+    return _share_of_small(np.stack([np.abs(frames[i].astype(np.int16) - frames[i + 1]).max(2) for i in few])) > 0.02
 
 
 def _share_of_small(steps: np.ndarray) -> float:
-    changed = np.count_nonzero(steps)
-    return np.count_nonzero((steps > 0) & (steps <= SMALL)) / max(changed, 1)
+    changed, small = int(np.count_nonzero(steps)), int(np.count_nonzero((steps > 0) & (steps <= SMALL)))
+    return small / max(changed, 1)
 
 
 def estimate_noise(frames: UInt8[np.ndarray, "N H W 3"]) -> tuple[float, float]:

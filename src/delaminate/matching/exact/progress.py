@@ -48,7 +48,7 @@ class RoundState:
         patterns: The dictionary at the beginning of the phase.
         tried: What the phase has found, in the order in which it was closed in the frames.
         kept: Which of these are patterns of the dictionary; the others explain too little.
-        together: So many of the first ones were closed together, the rest one by one.
+        together: So many of the first ones are regions, closed together; the rest were closed one by one.
         attempts: Tries to grow a patch so far, plus one; every one has random numbers of its own. 0: not begun.
         vain: Of these the last ones, in vain.
     """

@@ -90,7 +90,7 @@ def join(patterns: list[HardSprite], found: Parse, search: Search, always: float
     return [p for k, p in enumerate(patterns) if k not in gone] + fresh
 
 
-def _neighbours(patterns: list[HardSprite], places: list[Occurrence], gap: int = 1) -> list[tuple[int, int]]:
+def _neighbours(patterns: list[HardSprite], places: list[Occurrence], gap: int = 2) -> list[tuple[int, int]]:
     """Ordered pairs of placements whose boxes touch."""
     if not places:
         return []

@@ -59,11 +59,13 @@ class FrameStack:
         frames: RGB in 0..255.
         behind: In [0, 1], one for each frame or one for all.
         offsets: Top and left of each frame on the background, in pixels.
+        kept: Frames made ready, by margin and tolerance, where they are not too many to keep.
     """
 
     frames: UInt8[np.ndarray, "N H W 3"]
     behind: Float32[np.ndarray, "G H2 W2 3"]
     offsets: tuple[tuple[int, int], ...]
+    kept: dict[tuple[int, float], Frames] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, frames: UInt8[np.ndarray, "N H W 3"], background: Background) -> "FrameStack":
@@ -98,9 +100,17 @@ class FrameStack:
 
     def fresh(self, search: Search, rows: list[int] | None = None) -> Frames:
         """The frames with nothing explained yet."""
+        whole = rows is None or rows == list(range(len(self)))
+        key = search.margin, search.tolerance
+        if whole and key in self.kept:
+            return self.kept[key].fresh()
         rows = list(range(len(self))) if rows is None else rows
         behind = self.behind if len(self.behind) == 1 else self.behind[rows]
-        return Frames(self.frames[rows], behind, search.margin, ColourCodes(search.tolerance))
+        frames = Frames(self.frames[rows], behind, search.margin, ColourCodes(search.tolerance))
+        if whole and frames.kind.size <= AT_ONCE:
+            self.kept[key] = frames
+            return frames.fresh()
+        return frames
 
 
 def parse_all(

@@ -11,16 +11,21 @@ from delaminate.matching.exact.growth import (
     cut_seed,
     extract_tile,
     find_occurrences,
+    period,
     random_spots,
     refine_until_stable,
 )
 from delaminate.matching.exact.hashing import bank_of
 from delaminate.matching.exact.progress import RoundState
-from delaminate.matching.exact.search import FrameStack, Search, explained
+from delaminate.matching.exact.search import FrameStack, Search
 from delaminate.matching.exact.templates import OPEN, Frames, HardSprite
 
 REGIONS = 3
 """Times that a region must recur to be a pattern."""
+LEVELS = 3
+"""Times that regions are looked for, each in what the regions before leave open."""
+HELD = 0.3
+"""A region is not taken as it is if smaller ones explain this share of it."""
 LARGEST_GROUPS = 400
 """Groups of like regions that are looked at, at most: those that explain most."""
 
@@ -63,23 +68,44 @@ class _Group:
 
 
 def recurring_regions(frames: Frames, search: Search, most: int) -> list[HardSprite]:
-    """Connected regions of open pixels that recur as they are: things that nothing touches.
+    """Connected regions of open pixels that recur as they are: things that nothing touches; closes what they explain.
 
-    One that others explain together, such as two things side by side, is none of its own.
+    One that holds another which is seen as often by itself is left for later: once that is closed, the rest of it is a
+    region of its own. So regions are looked for again until there are no more.
     """
-    groups = _groups(frames, search)
-    worth = sorted((g for g in groups if len(g.spots) >= REGIONS), key=lambda g: -g.worth)[: max(most, 0)]
-    trial = [_typical(frames, group, search) for group in worth]
     found: list[HardSprite] = []
-    for number, pattern in enumerate(trial):
-        others = [
-            other
-            for k, other in enumerate(trial)
-            if k != number and other.area < pattern.area and len(worth[k].spots) >= len(worth[number].spots)
-        ]
-        if pattern.area and not (others and _is_made_of(pattern, others, search)):
-            found.append(pattern)
+    for level in range(LEVELS):
+        groups = [g for g in _groups(frames, search) if len(g.spots) >= REGIONS + level]
+        worth = sorted(groups, key=lambda g: -g.worth)[: max(most - len(found), 0)]
+        trial = [_typical(frames, group, search) for group in worth]
+        fresh = []
+        for number, pattern in enumerate(trial):
+            others = [
+                other
+                for k, other in enumerate(trial)
+                if other.area < pattern.area and len(worth[k].spots) >= len(worth[number].spots)
+            ]
+            if pattern.area and not (others and _holds_another(pattern, others, search)):
+                fresh.append(_tile_of(pattern, frames, search))
+        fresh = _distinct(fresh)
+        if not fresh:
+            break
+        close_together(frames, fresh, search)
+        found += fresh
     return found
+
+
+def _tile_of(pattern: HardSprite, frames: Frames, search: Search) -> HardSprite:
+    """What stands in rows is a tile of them."""
+    if not (period(pattern, 0, frames.codes) or period(pattern, 1, frames.codes)):
+        return pattern
+    strict = replace(search.price, misfit=search.growth.misfit)
+    return extract_tile(frames, pattern, list(range(len(frames))), strict)
+
+
+def _distinct(patterns: list[HardSprite]) -> list[HardSprite]:
+    """Each pattern once."""
+    return list({(p.packed.tobytes(), p.alpha.tobytes(), p.size): p for p in reversed(patterns)}.values())[::-1]
 
 
 def _groups(frames: Frames, search: Search) -> list[_Group]:
@@ -161,18 +187,17 @@ def _typical(frames: Frames, group: _Group, search: Search) -> HardSprite:
     return HardSprite.cut(middle.astype(np.float32), alpha)[0]
 
 
-def _is_made_of(pattern: HardSprite, others: list[HardSprite], search: Search) -> bool:
-    """Whether a few others explain a pattern."""
-    colour = np.zeros((pattern.size[0] + 2, pattern.size[1] + 2, 3), np.float32)
-    behind = np.full_like(colour, 2.0)[None]  # no colour that there is: only what the pattern shows is open
-    colour[...] = 2.0
-    colour[1:-1, 1:-1][pattern.alpha] = pattern.colour[pattern.alpha]
-    levels = np.rint(np.minimum(colour, 1) * 255).astype(np.uint8)[None]
-    scenes = FrameStack(
-        levels, np.where(colour[None] > 1, levels / np.float32(255), behind).astype(np.float32), ((0, 0),)
-    )
-    found = explained(scenes, others, search)
-    return bool(found.left[0] <= 0.03 * pattern.area) and len(found.places[0]) <= 4
+def _holds_another(pattern: HardSprite, others: list[HardSprite], search: Search) -> bool:
+    """Whether others explain a good part of a pattern."""
+    size = (pattern.size[0] + 2, pattern.size[1] + 2)
+    shown, behind = np.zeros((*size, 3), np.uint8), np.full((*size, 3), 2, np.float32)  # a colour that there is not
+    around = ~np.pad(pattern.alpha, 1)
+    shown[1:-1, 1:-1][pattern.alpha] = np.rint(255 * pattern.colour[pattern.alpha])
+    behind[around] = 0.0
+    scenes = FrameStack(shown[None], behind[None], ((0, 0),))
+    frames = scenes.fresh(search)
+    places = find(frames, 0, search.bank(others, frames, strict=True))
+    return bool(places) and frames.share_explained >= HELD
 
 
 # --- patches ----------------------------------------------------------------------------------------------------------
@@ -244,10 +269,15 @@ def seek_components(frames: Frames, search: Search, rng: np.random.Generator, mo
 
 def mirrored(frames: Frames, patterns: list[HardSprite], search: Search) -> list[tuple[HardSprite, bool]]:
     """Mirror images of patterns, which are closed, and whether they explain enough."""
+    others = [pattern.flipped() for pattern in patterns[: search.most - len(patterns)]]
+    bank = bank_of(others, frames, replace(search.price, misfit=search.growth.misfit))
+    hopeful: set[int] = set()
+    for index in range(len(frames) if others else 0):
+        search.progress.check()
+        hopeful |= {place.entry for _, place in bank.candidates(frames, index)}
     found = []
-    for pattern in patterns[: search.most - len(patterns)]:
-        other = pattern.flipped()
-        count = close(frames, other, search)
+    for number in sorted(hopeful):
+        count = close(frames, others[number], search)
         if count:
-            found.append((other, count >= 2))
+            found.append((others[number], count >= 2))
     return found

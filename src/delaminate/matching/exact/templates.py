@@ -10,6 +10,7 @@ which is one correlation if colours are turned into codes whose inner product is
 different ones (random Fourier features; Rahimi and Recht, 2007). Codes propose; the pixels themselves decide.
 """
 
+import copy
 import functools
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ MAX_KEPT_BYTES = 2**30
 
 Spots = Int64[np.ndarray, "n 3"]
 """Frame, row and column on padded frames."""
+Shape = tuple[int, int]
+"""Height and width in pixels."""
 Spectra = dict[tuple[int, ...], Tensor]
 """Fourier transforms of the maps of one frame, by their size."""
 
@@ -151,13 +154,21 @@ class Frames:
         is_ground = codes.same(colour, background)
         self.colour = np.pad(colour, (*pad, (0, 0)))
         self.kind = np.pad(np.where(is_ground, BACKGROUND, OPEN).astype(np.uint8), pad, constant_values=CLOSED)
-        self.was_open = self.kind == OPEN
+        self.was_open, self.kind_before = self.kind == OPEN, self.kind.copy()
+        self.lookups: dict[tuple[int, Shape], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._codes: dict[int, Tensor] = {}
         self._maps: dict[int, Tensor] = {}
         self.packed = np.pad(packed(frames), pad) if codes.exact else np.zeros((0, 0, 0), np.uint32)
 
     def __len__(self) -> int:
         return len(self.colour)
+
+    def fresh(self) -> "Frames":
+        """The same frames with nothing explained; what never changes is shared."""
+        again = copy.copy(self)
+        again.kind = self.kind_before.copy()
+        again._codes, again._maps = {}, {}
+        return again
 
     @property
     def size(self) -> tuple[int, int]:

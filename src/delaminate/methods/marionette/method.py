@@ -14,7 +14,7 @@ from delaminate.methods.base import Forecast
 from delaminate.methods.marionette.config import PRESETS, Config
 from delaminate.methods.marionette.distillation import Distiller, take_over
 from delaminate.methods.marionette.model import FEW, Hard, MarioNetteModel
-from delaminate.methods.marionette.training import Backdrop, Matcher, Refiner, background_of
+from delaminate.methods.marionette.training import Backdrop, Matcher, Refiner, background_of, told
 from delaminate.methods.players import Stage, StepContext
 from delaminate.nets.anchors import (
     pad_transparent,
@@ -33,10 +33,18 @@ SEARCH_BYTES, HELD_BYTES = 150, 40
 SEARCH_SECONDS, SPRITE_SECONDS = 0.5e-6, 0.1e-6
 
 
+SAMPLE = 12
+"""Frames on which a search is judged while it goes on: each is searched, which takes its time."""
+
+
 class MarioNette(MarioNetteModel):
     """Frames are sprites of a dictionary of codes, one per anchor and layer. (Smirnov et al., NeurIPS 2021)"""
 
     presets = PRESETS
+    background_kind = ""
+    """What was taken for the background by a search: solid, static, rooms or panorama."""
+    covers_all = False
+    """Every round of search sees all frames."""
     can_reconstruct_softly = True
 
     @classmethod
@@ -91,7 +99,11 @@ class MarioNette(MarioNetteModel):
     def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
         """Estimate the background that search needs, from all images; the same each time."""
         if self.config.search_steps and self.config.background != "learned":
-            self.store.put_background(background_of(pixels, self.config))
+            choice = background_of(pixels, self.config)
+            self.store.put_background(choice.background)
+            self.background_kind = choice.kind
+            self.covers_all = len(pixels) <= self.config.search_batch
+            return (told(choice),)
         return ()
 
     def stages(self) -> tuple[Stage, ...]:
@@ -132,7 +144,7 @@ class MarioNette(MarioNetteModel):
     @torch.no_grad()
     def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
         if stage == "search":
-            sheet = self.store.sheet()
+            sheet, images = self.store.sheet(), images[:: max(1, len(images) // SAMPLE)]
             return torch.cat(
                 [image_error(x, sheet.decompose(x, self.search()).composite().to(x)) for x in images.split(FEW)]
             )
@@ -234,6 +246,12 @@ class MarioNette(MarioNetteModel):
             self.learned[1] = 1
             if self.config.search_steps:
                 take_over(self)
+
+    def converged(self, context: StepContext) -> str | None:
+        # Another round on the same frames would find the same.
+        if context.stage == "search" and self.covers_all and context.values.get("settled"):
+            return "a round over all frames has changed nothing"
+        return None
 
     def after_update(self, rng: Generator, context: StepContext) -> dict[str, float]:
         return {"dropped": context.values["dropped"]} if context.stage == "distil" else {}

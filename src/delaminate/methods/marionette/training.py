@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,15 +11,16 @@ from jaxtyping import Float, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.matching.exact.background import Background
-from delaminate.matching.exact.choice import choose_background
+from delaminate.matching.exact.choice import BackgroundChoice, choose_background
 from delaminate.matching.exact.dictionary import SpriteStore, merge_variants
 from delaminate.matching.exact.learning import learn_round
+from delaminate.matching.exact.progress import InterruptedSearch, Progress, RoundState
 from delaminate.matching.exact.search import FrameStack
 from delaminate.matching.exact.settling import settle_background
 from delaminate.matching.exact.templates import ColourCodes, HardSprite
 from delaminate.methods.marionette.config import Config
 from delaminate.methods.marionette.model import MarioNetteModel, Soft
-from delaminate.methods.players import GradientPlayer, ParameterGroup, SearchPlayer, StepContext
+from delaminate.methods.players import GradientPlayer, InterruptedTurn, ParameterGroup, SearchPlayer, StepContext
 from delaminate.objectives.reconstruction import image_error
 from delaminate.objectives.schedules import warmup_cosine
 
@@ -26,13 +28,30 @@ from delaminate.objectives.schedules import warmup_cosine
 EDGE = 1e-5
 
 
-def background_of(pixels: UInt8[Tensor, "N 3 H W"], c: Config) -> Background:
+def background_of(pixels: UInt8[Tensor, "N 3 H W"], c: Config) -> BackgroundChoice:
     """What lies behind the images."""
     if c.background == "black":
-        return Background(np.zeros((1, 1, 3), np.float32))
+        return BackgroundChoice(Background(np.zeros((1, 1, 3), np.float32)), "solid", {})
     assert c.background != "learned"
     colour = (c.background_colour[0], c.background_colour[1], c.background_colour[2]) if c.background_colour else None
-    return choose_background(pixels.permute(0, 2, 3, 1).cpu().numpy(), c.background, c.tolerance, colour).background
+    return choose_background(pixels.permute(0, 2, 3, 1).cpu().numpy(), c.background, c.tolerance, colour)
+
+
+def told(choice: BackgroundChoice) -> str:
+    """Say what was taken for the background, and how to choose another."""
+    height, width = choice.background.rgb.shape[:2]
+    level = np.rint(choice.background.rgb[0, 0] * 255).astype(int)
+    what = {
+        "solid": f"one colour, #{level[0]:02x}{level[1]:02x}{level[2]:02x}",
+        "static": "a still picture",
+        "rooms": f"several rooms, a picture each, {height} x {width} pixels together",
+        "panorama": f"a panorama of {height} x {width} pixels, over which the camera scrolls",
+    }[choice.kind]
+    rest = sorted((name for name in choice.bits if name != choice.kind), key=lambda name: choice.bits[name])
+    share = (
+        f"; `{rest[0]}` would take {choice.bits[rest[0]] / choice.bits[choice.kind]:.1f} times the bits" if rest else ""
+    )
+    return f"Background: {what}{share}. Choose another by --set background=solid, static, rooms or panorama."
 
 
 class Backdrop(SearchPlayer):
@@ -79,27 +98,41 @@ def common_colour(images: Float[Tensor, "B 3 H W"], clusters: int, rng: Generato
 
 
 class Matcher(SearchPlayer):
-    """Learn sprites by search, a round a turn, each on other frames. The frames of all processes are searched by each."""
+    """Learn sprites by search, a round a turn, each on other frames. The frames of all processes are searched by each.
+
+    A round can be interrupted; what it has found by then is in the model, and the next call goes on from there.
+    """
 
     name = "matcher"
 
     def __init__(self, model: MarioNetteModel) -> None:
         self.model = model
         self.patterns: list[HardSprite] = []
+        self.round: RoundState | None = None
 
     def state(self) -> dict[str, Tensor]:
-        store = SpriteStore(max(len(self.patterns), 1), 2 * self.model.config.max_sprite)
-        store.put(tuple(self.patterns), ())
-        return {"rgba": store.rgba, "sizes": store.sizes}
+        found = _pack("", self.patterns)
+        if self.round is not None:
+            now = self.round
+            numbers = [now.phase, now.together, now.attempts, now.vain, *now.kept]
+            found["round"] = torch.tensor(numbers, dtype=torch.int64)
+            found |= _pack("round.patterns.", now.patterns) | _pack("round.tried.", now.tried)
+        return found
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        store = SpriteStore(*state["rgba"].shape[::2])
-        store.rgba.copy_(state["rgba"])
-        store.sizes.copy_(state["sizes"])
-        self.patterns = list(store.sheet().sprites)
+        self.patterns, self.round = _unpack("", state), None
+        if "round" in state:
+            phase, together, attempts, vain, *kept = state["round"].tolist()
+            patterns, tried = _unpack("round.patterns.", state), _unpack("round.tried.", state)
+            self.round = RoundState(phase, patterns, tried, [bool(each) for each in kept], together, attempts, vain)
 
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
-        model, search = self.model, self.model.search()
+        model = self.model
+
+        def tell(found: int, share: float) -> None:
+            context.progress({"sprites": found, "explained": share})
+
+        search = replace(model.search(), progress=Progress(context.should_stop, tell))
         images = context.all_gather(images)
         frames = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         # A frame that is there twice says no more than once.
@@ -108,16 +141,48 @@ class Matcher(SearchPlayer):
             first.setdefault(hashlib.blake2b(frame.tobytes()).digest(), index)
         scenes = FrameStack.of(frames[list(first.values())], model.store.background)
         seed = int(torch.randint(2**31 - 1, (1,), generator=rng))
-        patterns = learn_round(scenes, self.patterns, search, seed)
-        self.patterns, background, found = settle_background(scenes, patterns, search, model.store.background)
+        self.round = self.round or RoundState(patterns=self.patterns)
+        try:
+            patterns = learn_round(scenes, self.patterns, search, seed, self.round)
+            patterns, background, found = settle_background(scenes, patterns, search, model.store.background)
+        except InterruptedSearch:
+            self._publish(self.round.found)
+            raise InterruptedTurn from None
+        context.values["settled"] = _equal(patterns, self.patterns)
+        self.patterns, self.round = patterns, None
         model.store.put_background(background)
-        sprites, looks = merge_variants(
-            self.patterns, ColourCodes(search.tolerance), model.config.flips, model.config.recolours
-        )
+        self._publish(patterns)
+        left = float(found.left.mean()) / (frames.shape[1] * frames.shape[2])
+        return {"unexplained": torch.tensor(left), "sprites": torch.tensor(float(model.store.count))}
+
+    def _publish(self, patterns: list[HardSprite]) -> None:
+        """Put what has been found into the model."""
+        c, model = self.model.config, self.model
+        sprites, looks = merge_variants(patterns, ColourCodes(c.tolerance), c.flips, c.recolours)
         model.store.put(sprites, looks)
         model.alive.copy_((torch.arange(len(model.alive)) < len(sprites)).to(model.alive))
-        left = float(found.left.mean()) / (frames.shape[1] * frames.shape[2])
-        return {"unexplained": torch.tensor(left), "sprites": torch.tensor(float(len(sprites)))}
+
+
+def _pack(prefix: str, patterns: list[HardSprite]) -> dict[str, Tensor]:
+    store = SpriteStore(max(len(patterns), 1), max((max(p.size) for p in patterns), default=1))
+    store.put(tuple(patterns), ())
+    return {f"{prefix}rgba": store.rgba, f"{prefix}sizes": store.sizes}
+
+
+def _unpack(prefix: str, state: Mapping[str, Tensor]) -> list[HardSprite]:
+    store = SpriteStore(*state[f"{prefix}rgba"].shape[::2])
+    store.rgba.copy_(state[f"{prefix}rgba"])
+    store.sizes.copy_(state[f"{prefix}sizes"])
+    return list(store.sheet().sprites)
+
+
+def _equal(some: list[HardSprite], others: list[HardSprite]) -> bool:
+    """Whether two dictionaries are the same, but for their order."""
+
+    def keys(patterns: list[HardSprite]) -> list[bytes]:
+        return sorted(p.packed.tobytes() + p.alpha.tobytes() + bytes(p.size) for p in patterns)
+
+    return keys(some) == keys(others)
 
 
 class Refiner(GradientPlayer):
