@@ -106,7 +106,7 @@ def test_sprites_of_other_sizes_lie_in_the_middle():
 
 def test_mirrored_and_recoloured_sprites_are_entries_of_their_own():
     one = sprites()[1]
-    looks = (Appearance(0), Appearance(0, True), Appearance(0, False, (0.5, 0.5, 0.5, 0.25, 0.0, 0.125)))
+    looks = (Appearance(0), Appearance(0, 4), Appearance(0, 0, (0.5, 0.5, 0.5, 0.25, 0.0, 0.125)))
     shown = [look.of(one) for look in looks]
     model = with_sheet(SMALL, [one], looks)
     assert model.alive.tolist() == [1, 1, 1, 0, 0, 0, 0, 0]

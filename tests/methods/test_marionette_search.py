@@ -180,7 +180,7 @@ def drop_sizes(tensors):
 DAMAGES = {
     set_sizes: "sizes of sprites are out of range; expected 1 to 16 pixels",
     set_no_width: "sizes of sprites are out of range; expected 1 to 16 pixels",
-    set_look: "appearance 0 is of sprite 3, flip 0; expected one of the 3 sprites",
+    set_look: "appearance 0 is of sprite 3, orientation 0; expected one of the 3 sprites",
     drop_look: "appearance 2 .* none missing",
     set_rgba: r"dictionary.rgba is not \(6, 4, 16, 16\)",
     set_ground: r"background.rgb is \(4, 1, 1\); expected \(3, 1, 1\)",
@@ -204,7 +204,7 @@ def test_a_model_stored_in_half_precision_decomposes_as_well(tmp_path):
     model = MarioNette(SMALL)
     train(model, frames, tmp_path / "run", intervals=QUIET)
     # A swap of colours whose gains float16 has not.
-    look = Appearance(0, False, (0.7, 0.9, 0.333333, 0.1234567, 0.0, 0.2))
+    look = Appearance(0, 0, (0.7, 0.9, 0.333333, 0.1234567, 0.0, 0.2))
     sheet = model.store.sheet()
     model.store.put(sheet.sprites, (*sheet.looks, look))
     for name, half in (("whole", False), ("half", True)):

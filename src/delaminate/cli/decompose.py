@@ -28,7 +28,7 @@ def decompose(
     OUT holds the sprites (dictionary/*.png), one scene for each image (scenes/NAME/scene.json), small pictures of what
     the layers do not explain (residuals/NAME.png, not of cut-outs) and errors.json, which says how closely the layers
     rebuild each image, at the model's size and at the image's own, and which files were skipped and why. Redraw a sprite
-    of the dictionary and every image that uses it changes.
+    of the dictionary and every image that uses it changes. Ends with 1 if no image holds anything but background.
 
         delaminate decompose dti-sprites/tetrominoes pieces/images --out scenes
     """
@@ -41,3 +41,5 @@ def decompose(
         )  # fmt: skip
     report_skipped(found.skipped)
     typer.echo(f"{found.summary}\nNext: delaminate export {quote(str(out))} --to html --out report")
+    if found.verdict is not None and found.verdict.level == "nothing":
+        raise typer.Exit(1)

@@ -104,6 +104,11 @@ def conclude(console: Any, run: "TrainedRun", out: Path, fit: str) -> None:
     if result.reason == "failed":
         console.print(f"[red]Failed[/red] at step {result.total_step}: training collapsed; {run.page} says how.")
         raise typer.Exit(1)
+    if run.verdict is not None:
+        console.print(run.verdict.text, markup=False, highlight=False)
+    if result.finished and run.verdict is not None and run.verdict.level == "nothing":
+        console.print(f"Ended without a result; {run.page} shows how it went.")
+        raise typer.Exit(1)
     if result.finished:
         fitted = "" if fit == "squash" else f" --fit {fit}"
         console.print(

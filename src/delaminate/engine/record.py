@@ -17,7 +17,17 @@ from torch import Tensor
 from delaminate.errors import MissingExtra, OutputError
 from delaminate.files import write_atomic
 
-PARTS = ("config.yaml", "metrics.jsonl", "checkpoint.pt", "report.html", "previews", "best", "model", "tensorboard")
+PARTS = (
+    "config.yaml",
+    "metrics.jsonl",
+    "checkpoint.pt",
+    "report.html",
+    "verdict.json",
+    "previews",
+    "best",
+    "model",
+    "tensorboard",
+)
 """What a run folder holds."""
 
 

@@ -19,7 +19,7 @@ from delaminate.exporters.files import ExportResult
 from delaminate.exporters.html import FOOTER, header, img, page
 from delaminate.files import write_atomic
 
-MOST_PICTURES = 4
+MOST_PICTURES, MOST_SPRITES = 4, 200
 
 
 def write_history(
@@ -31,6 +31,8 @@ def write_history(
     rows: str = "",
     facts: Mapping[str, str] | None = None,
     signals: Mapping[str, str] | None = None,
+    verdict: str = "",
+    sprites: Sequence[UInt8[np.ndarray, "h w 4"]] = (),
 ) -> ExportResult:
     """Write the page.
 
@@ -42,6 +44,8 @@ def write_history(
         rows: What the rows of such a picture are.
         facts: Short facts for the head of the page.
         signals: Figures of the method that was trained, with their meaning; they come before those of all methods.
+        verdict: What came out, in a sentence or two.
+        sprites: The sprites that there are now, RGBA.
 
     Raises:
         FormatError: A preview is no picture.
@@ -49,10 +53,12 @@ def write_history(
     """
     notes = [str(line["note"]) for line in log if "note" in line]
     steps = [line for line in log if "stage" in line]
-    lead = f"{len(steps):,} logged steps, and {len(notes)} remarks." if steps else "Training has not begun yet."
+    lead = f"{len(steps):,} logged steps, and {len(notes)} remarks." if steps else "No step has been finished yet."
+    lead = f"{verdict} {lead}" if verdict else lead
     parts = [
         header(title, lead, facts or {}, ""),
         "<main>",
+        _sprites(sprites),
         _notes(notes),
         _signals(steps, {**SIGNALS, **(signals or {})}),
         _pictures(previews, rows),
@@ -66,6 +72,22 @@ def _notes(notes: Sequence[str]) -> str:
         return ""
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f'<section aria-labelledby="notes"><h2 id="notes">What happened</h2><ul>{items}</ul></section>'
+
+
+def _sprites(sprites: Sequence[UInt8[np.ndarray, "h w 4"]]) -> str:
+    """A card for each sprite, enlarged so that it can be seen."""
+    if not sprites:
+        return ""
+    cards = []
+    for number, pixels in enumerate(sprites[:MOST_SPRITES]):
+        height, width = pixels.shape[:2]
+        scale = max(1, min(6, 96 // max(height, width)))
+        shown = pixels.repeat(scale, 0).repeat(scale, 1)
+        said = f"sprite {number}, {width} x {height}"
+        cards.append(f'<li class="card">{img(shown, said)}<p class="note">{said}</p></li>')
+    more = f'<p class="note">And {len(sprites) - MOST_SPRITES} more.</p>' if len(sprites) > MOST_SPRITES else ""
+    head = '<section aria-labelledby="sprites"><h2 id="sprites">Sprites</h2><ul class="sprites">'
+    return f"{head}{''.join(cards)}</ul>{more}</section>"
 
 
 def _signals(steps: Sequence[Mapping[str, Any]], signals: Mapping[str, str]) -> str:

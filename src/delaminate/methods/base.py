@@ -160,6 +160,21 @@ class Method(nn.Module, ABC):
         """Write a model folder that `from_pretrained` reads."""
         storage.save_model(self, Path(folder))
 
+    # --- what came out ----------------------------------------------------------------------------------------------
+
+    @property
+    def background_text(self) -> str:
+        """What was taken for the background, in a few words; empty where there is nothing to say."""
+        return ""
+
+    def advice(self, level: str, by: str) -> str:
+        """What to try where images are explained only partly (`fair`), badly (`poor`), or not at all (`nothing`)."""
+        return (
+            ""
+            if level == "good"
+            else "More steps, more images or other settings may help; `delaminate settings` lists them."
+        )
+
     # --- storage ----------------------------------------------------------------------------------------------------
 
     stored_tensors: ClassVar[tuple[str, ...]] = ("",)

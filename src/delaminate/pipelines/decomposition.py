@@ -30,6 +30,7 @@ from delaminate.pipelines.images import (
     open_with_originals,
 )
 from delaminate.pipelines.output_folders import ERRORS, make_room_for_scenes
+from delaminate.pipelines.verdict import Tally, Verdict
 from delaminate.refinement.small_regions import has_separate_parts
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.loading import load_scenes
@@ -51,6 +52,7 @@ class DecomposedImages(Sequence[Scene]):
         by: The way of decomposing.
         copies_input: Layers show the images themselves, so that nothing is reconstructed.
         num_scattered: Scenes in which a layer lies in several large parts.
+        verdict: What came out, judged by all images.
         folder: Where the scenes are, or None: in memory.
         kept: The scenes, where they are in memory.
     """
@@ -60,6 +62,7 @@ class DecomposedImages(Sequence[Scene]):
     by: str
     copies_input: bool
     num_scattered: int = 0
+    verdict: Verdict | None = None
     folder: Path | None = None
     kept: Sequence[Scene] = ()
 
@@ -91,6 +94,8 @@ class DecomposedImages(Sequence[Scene]):
         said = "layers show the images themselves."
         if means:
             said = f"rebuilt at {means['psnr']:.1f} dB at the model's size, {means['psnr_original']:.1f} dB at the images' own."
+        if self.verdict is not None:
+            said += f" {self.verdict.text}"
         if 4 * self.num_scattered > len(self.rows):
             said += (
                 f" In {self.num_scattered} of them a layer lies in several large parts: if these are several things, this "
@@ -162,13 +167,15 @@ def decompose(
     output = _Output(
         opened, name, by, copies, list(found.skipped), None if folder is None else SceneWriter(folder, found.rate)
     )
-    follow = follower(found)
+    follow, tally = follower(found), Tally(method, by)
     if callback is not None:
         callback.stage("decompose", 0, len(found))
     try:
         for first in range(0, len(found), batch):
             rows = range(first, min(first + batch, len(found)))
-            output.add(*_decomposed(method, found, rows, by, where, follow), rows)
+            parts = _decomposed(method, found, rows, by, where, follow)
+            tally.add(parts[0], parts[2])
+            output.add(*parts, rows)
             if callback is not None:
                 callback.step("decompose", rows.stop, {})
     except KeyboardInterrupt:
@@ -176,6 +183,7 @@ def decompose(
             callback.note(f"Stopped: {len(output.rows)} of {len(found)} scenes are in {folder}.")
         raise
     finally:
+        output.verdict = tally.verdict()
         output.write_errors()
     if not output.rows:
         raise DataError(
@@ -219,6 +227,7 @@ class _Output:
     rows: list[dict[str, Any]] = field(default_factory=list)
     num_scattered: int = 0
     written: int = 0
+    verdict: Verdict | None = None
 
     def add(self, found: Decomposition, errors: list[float], pixels: Float[Tensor, "B 3 H W"], rows: range) -> None:
         """Take up a batch: its scenes, and what they do not explain."""
@@ -280,12 +289,14 @@ class _Output:
             return
         skipped = [{"name": name, "reason": reason} for name, reason in self.skipped]
         errors = {"model": self.model, "by": self.by, **_means(self.rows), "images": self.rows, "skipped": skipped}
+        if self.verdict is not None:
+            errors["verdict"] = self.verdict.figures
         write_atomic(self.writer.folder / ERRORS, json_bytes(errors))
         self.written = len(self.rows)
 
     def result(self, folder: Path | None) -> DecomposedImages:
         return DecomposedImages(
-            self.rows, self.skipped, self.by, self.copies, self.num_scattered, folder, tuple(self.scenes)
+            self.rows, self.skipped, self.by, self.copies, self.num_scattered, self.verdict, folder, tuple(self.scenes)
         )
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
+
 from delaminate.config import build, read_yaml
 from delaminate.data import ImageSet, draw_images
 from delaminate.data.synthetic import DRAWINGS, Split
@@ -12,15 +15,19 @@ from delaminate.engine import Budget, TrainResult
 from delaminate.engine import train as run_training
 from delaminate.engine.parallel import leads
 from delaminate.engine.record import PARTS, Callback, read_log
-from delaminate.errors import ConfigError
+from delaminate.errors import ConfigError, DelaminateError
 from delaminate.exporters.training_page import write_history
+from delaminate.files import json_bytes, to_pixels, write_atomic
 from delaminate.methods import METHODS, Method
 from delaminate.methods.base import Forecast
 from delaminate.pipelines.devices import pick_device
 from delaminate.pipelines.images import AS_THEY_ARE, Images, check_fit, forecast_text, open_images
 from delaminate.pipelines.output_folders import make_room
+from delaminate.pipelines.verdict import Verdict, judge
 from delaminate.scene.views import page_of
 
+VERDICT = "verdict.json"
+"""What came out of a run, in its folder."""
 TRAIN_COUNT = 20_000
 """Images drawn for training from a built-in set, unless it is said how many."""
 
@@ -35,6 +42,7 @@ class TrainedRun:
         folder: The run folder, or None where nothing was kept.
         images: What was trained on.
         page: The page about the training in the run folder, or None.
+        verdict: What came out, judged by some of the images; None where training stopped before there was anything.
     """
 
     model: Method
@@ -42,6 +50,7 @@ class TrainedRun:
     folder: Path | None
     images: ImageSet
     page: Path | None
+    verdict: Verdict | None = None
 
     def _repr_html_(self) -> str:
         facts = {
@@ -98,13 +107,17 @@ class Training:
             self.model, self.images.pixels, self.out, seed=self.seed, device=self.device, budget=self.budget,
             resume=self.resume, callback=callback, tensorboard=tensorboard,
         )  # fmt: skip
-        page = None
-        if self.out is not None and leads():
-            page = self._write_page(f"{result.reason}, step {result.total_step}")
         self.model.cpu().eval()
-        return TrainedRun(self.model, result, self.out, self.images, page)
+        verdict = page = None
+        if leads() and result.reason != "failed" and self.model.decomposers:
+            verdict = judge(self.model, self.images)
+        if self.out is not None and leads():
+            if verdict is not None:
+                write_atomic(self.out / VERDICT, json_bytes(verdict.figures))
+            page = self._write_page(f"{result.reason}, step {result.total_step}", verdict)
+        return TrainedRun(self.model, result, self.out, self.images, page, verdict)
 
-    def _write_page(self, ended: str) -> Path:
+    def _write_page(self, ended: str, verdict: Verdict | None) -> Path:
         """Write the page about a training into its run folder."""
         assert self.out is not None
         page = self.out / "report.html"
@@ -115,6 +128,8 @@ class Training:
             previews=sorted((self.out / "previews").glob("*.png")),
             rows=self.model.preview_rows,
             facts={**self.facts, "Ended": ended},
+            verdict="" if verdict is None else verdict.text,
+            sprites=sprite_pictures(self.model),
             signals=self.model.training_signals,
         )
         return page
@@ -295,6 +310,15 @@ def training_images(
     if isinstance(data, str) and data in DRAWINGS and not Path(data).exists():
         return draw_images(data, count or TRAIN_COUNT, seed=seed, split=split, size=wanted)
     return open_images(data, wanted, fit, count=count, seed=seed, split=split, callback=callback)
+
+
+def sprite_pictures(model: Method) -> list[UInt8[np.ndarray, "h w 4"]]:
+    """The sprites of a model as RGBA pictures, backgrounds left out; none where it has none that it can show."""
+    try:
+        dictionary = model.dictionary()
+    except (DelaminateError, NotImplementedError):
+        return []
+    return [to_pixels(sprite) for entry, sprite in enumerate(dictionary.sprites) if entry not in dictionary.backgrounds]
 
 
 def describe_data(data: Images) -> str:

@@ -50,18 +50,20 @@ def _apply_matrix(raster: Tensor, transform: Transform, padding: Padding) -> tup
     """Move a raster (C, h, w); return the touched window and its corner (top, left)."""
     matrix, size = transform.matrix, transform.size
     source = (raster.shape[1], raster.shape[2])
-    flipped = matrix[0, 0] < 0
-    left, top = matrix[0, 2] - (source[1] if flipped else 0), matrix[1, 2]
-    plain = np.array([[-1 if flipped else 1, 0, matrix[0, 2]], [0, 1, top], [0, 0, 1]])
-    covers = left <= 0 and top <= 0 and left + source[1] >= size[1] and top + source[0] >= size[0]
-    whole = bool((matrix == plain).all()) and left == round(left) and top == round(top)
-    if whole and (padding == "zeros" or covers):
-        # A shift by whole pixels, flipped or not, is a copy, exact to the bit.
-        raster = raster.flip(2) if flipped else raster
-        column, row = int(left), int(top)
-        first, last = max(row, 0), max(min(row + source[0], size[0]), max(row, 0))
-        begin, end = max(column, 0), max(min(column + source[1], size[1]), max(column, 0))
-        return raster[:, first - row : last - row, begin - column : end - column], first, begin
+    orientation = transform.orientation
+    if orientation is not None:
+        shown = source[::-1] if orientation & 1 else source
+        left = matrix[0, 2] - (shown[1] if orientation & 4 else 0)
+        top = matrix[1, 2] - (shown[0] if orientation & 2 else 0)
+        covers = left <= 0 and top <= 0 and left + shown[1] >= size[1] and top + shown[0] >= size[0]
+        if left == round(left) and top == round(top) and (padding == "zeros" or covers):
+            # A shift by whole pixels, flipped or turned by quarters, is a copy, exact to the bit.
+            raster = raster.transpose(1, 2) if orientation & 1 else raster
+            raster = raster.flip([axis for axis, bit in ((1, 2), (2, 4)) if orientation & bit])
+            column, row = int(left), int(top)
+            first, last = max(row, 0), max(min(row + shown[0], size[0]), max(row, 0))
+            begin, end = max(column, 0), max(min(column + shown[1], size[1]), max(column, 0))
+            return raster[:, first - row : last - row, begin - column : end - column], first, begin
     top_, left_, bottom, right = (0, 0, *size) if padding == "border" else _bounds(matrix, source, size)
     height, width = max(bottom - top_, 0), max(right - left_, 0)
     if height == 0 or width == 0:

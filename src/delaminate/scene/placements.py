@@ -58,6 +58,41 @@ class Transform:
         return cls("matrix", (-1.0, 0.0, float(left + width), 0.0, 1.0, float(top), 0.0, 0.0, 1.0), size)
 
     @classmethod
+    def oriented(
+        cls, orientation: int, left: float, top: float, shown: tuple[int, int], size: tuple[int, int]
+    ) -> "Transform":
+        """Put a raster, in one of its eight orientations, with its corner at (left, top).
+
+        Args:
+            orientation: Bits as in Tiled: 1 swaps rows and columns first, 2 flips top to bottom, 4 left to right.
+            left, top: In pixels.
+            shown: Height and width of the raster as it is shown.
+            size: Of the canvas.
+        """
+        swap = np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, 1]]) if orientation & 1 else np.eye(3)
+        down = np.array([[1.0, 0, 0], [0, -1, shown[0]], [0, 0, 1]]) if orientation & 2 else np.eye(3)
+        across = np.array([[-1.0, 0, shown[1]], [0, 1, 0], [0, 0, 1]]) if orientation & 4 else np.eye(3)
+        matrix = np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]]) @ across @ down @ swap
+        return cls.of_matrix(matrix + 0.0, size)
+
+    @property
+    def orientation(self) -> int | None:
+        """Which of the eight orientations a matrix shows, see `oriented`; None: it does something else."""
+        linear = self.matrix[:2, :2]
+        if not (self.matrix[2] == (0, 0, 1)).all() or not np.isin(linear, (-1, 0, 1)).all():
+            return None
+        turned = linear[0, 0] == 0
+        one, other = (linear[0, 1], linear[1, 0]) if turned else (linear[0, 0], linear[1, 1])
+        if (
+            one == 0
+            or other == 0
+            or (linear[0, 0] if turned else linear[0, 1])
+            or (linear[1, 1] if turned else linear[1, 0])
+        ):
+            return None
+        return int(turned) | (2 if other < 0 else 0) | (4 if one < 0 else 0)
+
+    @classmethod
     def of_matrix(cls, matrix: np.ndarray | Tensor, size: tuple[int, int]) -> "Transform":
         return cls("matrix", tuple(float(x) for x in np.asarray(matrix, dtype=np.float64).ravel()), size)
 

@@ -32,19 +32,19 @@ def images_of(frames):
 
 def test_mirrored_sprites_fold_to_one_sprite_with_a_flip():
     one, other = pattern((8, 9), 1, disc(9)[:8]), pattern((8, 9), 2)
-    sprites, looks = merge_variants([one, other, one.flipped()], CODES)
-    assert (len(sprites), looks) == (2, (Appearance(0), Appearance(1), Appearance(0, True)))
-    assert alike(looks[2].of(sprites[0]), one.flipped(), share=1.0)
-    assert len(merge_variants([one, one.flipped()], CODES, flips=False, recolours=False)[0]) == 2
+    sprites, looks = merge_variants([one, other, one.oriented(4)], CODES)
+    assert (len(sprites), looks) == (2, (Appearance(0), Appearance(1), Appearance(0, 4)))
+    assert alike(looks[2].of(sprites[0]), one.oriented(4), share=1.0)
+    assert len(merge_variants([one, one.oriented(4)], CODES, flips=False, recolours=False)[0]) == 2
 
 
 def test_recoloured_sprites_fold_to_one_sprite_with_a_colour():
     one = pattern((8, 9), 1)
     red = Appearance(0, colour=RED).of(one)
-    sprites, looks = merge_variants([one, red, red.flipped()], CODES)
+    sprites, looks = merge_variants([one, red, red.oriented(4)], CODES)
     assert len(sprites) == 1
-    assert [(look.entry, look.flip) for look in looks] == [(0, False), (0, False), (0, True)]
-    for look, shown in zip(looks[1:], (red, red.flipped()), strict=True):
+    assert [(look.entry, look.orientation) for look in looks] == [(0, 0), (0, 0), (0, 4)]
+    for look, shown in zip(looks[1:], (red, red.oriented(4)), strict=True):
         assert np.allclose(look.colour, RED, atol=1e-4)
         assert alike(look.of(sprites[0]), shown, share=1.0)
     assert len(merge_variants([one, red], CODES, recolours=False)[0]) == 2
@@ -68,7 +68,7 @@ def test_equal_sprites_are_one_look():
 
 def test_a_decomposition_paints_the_frame_exactly():
     one, other = pattern((9, 10), 1), pattern((8, 8), 2, disc(8))
-    looks = (Appearance(0), Appearance(1), Appearance(0, True), Appearance(1, colour=RED))
+    looks = (Appearance(0), Appearance(1), Appearance(0, 4), Appearance(1, colour=RED))
     sheet = SpriteDictionary((one, other), looks, SOLID)
     shown = [look.of(sheet.sprites[look.entry]) for look in looks]
     frames, truth = scattered(6, (50, 44), shown, 5, seed=2, apart=True, hang=3)
@@ -77,7 +77,9 @@ def test_a_decomposition_paints_the_frame_exactly():
     assert_close(found.composite(), images_of(frames), rtol=0, atol=0.51 / 255)
     for placements, places in zip(found.images, truth, strict=True):
         kinds = sorted((p.entry, p.transforms[0].matrix[0, 0] < 0, p.colour != NEUTRAL) for p in placements[1:])
-        assert kinds == sorted((looks[k].entry, looks[k].flip, looks[k].colour != NEUTRAL) for k, _, _ in places)
+        assert kinds == sorted(
+            (looks[k].entry, looks[k].orientation == 4, looks[k].colour != NEUTRAL) for k, _, _ in places
+        )
     again = sheet.decompose(images_of(frames), search())
     assert torch.equal(again.composite(), found.composite())
 
@@ -117,7 +119,7 @@ def test_a_sheet_without_sprites_shows_its_ground():
 def test_a_sheet_comes_back_from_its_store():
     one, other = pattern((9, 10), 1), pattern((6, 5), 2, np.tri(6, 5) > 0)
     store = SpriteStore(5, 16)
-    store.put((one, other), (Appearance(0), Appearance(1), Appearance(0, True), Appearance(1, False, RED)))
+    store.put((one, other), (Appearance(0), Appearance(1), Appearance(0, 4), Appearance(1, 0, RED)))
     store.put_background(SOLID)
     assert store.count == 2
     again = SpriteStore(5, 16)
@@ -125,7 +127,7 @@ def test_a_sheet_comes_back_from_its_store():
     sheet = again.sheet()
     for a, b in zip(sheet.sprites, (one, other), strict=True):
         assert np.array_equal(a.colour, b.colour) and np.array_equal(a.alpha, b.alpha)
-    assert sheet.looks[:3] == (Appearance(0), Appearance(1), Appearance(0, True))
+    assert sheet.looks[:3] == (Appearance(0), Appearance(1), Appearance(0, 4))
     assert sheet.looks[3].colour == pytest.approx(RED)
     assert np.array_equal(sheet.background.rgb, SOLID.rgb)
     again.check("here")

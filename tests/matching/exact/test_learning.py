@@ -82,7 +82,7 @@ def test_a_ladder_tile_of_three_rungs_stays_three_rungs():
 
 def test_mirrored_sprites_are_found_where_they_are_looked_for():
     some = pattern((10, 9), 1)
-    both = [some, some.flipped()]
+    both = [some, some.oriented(4)]
     frames, _ = scattered(12, (44, 44), both, 2, apart=True)
     assert matched(learned(frames, search(flips=True))[0], both)
 

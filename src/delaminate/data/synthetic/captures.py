@@ -325,8 +325,8 @@ def _play(
             left = round(thing.x) - int(world.camera[now, 1])
             area = _paste(frames[now], raster, top, left, thing.opacity, covered, number + 1)
             if area == (raster[..., 3] > 0).sum():
-                kind = next(k for k, poses in enumerate(kinds) if poses is thing.poses)
-                whole.append(((kind, now // 6 % len(thing.poses)), number + 1, area))
+                which = next(k for k, poses in enumerate(kinds) if poses is thing.poses)
+                whole.append(((which, now // 6 % len(thing.poses)), number + 1, area))
         for key, label, area in whole:
             if (covered == label).sum() == area:
                 seen[key] = seen.get(key, 0) + 1

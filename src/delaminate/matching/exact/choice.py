@@ -10,10 +10,9 @@ from jaxtyping import UInt8
 from delaminate.matching.exact.background import Background, panorama, rooms, solid, static
 from delaminate.matching.exact.camera import is_scrolled
 from delaminate.matching.exact.description import Prices, frames_bits, picture_bits
+from delaminate.matching.exact.noise import is_noisy
 
 Kind = Literal["solid", "static", "rooms", "panorama", "auto"]
-LOSSLESS = 0.07
-"""Tolerances from here on are those of noisy sources."""
 CLEARLY = 0.95
 """A background that holds more must shorten the description to this share at least."""
 SAMPLE = 24
@@ -53,7 +52,7 @@ def choose_background(
     Raises:
         ConfigError: A panorama would be too large.
     """
-    noisy = tolerance > LOSSLESS
+    noisy = is_noisy(tolerance)
     plain = solid(frames) if colour is None else Background(np.array(colour, np.float32)[None, None] / 255)
     if kind == "solid" or (kind == "auto" and colour is not None):
         return BackgroundChoice(plain, "solid", {})

@@ -16,6 +16,8 @@ from delaminate.matching.exact.templates import ColourCodes, HardSprite
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import NEUTRAL, Dictionary, Placement, Transform
 
+ORIENTATIONS = (0, 4, 2, 6, 1, 3, 5, 7)
+"""Mirror images before what is upside down, and that before what is turned; stored by their position here."""
 LEAST_GAIN = 0.2
 """A palette swap multiplies no channel by less."""
 FLAT = 0.05
@@ -30,12 +32,12 @@ class Appearance:
 
     Attributes:
         entry: Which sprite.
-        flip: Mirrored, left to right.
+        orientation: Which of the eight; bits: 1 swaps rows and columns first, 2 flips top to bottom, 4 left to right.
         colour: Gain of red, green, blue, then offset of each; a palette swap.
     """
 
     entry: int
-    flip: bool = False
+    orientation: int = 0
     colour: tuple[float, ...] = NEUTRAL
 
     def of(self, pattern: HardSprite) -> HardSprite:
@@ -44,7 +46,7 @@ class Appearance:
             gain, offset = np.array(self.colour, np.float32).reshape(2, 3)
             colour = (pattern.colour * gain + offset).clip(0, 1) * pattern.alpha[..., None]
             pattern = HardSprite(colour.astype(np.float32), pattern.alpha)
-        return pattern.flipped() if self.flip else pattern
+        return pattern.oriented(self.orientation) if self.orientation else pattern
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +84,7 @@ class SpriteDictionary:
             placements = [Placement(len(self.sprites), (Transform.shift(-left, -top, size),))]
             for place in reversed(explained.places[0]):
                 look = self.looks[place.entry]
-                where = Transform.shift(place.left, place.top, size)
-                if look.flip:
-                    where = Transform.mirror(place.left, place.top, shown[place.entry].size[1], size)
+                where = Transform.oriented(look.orientation, place.left, place.top, shown[place.entry].size, size)
                 placements.append(Placement(look.entry, (where,), look.colour))
             found.append(tuple(placements))
         return Decomposition(dictionary, tuple(found), size, background=True)
@@ -103,8 +103,8 @@ def merge_variants(
     for pattern in patterns:
         look = None
         for entry, sprite in enumerate(kept):
-            for flip in (False, True) if flips else (False,):
-                look = _as(pattern, sprite, Appearance(entry, flip), codes, recolours)
+            for orientation in ORIENTATIONS if flips else (0,):
+                look = _as(pattern, sprite, Appearance(entry, orientation), codes, recolours)
                 if look is not None:
                     break
             if look is not None:
@@ -181,7 +181,7 @@ class SpriteStore(nn.Module):
         super().__init__()
         self.register_buffer("rgba", torch.zeros(count, 4, side, side))
         self.register_buffer("sizes", torch.zeros(count, 2, dtype=torch.int64))
-        self.register_buffer("looks", torch.full((2 * count, 8), -1.0))  # entry, flip, gain and offset; -1: none
+        self.register_buffer("looks", torch.full((2 * count, 8), -1.0))  # entry, orientation, gain and offset; -1: none
         self.register_buffer("ground", torch.zeros(3, 1, 1))  # the background, under the name that runs have stored
         self.rgba: Tensor
         self.sizes: Tensor
@@ -198,7 +198,7 @@ class SpriteStore(nn.Module):
             self.sizes[entry] = torch.tensor([h, w])
         kept = [look for look in looks if look.entry < len(self.rgba)][: len(self.looks)]
         for row, look in enumerate(kept):
-            self.looks[row] = torch.tensor([look.entry, float(look.flip), *look.colour])
+            self.looks[row] = torch.tensor([look.entry, float(ORIENTATIONS.index(look.orientation)), *look.colour])
 
     def put_background(self, background: Background) -> None:
         """Keep a background of any size."""
@@ -222,7 +222,7 @@ class SpriteStore(nn.Module):
                 alpha = pixels[..., 3] > 0.5
                 sprites.append(HardSprite((pixels[..., :3] * alpha[..., None]).astype(np.float32), alpha))
         looks = tuple(
-            Appearance(int(row[0]), row[1] > 0.5, tuple(row[2:]))
+            Appearance(int(row[0]), ORIENTATIONS[int(row[1])], tuple(row[2:]))
             for row in self.looks.tolist()
             if 0 <= row[0] < len(sprites)
         )
@@ -239,13 +239,16 @@ class SpriteStore(nn.Module):
         whole = bool((there[:, 0] == there[:, 1]).all()) and not bool((there[1:] & ~there[:-1]).any())
         if bool(((self.sizes < 0) | (self.sizes > side)).any()) or not whole:
             raise FormatError(f"{where}: sizes of sprites are out of range; expected 1 to {side} pixels, none missing.")
-        entry, flip = self.looks[:, 0], self.looks[:, 1]
+        entry, orientation = self.looks[:, 0], self.looks[:, 1]
         shown = entry != -1
-        wrong = shown & ((entry < 0) | (entry >= self.count) | (entry != entry.round()) | ((flip != 0) & (flip != 1)))
+        wrong = shown & (
+            (entry < 0) | (entry >= self.count) | (entry != entry.round()) | ~torch.isin(orientation, torch.arange(8.0))
+        )
         wrong[1:] |= shown[1:] & ~shown[:-1]
         if bool(wrong.any()):
             row = int(wrong.nonzero()[0, 0])
             raise FormatError(
-                f"{where}: appearance {row} is of sprite {float(entry[row]):g}, flip {float(flip[row]):g}; expected one of the "
-                f"{self.count} sprites, flip 0 or 1, none missing."
+                f"{where}: appearance {row} is of sprite {float(entry[row]):g}, orientation {float(orientation[row]):g}; expected "
+                f"one of the "
+                f"{self.count} sprites, orientation 0 to 7, none missing."
             )

@@ -8,7 +8,6 @@ from delaminate.matching.exact.pruning import join, prune
 from delaminate.matching.exact.search import FrameStack, Search, explained, parse_all
 from delaminate.matching.exact.seeking import (
     close,
-    close_together,
     mirrored,
     recurring_regions,
     seek_components,

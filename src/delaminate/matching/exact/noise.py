@@ -9,6 +9,11 @@ SMALL = 6
 """Levels of 255: compression leaves steps of so few between neighbours, drawings seldom do."""
 
 
+def is_noisy(tolerance: float) -> bool:
+    """Whether a tolerance is one of noisy sources."""
+    return tolerance > 0.07
+
+
 def is_lossy(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
     """Whether a source was compressed with loss: many small steps between neighbours, in space and in time.
 

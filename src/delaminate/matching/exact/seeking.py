@@ -22,6 +22,8 @@ from delaminate.matching.exact.templates import OPEN, Frames, HardSprite
 
 REGIONS = 3
 """Times that a region must recur to be a pattern."""
+MIRRORED = 4
+"""The orientation that is flipped left to right."""
 LEVELS = 3
 """Times that regions are looked for, each in what the regions before leave open."""
 HELD = 0.3
@@ -269,7 +271,7 @@ def seek_components(frames: Frames, search: Search, rng: np.random.Generator, mo
 
 def mirrored(frames: Frames, patterns: list[HardSprite], search: Search) -> list[tuple[HardSprite, bool]]:
     """Mirror images of patterns, which are closed, and whether they explain enough."""
-    others = [pattern.flipped() for pattern in patterns[: search.most - len(patterns)]]
+    others = [pattern.oriented(MIRRORED) for pattern in patterns[: search.most - len(patterns)]]
     bank = bank_of(others, frames, replace(search.price, misfit=search.growth.misfit))
     hopeful: set[int] = set()
     for index in range(len(frames) if others else 0):

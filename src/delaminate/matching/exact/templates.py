@@ -81,9 +81,16 @@ class HardSprite:
     def area(self) -> int:
         return int(self.alpha.sum())
 
-    def flipped(self) -> "HardSprite":
-        """The mirror image, left to right."""
-        return HardSprite(self.colour[:, ::-1].copy(), self.alpha[:, ::-1].copy())
+    def oriented(self, orientation: int) -> "HardSprite":
+        """One of the eight orientations; bits: 1 swaps rows and columns first, 2 flips top to bottom, 4 left to right."""
+        colour, alpha = self.colour, self.alpha
+        if orientation & 1:
+            colour, alpha = colour.swapaxes(0, 1), alpha.T
+        if orientation & 2:
+            colour, alpha = colour[::-1], alpha[::-1]
+        if orientation & 4:
+            colour, alpha = colour[:, ::-1], alpha[:, ::-1]
+        return HardSprite(np.ascontiguousarray(colour), np.ascontiguousarray(alpha))
 
     def rgba(self) -> Float[Tensor, "4 h w"]:
         stacked = np.concatenate([self.colour, self.alpha[..., None]], 2)

@@ -75,7 +75,7 @@ class Teacher:
         c = model.config
         self.model, self.sheet, self.search = model, sheet, model.search()
         looks = sheet.looks[: c.num_sprites]
-        self.looks = {(look.entry, look.flip, look.colour): index for index, look in enumerate(looks)}
+        self.looks = {(look.entry, look.orientation, look.colour): index for index, look in enumerate(looks)}
         patterns = [look.of(sheet.sprites[look.entry]) for look in looks]
         self.sizes = [pattern.size for pattern in patterns]
         self.rasters = torch.stack([centred(pattern, c.sprite_size) for pattern in patterns])
@@ -92,12 +92,13 @@ class Teacher:
         return self.lay(boxes, len(placements))
 
     def _box(self, placement: Placement) -> _Box | None:
-        matrix = placement.transforms[-1].matrix
-        look = self.looks.get((placement.entry, bool(matrix[0, 0] < 0), placement.colour))
-        if look is None:
+        matrix, orientation = placement.transforms[-1].matrix, placement.transforms[-1].orientation
+        look = self.looks.get((placement.entry, orientation or 0, placement.colour))
+        if orientation is None or look is None:
             return None
         height, width = self.sizes[look]
-        top, left = int(matrix[1, 2]), int(matrix[0, 2]) - (width if matrix[0, 0] < 0 else 0)
+        top = int(matrix[1, 2]) - (height if orientation & 2 else 0)
+        left = int(matrix[0, 2]) - (width if orientation & 4 else 0)
         return _Box(look, top, left, top + height, left + width)
 
     def lay(self, boxes: list[_Box], count: int) -> tuple[Int[Tensor, "n 6"], int]:

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from delaminate.errors import FormatError, ShapeError
 from delaminate.matching.exact.dictionary import of_eight_bits
-from delaminate.matching.exact.noise import LOSSLESS_MATCH, estimate_noise
+from delaminate.matching.exact.noise import LOSSLESS_MATCH, estimate_noise, is_noisy
 from delaminate.methods.base import Forecast
 from delaminate.methods.marionette.config import PRESETS, Config
 from delaminate.methods.marionette.distillation import Distiller, take_over
@@ -246,6 +246,35 @@ class MarioNette(MarioNetteModel):
             self.learned[1] = 1
             if self.config.search_steps:
                 take_over(self)
+
+    @property
+    def background_text(self) -> str:
+        if not self.config.search_steps or self.config.background == "learned":
+            return ""
+        height, width = int(self.store.ground.shape[1]), int(self.store.ground.shape[2])
+        if (height, width) == (1, 1):
+            return "nothing (transparent)" if self.config.background_colour else "one colour"
+        if (height, width) == self.image_size:
+            return "a still picture"
+        return f"a picture of {height} x {width} pixels, of which each image shows a part"
+
+    def advice(self, level: str, by: str) -> str:
+        if level == "good" or by != "search":
+            return super().advice(level, by)
+        tries = []
+        if self.config.search_parts == "patches" and self.config.background == "auto":
+            tries.append("another background (--set background=solid, static or panorama)")
+        if not is_noisy(self.config.tolerance):
+            tries.append("for noisy recordings --set search_tolerance=0.2 search_match=0.8")
+        if self.config.search_parts == "patches":
+            tries.append("for pages of text --preset text-pages")
+        tries.append("for photographs of one kind of thing `redo` or `perturbgan`")
+        said = (
+            "What does not recur to the pixel is not found here"
+            if level != "fair"
+            else "What else recurs may be found by"
+        )
+        return f"{said}{': try ' if level != 'fair' else ' '}{'; '.join(tries)}."
 
     def converged(self, context: StepContext) -> str | None:
         # Another round on the same frames would find the same.
