@@ -248,6 +248,23 @@ def mended(
     return Background(rgb)
 
 
+def retold(
+    background: Background,
+    frames: UInt8[np.ndarray, "N H W 3"],
+    places: tuple[tuple[int, int], ...],
+    hidden: Bool[np.ndarray, "N H W"],
+    where: Bool[np.ndarray, "h w"],
+    least: int = 2,
+) -> tuple[Float32[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
+    """Tell some pixels of a background anew, by the commonest colour that frames show there; also say which were seen."""
+    rgb, told = background.rgb.copy(), np.zeros(where.shape, bool)
+    for left, right, stack, there in _blocks(frames, np.array(places), rgb.shape[:2], len(frames), hidden):
+        colour, seen, _ = _settled(stack, there, noisy=False)
+        told[:, left:right] = where[:, left:right] & (seen >= least)
+        rgb[:, left:right][told[:, left:right]] = colour[told[:, left:right]] / 255
+    return rgb, told
+
+
 def fill_in(rgb: Float32[np.ndarray, "h w 3"], restless: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 3"]:
     """Fill what never settles, such as a coin that spins in its place, with what is beside it, row by row.
 

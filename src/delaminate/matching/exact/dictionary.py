@@ -248,7 +248,6 @@ class SpriteStore(nn.Module):
         if bool(wrong.any()):
             row = int(wrong.nonzero()[0, 0])
             raise FormatError(
-                f"{where}: appearance {row} is of sprite {float(entry[row]):g}, orientation {float(orientation[row]):g}; expected "
-                f"one of the "
-                f"{self.count} sprites, orientation 0 to 7, none missing."
+                f"{where}: appearance {row} is of sprite {float(entry[row]):g}, orientation {float(orientation[row]):g}; "
+                f"expected one of the {self.count} sprites, orientation 0 to 7, none missing."
             )

@@ -1,14 +1,24 @@
 """After a round: what stands still goes back to the background, which is corrected by what shows where no sprite is."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Bool, Float32
+from scipy import ndimage
 
-from delaminate.matching.exact.background import MENDERS, Background, mended
+from delaminate.matching.exact.background import MENDERS, Background, mended, retold
+from delaminate.matching.exact.detection import find
+from delaminate.matching.exact.hashing import bank_of
 from delaminate.matching.exact.parsing import Parse
 from delaminate.matching.exact.pruning import prune
 from delaminate.matching.exact.search import FrameStack, Search, explained
 from delaminate.matching.exact.templates import HardSprite
+
+ROAMING = 4
+"""Places at which a pattern must be seen for its likeness in the background to be taken for a mistake."""
+PAINTED = 0.6
+"""Of a pattern, the share that the background must show for it to have been painted in."""
 
 
 def settle_background(
@@ -23,12 +33,84 @@ def settle_background(
     kept, background = absorb_static(scenes, patterns, found, background)
     if len(kept) < len(patterns):
         patterns, found = kept, explained(scenes, kept, search)
+    before = background
+    background = take_out_sprites(scenes, patterns, found, background, search)
     background, changed = uncover(scenes, patterns, found, background)
-    if changed:
+    if changed or background is not before:
         scenes = FrameStack.of(scenes.frames, background)
         patterns = prune(scenes, patterns, search)
         found = explained(scenes, patterns, search)
     return patterns, background, found
+
+
+def take_out_sprites(
+    scenes: FrameStack, patterns: list[HardSprite], found: Parse, background: Background, search: Search
+) -> Background:
+    """Take sprites out of the background that were painted into it, because they hardly left their place.
+
+    Where a pattern that is seen in many places is seen in the background, too, that is wrong there: what frames show
+    besides is behind it, and what none shows is filled in with what lies nearest.
+
+    Args:
+        scenes: The frames.
+        patterns: What was found in them.
+        found: Where.
+        background: A static picture or a panorama; of a plain colour nothing is changed.
+        search: How to look.
+    """
+    if background.rgb.shape[:2] == (1, 1):
+        return background
+    roaming = [
+        pattern
+        for pattern, corners in zip(patterns, _corners(scenes, found, len(patterns)), strict=True)
+        if len(corners) >= ROAMING and max(corners.values()) <= 0.5 * sum(corners.values()) and not pattern.is_flat
+    ]
+    if not roaming:
+        return background
+    picture = np.rint(background.rgb * 255).astype(np.uint8)[None]
+    frames = FrameStack(picture, np.full((1, 1, 1, 3), 2.0, np.float32), ((0, 0),)).fresh(search)
+    strict = replace(search.price, share=PAINTED, misfit=0.4)
+    wrong = np.zeros(picture.shape[1:3], bool)
+    margin = frames.margin
+    for place in find(frames, 0, bank_of(roaming, frames, strict), rounds=1):
+        alpha, (top, left) = roaming[place.entry].alpha, (place.top, place.left)
+        if (
+            top >= 0
+            and left >= 0
+            and top + alpha.shape[0] <= wrong.shape[0]
+            and left + alpha.shape[1] <= wrong.shape[1]
+        ):
+            window = (
+                slice(top + margin, top + margin + alpha.shape[0]),
+                slice(left + margin, left + margin + alpha.shape[1]),
+            )
+            shown = alpha & frames.shows(0, window, roaming[place.entry])
+            wrong[top : top + alpha.shape[0], left : left + alpha.shape[1]] |= shown
+    if not wrong.any():
+        return background
+    return _without(scenes, patterns, found, background, wrong, search.tolerance)
+
+
+def _without(
+    scenes: FrameStack,
+    patterns: list[HardSprite],
+    found: Parse,
+    background: Background,
+    wrong: Bool[np.ndarray, "h w"],
+    tolerance: float,
+) -> Background:
+    """The background with some pixels told anew: by frames that show another colour there, else by what lies nearest."""
+    hidden = hidden_pixels(scenes, patterns, found)
+    height, width = scenes.frames.shape[1:3]
+    for index, (y, x) in enumerate(scenes.offsets):
+        there = background.rgb[y : y + height, x : x + width]
+        as_before = np.square(scenes.frames[index] / np.float32(255) - there).sum(2) <= tolerance**2
+        hidden[index] |= as_before & wrong[y : y + height, x : x + width]
+    rgb, seen = retold(background, scenes.frames, scenes.offsets, hidden, wrong)
+    lost = wrong & ~seen
+    nearest = ndimage.distance_transform_edt(lost, return_distances=False, return_indices=True)
+    rgb[lost] = rgb[nearest[0][lost], nearest[1][lost]]
+    return Background(rgb)
 
 
 def absorb_static(
@@ -56,13 +138,34 @@ def absorb_static(
             first, last = np.array([top + h - height, left + w - width]), np.array([top, left])
             if count >= always * max(int(((offsets >= first) & (offsets <= last)).all(1).sum()), MENDERS):
                 stands.append((top, left))
-        if not stands or sum(corners[place] for place in stands) < always * occurrences:
+        hole = not stands and _is_hole(pattern, corners, rgb)
+        stands = [max(corners, key=lambda place: corners[place])] if hole else stands
+        if not hole and (not stands or sum(corners[place] for place in stands) < always * occurrences):
             kept.append(pattern)
             continue
         for top, left in stands:
             if top >= 0 and left >= 0 and top + h <= rgb.shape[0] and left + w <= rgb.shape[1]:
                 rgb[top : top + h, left : left + w][pattern.alpha] = pattern.colour[pattern.alpha]
     return kept, Background(rgb)
+
+
+def _is_hole(
+    pattern: HardSprite, corners: Counter[tuple[int, int]], rgb: Float32[np.ndarray, "h w 3"], share: float = 0.6
+) -> bool:
+    """Whether a pattern that is seen at one place only goes on in the background around it: a sprite once stood there."""
+    if not corners or max(corners.values()) < 0.9 * sum(corners.values()):
+        return False
+    (top, left), (h, w) = max(corners, key=lambda place: corners[place]), pattern.size
+    if top < 1 or left < 1 or top + h + 1 > rgb.shape[0] or left + w + 1 > rgb.shape[1]:
+        return False
+    around, goes_on, beside = rgb[top - 1 : top + h + 1, left - 1 : left + w + 1], 0, 0
+    wide, colour = np.pad(pattern.alpha, 1), np.pad(pattern.colour, ((1, 1), (1, 1), (0, 0)))
+    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        rim = wide & ~np.roll(wide, (-down, -right), (0, 1))
+        beyond = np.roll(around, (-down, -right), (0, 1))
+        beside += int(rim.sum())
+        goes_on += int((rim & (np.abs(colour - beyond) < 0.02).all(2)).sum())
+    return goes_on >= share * max(beside, 1)
 
 
 def _corners(scenes: FrameStack, found: Parse, count: int) -> list[Counter[tuple[int, int]]]:
@@ -93,6 +196,15 @@ def uncover(
     """
     if background.rgb.shape[:2] == (1, 1):
         return background, False
+    hidden = hidden_pixels(scenes, patterns, found, most)
+    better = mended(background, scenes.frames, scenes.offsets, hidden)
+    return better, not np.array_equal(better.rgb, background.rgb)
+
+
+def hidden_pixels(
+    scenes: FrameStack, patterns: list[HardSprite], found: Parse, most: float = 0.5
+) -> Bool[np.ndarray, "N H W"]:
+    """Pixels that sprites hide; those that have more than the share `most` of their occurrences at one place hide nothing."""
     moves = [
         bool(each) and max(each.values()) <= most * sum(each.values())
         for each in _corners(scenes, found, len(patterns))
@@ -106,5 +218,4 @@ def uncover(
                 shown = alpha[max(-top, 0) : height - top, max(-left, 0) : width - left]
                 top, left = max(top, 0), max(left, 0)
                 hidden[index, top : top + shown.shape[0], left : left + shown.shape[1]] |= shown
-    better = mended(background, scenes.frames, scenes.offsets, hidden)
-    return better, not np.array_equal(better.rgb, background.rgb)
+    return hidden

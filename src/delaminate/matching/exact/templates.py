@@ -78,6 +78,12 @@ class HardSprite:
         return packed(self.colour)
 
     @property
+    def is_flat(self) -> bool:
+        """It has one colour."""
+        shown = self.packed[self.alpha]
+        return len(shown) == 0 or bool((shown == shown[0]).all())
+
+    @property
     def area(self) -> int:
         return int(self.alpha.sum())
 
