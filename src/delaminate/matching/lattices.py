@@ -1,0 +1,297 @@
+"""Lattices: at what step, and from where, a picture is laid out in tiles.
+
+Each axis is looked at alone first. If rows of pixels are cut where the tiles are, few different pieces come out, because
+each tile's row of pixels comes again wherever the tile does, also where it is flipped or upside down; cut elsewhere, each
+piece has parts of two tiles. So the step whose number of different pieces falls deepest at one phase is the tiles'. The
+best steps of both axes are then tried together, and what is described in the fewest bits wins: its different tiles once,
+and for each cell which of them it shows, and how it is turned.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt32, UInt64
+
+from delaminate.matching.tile_cells import count_orientations, cut_cells, hash_cells, novel_pixels
+
+SIZES = 8, 64  # px, smallest and largest tile
+MAX_SPACING = 4  # px of one colour between tiles
+AXIS_SAMPLE, AREA_SAMPLE = 240_000, 400_000  # pixels looked at, one axis alone and both together
+BAND = 16  # rows that are sampled together
+STEPS_TRIED = 4
+PIXEL_BITS, TILE_BITS = 10.0, 16.0  # bits of a pixel that its neighbours do not foretell, and of a tile besides
+LEAST_SAVED, LEAST_CELLS, LEAST_NOVEL = 0.25, 6, 3
+# Begun elsewhere, a lattice leaves this much more to describe, unless it saves nearly everything from anywhere.
+SPECIFIC, PERIODIC = 1.3, 0.9
+LEAST_KEPT = 0.6  # of what cells save, by the larger tiles that they are parts of
+
+ODD = 0x9E3779B97F4A7C15
+INVERSE_OF_ODD = pow(ODD, -1, 2**64)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Tiles along one axis: the first pixel of tile k is at phase + k * pitch; `spacing` pixels after each are no tile's."""
+
+    pitch: int
+    phase: int
+    spacing: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.pitch - self.spacing
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Tiles of a picture: `rows` along its height, `columns` along its width; `lines` is the colour code of the spacing."""
+
+    rows: Axis
+    columns: Axis
+    lines: int | None = None
+
+
+@dataclass(frozen=True)
+class _Description:
+    """A picture in bits a pixel, and the share of bits that its tiles save where they are not flat."""
+
+    bits: float
+    saved: float
+    cells: int
+
+
+def mixed(codes: UInt32[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
+    """Spread colours over 64 bits (the finaliser of SplitMix64)."""
+    out = codes.astype(np.uint64) + np.uint64(1)
+    out *= np.uint64(0xBF58476D1CE4E5B9)
+    out ^= out >> np.uint64(31)
+    out *= np.uint64(0x94D049BB133111EB)
+    out ^= out >> np.uint64(29)
+    return out
+
+
+def _powers(base: int, count: int) -> UInt64[np.ndarray, " n"]:
+    factors = np.full(count, base % 2**64, np.uint64)
+    factors[0] = 1
+    return np.multiply.accumulate(factors)
+
+
+class Pieces:
+    """Hashes of all pieces of pixel rows, the same read from either side.
+
+    Args:
+        rows: Colour codes; pieces run along the second axis.
+    """
+
+    def __init__(self, rows: UInt32[np.ndarray, "R W"]) -> None:
+        height, self.width = rows.shape
+        values = mixed(rows)
+        self.up, self.down = _powers(ODD, self.width + 1), _powers(INVERSE_OF_ODD, self.width + 1)
+        self.forward = np.zeros((height, self.width + 1), np.uint64)
+        self.backward = np.zeros((height, self.width + 1), np.uint64)
+        np.cumsum(values * self.up[: self.width], 1, out=self.forward[:, 1:])
+        np.cumsum(values * self.down[: self.width], 1, out=self.backward[:, 1:])
+
+    def keys(self, length: int, count: int) -> UInt64[np.ndarray, "R count"]:
+        """Hash the pieces of `length` pixels that begin at the first `count` pixels."""
+        ahead = (self.forward[:, length : length + count] - self.forward[:, :count]) * self.down[:count]
+        back = (self.backward[:, length : length + count] - self.backward[:, :count]) * self.up[length - 1 :][:count]
+        return np.minimum(ahead, back) * np.uint64(ODD)
+
+
+def _busiest_bands(codes: UInt32[np.ndarray, "H W"], budget: int) -> UInt32[np.ndarray, "R W"]:
+    """Pick bands of rows in which most changes, until there are `budget` pixels."""
+    height, width = codes.shape
+    bands = height // BAND
+    wanted = max(budget // (width * BAND), 1)
+    if bands <= wanted:
+        return codes
+    changes = (codes[:, 1:] != codes[:, :-1])[: bands * BAND].reshape(bands, -1).sum(1)
+    chosen = np.sort(np.argsort(-changes, kind="stable")[:wanted])
+    return codes[: bands * BAND].reshape(bands, BAND, width)[chosen].reshape(-1, width)
+
+
+def _different_pieces(pieces: Pieces, pitch: int, height: int) -> tuple[Float[np.ndarray, " pitch"], int] | None:
+    """Estimate how many different pieces each phase makes (linear counting, Whang et al., 1990), and of how many."""
+    count = (pieces.width // pitch - 1) * pitch
+    if count < 2 * pitch:
+        return None
+    number = height * count // pitch
+    bits = max(8, math.ceil(math.log2(2 * number)))
+    place = (pieces.keys(pitch, count) >> np.uint64(64 - bits)).astype(np.intp)
+    place += (np.arange(count) % pitch) << bits
+    seen = np.zeros(pitch << bits, bool)
+    seen[place] = True
+    full = seen.reshape(pitch, -1).sum(1) / (1 << bits)
+    return -np.log1p(-np.minimum(full, 0.999)) * (1 << bits), number
+
+
+def _axis_candidates(codes: UInt32[np.ndarray, "H W"], sizes: tuple[int, int]) -> list[Axis]:
+    """Find the steps along a picture's width whose pieces recur at one phase alone, best first."""
+    rows = _busiest_bands(codes, AXIS_SAMPLE)
+    pieces = Pieces(rows)
+    found: list[tuple[float, float, Axis]] = []
+    for pitch in range(sizes[0], sizes[1] + MAX_SPACING + 1):
+        counted = _different_pieces(pieces, pitch, len(rows))
+        if counted is None:
+            break
+        different, number = counted
+        middle, phase = float(np.median(different)), int(different.argmin())
+        least = float(different[phase])
+        found.append(((least - middle) / number, least / max(middle, 1.0), Axis(pitch, phase)))
+    deepest = sorted(found, key=lambda each: each[0])[:STEPS_TRIED]
+    clearest = sorted(found, key=lambda each: each[1])[: STEPS_TRIED // 2]
+    chosen = dict.fromkeys(axis for _, _, axis in (*deepest, *clearest))
+    # A deep fall at a multiple or a part of the true step is close to one at the step itself.
+    for _, _, axis in deepest[:1]:
+        for parts in (2, 3):
+            if axis.pitch % parts == 0 and axis.pitch // parts >= sizes[0]:
+                chosen[Axis(axis.pitch // parts, axis.phase % (axis.pitch // parts))] = None
+    return list(chosen)
+
+
+def _line_candidate(codes: UInt32[np.ndarray, "H W"], sizes: tuple[int, int]) -> tuple[Axis, int] | None:
+    """Find columns of one colour at equal steps, 1 to 4 wide: the spacing of a tile sheet, and its colour."""
+    plain = np.flatnonzero((codes == codes[:1]).all(0))
+    if not len(plain):
+        return None
+    colours, counts = np.unique(codes[0, plain], return_counts=True)
+    colour = int(colours[counts.argmax()])
+    plain = plain[codes[0, plain] == colour]
+    runs = np.split(plain, np.flatnonzero(np.diff(plain) > 1) + 1)
+    inner = [(int(run[0]), len(run)) for run in runs if run[0] > 0 and run[-1] < codes.shape[1] - 1]
+    if len(inner) < 2 or len({length for _, length in inner}) > 1 or inner[0][1] > MAX_SPACING:
+        return None
+    steps = {b - a for (a, _), (b, _) in zip(inner, inner[1:], strict=False)}
+    pitch, spacing = min(steps), inner[0][1]
+    if len(steps) > 1 or not sizes[0] <= pitch - spacing <= sizes[1]:
+        return None
+    return Axis(pitch, (inner[0][0] + spacing) % pitch, spacing), colour
+
+
+def _entropy(counts: np.ndarray) -> float:
+    """Bits to say all of a sequence whose values come so often."""
+    counts = counts[counts > 0]
+    total = counts.sum()
+    return float(-(counts * np.log2(counts / total)).sum()) if total else 0.0
+
+
+def describe(codes: UInt32[np.ndarray, "N H W"], lattice: Lattice) -> _Description:
+    """Count the bits of pictures as tiles and cells; what is cut by the border is left out.
+
+    A cell that shows what it showed in an earlier picture costs nothing and counts for nothing.
+    """
+    cells, (number, rows, columns) = cut_cells(codes, lattice.rows, lattice.columns)
+    if not len(cells):
+        return _Description(math.inf, 0.0, 0)
+    shape = (lattice.rows.size, lattice.columns.size)
+    hashes, orientation = hash_cells(cells, shape)
+    if number > 1:
+        place = np.tile(np.arange(rows * columns), number)
+        _, first = np.unique(np.stack([place, hashes.view(np.int64), orientation]), axis=1, return_index=True)
+        cells, hashes, orientation = cells[first], hashes[first], orientation[first]
+    _, first, which, counts = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
+    novel = novel_pixels(cells[first].reshape(-1, *shape))
+    own = np.where(novel >= LEAST_NOVEL, TILE_BITS + PIXEL_BITS * novel, 0.0)
+    busy = own > 0
+    turned = _entropy(count_orientations(orientation[busy[which]]))
+    bits = float(own.sum() + TILE_BITS * (~busy).sum()) + _entropy(counts) + turned
+    plain = float((own * counts).sum())
+    described = float(own.sum()) + _entropy(counts[busy]) + turned
+    area = len(cells) * lattice.rows.pitch * lattice.columns.pitch
+    return _Description(bits / area, 1 - described / plain if plain else 0.0, int(counts[busy].sum()))
+
+
+def _shifted(axis: Axis, by: int) -> Axis:
+    return Axis(axis.pitch, (axis.phase + by) % axis.pitch, axis.spacing)
+
+
+def _is_specific(codes: UInt32[np.ndarray, "N H W"], lattice: Lattice, found: _Description, steps: tuple[int, int]) -> bool:
+    """Say whether a lattice has clearly more to describe wherever else it begins, at whole `steps` down and to the right."""
+    rest = 1 - found.saved
+    for down in range(steps[0], lattice.rows.pitch, steps[0]):
+        moved = describe(codes, Lattice(_shifted(lattice.rows, down), lattice.columns))
+        if 1 - moved.saved < SPECIFIC * rest:
+            return False
+    for right in range(steps[1], lattice.columns.pitch, steps[1]):
+        moved = describe(codes, Lattice(lattice.rows, _shifted(lattice.columns, right)))
+        if 1 - moved.saved < SPECIFIC * rest:
+            return False
+    return True
+
+
+def _busiest_window(codes: UInt32[np.ndarray, "N H W"], budget: int) -> tuple[slice, slice]:
+    """Choose the part in which most changes, of about `budget` pixels."""
+    number, height, width = codes.shape
+    share = min(1.0, math.sqrt(budget / (number * height * width)))
+    tall = min(height, max(int(height * share), 4 * SIZES[1]))
+    wide = min(width, max(int(width * share), 4 * SIZES[1]))
+    thin = codes[:1, ::8]
+    changes = (thin[..., 1:] != thin[..., :-1]).sum(0)
+    best, window = -1, (slice(0, tall), slice(0, wide))
+    for top in np.unique(np.linspace(0, height - tall, 4).astype(int)):
+        for left in np.unique(np.linspace(0, width - wide, 4).astype(int)):
+            count = int(changes[top // 8 : (top + tall) // 8, left : left + wide].sum())
+            if count > best:
+                best, window = count, (slice(top, top + tall), slice(left, left + wide))
+    return window
+
+
+def _is_part(small: Axis, large: Axis) -> bool:
+    return large.pitch % small.pitch == 0 and (large.phase - small.phase) % small.pitch == 0
+
+
+def _best_of(codes: UInt32[np.ndarray, "N H W"], tried: Sequence[Lattice]) -> Lattice | None:
+    """Choose the lattice that takes the fewest bits, then the largest tiles of which its cells are parts.
+
+    Tiles that are symmetric, or that share parts, are still whole tiles: cells belong together where joining them keeps
+    most of what recurs, and joining them from the next cell on does not.
+    """
+    found = [(lattice, describe(codes, lattice)) for lattice in tried]
+    found = [each for each in found if each[1].cells >= LEAST_CELLS and each[1].saved >= LEAST_SAVED]
+    if not found:
+        return None
+    lattice, best = min(found, key=lambda each: each[1].bits)
+    half = max(lattice.rows.pitch // 2, 1), max(lattice.columns.pitch // 2, 1)
+    if best.saved < PERIODIC and not _is_specific(codes, lattice, best, half):
+        return None
+    for larger, described in sorted(found, key=lambda each: -each[0].rows.pitch * each[0].columns.pitch):
+        joins = _is_part(lattice.rows, larger.rows) and _is_part(lattice.columns, larger.columns)
+        if larger is lattice or not joins or described.saved < LEAST_KEPT * best.saved:
+            continue
+        if _is_specific(codes, larger, described, (lattice.rows.pitch, lattice.columns.pitch)):
+            return larger
+    return lattice
+
+
+def find_lattice(codes: UInt32[np.ndarray, "N H W"], sizes: tuple[int, int] = SIZES) -> Lattice | None:
+    """Find the lattice that all pictures share, or None where they are not laid out in tiles.
+
+    Args:
+        codes: Colour codes; pictures that show the same from the same place, such as frames of a camera at rest.
+        sizes: Smallest and largest side of a tile in pixels.
+    """
+    busiest = codes[0] if len(codes) == 1 else codes.reshape(-1, codes.shape[2])
+    upright = codes[0] if len(codes) == 1 else codes.transpose(1, 0, 2).reshape(codes.shape[1], -1)
+    lines = _line_candidate(busiest, sizes), _line_candidate(np.ascontiguousarray(upright.T), sizes)
+    if lines[0] and lines[1] and lines[0][1] == lines[1][1]:
+        return Lattice(lines[1][0], lines[0][0], lines[0][1])
+    columns: Sequence[Axis] = _axis_candidates(busiest, sizes)
+    rows: Sequence[Axis] = _axis_candidates(np.ascontiguousarray(upright.T), sizes)
+    for budget, count in ((AREA_SAMPLE, len(rows) + len(columns)), (codes.size, 2)):
+        window = _busiest_window(codes, budget)
+        part = codes[:, window[0], window[1]]
+        begins = window[0].start, window[1].start
+        tried = [
+            Lattice(_shifted(row, -begins[0]), _shifted(column, -begins[1]))
+            for row in rows[:count]
+            for column in columns[:count]
+        ]
+        lattice = _best_of(part, tried)
+        if lattice is not None:
+            return Lattice(_shifted(lattice.rows, begins[0]), _shifted(lattice.columns, begins[1]))
+        if budget >= codes.size:
+            break
+    return None
