@@ -22,10 +22,11 @@ AXIS_SAMPLE, AREA_SAMPLE = 240_000, 400_000  # pixels looked at, one axis alone 
 BAND = 16  # rows that are sampled together
 STEPS_TRIED = 4
 PIXEL_BITS, TILE_BITS = 10.0, 16.0  # bits of a pixel that its neighbours do not foretell, and of a tile besides
-LEAST_SAVED, LEAST_CELLS, LEAST_NOVEL = 0.25, 6, 3
-# Begun elsewhere, a lattice leaves this much more to describe, unless it saves nearly everything from anywhere.
-SPECIFIC, PERIODIC = 1.3, 0.9
-LEAST_KEPT = 0.6  # of what cells save, by the larger tiles that they are parts of
+LEAST_SAVED, LEAST_RECURRING, LEAST_NOVEL = 0.2, 10.0, 3  # share, cells, pixels
+# Begun elsewhere, a lattice saves at most half as much, or leaves this much more to describe, unless it saves nearly
+# everything from anywhere; larger tiles, too, where they are joined from another cell on.
+MOVED, SPECIFIC, JOINED, PERIODIC = 0.5, 1.15, 1.3, 0.9
+LEAST_KEPT = 0.7  # of what cells save, by the larger tiles that they are parts of
 
 ODD = 0x9E3779B97F4A7C15
 INVERSE_OF_ODD = pow(ODD, -1, 2**64)
@@ -128,28 +129,56 @@ def _different_pieces(pieces: Pieces, pitch: int, height: int) -> tuple[Float[np
     return -np.log1p(-np.minimum(full, 0.999)) * (1 << bits), number
 
 
-def _axis_candidates(codes: UInt32[np.ndarray, "H W"], sizes: tuple[int, int]) -> list[Axis]:
-    """Find the steps along a picture's width whose pieces recur at one phase alone, best first."""
+@dataclass(frozen=True)
+class _Fall:
+    """How far, in pieces of all pieces, the number of different ones falls at its sharpest, and the share that is left."""
+
+    axis: Axis
+    depth: float
+    left: float
+
+
+def _falls(codes: UInt32[np.ndarray, "H W"], sizes: tuple[int, int]) -> dict[int, _Fall]:
+    """For each step along a picture's width, find the phase whose pieces recur, and those beside it do not."""
     rows = _busiest_bands(codes, AXIS_SAMPLE)
     pieces = Pieces(rows)
-    found: list[tuple[float, float, Axis]] = []
+    found = {}
     for pitch in range(sizes[0], sizes[1] + MAX_SPACING + 1):
         counted = _different_pieces(pieces, pitch, len(rows))
         if counted is None:
             break
         different, number = counted
-        middle, phase = float(np.median(different)), int(different.argmin())
-        least = float(different[phase])
-        found.append(((least - middle) / number, least / max(middle, 1.0), Axis(pitch, phase)))
-    deepest = sorted(found, key=lambda each: each[0])[:STEPS_TRIED]
-    clearest = sorted(found, key=lambda each: each[1])[: STEPS_TRIED // 2]
-    chosen = dict.fromkeys(axis for _, _, axis in (*deepest, *clearest))
-    # A deep fall at a multiple or a part of the true step is close to one at the step itself.
-    for _, _, axis in deepest[:1]:
+        # The number also changes slowly with the phase, as other parts of the picture are cut: the fall is a sharp one.
+        aside = max(pitch // 8, 2)
+        beside = np.minimum(np.roll(different, aside), np.roll(different, -aside))
+        phase = int((beside - different).argmax())
+        least, usual = float(different[phase]), max(float(beside[phase]), 1.0)
+        found[pitch] = _Fall(Axis(pitch, phase), (usual - least) / number, least / usual)
+    return found
+
+
+def _best_steps(falls: dict[int, _Fall], count: int, sizes: tuple[int, int]) -> dict[Axis, None]:
+    """Choose the deepest and the clearest falls, and parts of the deepest."""
+    deepest = sorted(falls.values(), key=lambda fall: -fall.depth)[:count]
+    clearest = sorted(falls.values(), key=lambda fall: fall.left)[: count // 2]
+    chosen = dict.fromkeys(fall.axis for fall in (*deepest, *clearest))
+    for axis in [fall.axis for fall in deepest[:1]]:
         for parts in (2, 3):
             if axis.pitch % parts == 0 and axis.pitch // parts >= sizes[0]:
                 chosen[Axis(axis.pitch // parts, axis.phase % (axis.pitch // parts))] = None
-    return list(chosen)
+    return chosen
+
+
+def _candidates(
+    rows: dict[int, _Fall], columns: dict[int, _Fall], count: int, sizes: tuple[int, int]
+) -> list[tuple[Axis, Axis]]:
+    """Pair the best steps of both axes; where one axis alone knows the step, tiles may still be square."""
+    down, across = _best_steps(rows, count, sizes), _best_steps(columns, count, sizes)
+    pairs = dict.fromkeys((row, column) for row in down for column in across)
+    for pitch in dict.fromkeys(axis.pitch for axis in (*down, *across)):
+        if pitch in rows and pitch in columns:
+            pairs[rows[pitch].axis, columns[pitch].axis] = None
+    return list(pairs)
 
 
 def _line_candidate(codes: UInt32[np.ndarray, "H W"], sizes: tuple[int, int]) -> tuple[Axis, int] | None:
@@ -208,16 +237,15 @@ def _shifted(axis: Axis, by: int) -> Axis:
     return Axis(axis.pitch, (axis.phase + by) % axis.pitch, axis.spacing)
 
 
-def _is_specific(codes: UInt32[np.ndarray, "N H W"], lattice: Lattice, found: _Description, steps: tuple[int, int]) -> bool:
-    """Say whether a lattice has clearly more to describe wherever else it begins, at whole `steps` down and to the right."""
-    rest = 1 - found.saved
-    for down in range(steps[0], lattice.rows.pitch, steps[0]):
-        moved = describe(codes, Lattice(_shifted(lattice.rows, down), lattice.columns))
-        if 1 - moved.saved < SPECIFIC * rest:
-            return False
-    for right in range(steps[1], lattice.columns.pitch, steps[1]):
-        moved = describe(codes, Lattice(lattice.rows, _shifted(lattice.columns, right)))
-        if 1 - moved.saved < SPECIFIC * rest:
+def _is_specific(codes: UInt32[np.ndarray, "N H W"], lattice: Lattice, saved: float, ratio: float, steps: tuple[int, int]) -> bool:
+    """Say whether a lattice saves less, or leaves `ratio` times as much, wherever else it begins, at `steps` of pixels."""
+    others = [
+        *(Lattice(_shifted(lattice.rows, by), lattice.columns) for by in range(steps[0], lattice.rows.pitch, steps[0])),
+        *(Lattice(lattice.rows, _shifted(lattice.columns, by)) for by in range(steps[1], lattice.columns.pitch, steps[1])),
+    ]
+    for other in others:
+        moved = describe(codes, other).saved
+        if 1 - moved < ratio * (1 - saved) and moved > MOVED * saved:
             return False
     return True
 
@@ -250,18 +278,18 @@ def _best_of(codes: UInt32[np.ndarray, "N H W"], tried: Sequence[Lattice]) -> La
     most of what recurs, and joining them from the next cell on does not.
     """
     found = [(lattice, describe(codes, lattice)) for lattice in tried]
-    found = [each for each in found if each[1].cells >= LEAST_CELLS and each[1].saved >= LEAST_SAVED]
+    found = [each for each in found if each[1].saved >= LEAST_SAVED and each[1].saved * each[1].cells >= LEAST_RECURRING]
     if not found:
         return None
     lattice, best = min(found, key=lambda each: each[1].bits)
     half = max(lattice.rows.pitch // 2, 1), max(lattice.columns.pitch // 2, 1)
-    if best.saved < PERIODIC and not _is_specific(codes, lattice, best, half):
+    if best.saved < PERIODIC and not _is_specific(codes, lattice, best.saved, SPECIFIC, half):
         return None
     for larger, described in sorted(found, key=lambda each: -each[0].rows.pitch * each[0].columns.pitch):
         joins = _is_part(lattice.rows, larger.rows) and _is_part(lattice.columns, larger.columns)
         if larger is lattice or not joins or described.saved < LEAST_KEPT * best.saved:
             continue
-        if _is_specific(codes, larger, described, (lattice.rows.pitch, lattice.columns.pitch)):
+        if _is_specific(codes, larger, described.saved, JOINED, (lattice.rows.pitch, lattice.columns.pitch)):
             return larger
     return lattice
 
@@ -278,16 +306,14 @@ def find_lattice(codes: UInt32[np.ndarray, "N H W"], sizes: tuple[int, int] = SI
     lines = _line_candidate(busiest, sizes), _line_candidate(np.ascontiguousarray(upright.T), sizes)
     if lines[0] and lines[1] and lines[0][1] == lines[1][1]:
         return Lattice(lines[1][0], lines[0][0], lines[0][1])
-    columns: Sequence[Axis] = _axis_candidates(busiest, sizes)
-    rows: Sequence[Axis] = _axis_candidates(np.ascontiguousarray(upright.T), sizes)
-    for budget, count in ((AREA_SAMPLE, len(rows) + len(columns)), (codes.size, 2)):
+    columns, rows = _falls(busiest, sizes), _falls(np.ascontiguousarray(upright.T), sizes)
+    for budget, count in ((AREA_SAMPLE, STEPS_TRIED), (codes.size, STEPS_TRIED // 2)):
         window = _busiest_window(codes, budget)
         part = codes[:, window[0], window[1]]
         begins = window[0].start, window[1].start
         tried = [
             Lattice(_shifted(row, -begins[0]), _shifted(column, -begins[1]))
-            for row in rows[:count]
-            for column in columns[:count]
+            for row, column in _candidates(rows, columns, count, sizes)
         ]
         lattice = _best_of(part, tried)
         if lattice is not None:
