@@ -20,12 +20,14 @@ SIZES = 8, 64  # px, smallest and largest tile
 MAX_SPACING = 4  # px of one colour between tiles
 AXIS_SAMPLE, AREA_SAMPLE = 240_000, 400_000  # pixels looked at, one axis alone and both together
 BAND = 16  # rows that are sampled together
-STEPS_TRIED = 4
+STEPS_TRIED, MANY_STEPS = 3, 6  # in large pictures, and in small ones, where chance plays a part
+SMALL_AREA = 150_000  # pixels
 PIXEL_BITS, TILE_BITS = 10.0, 16.0  # bits of a pixel that its neighbours do not foretell, and of a tile besides
 LEAST_SAVED, LEAST_RECURRING, LEAST_NOVEL = 0.2, 10.0, 3  # share, cells, pixels
 # Begun elsewhere, a lattice saves at most half as much, or leaves this much more to describe, unless it saves nearly
 # everything from anywhere; larger tiles, too, where they are joined from another cell on.
-MOVED, SPECIFIC, JOINED, PERIODIC = 0.5, 1.15, 1.3, 0.9
+MOVED, SPECIFIC, JOINED, PERIODIC = 0.5, 1.15, 1.6, 0.9
+REPEATED, LESS_REPEATED = 0.6, 0.75  # share of pixels that come again after one tile, and less of them after fewer pixels
 LEAST_KEPT = 0.7  # of what cells save, by the larger tiles that they are parts of
 
 ODD = 0x9E3779B97F4A7C15
@@ -56,7 +58,7 @@ class Lattice:
 
 @dataclass(frozen=True)
 class _Description:
-    """A picture in bits a pixel, and the share of bits that its tiles save where they are not flat."""
+    """Pictures in bits, and the share of bits that its tiles save where they are not flat."""
 
     bits: float
     saved: float
@@ -160,7 +162,7 @@ def _falls(codes: UInt32[np.ndarray, "H W"], sizes: tuple[int, int]) -> dict[int
 def _best_steps(falls: dict[int, _Fall], count: int, sizes: tuple[int, int]) -> dict[Axis, None]:
     """Choose the deepest and the clearest falls, and parts of the deepest."""
     deepest = sorted(falls.values(), key=lambda fall: -fall.depth)[:count]
-    clearest = sorted(falls.values(), key=lambda fall: fall.left)[: count // 2]
+    clearest = sorted(falls.values(), key=lambda fall: fall.left)[:count]
     chosen = dict.fromkeys(fall.axis for fall in (*deepest, *clearest))
     for axis in [fall.axis for fall in deepest[:1]]:
         for parts in (2, 3):
@@ -207,12 +209,42 @@ def _entropy(counts: np.ndarray) -> float:
     return float(-(counts * np.log2(counts / total)).sum()) if total else 0.0
 
 
-def describe(codes: UInt32[np.ndarray, "N H W"], lattice: Lattice) -> _Description:
-    """Count the bits of pictures as tiles and cells; what is cut by the border is left out.
+class Sample:
+    """A part of pictures, and where they do more than their neighbours foretell."""
+
+    def __init__(self, codes: UInt32[np.ndarray, "N H W"]) -> None:
+        self.codes = codes
+        drawn = np.zeros(codes.shape, bool)
+        drawn[:, 1:, 1:] = (codes[:, 1:, 1:] != codes[:, 1:, :-1]) & (codes[:, 1:, 1:] != codes[:, :-1, 1:])
+        drawn[1:] &= codes[1:] != codes[:-1]
+        self.drawn = drawn
+        self.sums = np.zeros((codes.shape[1] + 1, codes.shape[2] + 1), np.int64)
+        np.cumsum(np.cumsum(drawn.sum(0), 0), 1, out=self.sums[1:, 1:])
+
+    def drawn_outside(self, top: int, left: int, bottom: int, right: int) -> int:
+        """Count pixels outside a rectangle that differ from their left and from their upper neighbour."""
+        bottom, right = min(bottom, self.codes.shape[1]), min(right, self.codes.shape[2])
+        inside = self.sums[bottom, right] - self.sums[top, right] - self.sums[bottom, left] + self.sums[top, left]
+        return int(self.sums[-1, -1] - inside)
+
+    def repeats(self, axis: int, period: int) -> bool:
+        """Say whether most of what is drawn comes again after `period` pixels along an axis, and after no fewer."""
+        codes, drawn = self.codes[0].swapaxes(axis - 1, 1), self.drawn[0].swapaxes(axis - 1, 1)
+
+        def again(step: int) -> float:
+            here = drawn[:, :-step]
+            return float((here & (codes[:, step:] == codes[:, :-step])).sum() / max(here.sum(), 1))
+
+        share = again(period)
+        return share >= REPEATED and all(again(step) < LESS_REPEATED * share for step in range(1, period))
+
+
+def describe(sample: Sample, lattice: Lattice) -> _Description:
+    """Count the bits of pictures as tiles and cells; what the border cuts is told pixel by pixel.
 
     A cell that shows what it showed in an earlier picture costs nothing and counts for nothing.
     """
-    cells, (number, rows, columns) = cut_cells(codes, lattice.rows, lattice.columns)
+    cells, (number, rows, columns) = cut_cells(sample.codes, lattice.rows, lattice.columns)
     if not len(cells):
         return _Description(math.inf, 0.0, 0)
     shape = (lattice.rows.size, lattice.columns.size)
@@ -229,22 +261,24 @@ def describe(codes: UInt32[np.ndarray, "N H W"], lattice: Lattice) -> _Descripti
     bits = float(own.sum() + TILE_BITS * (~busy).sum()) + _entropy(counts) + turned
     plain = float((own * counts).sum())
     described = float(own.sum()) + _entropy(counts[busy]) + turned
-    area = len(cells) * lattice.rows.pitch * lattice.columns.pitch
-    return _Description(bits / area, 1 - described / plain if plain else 0.0, int(counts[busy].sum()))
+    top, left = lattice.rows.phase % lattice.rows.pitch, lattice.columns.phase % lattice.columns.pitch
+    bits += PIXEL_BITS * sample.drawn_outside(top, left, top + rows * lattice.rows.pitch, left + columns * lattice.columns.pitch)
+    return _Description(bits, 1 - described / plain if plain else 0.0, int(counts[busy].sum()))
 
 
 def _shifted(axis: Axis, by: int) -> Axis:
     return Axis(axis.pitch, (axis.phase + by) % axis.pitch, axis.spacing)
 
 
-def _is_specific(codes: UInt32[np.ndarray, "N H W"], lattice: Lattice, saved: float, ratio: float, steps: tuple[int, int]) -> bool:
+def _is_specific(sample: Sample, lattice: Lattice, saved: float, ratio: float, steps: tuple[int, int]) -> bool:
     """Say whether a lattice saves less, or leaves `ratio` times as much, wherever else it begins, at `steps` of pixels."""
+    rows, columns = lattice.rows, lattice.columns
     others = [
-        *(Lattice(_shifted(lattice.rows, by), lattice.columns) for by in range(steps[0], lattice.rows.pitch, steps[0])),
-        *(Lattice(lattice.rows, _shifted(lattice.columns, by)) for by in range(steps[1], lattice.columns.pitch, steps[1])),
+        *(Lattice(_shifted(rows, by), columns) for by in range(steps[0], rows.pitch, steps[0])),
+        *(Lattice(rows, _shifted(columns, by)) for by in range(steps[1], columns.pitch, steps[1])),
     ]
     for other in others:
-        moved = describe(codes, other).saved
+        moved = describe(sample, other).saved
         if 1 - moved < ratio * (1 - saved) and moved > MOVED * saved:
             return False
     return True
@@ -271,25 +305,27 @@ def _is_part(small: Axis, large: Axis) -> bool:
     return large.pitch % small.pitch == 0 and (large.phase - small.phase) % small.pitch == 0
 
 
-def _best_of(codes: UInt32[np.ndarray, "N H W"], tried: Sequence[Lattice]) -> Lattice | None:
+def _best_of(sample: Sample, tried: Sequence[Lattice]) -> Lattice | None:
     """Choose the lattice that takes the fewest bits, then the largest tiles of which its cells are parts.
 
     Tiles that are symmetric, or that share parts, are still whole tiles: cells belong together where joining them keeps
     most of what recurs, and joining them from the next cell on does not.
     """
-    found = [(lattice, describe(codes, lattice)) for lattice in tried]
+    found = [(lattice, describe(sample, lattice)) for lattice in tried]
     found = [each for each in found if each[1].saved >= LEAST_SAVED and each[1].saved * each[1].cells >= LEAST_RECURRING]
     if not found:
         return None
     lattice, best = min(found, key=lambda each: each[1].bits)
-    half = max(lattice.rows.pitch // 2, 1), max(lattice.columns.pitch // 2, 1)
-    if best.saved < PERIODIC and not _is_specific(codes, lattice, best.saved, SPECIFIC, half):
-        return None
+    half = lattice.rows.pitch // 2, lattice.columns.pitch // 2
+    if best.saved < PERIODIC and not _is_specific(sample, lattice, best.saved, SPECIFIC, half):
+        # A row of one tile again and again may begin anywhere.
+        alike = sample.repeats(2, lattice.columns.pitch) or sample.repeats(1, lattice.rows.pitch)
+        return lattice if alike and best.saved >= REPEATED else None
     for larger, described in sorted(found, key=lambda each: -each[0].rows.pitch * each[0].columns.pitch):
         joins = _is_part(lattice.rows, larger.rows) and _is_part(lattice.columns, larger.columns)
         if larger is lattice or not joins or described.saved < LEAST_KEPT * best.saved:
             continue
-        if _is_specific(codes, larger, described.saved, JOINED, (lattice.rows.pitch, lattice.columns.pitch)):
+        if _is_specific(sample, larger, described.saved, JOINED, (lattice.rows.pitch, lattice.columns.pitch)):
             return larger
     return lattice
 
@@ -307,15 +343,16 @@ def find_lattice(codes: UInt32[np.ndarray, "N H W"], sizes: tuple[int, int] = SI
     if lines[0] and lines[1] and lines[0][1] == lines[1][1]:
         return Lattice(lines[1][0], lines[0][0], lines[0][1])
     columns, rows = _falls(busiest, sizes), _falls(np.ascontiguousarray(upright.T), sizes)
-    for budget, count in ((AREA_SAMPLE, STEPS_TRIED), (codes.size, STEPS_TRIED // 2)):
+    many = MANY_STEPS if codes.size <= SMALL_AREA else STEPS_TRIED
+    for budget, count in ((AREA_SAMPLE, many), (codes.size, 1)):
         window = _busiest_window(codes, budget)
-        part = codes[:, window[0], window[1]]
+        sample = Sample(np.ascontiguousarray(codes[:, window[0], window[1]]))
         begins = window[0].start, window[1].start
         tried = [
             Lattice(_shifted(row, -begins[0]), _shifted(column, -begins[1]))
             for row, column in _candidates(rows, columns, count, sizes)
         ]
-        lattice = _best_of(part, tried)
+        lattice = _best_of(sample, tried)
         if lattice is not None:
             return Lattice(_shifted(lattice.rows, begins[0]), _shifted(lattice.columns, begins[1]))
         if budget >= codes.size:
