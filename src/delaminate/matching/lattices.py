@@ -19,14 +19,14 @@ from delaminate.matching.tile_cells import count_orientations, cut_cells, hash_c
 SIZES = 8, 64  # px, smallest and largest tile
 MAX_SPACING = 4  # px of one colour between tiles
 AXIS_SAMPLE, AREA_SAMPLE = 240_000, 400_000  # pixels looked at, one axis alone and both together
-BAND = 16  # rows that are sampled together
+BAND, PERIOD_ROWS = 16, 64  # rows that are sampled together, and rows in which a period is looked for
 STEPS_TRIED, MANY_STEPS = 3, 6  # in large pictures, and in small ones, where chance plays a part
 SMALL_AREA = 150_000  # pixels
 PIXEL_BITS, TILE_BITS = 10.0, 16.0  # bits of a pixel that its neighbours do not foretell, and of a tile besides
 LEAST_SAVED, LEAST_RECURRING, LEAST_NOVEL = 0.2, 10.0, 3  # share, cells, pixels
 # Begun elsewhere, a lattice saves at most half as much, or leaves this much more to describe, unless it saves nearly
 # everything from anywhere; larger tiles, too, where they are joined from another cell on.
-MOVED, SPECIFIC, JOINED, PERIODIC = 0.5, 1.15, 1.6, 0.9
+MOVED, SPECIFIC, JOINED, PERIODIC = 0.5, 1.15, 1.45, 0.9
 REPEATED, LESS_REPEATED = 0.6, 0.75  # share of pixels that come again after one tile, and less of them after fewer pixels
 LEAST_KEPT = 0.7  # of what cells save, by the larger tiles that they are parts of
 
@@ -227,16 +227,18 @@ class Sample:
         inside = self.sums[bottom, right] - self.sums[top, right] - self.sums[bottom, left] + self.sums[top, left]
         return int(self.sums[-1, -1] - inside)
 
-    def repeats(self, axis: int, period: int) -> bool:
-        """Say whether most of what is drawn comes again after `period` pixels along an axis, and after no fewer."""
-        codes, drawn = self.codes[0].swapaxes(axis - 1, 1), self.drawn[0].swapaxes(axis - 1, 1)
-
-        def again(step: int) -> float:
+    def period(self, axis: int, sizes: tuple[int, int]) -> int | None:
+        """Find after how many pixels along an axis most of what is drawn comes again; None where it does sooner, or never."""
+        rows = slice(None, None, max(self.codes.shape[3 - axis] // PERIOD_ROWS, 1))
+        codes, drawn = (np.ascontiguousarray(each[0].swapaxes(axis - 1, 1)[rows]) for each in (self.codes, self.drawn))
+        least = REPEATED
+        for step in range(1, min(sizes[1] + 1, codes.shape[1] // 2)):
             here = drawn[:, :-step]
-            return float((here & (codes[:, step:] == codes[:, :-step])).sum() / max(here.sum(), 1))
-
-        share = again(period)
-        return share >= REPEATED and all(again(step) < LESS_REPEATED * share for step in range(1, period))
+            again = float((here & (codes[:, step:] == codes[:, :-step])).sum() / max(here.sum(), 1))
+            if again >= least:
+                return step if step >= sizes[0] else None
+            least = max(least, again / LESS_REPEATED)
+        return None
 
 
 def describe(sample: Sample, lattice: Lattice) -> _Description:
@@ -305,7 +307,7 @@ def _is_part(small: Axis, large: Axis) -> bool:
     return large.pitch % small.pitch == 0 and (large.phase - small.phase) % small.pitch == 0
 
 
-def _best_of(sample: Sample, tried: Sequence[Lattice]) -> Lattice | None:
+def _best_of(sample: Sample, tried: Sequence[Lattice], periods: tuple[int | None, int | None]) -> Lattice | None:
     """Choose the lattice that takes the fewest bits, then the largest tiles of which its cells are parts.
 
     Tiles that are symmetric, or that share parts, are still whole tiles: cells belong together where joining them keeps
@@ -319,7 +321,7 @@ def _best_of(sample: Sample, tried: Sequence[Lattice]) -> Lattice | None:
     half = lattice.rows.pitch // 2, lattice.columns.pitch // 2
     if best.saved < PERIODIC and not _is_specific(sample, lattice, best.saved, SPECIFIC, half):
         # A row of one tile again and again may begin anywhere.
-        alike = sample.repeats(2, lattice.columns.pitch) or sample.repeats(1, lattice.rows.pitch)
+        alike = periods[0] == lattice.rows.pitch or periods[1] == lattice.columns.pitch
         return lattice if alike and best.saved >= REPEATED else None
     for larger, described in sorted(found, key=lambda each: -each[0].rows.pitch * each[0].columns.pitch):
         joins = _is_part(lattice.rows, larger.rows) and _is_part(lattice.columns, larger.columns)
@@ -328,6 +330,18 @@ def _best_of(sample: Sample, tried: Sequence[Lattice]) -> Lattice | None:
         if _is_specific(sample, larger, described.saved, JOINED, (lattice.rows.pitch, lattice.columns.pitch)):
             return larger
     return lattice
+
+
+def _periodic(
+    periods: tuple[int | None, int | None], rows: dict[int, _Fall], columns: dict[int, _Fall], begins: tuple[int, int]
+) -> list[Lattice]:
+    """Lattices of pictures that repeat exactly along an axis, where no phase is better than another."""
+    found = []
+    for period in {period for period in periods if period}:
+        down = [Axis(period, 0), *([rows[period].axis] if period in rows else [])]
+        across = [Axis(period, 0), *([columns[period].axis] if period in columns else [])]
+        found += [Lattice(_shifted(row, -begins[0]), _shifted(column, -begins[1])) for row in down for column in across]
+    return found
 
 
 def find_lattice(codes: UInt32[np.ndarray, "N H W"], sizes: tuple[int, int] = SIZES) -> Lattice | None:
@@ -352,7 +366,9 @@ def find_lattice(codes: UInt32[np.ndarray, "N H W"], sizes: tuple[int, int] = SI
             Lattice(_shifted(row, -begins[0]), _shifted(column, -begins[1]))
             for row, column in _candidates(rows, columns, count, sizes)
         ]
-        lattice = _best_of(sample, tried)
+        periods = sample.period(1, sizes), sample.period(2, sizes)
+        tried += _periodic(periods, rows, columns, begins)
+        lattice = _best_of(sample, tried, periods)
         if lattice is not None:
             return Lattice(_shifted(lattice.rows, begins[0]), _shifted(lattice.columns, begins[1]))
         if budget >= codes.size:
