@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "data": ("scene", "config", "files"),
     "methods": ("scene", "nets", "objectives", "matching", "refinement", "config", "files", "zoo"),
     "metrics": ("scene",),
-    "exporters": ("scene", "files"),
+    "exporters": ("scene", "matching", "files"),
     "engine": ("methods", "scene", "config", "files"),
     "pipelines": (
         "engine", "methods", "matching", "refinement", "data", "metrics", "exporters", "scene", "config", "files",

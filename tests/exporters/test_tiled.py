@@ -1,11 +1,8 @@
 import dataclasses
-from pathlib import Path
-
 import numpy as np
 import pytest
-import pytiled_parser
-from helpers.exports import clip, composite, over, scenes
-from PIL import Image
+from helpers.exports import clip, composite, scenes
+from helpers.tiled_reader import draw_tiled, open_map
 from pytiled_parser import ImageLayer, ObjectLayer, TileLayer
 
 from delaminate.exporters.blits import cut_stamps
@@ -17,47 +14,6 @@ from delaminate.scene.placements import Dictionary, Placement, Transform
 FLIP = 0x80000000
 
 
-def open_map(path):
-    return pytiled_parser.parse_map(Path(path))
-
-
-def flatten_map(found):
-    """Composite a map from what the parser says of it."""
-    canvas = np.zeros((found.properties["canvas_height"], found.properties["canvas_width"], 3))
-    (tileset,) = found.tilesets.values()
-
-    def picture(number):
-        assert not number & 0x70000000
-        tile = tileset.tiles[(number & ~FLIP) - tileset.firstgid]
-        pixels = np.asarray(Image.open(tile.image))
-        assert pixels.shape == (tile.image_height, tile.image_width, 4)
-        return pixels[:, ::-1] if number & FLIP else pixels
-
-    for layer in found.layers:
-        if not layer.visible:
-            continue
-        left, top = int(layer.offset.x), int(layer.offset.y)
-        if isinstance(layer, ImageLayer):
-            over(canvas, np.asarray(Image.open(found.map_file.parent / layer.image)), left, top)
-        elif isinstance(layer, ObjectLayer):
-            for placed in layer.tiled_objects:
-                if placed.visible:
-                    pixels = picture(placed.gid)
-                    assert (placed.size.height, placed.size.width) == pixels.shape[:2]
-                    place = int(placed.coordinates.x), int(placed.coordinates.y - placed.size.height)
-                    over(canvas, pixels, *place)
-        else:
-            assert isinstance(layer, TileLayer)
-            for row, numbers in enumerate(layer.data):
-                for column, number in enumerate(numbers):
-                    if number:
-                        pixels = picture(number)
-                        assert pixels.shape[:2] == (found.tile_size.height, found.tile_size.width)
-                        place = left + column * pixels.shape[1], top + row * pixels.shape[0]
-                        over(canvas, pixels, *place)
-    return canvas
-
-
 @pytest.mark.parametrize(
     "shown", [clip(), clip(background=False), scenes(), scenes(False)], ids=["clip", "bare", "a", "b"]
 )
@@ -66,7 +22,7 @@ def test_maps_composite_to_the_scenes_within_the_recorded_error(tmp_path, shown)
     assert result.max_error < 0.01
     worst = 0.0
     for scene in shown:
-        picture = flatten_map(open_map(tmp_path / f"{scene.name}.tmx"))
+        picture = draw_tiled(open_map(tmp_path / f"{scene.name}.tmx"))
         worst = max(worst, np.abs(picture - composite(scene)).max())
     assert worst == pytest.approx(result.max_error, abs=1e-9)
     assert set(result.files) == {path for path in tmp_path.rglob("*") if path.is_file()}
@@ -104,7 +60,7 @@ def test_the_order_of_what_overlaps_is_kept(tmp_path):
     write_tiled(shown, tmp_path)
     found = open_map(tmp_path / "image-00000.tmx")
     assert sum(isinstance(layer, TileLayer) for layer in found.layers) > 3
-    assert np.abs(flatten_map(found) - composite(shown[0])).max() < 0.01
+    assert np.abs(draw_tiled(found) - composite(shown[0])).max() < 0.01
 
 
 def test_hidden_and_mirrored_backgrounds_and_empty_lists_are_written(tmp_path):
@@ -117,6 +73,6 @@ def test_hidden_and_mirrored_backgrounds_and_empty_lists_are_written(tmp_path):
     hidden = dataclasses.replace(scene.hide("background"), name="b.png")
     write_tiled([scene, hidden], tmp_path / "one")
     for each in (scene, hidden):
-        picture = flatten_map(open_map(tmp_path / "one" / f"{each.name}.tmx"))
+        picture = draw_tiled(open_map(tmp_path / "one" / f"{each.name}.tmx"))
         assert np.abs(picture - composite(each)).max() < 0.01
     assert write_tiled([], tmp_path / "none").max_error == 0

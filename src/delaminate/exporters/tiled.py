@@ -1,13 +1,16 @@
-"""Tiled: one map per scene with a tileset that all share, for level editors.
+"""Tiled: one map per scene with tilesets that all share, for level editors.
 
-    OUT/<name>.tmx          layers back to front: an image layer for the background, tile layers, object layers
-    OUT/sprites.tsx         a collection of images, one tile for each picture
-    OUT/sprites/*.png       the pictures, trimmed
+    OUT/<name>.tmx          layers back to front: backgrounds and tiles as tile layers, everything else as objects
+    OUT/tiles.tsx, .png     what lies on a lattice: one image, with animations where cells cycle
+    OUT/sprites.tsx         a collection of images, one tile for each picture that lies at free places
+    OUT/sprites/*.png       those pictures, trimmed
+    OUT/background-0.tmx    the whole of a background that is larger than the canvas, or whose tiles move
 
-The grid is found, not asked for: of the commonest sizes of trimmed sprites, the one with most pixels on a lattice of its
-own step, whose phase may differ from scene to scene (a clip that scrolls). What lies on it goes into tile layers, in
-CSV, with the mirror in bit 31 of the tile's number; everything else is an object at its place. The order of placements
-that overlap is kept. Opacity is in the pictures.
+The lattice is found, not asked for. A background that is laid out in tiles becomes a tile layer, else an image layer. Of
+the placements, those of the size are tiles that have most pixels on a lattice of their own step, whose phase may differ
+from scene to scene (a clip that scrolls); where the background has tiles, of its tiles' size. Layers are CSV, with the
+orientation in bits 31 to 29 of the tile's number. The order of placements that overlap is kept. Opacity is in the
+pictures.
 """
 
 import posixpath
@@ -15,21 +18,36 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
 from delaminate.exporters.blits import Stamp, Stamps, cut_stamps
-from delaminate.exporters.files import ExportResult
+from delaminate.exporters.files import ExportResult, frame_milliseconds
+from delaminate.exporters.tile_sheet import TileSheet
+from delaminate.exporters.tiled_backgrounds import (
+    TiledPicture,
+    animate,
+    backgrounds_of,
+    find_background_grids,
+    lay_out,
+)
+from delaminate.exporters.tiled_xml import (
+    MIRRORED,
+    ImageLayer,
+    Layer,
+    MapWriter,
+    ObjectLayer,
+    Size,
+    TileLayer,
+    Tilesets,
+    collection_text,
+    sheet_text,
+)
 from delaminate.files import png_bytes, write_atomic
 from delaminate.scene.scenes import Scene
 
-MIRRORED = 0x80000000
 NO_GRID = (16, 16)  # shown by the editor where nothing repeats
 SIZES_TRIED, LEAST_SIDE = 6, 4
-VERSION = 'version="1.10" tiledversion="1.10.2"'
-
-Size = tuple[int, int]  # width, height
 
 
 @dataclass(frozen=True)
@@ -57,18 +75,25 @@ def _size(stamps: Stamps, stamp: Stamp) -> Size:
     return width, height
 
 
-def find_grid(scenes: Sequence[Scene], stamps: Stamps) -> Grid:
+def find_grid(scenes: Sequence[Scene], stamps: Stamps, only: Size | None = None) -> Grid:
     """Find the lattice that most pixels of repeated placements lie on.
 
+    Args:
+        scenes: Scenes of one decomposition.
+        stamps: Them, as stamps.
+        only: The width and height that tiles must have, if any.
+
     Returns:
-        The grid; `count` is 0, and its cells are 16 x 16, where no size comes twice on one lattice of a scene.
+        The grid; `count` is 0, and its cells are 16 x 16 or as asked for, where no size comes twice on one lattice of a
+        scene.
     """
     seen: Counter[Size] = Counter()
     for scene, frame in zip(scenes, stamps.frames, strict=True):
         seen.update(_size(stamps, stamp) for stamp in _objects(scene, frame) if stamp.layer.visible)
-    best = Grid(*NO_GRID, ((0, 0),) * len(scenes), 0)
+    best = Grid(*(only or NO_GRID), ((0, 0),) * len(scenes), 0)
     common = sorted(seen.items(), key=lambda item: (-item[1] * item[0][0] * item[0][1], item[0]))
-    for (width, height), _ in [item for item in common if min(item[0]) >= LEAST_SIDE][:SIZES_TRIED]:
+    sizes = [size for size, _ in common if min(size) >= LEAST_SIDE and only in (None, size)]
+    for width, height in sizes[:SIZES_TRIED]:
         corners, count = [], 0
         for scene, frame in zip(scenes, stamps.frames, strict=True):
             phases = Counter(
@@ -85,7 +110,7 @@ def find_grid(scenes: Sequence[Scene], stamps: Stamps) -> Grid:
 
 
 @dataclass
-class _Layer:
+class _Kind:
     """A layer of the map: tiles by their cell, or objects in their order."""
 
     tiles: dict[tuple[int, int], Stamp] | None = None
@@ -94,9 +119,9 @@ class _Layer:
 
 def _sort_into_layers(
     stamps: Stamps, frame: Sequence[Stamp], grid: Grid, corner: tuple[int, int], size: Size
-) -> list[_Layer]:
+) -> list[_Kind]:
     """Give every stamp the first layer of its kind that no overlapping stamp behind it comes after."""
-    layers: list[_Layer] = []
+    layers: list[_Kind] = []
     boxes = np.zeros((len(frame), 4), np.int64)
     places = np.full(len(frame), -1)
     for index, stamp in enumerate(frame):
@@ -117,7 +142,7 @@ def _sort_into_layers(
                 break
             place += 1
         if place == len(layers):
-            layers.append(_Layer({} if tile else None))
+            layers.append(_Kind({} if tile else None))
         tiles = layers[place].tiles
         if tiles is None:
             layers[place].objects.append(stamp)
@@ -128,164 +153,164 @@ def _sort_into_layers(
     return layers
 
 
-class _Map:
-    """Writes one scene."""
+def _cut(scenes: Sequence[Scene], only: Size | None) -> tuple[Stamps, Grid]:
+    """Cut stamps: trimmed, or whole where that puts more of them on a lattice, as tiles with transparent borders."""
+    trimmed = cut_stamps(scenes, opacity=False, trim=True)
+    grid = find_grid(scenes, trimmed, only)
+    visible = sum(
+        stamp.layer.visible for scene, frame in zip(scenes, trimmed.frames, strict=True) for stamp in _objects(scene, frame)
+    )
+    if 2 * grid.count < visible:
+        whole = cut_stamps(scenes, opacity=False, trim=False)
+        other = find_grid(scenes, whole, only)
+        if 2 * other.count >= visible:
+            return whole, other
+    return trimmed, grid
 
-    def __init__(self, scene: Scene, stamps: Stamps, tile_ids: dict[int, int], grid: Grid, corner: tuple[int, int]):
-        self.scene, self.stamps, self.tile_ids, self.grid, self.corner = scene, stamps, tile_ids, grid, corner
-        self.columns = -(-(scene.size[1] - corner[0]) // grid.width)
-        self.rows = -(-(scene.size[0] - corner[1]) // grid.height)
-        self.next_object = 1
 
-    def _number(self, stamp: Stamp) -> int:
-        return self.tile_ids[stamp.picture] + 1 + (MIRRORED if stamp.mirrored else 0)
+class _Export:
+    """Everything that is written: first what the maps show, then, when all tiles are known, the files."""
 
-    def _tile_layer(self, number: int, tiles: dict[tuple[int, int], Stamp]) -> list[str]:
-        cells = [[0] * self.columns for _ in range(self.rows)]
-        for (column, row), stamp in tiles.items():
-            cells[row][column] = self._number(stamp)
-        left, top = self.corner
-        shift = f' offsetx="{left}" offsety="{top}"' if (left, top) != (0, 0) else ""
-        text = ",\n".join(",".join(map(str, row)) for row in cells)
-        return [
-            f' <layer id="{number}" name="tiles {number}" width="{self.columns}" height="{self.rows}"{shift}>',
-            f'  <data encoding="csv">\n{text}\n</data>',
-            " </layer>",
-        ]
+    def __init__(self, scenes: Sequence[Scene], milliseconds: float) -> None:
+        self.scenes, self.milliseconds = scenes, milliseconds
+        pictures = cut_stamps(scenes, opacity=False, trim=True, sprites=False)
+        shown = {stamp.picture for stamp in backgrounds_of(scenes, pictures) if stamp is not None}
+        found = find_background_grids({index: pictures.pictures[index] for index in sorted(shown)})
+        size = next((grid.size for grid, _ in found.values()), None)
+        self.stamps, self.grid = _cut(scenes, None if size is None else (size[1], size[0]))
+        self.backgrounds = backgrounds_of(scenes, self.stamps)
+        by_pixels = {pictures.pictures[index].tobytes(): grid for index, grid in found.items()}
+        self.grids = {
+            stamp.picture: by_pixels[self.stamps.pictures[stamp.picture].tobytes()]
+            for stamp in self.backgrounds
+            if stamp is not None and self.stamps.pictures[stamp.picture].tobytes() in by_pixels
+        }
+        self.tile: Size = (self.grid.width, self.grid.height)
+        self.sheet = TileSheet((self.grid.height, self.grid.width))
+        self.laid = {index: lay_out(grid, number, self.sheet) for index, (grid, number) in self.grids.items()}
+        self.layers = [self._layers_of(number) for number in range(len(scenes))]
+        self.levels = self._levels()
+        used = {stamp.picture for layers in self.layers for layer in layers if isinstance(layer, ObjectLayer)
+                for stamp in layer.stamps}  # fmt: skip
+        used |= self._unused_sprites()
+        self.tilesets = Tilesets(self.sheet, {index: tile for tile, index in enumerate(sorted(used))}, self.stamps)
 
-    def _object(self, stamp: Stamp) -> list[str]:
-        width, height = _size(self.stamps, stamp)
-        hidden = "" if stamp.layer.visible else ' visible="0"'
-        # A tile object's place is its lower left corner.
-        start = (
-            f'  <object id="{self.next_object}" name={quoteattr(stamp.layer.name)} gid="{self._number(stamp)}" '
-            f'x="{stamp.left}" y="{stamp.top + height}" width="{width}" height="{height}"{hidden}'
+    def _unused_sprites(self) -> set[int]:
+        """Sprites of the dictionary that no scene shows."""
+        if not self.scenes:
+            return set()
+        dictionary = self.scenes[0].dictionary
+        shown = {stamp.picture for frame in self.stamps.frames for stamp in frame}
+        return set(range(len(dictionary) - len(dictionary.backgrounds))) - shown
+
+    def _up(self, scene: Scene) -> str:
+        up = posixpath.relpath(".", posixpath.dirname(scene.name) or ".")
+        return "" if up == "." else f"{up}/"
+
+    def _covers(self, stamp: Stamp, size: tuple[int, int]) -> bool:
+        height, width = self.stamps.pictures[stamp.picture].shape[:2]
+        return stamp.left <= 0 and stamp.top <= 0 and stamp.left + width >= size[1] and stamp.top + height >= size[0]
+
+    def _background(self, scene: Scene, stamp: Stamp) -> Layer:
+        if stamp.picture not in self.laid or not self._covers(stamp, scene.size):
+            return ImageLayer(stamp, f"{self._up(scene)}sprites/{self.stamps.names[stamp.picture]}.png")
+        # Only the cells that the canvas shows.
+        laid, (width, height) = self.laid[stamp.picture], self.tile
+        left, top = stamp.left + laid.left, stamp.top + laid.top
+        column, row = -left // width, -top // height
+        left, top = left + column * width, top + row * height
+        window = (
+            slice(row, row - (top - scene.size[0]) // height),
+            slice(column, column - (left - scene.size[1]) // width),
         )
-        self.next_object += 1
-        track = stamp.layer.placement.track
-        if track is None:
-            return [start + "/>"]
-        row = f'   <properties><property name="track" type="int" value="{track}"/></properties>'
-        return [start + ">", row, "  </object>"]
-
-    def _object_layer(self, number: int, objects: Sequence[Stamp]) -> list[str]:
-        lines = [f' <objectgroup id="{number}" name="objects {number}" draworder="index">']
-        for stamp in objects:
-            lines += self._object(stamp)
-        return [*lines, " </objectgroup>"]
-
-    def _image_layer(self, number: int, stamp: Stamp, source: str) -> list[str]:
-        width, height = _size(self.stamps, stamp)
-        hidden = "" if stamp.layer.visible else ' visible="0"'
-        name = quoteattr(stamp.layer.name)
-        return [
-            f' <imagelayer id="{number}" name={name} offsetx="{stamp.left}" offsety="{stamp.top}"{hidden}>',
-            f'  <image source={quoteattr(source)} width="{width}" height="{height}"/>',
-            " </imagelayer>",
-        ]
-
-    def text(self, frame: Sequence[Stamp], up: str, background: str | None) -> str:
-        """Write the map; `up` leads from its folder to the tileset's."""
-        objects = list(_objects(self.scene, frame))
-        height, width = self.scene.size
-        parts: list[list[str]] = []
-        if background is not None:
-            parts.append(self._image_layer(1, frame[0], f"{up}sprites/{background}.png"))
-        for layer in _sort_into_layers(self.stamps, objects, self.grid, self.corner, (width, height)):
-            number = len(parts) + 1
-            tiles = layer.tiles
-            parts.append(
-                self._object_layer(number, layer.objects) if tiles is None else self._tile_layer(number, tiles)
-            )
-        head = (
-            f'<map {VERSION} orientation="orthogonal" renderorder="right-down" width="{self.columns}" '
-            f'height="{self.rows}" tilewidth="{self.grid.width}" tileheight="{self.grid.height}" infinite="0" '
-            f'nextlayerid="{len(parts) + 1}" nextobjectid="{self.next_object}">'
+        return TileLayer(
+            stamp.layer.name, laid.tiles[window], laid.orientation[window], left, top, stamp.layer.visible
         )
-        properties = [
-            " <properties>",
-            f'  <property name="canvas_height" type="int" value="{height}"/>',
-            f'  <property name="canvas_width" type="int" value="{width}"/>',
-            f'  <property name="image" value={quoteattr(self.scene.name)}/>',
-            " </properties>",
-        ]
-        tileset = f' <tileset firstgid="1" source={quoteattr(up + "sprites.tsx")}/>'
-        lines = ['<?xml version="1.0" encoding="UTF-8"?>', head, *properties, tileset]
-        return "\n".join([*lines, *(line for part in parts for line in part), "</map>", ""])
+
+    def _layers_of(self, number: int) -> list[Layer]:
+        scene, background = self.scenes[number], self.backgrounds[number]
+        found: list[Layer] = [] if background is None else [self._background(scene, background)]
+        objects = list(_objects(scene, self.stamps.frames[number]))
+        corner = self.grid.corners[number]
+        for kind in _sort_into_layers(self.stamps, objects, self.grid, corner, (scene.size[1], scene.size[0])):
+            found.append(ObjectLayer(kind.objects) if kind.tiles is None else self._tiles(kind.tiles, corner, len(found)))
+        return found
+
+    def _tiles(self, placed: dict[tuple[int, int], Stamp], corner: tuple[int, int], number: int) -> TileLayer:
+        columns, rows = (max(cell[axis] for cell in placed) + 1 for axis in (0, 1))
+        tiles, orientation = np.full((rows, columns), -1), np.zeros((rows, columns), np.uint8)
+        for (column, row), stamp in placed.items():
+            shown = self.sheet.show(self.stamps.pictures[stamp.picture], MIRRORED * stamp.mirrored)
+            tiles[row, column], orientation[row, column] = shown
+        return TileLayer(f"tiles {number + 1}", tiles, orientation, *corner)
+
+    def _levels(self) -> dict[int, TiledPicture]:
+        """Backgrounds that have a map of their own: those larger than a canvas, and those that move."""
+        found: dict[int, TiledPicture] = {}
+        for scene, stamp in zip(self.scenes, self.backgrounds, strict=True):
+            if stamp is not None and stamp.picture in self.laid and self.laid[stamp.picture].shape != scene.size:
+                found[stamp.picture] = self.laid[stamp.picture]
+        moving = animate(self.backgrounds, self.grids, self.laid, self.sheet)
+        if moving is not None:
+            found[moving[0]] = moving[1]
+        return found
+
+    def _level_name(self, picture: int) -> str:
+        """A name that no scene has."""
+        name = self.stamps.names[picture]
+        while any(scene.name == name for scene in self.scenes):
+            name += "-level"
+        return name
+
+    def _properties(self, number: int) -> dict[str, int | str]:
+        stamp = self.backgrounds[number]
+        properties: dict[str, int | str] = {"image": self.scenes[number].name}
+        if stamp is not None and stamp.picture in self.levels:
+            name = self._up(self.scenes[number]) + self._level_name(stamp.picture)
+            properties |= {"level": f"{name}.tmx", "level_x": -stamp.left, "level_y": -stamp.top}
+        return properties
+
+    def files(self) -> dict[str, bytes]:
+        """What every file holds, by its path."""
+        found: dict[str, bytes] = {}
+        pictures = set(self.tilesets.sprites)
+        pictures |= {layer.stamp.picture for layers in self.layers for layer in layers if isinstance(layer, ImageLayer)}
+        for index in sorted(pictures):
+            picture = np.ascontiguousarray(self.stamps.pictures[index])
+            found[f"sprites/{self.stamps.names[index]}.png"] = png_bytes(picture)
+        if len(self.sheet):
+            found["tiles.png"] = png_bytes(self.sheet.image())
+            found["tiles.tsx"] = sheet_text(self.sheet, self.milliseconds).encode()
+        if self.tilesets.sprites:
+            found["sprites.tsx"] = collection_text(self.stamps, self.tilesets.sprites).encode()
+        for number, scene in enumerate(self.scenes):
+            writer = MapWriter(self.tilesets, self.tile, (scene.size[1], scene.size[0]))
+            text = writer.text(self.layers[number], self._up(scene), self._properties(number))
+            found[f"{scene.name}.tmx"] = text.encode()
+        for picture, laid in self.levels.items():
+            name = self._level_name(picture)
+            layer = TileLayer("background", laid.tiles, laid.orientation, laid.left, laid.top)
+            writer = MapWriter(self.tilesets, self.tile, (laid.shape[1], laid.shape[0]))
+            found[f"{name}.tmx"] = writer.text([layer], "", {}).encode()
+        return found
 
 
-def _tileset(stamps: Stamps, tile_ids: dict[int, int]) -> str:
-    sizes = [stamps.pictures[index].shape[:2] for index in tile_ids]
-    high, wide = (max([size[axis] for size in sizes], default=1) for axis in (0, 1))
-    lines = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<tileset {VERSION} name="sprites" tilewidth="{wide}" tileheight="{high}" tilecount="{len(tile_ids)}" '
-        'columns="0">',
-        ' <grid orientation="orthogonal" width="1" height="1"/>',
-    ]
-    for index, tile in tile_ids.items():
-        height, width = stamps.pictures[index].shape[:2]
-        name = stamps.names[index]
-        image = f'<image width="{width}" height="{height}" source={quoteattr(f"sprites/{name}.png")}/>'
-        lines.append(f' <tile id="{tile}" type={quoteattr(name)}>{image}</tile>')
-    return "\n".join([*lines, "</tileset>", ""])
-
-
-def _backgrounds(scenes: Sequence[Scene], stamps: Stamps) -> list[int | None]:
-    """Choose each scene's background picture; an image layer knows no mirror, so a mirrored one becomes a picture."""
-    chosen: list[int | None] = []
-    turned: dict[int, int] = {}
-    for scene, frame in zip(scenes, stamps.frames, strict=True):
-        if not (scene.background and frame):
-            chosen.append(None)
-            continue
-        index = frame[0].picture
-        if frame[0].mirrored:
-            if index not in turned:
-                turned[index] = len(stamps.pictures)
-                stamps.pictures.append(np.ascontiguousarray(stamps.pictures[index][:, ::-1]))
-                stamps.names.append(f"{stamps.names[index]}-mirrored")
-            index = turned[index]
-        chosen.append(index)
-    return chosen
-
-
-def write_tiled(scenes: Sequence[Scene], out: str | Path) -> ExportResult:
-    """Write `OUT/<name>.tmx` for each scene, and the tileset.
+def write_tiled(scenes: Sequence[Scene], out: str | Path, rate: float | None = None) -> ExportResult:
+    """Write `OUT/<name>.tmx` for each scene, and the tilesets.
 
     Args:
         scenes: Scenes of one decomposition.
         out: The folder.
+        rate: Frames per second, for tiles that cycle; 10 where None.
 
     Raises:
-        ConfigError: The scenes do not share a dictionary.
+        ConfigError: The scenes do not share a dictionary, or the rate is out of range.
         OutputError: A file cannot be written.
     """
     out = Path(out)
-    stamps = cut_stamps(scenes, opacity=False, trim=True)
-    error = stamps.error(scenes)
-    grid = find_grid(scenes, stamps)
-    used = {
-        stamp.picture for scene, frame in zip(scenes, stamps.frames, strict=True) for stamp in _objects(scene, frame)
-    }
-    if scenes:
-        used |= set(range(len(scenes[0].dictionary) - len(scenes[0].dictionary.backgrounds)))
-    tile_ids = {index: tile for tile, index in enumerate(sorted(used))}
-    backgrounds = _backgrounds(scenes, stamps)
+    export = _Export(scenes, frame_milliseconds(rate))
     files = []
-    for index in sorted(used | {index for index in backgrounds if index is not None}):
-        files.append(out / "sprites" / f"{stamps.names[index]}.png")
-        write_atomic(files[-1], png_bytes(np.ascontiguousarray(stamps.pictures[index])))
-    files.append(out / "sprites.tsx")
-    write_atomic(files[-1], _tileset(stamps, tile_ids).encode())
-    for number, scene in enumerate(scenes):
-        up = posixpath.relpath(".", posixpath.dirname(scene.name) or ".")
-        background = backgrounds[number]
-        written = _Map(scene, stamps, tile_ids, grid, grid.corners[number]).text(
-            stamps.frames[number],
-            "" if up == "." else f"{up}/",
-            None if background is None else stamps.names[background],
-        )
-        files.append(out / f"{scene.name}.tmx")
-        write_atomic(files[-1], written.encode())
-    return ExportResult(tuple(files), error)
+    for name, data in export.files().items():
+        files.append(out / name)
+        write_atomic(files[-1], data)
+    return ExportResult(tuple(files), export.stamps.error(scenes))
