@@ -1,7 +1,8 @@
 """Stamps: every placement as an 8-bit picture at whole pixels, for formats that know only those.
 
-A sprite that was only moved, mirrored or coloured stays one picture that all its stamps share; what was turned, scaled,
-warped or lies between pixels becomes a picture of its own, as painted on the canvas. Pictures with equal pixels are one.
+A sprite that was only moved, mirrored or coloured stays one picture that all its stamps share; turned by quarters or
+upside down it is another one, whole; what was scaled, warped, turned otherwise or lies between pixels becomes a picture
+of its own, as painted on the canvas. Pictures with equal pixels are one.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from delaminate.exporters.files import covered, difference
+from delaminate.exporters.tile_sheet import turned
 from delaminate.files import to_pixels
 from delaminate.scene.collection import shared_dictionary
 from delaminate.scene.painting import paint
@@ -101,6 +103,25 @@ def whole_place(dictionary: Dictionary, placement: Placement) -> Occurrence | No
     return left, top, a < 0
 
 
+def turned_place(dictionary: Dictionary, placement: Placement) -> tuple[int, int, int] | None:
+    """Say where a raster lies that was turned by quarters or flipped, and moved by whole pixels: left, top, orientation.
+
+    The orientation is in Tiled's bits; None for everything else, and for backgrounds.
+    """
+    transform = placement.transforms[0]
+    if len(placement.transforms) > 1 or transform.kind != "matrix" or placement.entry in dictionary.backgrounds:
+        return None
+    a, b, x, d, e, y, *last = transform.parameters
+    across, down = (a, e) if a else (b, d)
+    whole = x == round(x) and y == round(y) and last == [0, 0, 1]
+    if not whole or abs(across) != 1 or abs(down) != 1 or ((b, d) if a else (a, e)) != (0, 0):
+        return None
+    raster = dictionary.sprites[placement.entry] if placement.raster is None else placement.raster
+    height, width = raster.shape[1:] if a else raster.shape[:0:-1]
+    orientation = (0 if a else 1) | (4 if across < 0 else 0) | (2 if down < 0 else 0)
+    return int(x) - (width if across < 0 else 0), int(y) - (height if down < 0 else 0), orientation
+
+
 class _Cutter:
     """Makes each picture once."""
 
@@ -110,6 +131,7 @@ class _Cutter:
         self.trim = trim
         self.stamps = Stamps()
         self.by_pixels: dict[tuple[tuple[int, ...], bytes], int] = {}
+        self.by_turn: dict[tuple[object, ...], tuple[int, int, int]] = {}
         self.by_sprite: dict[tuple[object, ...], tuple[int, int, int, int]] = {}
 
     def keep(self, pixels: np.ndarray, name: str, exact_name: bool = False) -> int:
@@ -121,17 +143,32 @@ class _Cutter:
             return len(self.stamps.pictures) - 1
         return self.by_pixels[key]
 
+    def coloured(self, placement: Placement, opacity: float) -> UInt8[np.ndarray, "h w 4"]:
+        """A placement's raster in its colour, as it is before it is moved."""
+        raster = self.dictionary.sprites[placement.entry] if placement.raster is None else placement.raster
+        gain, offset = torch.tensor(placement.colour, dtype=raster.dtype).view(2, 3, 1, 1)
+        rgb = torch.addcmul(offset, raster[:3], gain).clamp(0, 1)
+        return to_pixels(torch.cat([rgb, raster[3:] * opacity]))
+
+    def turned(self, placement: Placement, opacity: float, orientation: int) -> tuple[int, int, int]:
+        """The picture of a raster that was turned, and what trimming took from its left and top."""
+        raster = placement.entry if placement.raster is None else id(placement.raster)
+        key = (raster, placement.raster is None, placement.colour, opacity, orientation)
+        if key not in self.by_turn:
+            pixels = turned(self.coloured(placement, opacity), orientation)
+            rows, columns = covered(pixels) if self.trim else (slice(0, None), slice(0, None))
+            index = self.keep(pixels[rows, columns], f"picture-{len(self.stamps.pictures):04d}")
+            self.by_turn[key] = index, columns.start, rows.start
+        return self.by_turn[key]
+
     def sprite(self, placement: Placement, opacity: float) -> tuple[int, int, int, int]:
         """The picture of a moved raster, what trimming took from its left and top, and its width before that."""
         key: tuple[object, ...] = (placement.entry, placement.colour, opacity)
         if placement.raster is not None:
             key = (id(placement.raster), placement.colour, opacity)
         if key not in self.by_sprite:
-            raster = self.dictionary.sprites[placement.entry] if placement.raster is None else placement.raster
             plain = placement.colour == NEUTRAL and opacity == 1
-            gain, offset = torch.tensor(placement.colour, dtype=raster.dtype).view(2, 3, 1, 1)
-            rgb = torch.addcmul(offset, raster[:3], gain).clamp(0, 1)
-            pixels = to_pixels(torch.cat([rgb, raster[3:] * opacity]))
+            pixels = self.coloured(placement, opacity)
             rows, columns = covered(pixels) if self.trim else (slice(0, None), slice(0, None))
             if placement.raster is not None:
                 name = f"picture-{len(self.stamps.pictures):04d}"
@@ -152,6 +189,10 @@ class _Cutter:
             if mirrored:
                 cut_left = width - cut_left - self.stamps.pictures[index].shape[1]
             return Stamp(layer, index, left + cut_left, top + cut_top, mirrored, left_over)
+        turn = turned_place(self.dictionary, placement)
+        if turn is not None:
+            index, cut_left, cut_top = self.turned(placement, inside, turn[2])
+            return Stamp(layer, index, turn[0] + cut_left, turn[1] + cut_top, False, left_over)
         window = paint(self.dictionary, replace(placement, opacity=inside))
         pixels = to_pixels(torch.cat([window.rgb, window.alpha]))
         if not pixels.size:
