@@ -38,7 +38,16 @@ class DrawnMap:
 
 
 def draw_map(
-    rng, size=(16, 16), canvas=(240, 320), tiles=14, orientations=8, palettes=2, flat=0.2, runs=0.0, spacing=0, origin=None
+    rng,
+    size=(16, 16),
+    canvas=(240, 320),
+    tiles=14,
+    orientations=8,
+    palettes=2,
+    flat=0.2,
+    runs=0.0,
+    spacing=0,
+    origin=None,
 ):
     """Fill a canvas with tiles in random places.
 

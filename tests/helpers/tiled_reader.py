@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytiled_parser
-from helpers.exports import over
-from helpers.maps import oriented
 from PIL import Image
 from pytiled_parser import ImageLayer, ObjectLayer, TileLayer
+
+from helpers.exports import over
+from helpers.maps import oriented
 
 NUMBER = 0x1FFFFFFF
 

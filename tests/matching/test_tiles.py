@@ -65,7 +65,9 @@ def test_sprites_on_a_map_do_not_prevent_it(seed):
 def test_photos_noise_plain_pictures_and_sprites_at_free_places_have_no_lattice():
     rng = generator(3)
     noise = rng.integers(0, 256, (240, 320, 3)).astype(np.uint8)
-    smooth = Image.fromarray(rng.integers(0, 256, (24, 32, 3)).astype(np.uint8)).resize((320, 240), Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(rng.integers(0, 256, (24, 32, 3)).astype(np.uint8)).resize(
+        (320, 240), Image.Resampling.BICUBIC
+    )
     photo = np.asarray(smooth).astype(int) + rng.integers(-3, 4, (240, 320, 3))
     shade = np.linspace(0, 200, 240).astype(np.uint8)[:, None, None]
     plain = np.full((240, 320, 3), 90, np.uint8)
@@ -79,7 +81,9 @@ def test_photos_noise_plain_pictures_and_sprites_at_free_places_have_no_lattice(
 @pytest.mark.parametrize("spacing", [1, 3])
 @pytest.mark.parametrize("tiles", [12, 300])
 def test_spacing_of_tile_sheets_is_found(spacing, tiles):
-    drawn = draw_map(generator(spacing), (17, 20), (240, 320), tiles=tiles, orientations=1, palettes=1, flat=0, spacing=spacing)
+    drawn = draw_map(
+        generator(spacing), (17, 20), (240, 320), tiles=tiles, orientations=1, palettes=1, flat=0, spacing=spacing
+    )
     grid = find_tiles(drawn.picture[None])
     assert grid is not None
     assert (grid.size, grid.spacing) == ((17, 20), (spacing, spacing))
@@ -153,7 +157,9 @@ def test_cells_that_cycle_together_share_one_animation():
             row, column = animation.cells[0]
             shown = pictures[2 * frame, 16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
             turn = int(grid.orientation[0, row, column])
-            assert (oriented(grid.coloured(tile, palette), int(COMPOSE[animation.tiles[frame][1], turn])) == shown).all()
+            assert (
+                oriented(grid.coloured(tile, palette), int(COMPOSE[animation.tiles[frame][1], turn])) == shown
+            ).all()
 
 
 def test_one_picture_has_no_animations():
@@ -169,7 +175,9 @@ def test_platforms_of_drawn_tiles_are_found():
         pytest.skip("no kenney_pixel_platformer in DELAMINATE_DATA")
     files = sorted(folder.rglob("tile_*.png"))
     rng = generator(11)
-    tiles = [np.asarray(Image.open(files[index]).convert("RGBA")) for index in rng.choice(len(files), 40, replace=False)]
+    tiles = [
+        np.asarray(Image.open(files[index]).convert("RGBA")) for index in rng.choice(len(files), 40, replace=False)
+    ]
     tiles = [tile for tile in tiles if tile.shape[:2] == (18, 18)]
     picture = np.empty((18 * 20, 18 * 40, 3), np.uint8)
     picture[:] = (120, 180, 220)

@@ -52,7 +52,9 @@ FORMATS = {
         "aseprite:write_aseprite", "a sprite sheet with Aseprite's JSON: animations as tags", ("rate",), of_sprites=True
     ),
     "ase": Format("aseprite:write_ase", "the clip as one Aseprite file: a layer for each track", ("rate",)),
-    "tiled": Format("tiled:write_tiled", "maps and a tileset for Tiled; tiles are found, in backgrounds too", ("rate",)),
+    "tiled": Format(
+        "tiled:write_tiled", "maps and a tileset for Tiled; tiles are found, in backgrounds too", ("rate",)
+    ),
     "ora": Format("openraster:write_openraster", "OpenRaster, layered files for Krita and GIMP"),
     "psd": Format("photoshop:write_psd", "layered files for Photoshop and its relatives", extra="export"),
     "svg": Format("svg:write_svg", "vector drawings that place each sprite by reference"),

@@ -158,7 +158,9 @@ def _cut(scenes: Sequence[Scene], only: Size | None) -> tuple[Stamps, Grid]:
     trimmed = cut_stamps(scenes, opacity=False, trim=True)
     grid = find_grid(scenes, trimmed, only)
     visible = sum(
-        stamp.layer.visible for scene, frame in zip(scenes, trimmed.frames, strict=True) for stamp in _objects(scene, frame)
+        stamp.layer.visible
+        for scene, frame in zip(scenes, trimmed.frames, strict=True)
+        for stamp in _objects(scene, frame)
     )
     if 2 * grid.count < visible:
         whole = cut_stamps(scenes, opacity=False, trim=False)
@@ -200,8 +202,10 @@ class _Export:
         if not self.scenes:
             return set()
         dictionary = self.scenes[0].dictionary
-        shown = {stamp.picture for frame in self.stamps.frames for stamp in frame}
-        return set(range(len(dictionary) - len(dictionary.backgrounds))) - shown
+        shown = {layer.placement.entry for scene in self.scenes for layer in scene.layers}
+        # The first pictures are the sprites of the dictionary, without backgrounds.
+        sprites = [entry for entry in range(len(dictionary)) if entry not in dictionary.backgrounds]
+        return {picture for picture, entry in enumerate(sprites) if entry not in shown}
 
     def _up(self, scene: Scene) -> str:
         up = posixpath.relpath(".", posixpath.dirname(scene.name) or ".")
@@ -223,9 +227,7 @@ class _Export:
             slice(row, row - (top - scene.size[0]) // height),
             slice(column, column - (left - scene.size[1]) // width),
         )
-        return TileLayer(
-            stamp.layer.name, laid.tiles[window], laid.orientation[window], left, top, stamp.layer.visible
-        )
+        return TileLayer(stamp.layer.name, laid.tiles[window], laid.orientation[window], left, top, stamp.layer.visible)
 
     def _layers_of(self, number: int) -> list[Layer]:
         scene, background = self.scenes[number], self.backgrounds[number]
@@ -233,7 +235,9 @@ class _Export:
         objects = list(_objects(scene, self.stamps.frames[number]))
         corner = self.grid.corners[number]
         for kind in _sort_into_layers(self.stamps, objects, self.grid, corner, (scene.size[1], scene.size[0])):
-            found.append(ObjectLayer(kind.objects) if kind.tiles is None else self._tiles(kind.tiles, corner, len(found)))
+            found.append(
+                ObjectLayer(kind.objects) if kind.tiles is None else self._tiles(kind.tiles, corner, len(found))
+            )
         return found
 
     def _tiles(self, placed: dict[tuple[int, int], Stamp], corner: tuple[int, int], number: int) -> TileLayer:
@@ -276,8 +280,8 @@ class _Export:
         pictures = set(self.tilesets.sprites)
         pictures |= {layer.stamp.picture for layers in self.layers for layer in layers if isinstance(layer, ImageLayer)}
         for index in sorted(pictures):
-            picture = np.ascontiguousarray(self.stamps.pictures[index])
-            found[f"sprites/{self.stamps.names[index]}.png"] = png_bytes(picture)
+            pixels = np.ascontiguousarray(self.stamps.pictures[index])
+            found[f"sprites/{self.stamps.names[index]}.png"] = png_bytes(pixels)
         if len(self.sheet):
             found["tiles.png"] = png_bytes(self.sheet.image())
             found["tiles.tsx"] = sheet_text(self.sheet, self.milliseconds).encode()

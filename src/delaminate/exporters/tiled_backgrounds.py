@@ -76,14 +76,14 @@ def find_background_grids(pictures: dict[int, UInt8[np.ndarray, "h w 4"]]) -> di
     opaque = {index: picture for index, picture in pictures.items() if (picture[..., 3] == 255).all()}
     for shape in dict.fromkeys(picture.shape for picture in opaque.values()):
         some = [index for index, picture in opaque.items() if picture.shape == shape]
-        for index, grid in zip(some, _find([opaque[index] for index in some]), strict=True):
-            if grid is not None and grid[0].spacing == (0, 0):
-                found[index] = grid
+        for index, match in zip(some, _find([opaque[index] for index in some]), strict=True):
+            if match is not None and match[0].spacing == (0, 0):
+                found[index] = match
     areas: Counter[tuple[int, int]] = Counter()
     for index, (grid, _) in found.items():
         areas[grid.size] += opaque[index].size
     size = areas.most_common(1)[0][0] if areas else None
-    return {index: grid for index, grid in found.items() if grid[0].size == size}
+    return {index: match for index, match in found.items() if match[0].size == size}
 
 
 class _Looks:
@@ -115,7 +115,10 @@ def lay_out(grid: TileGrid, number: int, sheet: TileSheet) -> TiledPicture:
 
 
 def animate(
-    stamps: Sequence[Stamp | None], grids: dict[int, tuple[TileGrid, int]], laid: dict[int, TiledPicture], sheet: TileSheet
+    stamps: Sequence[Stamp | None],
+    grids: dict[int, tuple[TileGrid, int]],
+    laid: dict[int, TiledPicture],
+    sheet: TileSheet,
 ) -> tuple[int, TiledPicture] | None:
     """Find the tiles that cycle, where the backgrounds of all scenes are pictures of one grid at one place.
 

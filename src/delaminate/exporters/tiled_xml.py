@@ -1,5 +1,6 @@
 """The XML of Tiled: maps (.tmx) and tilesets (.tsx)."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
@@ -172,7 +173,7 @@ def sheet_text(sheet: TileSheet, milliseconds: float) -> str:
     ]
     for animation in sheet.animations:
         ends = [round(sum(animation.durations[:end]) * milliseconds) for end in range(len(animation.tiles) + 1)]
-        spans = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+        spans = [after - before for before, after in itertools.pairwise(ends)]
         frames = "".join(
             f'<frame tileid="{tile}" duration="{span}"/>' for tile, span in zip(animation.tiles, spans, strict=True)
         )

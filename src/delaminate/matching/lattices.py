@@ -7,6 +7,7 @@ best steps of both axes are then tried together, and what is described in the fe
 and for each cell which of them it shows, and how it is turned.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,10 @@ LEAST_SAVED, LEAST_RECURRING, LEAST_NOVEL = 0.2, 10.0, 3  # share, cells, pixels
 # Begun elsewhere, a lattice saves at most half as much, or leaves this much more to describe, unless it saves nearly
 # everything from anywhere; larger tiles, too, where they are joined from another cell on.
 MOVED, SPECIFIC, JOINED, PERIODIC = 0.5, 1.15, 1.45, 0.9
-REPEATED, LESS_REPEATED = 0.6, 0.75  # share of pixels that come again after one tile, and less of them after fewer pixels
+REPEATED, LESS_REPEATED = (
+    0.6,
+    0.75,
+)  # share of pixels that come again after one tile, and less of them after fewer pixels
 LEAST_KEPT = 0.7  # of what cells save, by the larger tiles that they are parts of
 
 ODD = 0x9E3779B97F4A7C15
@@ -195,7 +199,7 @@ def _line_candidate(codes: UInt32[np.ndarray, "H W"], sizes: tuple[int, int]) ->
     inner = [(int(run[0]), len(run)) for run in runs if run[0] > 0 and run[-1] < codes.shape[1] - 1]
     if len(inner) < 2 or len({length for _, length in inner}) > 1 or inner[0][1] > MAX_SPACING:
         return None
-    steps = {b - a for (a, _), (b, _) in zip(inner, inner[1:], strict=False)}
+    steps = {b - a for (a, _), (b, _) in itertools.pairwise(inner)}
     pitch, spacing = min(steps), inner[0][1]
     if len(steps) > 1 or not sizes[0] <= pitch - spacing <= sizes[1]:
         return None
@@ -264,7 +268,9 @@ def describe(sample: Sample, lattice: Lattice) -> _Description:
     plain = float((own * counts).sum())
     described = float(own.sum()) + _entropy(counts[busy]) + turned
     top, left = lattice.rows.phase % lattice.rows.pitch, lattice.columns.phase % lattice.columns.pitch
-    bits += PIXEL_BITS * sample.drawn_outside(top, left, top + rows * lattice.rows.pitch, left + columns * lattice.columns.pitch)
+    bits += PIXEL_BITS * sample.drawn_outside(
+        top, left, top + rows * lattice.rows.pitch, left + columns * lattice.columns.pitch
+    )
     return _Description(bits, 1 - described / plain if plain else 0.0, int(counts[busy].sum()))
 
 
@@ -314,7 +320,9 @@ def _best_of(sample: Sample, tried: Sequence[Lattice], periods: tuple[int | None
     most of what recurs, and joining them from the next cell on does not.
     """
     found = [(lattice, describe(sample, lattice)) for lattice in tried]
-    found = [each for each in found if each[1].saved >= LEAST_SAVED and each[1].saved * each[1].cells >= LEAST_RECURRING]
+    found = [
+        each for each in found if each[1].saved >= LEAST_SAVED and each[1].saved * each[1].cells >= LEAST_RECURRING
+    ]
     if not found:
         return None
     lattice, best = min(found, key=lambda each: each[1].bits)

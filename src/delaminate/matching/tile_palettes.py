@@ -74,8 +74,6 @@ def fold_palettes(tiles: UInt32[np.ndarray, "T h w"], seen: Bool[np.ndarray, "T 
     by_pattern: dict[bytes, tuple[int, int, np.ndarray]] = {}
     for tile in _worth_looking_at(tiles, seen).tolist():
         pattern, turned, colours = _pattern(tiles[tile])
-        if len(colours) * COLOUR_BITS > PAYS * PIXEL_BITS * int(novel_pixels(tiles[tile][None])[0]):
-            continue
         if pattern not in by_pattern:
             by_pattern[pattern] = tile, turned, colours
             continue
@@ -99,5 +97,7 @@ def _worth_looking_at(tiles: UInt32[np.ndarray, "T h w"], seen: Bool[np.ndarray,
     """The tiles that could be another one in other colours, in their order."""
     signatures = _signatures(tiles)
     _, which, counts = np.unique(signatures, axis=0, return_inverse=True, return_counts=True)
-    flat = (tiles == tiles[:, :1, :1]).all((1, 2))
-    return np.flatnonzero((counts[which.ravel()] > 1) & ~flat & seen.all((1, 2)))
+    allowed = PAYS * PIXEL_BITS * novel_pixels(tiles) / COLOUR_BITS  # colours
+    likely = np.flatnonzero((counts[which.ravel()] > 1) & seen.all((1, 2)) & (allowed >= 2))
+    number = np.array([len(np.unique(tiles[tile])) for tile in likely.tolist()], np.int64)
+    return likely[(number > 1) & (number <= allowed[likely])]

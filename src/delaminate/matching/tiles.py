@@ -85,9 +85,9 @@ def draw(grid: TileGrid) -> UInt8[np.ndarray, "N H W 3"]:
     whole = np.empty((number, rows, height + down, columns, width + across, 3), np.uint8)
     whole[:] = np.array(grid.line, np.uint8)
     whole[:, :, :height, :, :width] = looks[which.reshape(number, rows, columns)].transpose(0, 1, 3, 2, 4, 5)
-    whole = whole.reshape(number, rows * (height + down), columns * (width + across), 3)
+    sheets = whole.reshape(number, rows * (height + down), columns * (width + across), 3)
     out = np.empty((number, *grid.shape, 3), np.uint8)
-    for picture, canvas, (top, left) in zip(out, whole, grid.origins.tolist(), strict=True):
+    for picture, canvas, (top, left) in zip(out, sheets, grid.origins.tolist(), strict=True):
         picture[:] = canvas[-top : grid.shape[0] - top, -left : grid.shape[1] - left]
     return out
 
@@ -102,7 +102,7 @@ def _phase_among(known: np.ndarray, codes: UInt32[np.ndarray, "H W"], axis: Axis
 
 
 def _known_pieces(codes: UInt32[np.ndarray, "H W"], axis: Axis) -> np.ndarray:
-    """Hash the pieces of pixel rows within tiles, but those of one colour."""
+    """Hash the pieces of pixel rows within tiles."""
     first = axis.phase % axis.pitch
     pieces = Pieces(codes)
     keys = pieces.keys(axis.size, max(pieces.width - axis.size + 1, 1))[:, first :: axis.pitch]
@@ -207,7 +207,9 @@ def _fold_orientations(cells: _Cells) -> _Tiles:
     for o in orientations_of(shape):
         tiles[turn == o] = orient(whole[first[turn == o]], o)
     orientation = COMPOSE[INVERSE[usual][which], orientation].astype(np.uint8)
-    out = _Tiles(tiles, np.ones(tiles.shape, bool), np.full(cells.whole.shape, -1), np.zeros(cells.whole.shape, np.uint8))
+    out = _Tiles(
+        tiles, np.ones(tiles.shape, bool), np.full(cells.whole.shape, -1), np.zeros(cells.whole.shape, np.uint8)
+    )
     out.cells[cells.whole], out.orientation[cells.whole] = which, orientation
     _keep_exact(out, cells)
     return out
@@ -269,11 +271,11 @@ def _settle(
     shown = np.zeros(parts.shape[1:], bool)
     shown[window] = True
     for group, member in enumerate(first.tolist()):
-        look = orient(tiles.codes[tile[group]], int(turn[group])) if tile[group] < len(tiles.codes) else parts[member] + 1
+        look = orient(tiles.codes[tile[group]], int(turn[group]))
         if (look[window] != parts[member][window]).any():
             tile[group], turn[group] = len(tiles.codes) + len(added), 0
             inner = parts[member][window]
-            pads = [(s.start, size - s.stop) for s, size in zip(window, shown.shape, strict=True)]
+            pads = [(part.start, side - part.stop) for part, side in zip(window, shown.shape, strict=True)]
             added.append(np.pad(inner, pads, mode="edge"))
     tiles.cells[here], tiles.orientation[here] = tile[members], turn[members]
     if added:
