@@ -9,8 +9,8 @@ and for each cell which of them it shows, and how it is turned.
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, UInt32, UInt64
@@ -25,9 +25,11 @@ STEPS_TRIED, MANY_STEPS = 3, 6  # in large pictures, and in small ones, where ch
 SMALL_AREA = 150_000  # pixels
 PIXEL_BITS, TILE_BITS = 10.0, 16.0  # bits of a pixel that its neighbours do not foretell, and of a tile besides
 LEAST_SAVED, LEAST_RECURRING, LEAST_NOVEL = 0.2, 10.0, 3  # share, cells, pixels
-# Begun elsewhere, a lattice saves at most half as much, or leaves this much more to describe, unless it saves nearly
-# everything from anywhere; larger tiles, too, where they are joined from another cell on.
-MOVED, SPECIFIC, JOINED, PERIODIC = 0.5, 1.15, 1.45, 0.9
+# Begun elsewhere, a lattice saves at most half as much, or leaves this much more to describe; joined from another cell on,
+# larger tiles are more by this many standard deviations of a count.
+MOVED, SPECIFIC, CLEARLY = 0.5, 1.15, 2.5
+MANY_SETTLED = 3  # lattices of a small picture whose phases are all tried
+DENSEST = 2.0  # times the median cell's bits
 REPEATED, LESS_REPEATED = (
     0.6,
     0.75,
@@ -62,11 +64,17 @@ class Lattice:
 
 @dataclass(frozen=True)
 class _Description:
-    """Pictures in bits, and the share of bits that its tiles save where they are not flat."""
+    """Pictures in bits, the share of bits that tiles save where they are not flat, how many such cells and tiles there are."""
 
     bits: float
     saved: float
     cells: int
+    tiles: int
+
+    @property
+    def fresh(self) -> float:
+        """Share of cells that are the first to show their tile."""
+        return self.tiles / max(self.cells, 1)
 
 
 def mixed(codes: UInt32[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
@@ -155,8 +163,10 @@ def _falls(codes: UInt32[np.ndarray, "H W"], sizes: tuple[int, int]) -> dict[int
             break
         different, number = counted
         # The number also changes slowly with the phase, as other parts of the picture are cut: the fall is a sharp one.
-        aside = max(pitch // 8, 2)
-        beside = np.minimum(np.roll(different, aside), np.roll(different, -aside))
+        besides = []
+        for aside in (2, max(pitch // 8, 2)):
+            besides.append(np.minimum(np.roll(different, aside), np.roll(different, -aside)))
+        beside = sum(besides) / len(besides)
         phase = int((beside - different).argmax())
         least, usual = float(different[phase]), max(float(beside[phase]), 1.0)
         found[pitch] = _Fall(Axis(pitch, phase), (usual - least) / number, least / usual)
@@ -252,7 +262,7 @@ def describe(sample: Sample, lattice: Lattice) -> _Description:
     """
     cells, (number, rows, columns) = cut_cells(sample.codes, lattice.rows, lattice.columns)
     if not len(cells):
-        return _Description(math.inf, 0.0, 0)
+        return _Description(math.inf, 0.0, 0, 0)
     shape = (lattice.rows.size, lattice.columns.size)
     hashes, orientation = hash_cells(cells, shape)
     if number > 1:
@@ -265,31 +275,55 @@ def describe(sample: Sample, lattice: Lattice) -> _Description:
     busy = own > 0
     turned = _entropy(count_orientations(orientation[busy[which]]))
     bits = float(own.sum() + TILE_BITS * (~busy).sum()) + _entropy(counts) + turned
-    plain = float((own * counts).sum())
-    described = float(own.sum()) + _entropy(counts[busy]) + turned
+    # What is drawn most densely, as sprites before the map are, must not outweigh the cells.
+    usual = float(np.median(np.repeat(own[busy], counts[busy]))) if busy.any() else 0.0
+    weight = np.minimum(own, DENSEST * usual)
+    plain = float((weight * counts).sum())
+    described = float(weight.sum()) + _entropy(counts[busy]) + turned
     top, left = lattice.rows.phase % lattice.rows.pitch, lattice.columns.phase % lattice.columns.pitch
     bits += PIXEL_BITS * sample.drawn_outside(
         top, left, top + rows * lattice.rows.pitch, left + columns * lattice.columns.pitch
     )
-    return _Description(bits, 1 - described / plain if plain else 0.0, int(counts[busy].sum()))
+    return _Description(bits, 1 - described / plain if plain else 0.0, int(counts[busy].sum()), int(busy.sum()))
 
 
 def _shifted(axis: Axis, by: int) -> Axis:
     return Axis(axis.pitch, (axis.phase + by) % axis.pitch, axis.spacing)
 
 
-def _is_specific(sample: Sample, lattice: Lattice, saved: float, ratio: float, steps: tuple[int, int]) -> bool:
-    """Say whether a lattice saves less, or leaves `ratio` times as much, wherever else it begins, at `steps` of pixels."""
-    rows, columns = lattice.rows, lattice.columns
-    others = [
-        *(Lattice(_shifted(rows, by), columns) for by in range(steps[0], rows.pitch, steps[0])),
-        *(Lattice(rows, _shifted(columns, by)) for by in range(steps[1], columns.pitch, steps[1])),
-    ]
-    for other in others:
+def _elsewhere(lattice: Lattice, steps: tuple[int, int]) -> Iterator[Lattice]:
+    """The same lattice, begun `steps` of pixels further down, or to the right, as often as there are."""
+    for by in range(steps[0], lattice.rows.pitch, steps[0]):
+        yield Lattice(_shifted(lattice.rows, by), lattice.columns)
+    for by in range(steps[1], lattice.columns.pitch, steps[1]):
+        yield Lattice(lattice.rows, _shifted(lattice.columns, by))
+
+
+def _is_specific(sample: Sample, lattice: Lattice, found: _Description) -> bool:
+    """Say whether a lattice saves clearly less, or leaves clearly more, where it begins half a tile further on."""
+    for other in _elsewhere(lattice, (lattice.rows.pitch // 2, lattice.columns.pitch // 2)):
         moved = describe(sample, other).saved
-        if 1 - moved < ratio * (1 - saved) and moved > MOVED * saved:
+        if 1 - moved < SPECIFIC * (1 - found.saved) and moved > MOVED * found.saved:
             return False
     return True
+
+
+def _joins(sample: Sample, small: Lattice, large: Lattice, found: _Description) -> bool:
+    """Say whether larger tiles are what cells belong together in: from another cell on there are clearly more of them."""
+    for other in _elsewhere(large, (small.rows.pitch, small.columns.pitch)):
+        fresh = describe(sample, other).fresh
+        if (fresh - found.fresh) * found.cells < CLEARLY * math.sqrt(fresh * found.cells):
+            return False
+    return True
+
+
+def _settled(sample: Sample, lattice: Lattice) -> Lattice:
+    """Try every phase of the rows, then of the columns."""
+    for along in ("rows", "columns"):
+        axis: Axis = getattr(lattice, along)
+        phases = [replace(lattice, **{along: _shifted(axis, by)}) for by in range(axis.pitch)]
+        lattice = min(phases, key=lambda each: describe(sample, each).bits)
+    return lattice
 
 
 def _busiest_window(codes: UInt32[np.ndarray, "N H W"], budget: int) -> tuple[slice, slice]:
@@ -319,23 +353,29 @@ def _best_of(sample: Sample, tried: Sequence[Lattice], periods: tuple[int | None
     Tiles that are symmetric, or that share parts, are still whole tiles: cells belong together where joining them keeps
     most of what recurs, and joining them from the next cell on does not.
     """
-    found = [(lattice, describe(sample, lattice)) for lattice in tried]
+    found = sorted(((lattice, describe(sample, lattice)) for lattice in tried), key=lambda each: each[1].bits)
+    likely = [each for each in found if each[1].saved >= LEAST_SAVED / 2]
+    for lattice, _ in likely[: MANY_SETTLED if sample.codes.size <= SMALL_AREA else 1]:
+        sides = lattice.rows.pitch, lattice.columns.pitch
+        squares = [Lattice(Axis(side, lattice.rows.phase), Axis(side, lattice.columns.phase)) for side in sides]
+        for each in dict.fromkeys([lattice, *(squares if sample.codes.size <= SMALL_AREA else [])]):
+            better = _settled(sample, each)
+            found.append((better, describe(sample, better)))
     found = [
         each for each in found if each[1].saved >= LEAST_SAVED and each[1].saved * each[1].cells >= LEAST_RECURRING
     ]
     if not found:
         return None
     lattice, best = min(found, key=lambda each: each[1].bits)
-    half = lattice.rows.pitch // 2, lattice.columns.pitch // 2
-    if best.saved < PERIODIC and not _is_specific(sample, lattice, best.saved, SPECIFIC, half):
+    if not _is_specific(sample, lattice, best):
         # A row of one tile again and again may begin anywhere.
         alike = periods[0] == lattice.rows.pitch or periods[1] == lattice.columns.pitch
         return lattice if alike and best.saved >= REPEATED else None
     for larger, described in sorted(found, key=lambda each: -each[0].rows.pitch * each[0].columns.pitch):
-        joins = _is_part(lattice.rows, larger.rows) and _is_part(lattice.columns, larger.columns)
-        if larger is lattice or not joins or described.saved < LEAST_KEPT * best.saved:
+        parts = _is_part(lattice.rows, larger.rows) and _is_part(lattice.columns, larger.columns)
+        if larger == lattice or not parts or described.saved < LEAST_KEPT * best.saved:
             continue
-        if _is_specific(sample, larger, described.saved, JOINED, (lattice.rows.pitch, lattice.columns.pitch)):
+        if _joins(sample, lattice, larger, described):
             return larger
     return lattice
 

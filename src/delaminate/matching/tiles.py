@@ -8,7 +8,7 @@ Nothing is rounded: `draw` gives the pictures back, pixel by pixel.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8, UInt32
+from jaxtyping import Bool, Float, Int64, UInt8, UInt32
 
 from delaminate.matching.lattices import SIZES, Axis, Lattice, Pieces, find_lattice
 from delaminate.matching.tile_cells import (
@@ -17,6 +17,7 @@ from delaminate.matching.tile_cells import (
     NUM_ORIENTATIONS,
     colour_codes,
     colours_of,
+    cut_cells,
     hash_cells,
     hash_values,
     hash_weights,
@@ -109,9 +110,16 @@ def _known_pieces(codes: UInt32[np.ndarray, "H W"], axis: Axis) -> np.ndarray:
     return np.unique(keys)
 
 
-def _cell_hashes(codes: UInt32[np.ndarray, "H W"], rows: Axis, columns: Axis) -> np.ndarray:
-    grid = _Cells(codes[None], np.array([[_first(rows), _first(columns)]]), rows, columns)
-    return hash_cells(grid.codes[grid.whole].reshape(-1, rows.size * columns.size), (rows.size, columns.size))[0]
+def _cell_hashes(codes: UInt32[np.ndarray, "H W"], rows: Axis, columns: Axis) -> Float[np.ndarray, " n"]:
+    """Hash the whole cells in which something is drawn."""
+    cells, _ = cut_cells(codes[None], rows, columns)
+    drawn = cells[(cells != cells[:, :1]).any(1)]
+    return hash_cells(drawn, (rows.size, columns.size))[0]
+
+
+def _share_familiar(familiar: Float[np.ndarray, " n"], hashes: Float[np.ndarray, " n"]) -> float:
+    """Which share of hashes is familiar; all of none."""
+    return float(np.isin(hashes, familiar).mean()) if len(hashes) else 1.0
 
 
 def _first(axis: Axis) -> int:
@@ -132,7 +140,7 @@ def _origins(codes: UInt32[np.ndarray, "N H W"], lattice: Lattice, reference: in
         if number == reference:
             continue
         hashes = _cell_hashes(picture, rows, columns)
-        if np.isin(hashes, familiar).mean() < LEAST_FAMILIAR:
+        if _share_familiar(familiar, hashes) < LEAST_FAMILIAR:
             if across is None or down is None:
                 across = _known_pieces(codes[reference], columns)
                 down = _known_pieces(np.ascontiguousarray(codes[reference].T), rows)
@@ -141,7 +149,7 @@ def _origins(codes: UInt32[np.ndarray, "N H W"], lattice: Lattice, reference: in
                 Axis(columns.pitch, _phase_among(across, picture, columns), columns.spacing),
             )
             hashes = _cell_hashes(picture, *moved)
-            if np.isin(hashes, familiar).mean() < LEAST_FAMILIAR:
+            if _share_familiar(familiar, hashes) < LEAST_FAMILIAR:
                 return None
             origins[number] = _first(moved[0]), _first(moved[1])
         familiar = np.union1d(familiar, hashes)
@@ -275,7 +283,7 @@ def _settle(
         if (look[window] != parts[member][window]).any():
             tile[group], turn[group] = len(tiles.codes) + len(added), 0
             inner = parts[member][window]
-            pads = [(part.start, side - part.stop) for part, side in zip(window, shown.shape, strict=True)]
+            pads = [(window[axis].start, shown.shape[axis] - window[axis].stop) for axis in (0, 1)]
             added.append(np.pad(inner, pads, mode="edge"))
     tiles.cells[here], tiles.orientation[here] = tile[members], turn[members]
     if added:
