@@ -19,7 +19,7 @@ from delaminate.matching.tile_cells import count_orientations, cut_cells, hash_c
 
 SIZES = 8, 64  # px, smallest and largest tile
 MAX_SPACING = 4  # px of one colour between tiles
-AXIS_SAMPLE, AREA_SAMPLE = 240_000, 400_000  # pixels looked at, one axis alone and both together
+AXIS_SAMPLE, AREA_SAMPLE = 240_000, 320_000  # pixels looked at, one axis alone and both together
 BAND, PERIOD_ROWS = 16, 64  # rows that are sampled together, and rows in which a period is looked for
 STEPS_TRIED, MANY_STEPS = 3, 6  # in large pictures, and in small ones, where chance plays a part
 SMALL_AREA = 150_000  # pixels
@@ -27,7 +27,7 @@ PIXEL_BITS, TILE_BITS = 10.0, 16.0  # bits of a pixel that its neighbours do not
 LEAST_SAVED, LEAST_RECURRING, LEAST_NOVEL = 0.2, 10.0, 3  # share, cells, pixels
 # Begun elsewhere, a lattice saves at most half as much, or leaves this much more to describe; joined from another cell on,
 # larger tiles are more by this many standard deviations of a count.
-MOVED, SPECIFIC, CLEARLY = 0.5, 1.15, 2.5
+MOVED, SPECIFIC, CLEARLY = 0.5, 1.15, 1.8
 MANY_SETTLED = 3  # lattices of a small picture whose phases are all tried
 DENSEST = 2.0  # times the median cell's bits
 REPEATED, LESS_REPEATED = (
@@ -358,7 +358,7 @@ def _best_of(sample: Sample, tried: Sequence[Lattice], periods: tuple[int | None
     for lattice, _ in likely[: MANY_SETTLED if sample.codes.size <= SMALL_AREA else 1]:
         sides = lattice.rows.pitch, lattice.columns.pitch
         squares = [Lattice(Axis(side, lattice.rows.phase), Axis(side, lattice.columns.phase)) for side in sides]
-        for each in dict.fromkeys([lattice, *(squares if sample.codes.size <= SMALL_AREA else [])]):
+        for each in dict.fromkeys([lattice, *(squares if sample.codes.size <= AREA_SAMPLE else [])]):
             better = _settled(sample, each)
             found.append((better, describe(sample, better)))
     found = [
