@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, UInt32, UInt64
 
-from delaminate.matching.tile_cells import count_orientations, cut_cells, hash_cells, novel_pixels
+from delaminate.matching.tile_cells import Axis, count_orientations, cut_cells, hash_cells, novel_pixels
 
 SIZES = 8, 64  # px, smallest and largest tile
 MAX_SPACING = 4  # px of one colour between tiles
@@ -38,19 +38,6 @@ LEAST_KEPT = 0.7  # of what cells save, by the larger tiles that they are parts 
 
 ODD = 0x9E3779B97F4A7C15
 INVERSE_OF_ODD = pow(ODD, -1, 2**64)
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Tiles along one axis: the first pixel of tile k is at phase + k * pitch; `spacing` pixels after each are no tile's."""
-
-    pitch: int
-    phase: int
-    spacing: int = 0
-
-    @property
-    def size(self) -> int:
-        return self.pitch - self.spacing
 
 
 @dataclass(frozen=True)
@@ -319,10 +306,13 @@ def _joins(sample: Sample, small: Lattice, large: Lattice, found: _Description) 
 
 def _settled(sample: Sample, lattice: Lattice) -> Lattice:
     """Try every phase of the rows, then of the columns."""
-    for along in ("rows", "columns"):
-        axis: Axis = getattr(lattice, along)
-        phases = [replace(lattice, **{along: _shifted(axis, by)}) for by in range(axis.pitch)]
-        lattice = min(phases, key=lambda each: describe(sample, each).bits)
+
+    def bits(each: Lattice) -> float:
+        return describe(sample, each).bits
+
+    lattice = min((replace(lattice, rows=_shifted(lattice.rows, by)) for by in range(lattice.rows.pitch)), key=bits)
+    columns = (_shifted(lattice.columns, by) for by in range(lattice.columns.pitch))
+    lattice = min((replace(lattice, columns=axis) for axis in columns), key=bits)
     return lattice
 
 
@@ -335,8 +325,8 @@ def _busiest_window(codes: UInt32[np.ndarray, "N H W"], budget: int) -> tuple[sl
     thin = codes[:1, ::8]
     changes = (thin[..., 1:] != thin[..., :-1]).sum(0)
     best, window = -1, (slice(0, tall), slice(0, wide))
-    for top in np.unique(np.linspace(0, height - tall, 4).astype(int)):
-        for left in np.unique(np.linspace(0, width - wide, 4).astype(int)):
+    for top in np.unique(np.linspace(0, height - tall, 4).astype(int)).tolist():
+        for left in np.unique(np.linspace(0, width - wide, 4).astype(int)).tolist():
             count = int(changes[top // 8 : (top + tall) // 8, left : left + wide].sum())
             if count > best:
                 best, window = count, (slice(top, top + tall), slice(left, left + wide))

@@ -3,7 +3,7 @@
 Orientations are numbered as Tiled does: 1 transposes a tile first, then 4 flips it left to right, 2 top to bottom.
 """
 
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8, UInt32
@@ -13,15 +13,17 @@ NUM_ORIENTATIONS = 8
 HASH_BITS = 20
 
 
-class Steps(Protocol):
-    """Tiles along one axis, as `lattices.Axis`."""
+@dataclass(frozen=True)
+class Axis:
+    """Tiles along one axis: the first pixel of tile k is at phase + k * pitch; `spacing` pixels after each are no tile's."""
+
+    pitch: int
+    phase: int
+    spacing: int = 0
 
     @property
-    def pitch(self) -> int: ...
-    @property
-    def phase(self) -> int: ...
-    @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        return self.pitch - self.spacing
 
 
 def orient(pictures: np.ndarray, orientation: int) -> np.ndarray:
@@ -62,14 +64,14 @@ def colours_of(codes: UInt32[np.ndarray, "..."]) -> UInt8[np.ndarray, "... 3"]:
     return np.stack([codes >> np.uint32(16), codes >> np.uint32(8), codes], -1).astype(np.uint8)
 
 
-def _starts(axis: Steps, length: int) -> tuple[int, int]:
+def _starts(axis: Axis, length: int) -> tuple[int, int]:
     """First pixel and number of the whole tiles within `length` pixels."""
     first = axis.phase % axis.pitch
     return first, max((length - first - axis.size) // axis.pitch + 1, 0)
 
 
 def cut_cells(
-    codes: UInt32[np.ndarray, "N H W"], rows: Steps, columns: Steps
+    codes: UInt32[np.ndarray, "N H W"], rows: Axis, columns: Axis
 ) -> tuple[UInt32[np.ndarray, "n pixels"], tuple[int, int, int]]:
     """Cut out the cells that lie wholly inside the pictures; also say how many pictures, rows and columns there are."""
     (top, down), (left, across) = _starts(rows, codes.shape[1]), _starts(columns, codes.shape[2])

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8, UInt32
 
-from delaminate.matching.lattices import SIZES, Axis, Lattice, Pieces, find_lattice
+from delaminate.matching.lattices import SIZES, Lattice, Pieces, find_lattice
 from delaminate.matching.tile_cells import (
     COMPOSE,
     INVERSE,
     NUM_ORIENTATIONS,
+    Axis,
     colour_codes,
     colours_of,
     cut_cells,
@@ -117,7 +118,7 @@ def _cell_hashes(codes: UInt32[np.ndarray, "H W"], rows: Axis, columns: Axis) ->
     return hash_cells(drawn, (rows.size, columns.size))[0]
 
 
-def _share_familiar(familiar: Float[np.ndarray, " n"], hashes: Float[np.ndarray, " n"]) -> float:
+def _share_familiar(familiar: Float[np.ndarray, " known"], hashes: Float[np.ndarray, " n"]) -> float:
     """Which share of hashes is familiar; all of none."""
     return float(np.isin(hashes, familiar).mean()) if len(hashes) else 1.0
 
