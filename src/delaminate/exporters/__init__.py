@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from delaminate.exporters.atlas import write_atlas
     from delaminate.exporters.coco import write_coco
     from delaminate.exporters.files import ExportResult
+    from delaminate.exporters.godot import write_godot_tileset
     from delaminate.exporters.html import write_html, write_report
     from delaminate.exporters.openraster import write_openraster
     from delaminate.exporters.photoshop import write_psd
@@ -33,6 +34,7 @@ _PLACES = {
     "write_atlas": "atlas",
     "write_coco": "coco",
     "write_gif": "animations",
+    "write_godot_tileset": "godot",
     "write_html": "html",
     "write_masks": "pngs",
     "write_mp4": "video",
@@ -56,6 +58,7 @@ __all__ = [
     "write_atlas",
     "write_coco",
     "write_gif",
+    "write_godot_tileset",
     "write_html",
     "write_masks",
     "write_mp4",

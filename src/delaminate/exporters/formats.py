@@ -55,6 +55,7 @@ FORMATS = {
     "tiled": Format(
         "tiled:write_tiled", "maps and a tileset for Tiled; tiles are found, in backgrounds too", ("rate",)
     ),
+    "godot-tileset": Format("godot:write_godot_tileset", "the tiles of maps as a TileSet for Godot 4"),
     "ora": Format("openraster:write_openraster", "OpenRaster, layered files for Krita and GIMP"),
     "psd": Format("photoshop:write_psd", "layered files for Photoshop and its relatives", extra="export"),
     "svg": Format("svg:write_svg", "vector drawings that place each sprite by reference"),

@@ -299,6 +299,15 @@ class _Export:
         return found
 
 
+def tile_sheet(scenes: Sequence[Scene]) -> TileSheet:
+    """Collect the tiles of scenes, as `write_tiled` does; none where nothing lies on a lattice.
+
+    Raises:
+        ConfigError: The scenes do not share a dictionary.
+    """
+    return _Export(scenes, frame_milliseconds(None)).sheet
+
+
 def write_tiled(scenes: Sequence[Scene], out: str | Path, rate: float | None = None) -> ExportResult:
     """Write `OUT/<name>.tmx` for each scene, and the tilesets.
 

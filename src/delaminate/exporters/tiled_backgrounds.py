@@ -14,6 +14,7 @@ from delaminate.matching.tiles import TileGrid, find_tiles
 from delaminate.scene.scenes import Scene
 
 MAX_PIXELS = 24_000_000  # of pictures whose tiles are looked for together
+GIVE_UP = 4  # pictures of one size without tiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +60,13 @@ def _find(pictures: Sequence[UInt8[np.ndarray, "h w 4"]]) -> list[tuple[TileGrid
         grid = find_tiles(np.stack([picture[..., :3] for picture in pictures]))
         if grid is not None:
             return [(grid, number) for number in range(len(pictures))]
-    found = [find_tiles(np.ascontiguousarray(picture[None, ..., :3])) for picture in pictures]
-    return [None if grid is None else (grid, 0) for grid in found]
+    found: list[tuple[TileGrid, int] | None] = []
+    for picture in pictures:
+        # Where the first ones have none, as cut-outs of photos, the others have none either.
+        hopeless = len(found) >= GIVE_UP and not any(found)
+        grid = None if hopeless else find_tiles(np.ascontiguousarray(picture[None, ..., :3]))
+        found.append(None if grid is None else (grid, 0))
+    return found
 
 
 def find_background_grids(pictures: dict[int, UInt8[np.ndarray, "h w 4"]]) -> dict[int, tuple[TileGrid, int]]:

@@ -345,7 +345,8 @@ def _best_of(sample: Sample, tried: Sequence[Lattice], periods: tuple[int | None
     """
     found = sorted(((lattice, describe(sample, lattice)) for lattice in tried), key=lambda each: each[1].bits)
     likely = [each for each in found if each[1].saved >= LEAST_SAVED / 2]
-    for lattice, _ in likely[: MANY_SETTLED if sample.codes.size <= SMALL_AREA else 1]:
+    settled = MANY_SETTLED if sample.codes.size <= SMALL_AREA else int(sample.codes.size <= 2 * AREA_SAMPLE)
+    for lattice, _ in likely[:settled]:
         sides = lattice.rows.pitch, lattice.columns.pitch
         squares = [Lattice(Axis(side, lattice.rows.phase), Axis(side, lattice.columns.phase)) for side in sides]
         for each in dict.fromkeys([lattice, *(squares if sample.codes.size <= AREA_SAMPLE else [])]):

@@ -28,6 +28,7 @@ from delaminate.matching.tile_cells import (
 from delaminate.matching.tile_palettes import fold_palettes, own_palette
 
 LEAST_FAMILIAR = 0.3  # share of a picture's whole cells that other pictures show, for it to lie on their lattice
+MOST_POOLED = 12  # pictures that are looked at together, where one alone says too little
 PHASE_ROWS = 96  # rows of pixels in which the origin of a further picture is looked for
 
 
@@ -315,7 +316,7 @@ def find_tiles(pictures: UInt8[np.ndarray, "N H W 3"], sizes: tuple[int, int] = 
     reference = _reference(codes) if len(codes) > 1 else 0
     lattice = find_lattice(codes[reference : reference + 1], sizes)
     if lattice is None and len(codes) > 1:
-        lattice = find_lattice(codes, sizes)
+        lattice = find_lattice(codes[:: -(-len(codes) // MOST_POOLED)], sizes)
     if lattice is None:
         return None
     origins = _origins(codes, lattice, reference)
