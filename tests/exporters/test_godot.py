@@ -18,7 +18,7 @@ def test_every_tile_of_a_map_is_a_tile_of_the_atlas(tmp_path):
     place = Placement(0, (Transform.shift(0, 0, (240, 360)),))
     shown = Decomposition(Dictionary((from_pixels(picture),), (0,)), ((place,),), (240, 360), True).scenes()
     result = write_godot_tileset(shown, tmp_path)
-    assert [path.name for path in result.files] == ["tiles.png", "tiles.tres"]
+    assert [path.name for path in result.files] == ["tiles.tres", "tiles.png"]
     sheet = np.asarray(Image.open(tmp_path / "tiles.png"))
     text = (tmp_path / "tiles.tres").read_text()
     assert "texture_region_size = Vector2i(24, 24)" in text
@@ -28,5 +28,6 @@ def test_every_tile_of_a_map_is_a_tile_of_the_atlas(tmp_path):
     assert all((tile[..., 3] == 255).all() for tile in tiles)
 
 
-def test_scenes_without_tiles_write_nothing(tmp_path):
-    assert write_godot_tileset(scenes(), tmp_path).files == ()
+def test_scenes_without_tiles_write_a_tile_set_without_an_atlas(tmp_path):
+    (file,) = write_godot_tileset(scenes(), tmp_path).files
+    assert file.read_text() == '[gd_resource type="TileSet" format=3]\n\n[resource]\ntile_size = Vector2i(16, 16)\n'

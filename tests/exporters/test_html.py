@@ -197,7 +197,9 @@ def test_a_long_clip_shows_a_sample(tmp_path):
 
 def test_the_documents_list_every_format_with_its_extra():
     table = (Path(__file__).parents[2] / "docs" / "exports.md").read_text()
-    rows = {row[0]: row[3] for row in re.findall(r"^\| `(\w+)` \|(.*)\|(.*)\| (?:`(\w+)`|–) \|$", table, re.MULTILINE)}
+    rows = {
+        row[0]: row[3] for row in re.findall(r"^\| `([\w-]+)` \|(.*)\|(.*)\| (?:`(\w+)`|–) \|$", table, re.MULTILINE)
+    }
     assert rows == {name: form.extra or "" for name, form in FORMATS.items()}
 
 

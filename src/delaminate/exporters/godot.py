@@ -20,6 +20,9 @@ from delaminate.scene.scenes import Scene
 def tileset_text(sheet: TileSheet) -> str:
     """Write the resource, in Godot's text format 3."""
     height, width = sheet.size
+    if not len(sheet):
+        head = '[gd_resource type="TileSet" format=3]'
+        return f"{head}\n\n[resource]\ntile_size = Vector2i({width}, {height})\n"
     places = [divmod(number, sheet.columns) for number in range(len(sheet))]
     return "\n".join(
         [
@@ -42,7 +45,7 @@ def tileset_text(sheet: TileSheet) -> str:
 
 
 def write_godot_tileset(scenes: Sequence[Scene], out: str | Path) -> ExportResult:
-    """Write `OUT/tiles.png` and `OUT/tiles.tres`; nothing where the scenes have no tiles.
+    """Write `OUT/tiles.tres` and `OUT/tiles.png`; a TileSet without an atlas, and no picture, where there are no tiles.
 
     Args:
         scenes: Scenes of one decomposition.
@@ -53,9 +56,9 @@ def write_godot_tileset(scenes: Sequence[Scene], out: str | Path) -> ExportResul
         OutputError: A file cannot be written.
     """
     sheet = tile_sheet(scenes)
-    if not len(sheet):
-        return ExportResult((), None)
-    files = {"tiles.png": png_bytes(sheet.image()), "tiles.tres": tileset_text(sheet).encode()}
+    files = {"tiles.tres": tileset_text(sheet).encode()}
+    if len(sheet):
+        files["tiles.png"] = png_bytes(sheet.image())
     for name, data in files.items():
         write_atomic(Path(out) / name, data)
     return ExportResult(tuple(Path(out) / name for name in files), None)
