@@ -30,6 +30,8 @@ def settle_background(
         The patterns that are left, the background, and what they make of the frames.
     """
     found = explained(scenes, patterns, search)
+    if background.plane is not None:
+        return patterns, background, found
     kept, background = absorb_static(scenes, patterns, found, background)
     if len(kept) < len(patterns):
         patterns, found = kept, explained(scenes, kept, search)
