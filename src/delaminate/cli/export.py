@@ -14,7 +14,7 @@ def export(
     out: Annotated[Path, typer.Option(help="Each format gets a folder of its own in here.")],
     to: Annotated[str, typer.Option(help=f"{', '.join(FORMATS)}; several with commas.")] = "png",
     rate: Annotated[
-        float | None, typer.Option(help="Frames per second of animations; default: the clip's own, else 10.")
+        float | None, typer.Option(help="Frames per second of animations; default: the clip's own times, else 10.")
     ] = None,
     background: Annotated[
         bool | None,

@@ -5,6 +5,7 @@ opened, and only by the one reader that fits, so that no playlist can make us fe
 """
 
 import importlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
+from delaminate.data.gif import count_gif_frames, gif_frames
 from delaminate.data.reading import MAX_PIXELS, VIDEO_SUFFIXES, Fit, fit_image, open_picture, reason_of
 from delaminate.data.sets import ImageSet
 from delaminate.errors import DataError, MissingExtra
@@ -25,7 +27,7 @@ ANIMATION_FORMATS = ("GIF", "PNG", "WEBP")
 
 MAX_CLIP_FRAMES = 20_000
 MAX_CLIP_BYTES = 4 * 2**30
-DEFAULT_RATE = 10.0  # what browsers make of a GIF without durations
+SHORTEST, SHORTEST_SHOWN = 10.0, 100.0  # browsers show a frame of at most 10 ms for 100 ms
 DEFAULT_VIDEO_RATE = 25.0
 
 
@@ -42,6 +44,8 @@ def is_clip(path: str | Path) -> bool:
     if file.suffix.lower() not in ANIMATION_SUFFIXES:
         return False
     try:
+        if file.suffix.lower() == ".gif":
+            return count_gif_frames(file) > 1
         with open_picture(file, ANIMATION_FORMATS, MAX_PIXELS) as image:
             return bool(getattr(image, "is_animated", False))
     except Exception:
@@ -65,8 +69,8 @@ def read_clip(
         fit: How a frame of another shape gets onto the canvas: `squash`, `crop` or `pad`.
 
     Returns:
-        Frames with the names `frame-000000`, ... and their mean rate: 10 frames per second where an animation states
-        none, 25 where a video does not.
+        Frames with the names `frame-000000`, ... and how long each is seen. A frame of an animation that states at most 10
+        ms lasts 100 ms, as in browsers; 40 ms where a video states nothing.
 
     Raises:
         DataError: There is no such file, no frame can be read, or the clip is larger than we hold.
@@ -106,43 +110,63 @@ def _container(file: Path) -> str | None:
 
 @dataclass
 class _Source:
-    """Frames one by one; `rate` and `problem` are final when all were taken."""
+    """Frames one by one; `problem` is final when all were taken."""
 
     file: Path
-    rate: float = DEFAULT_RATE
     problem: str = ""
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         raise NotImplementedError
 
+    def durations(self, count: int) -> list[float]:
+        """Milliseconds that the first frames are seen, which were taken already."""
+        raise NotImplementedError
+
 
 @dataclass
 class _Animation(_Source):
-    durations: list[float] = field(default_factory=list)
+    stated: list[float] = field(default_factory=list)
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         # Pillow raises errors of any kind on a broken file, hence the wide net.
         try:
-            with open_picture(self.file, ANIMATION_FORMATS, MAX_PIXELS) as image:
-                while True:
-                    shown = over_black(image)
-                    self.durations.append(float(image.info.get("duration", 0) or 0))
-                    yield shown
-                    try:
-                        image.seek(image.tell() + 1)
-                    except EOFError:
-                        break
-        except (DataError, GeneratorExit):
+            for picture, milliseconds in self._pictures():
+                self.stated.append(milliseconds)
+                yield over_black(picture)
+        except GeneratorExit:
             raise
+        except DataError as error:
+            raise DataError(f"{self.file}: {str(error).removeprefix(f'{self.file}: ')}") from error
         except Exception as error:
             self.problem = reason_of(self.file, error)
-        total = sum(self.durations)
-        self.rate = 1000 * len(self.durations) / total if total > 0 else DEFAULT_RATE
+
+    def _pictures(self) -> Iterator[tuple[Image.Image, float]]:
+        with self.file.open("rb") as stream:
+            is_gif = stream.read(4) == b"GIF8"
+        if is_gif:
+            for pixels, milliseconds in gif_frames(self.file.read_bytes(), MAX_PIXELS):
+                yield Image.fromarray(pixels), float(milliseconds)
+            return
+        with open_picture(self.file, ANIMATION_FORMATS, MAX_PIXELS) as image:
+            for number in range(MAX_CLIP_FRAMES + 1):
+                try:
+                    image.seek(number)
+                except EOFError:
+                    return
+                picture = image.convert("RGBA")  # decodes, and only then WebP knows how long it is seen
+                yield picture, float(image.info.get("duration", 0) or 0)
+
+    def durations(self, count: int) -> list[float]:
+        return [SHORTEST_SHOWN if each <= SHORTEST else each for each in self.stated[:count]]
 
 
 @dataclass
 class _Video(_Source):
     container: str = ""
+    rate: float = DEFAULT_VIDEO_RATE
+    tick: float = 1.0
+    starts: list[float | None] = field(default_factory=list)
+    lasted: list[float] = field(default_factory=list)
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         try:
@@ -170,6 +194,7 @@ class _Video(_Source):
                 "decode; make the clip smaller"
             )
         self.rate = float(video.average_rate or video.guessed_rate or DEFAULT_VIDEO_RATE)
+        self.tick = 1000 * float(video.time_base)
         given = broken = 0
         try:
             for packet in opened.demux(video):
@@ -180,6 +205,8 @@ class _Video(_Source):
                     continue
                 for frame in decoded:
                     given += 1
+                    self.starts.append(None if frame.pts is None else 1000 * float(frame.pts * frame.time_base))
+                    self.lasted.append(1000 * float((frame.duration or 0) * frame.time_base))
                     yield _video_pixels(frame)
         except av.FFmpegError as error:
             self.problem = f"breaks off after {given} frames: {error.strerror or error}"
@@ -190,6 +217,20 @@ class _Video(_Source):
         if broken or given < stated:
             lost = f"{broken} pieces could not be decoded" if broken else f"about {max(stated, given)} are stated"
             self.problem = f"only {given} frames could be read; {lost}"
+
+    def durations(self, count: int) -> list[float]:
+        """By the times of the frames; all alike where these differ by what rounding them makes."""
+        mean = 1000 / self.rate
+        starts = [start for start in self.starts[: count + 1] if start is not None]
+        steps = [round(after - start, 6) for start, after in itertools.pairwise(starts)]
+        if len(starts) < min(len(self.starts), count + 1) or any(step <= 0 for step in steps):
+            return [mean] * count
+        if len(steps) < count:
+            steps.append(round(self.lasted[count - 1], 6) or mean)
+        usual = sum(steps[:-1]) / len(steps[:-1]) if len(steps) > 1 else mean
+        mean = mean if abs(usual - mean) <= self.tick else usual
+        close = max(self.tick, 0.01) * 1.001
+        return [mean] * count if all(abs(step - mean) <= close for step in steps) else steps
 
 
 def over_black(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
@@ -237,4 +278,5 @@ def _collect(source: _Source, size: tuple[int, int] | None, limit: int | None, f
     stacked = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
     names = tuple(f"frame-{index:06d}" for index in range(len(arrays)))
     skipped = ((source.file.name, source.problem),) if source.problem else ()
-    return ImageSet(stacked, names, tuple(places), skipped, source.rate)
+    durations = tuple(source.durations(len(arrays)))
+    return ImageSet(stacked, names, tuple(places), skipped, durations=durations)

@@ -23,7 +23,7 @@ import numpy as np
 from delaminate.errors import OutputError
 from delaminate.exporters.atlas import draw_sheet
 from delaminate.exporters.blits import Stamp, Stamps, cut_stamps
-from delaminate.exporters.files import ExportResult, clip_size, frame_milliseconds
+from delaminate.exporters.files import ExportResult, clip_size, frame_durations, frame_milliseconds, whole_durations
 from delaminate.files import png_bytes, write_atomic
 from delaminate.scene.collection import shared_dictionary
 from delaminate.scene.placements import OWN_RASTER
@@ -44,23 +44,34 @@ def animations(scenes: Sequence[Scene]) -> dict[int, list[tuple[int, int]]]:
         By track, the dictionary entries in their order, each with the number of frames that it was seen for. Frames in
         which the track is out of sight are left out.
     """
-    seen: dict[int, list[int]] = defaultdict(list)
-    for scene in scenes:
+    return {track: [(entry, len(frames)) for entry, frames in runs] for track, runs in _runs(scenes).items()}
+
+
+def _runs(scenes: Sequence[Scene]) -> dict[int, list[tuple[int, list[int]]]]:
+    """By track that shows several sprites, its entries in their order, each with the frames in which it was seen."""
+    seen: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for frame, scene in enumerate(scenes):
         for layer in scene.layers:
             placement = layer.placement
             if layer.visible and placement.track is not None and placement.entry != OWN_RASTER:
-                seen[placement.track].append(placement.entry)
-    runs = {track: [(entry, len(list(run))) for entry, run in groupby(entries)] for track, entries in seen.items()}
+                seen[placement.track].append((placement.entry, frame))
+    runs = {
+        track: [(entry, [frame for _, frame in run]) for entry, run in groupby(some, key=lambda each: each[0])]
+        for track, some in seen.items()
+    }
     return {track: runs[track] for track in sorted(runs) if len({entry for entry, _ in runs[track]}) > 1}
 
 
-def write_aseprite(scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None) -> ExportResult:
+def write_aseprite(
+    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, durations: Sequence[float] | None = None
+) -> ExportResult:
     """Write the dictionary as a sheet, with the tracks' animations as tags.
 
     Args:
         scenes: Scenes of one decomposition, in the clip's order.
         out: The folder.
         rate: Frames per second; 10 where it is not known.
+        durations: Milliseconds that each scene is seen, instead of a rate.
 
     Raises:
         ConfigError: The scenes do not share a dictionary, or the rate is out of range.
@@ -69,21 +80,22 @@ def write_aseprite(scenes: Sequence[Scene], out: str | Path, *, rate: float | No
     out = Path(out)
     dictionary = shared_dictionary(scenes)
     sheet = draw_sheet(dictionary)
-    milliseconds = frame_milliseconds(rate)
+    lasting = frame_durations(len(scenes), rate, durations)
+    mean = sum(lasting) / len(lasting) if lasting else frame_milliseconds(rate)
     places = dict(zip(sheet.entries, sheet.frames, strict=True))
     frames: list[dict[str, Any]] = []
     tags: list[dict[str, Any]] = []
 
-    def add(name: str, entry: int, count: int) -> None:
-        frames.append({"filename": name, **places[entry], "duration": round(milliseconds * count)})
+    def add(name: str, entry: int, milliseconds: float) -> None:
+        frames.append({"filename": name, **places[entry], "duration": max(round(milliseconds), 1)})
 
     for entry in sheet.entries:
-        add(dictionary.name(entry), entry, 1)
-    for track, runs in animations(scenes).items():
+        add(dictionary.name(entry), entry, mean)
+    for track, runs in _runs(scenes).items():
         tags.append({"name": f"track-{track}", "from": len(frames), "to": len(frames) + len(runs) - 1})
         tags[-1]["direction"] = "forward"
-        for number, (entry, count) in enumerate(runs):
-            add(f"track-{track} {number} {dictionary.name(entry)}", entry, count)
+        for number, (entry, shown) in enumerate(runs):
+            add(f"track-{track} {number} {dictionary.name(entry)}", entry, sum(lasting[frame] for frame in shown))
     meta = {"app": "delaminate", "version": "1.3", "image": "sheet.png", "format": "RGBA8888", "size": sheet.size()}
     layers = [{"name": "sprites", "opacity": 255, "blendMode": "normal"}]
     document = {"frames": frames, "meta": {**meta, "scale": "1", "frameTags": tags, "layers": layers, "slices": []}}
@@ -171,13 +183,16 @@ def _frame(chunks: Sequence[bytes], milliseconds: int) -> bytes:
     )
 
 
-def write_ase(scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None) -> ExportResult:
+def write_ase(
+    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, durations: Sequence[float] | None = None
+) -> ExportResult:
     """Write the clip as `OUT/clip.aseprite`: frames, layers, cels.
 
     Args:
         scenes: Scenes of one decomposition, in the clip's order.
         out: The folder.
         rate: Frames per second; 10 where it is not known. A frame lasts whole milliseconds.
+        durations: Milliseconds that each scene is seen, instead of a rate.
 
     Raises:
         ConfigError: There is no scene, the scenes do not share a dictionary, or the rate is out of range.
@@ -193,7 +208,7 @@ def write_ase(scenes: Sequence[Scene], out: str | Path, *, rate: float | None = 
             f"ase: {len(frames)} frames, {len(layers)} layers and places up to {far} pixels; the format holds 65535 "
             "frames, 32767 layers and places up to 32767. Export a part of the clip."
         )
-    milliseconds = min(max(round(frame_milliseconds(rate)), 1), LARGEST_WORD)
+    milliseconds = whole_durations(frame_durations(len(scenes), rate, durations), 1, 1, LARGEST_WORD)
     packed: dict[tuple[int, bool], bytes] = {}
     parts = []
     for number, cels in enumerate(frames):
@@ -201,10 +216,10 @@ def write_ase(scenes: Sequence[Scene], out: str | Path, *, rate: float | None = 
         if number == 0:
             # The colours are sRGB; layers belong to the first frame.
             chunks = [_chunk(0x2007, struct.pack("<HHI8x", 1, 0, 0)), *map(_layer_chunk, layers), *chunks]
-        parts.append(_frame(chunks, milliseconds))
+        parts.append(_frame(chunks, milliseconds[number]))
     body = b"".join(parts)
-    header = struct.pack("<IHHHHHIH8xB3xHBBhhHH84x", 128 + len(body), 0xA5E0, len(frames), width, height, 32, 1, milliseconds,
-                         0, 0, 1, 1, 0, 0, 16, 16)  # fmt: skip
+    header = struct.pack("<IHHHHHIH8xB3xHBBhhHH84x", 128 + len(body), 0xA5E0, len(frames), width, height, 32, 1,
+                         milliseconds[0], 0, 0, 1, 1, 0, 0, 16, 16)  # fmt: skip
     assert len(header) == 128
     path = Path(out) / "clip.aseprite"
     write_atomic(path, header + body)

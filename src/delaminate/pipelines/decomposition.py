@@ -1,6 +1,6 @@
 """Decompose images into scenes: in memory, or into a folder, batch by batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +55,8 @@ class DecomposedImages(Sequence[Scene]):
         verdict: What came out, judged by all images.
         folder: Where the scenes are, or None: in memory.
         kept: The scenes, where they are in memory.
+        rate: Frames per second, where they are the frames of a clip.
+        durations: Milliseconds that each of these is seen, by the scenes' names, where known.
     """
 
     rows: list[dict[str, Any]]
@@ -65,6 +67,8 @@ class DecomposedImages(Sequence[Scene]):
     verdict: Verdict | None = None
     folder: Path | None = None
     kept: Sequence[Scene] = ()
+    rate: float | None = None
+    durations: Mapping[str, float] | None = None
 
     @cached_property
     def scenes(self) -> Sequence[Scene]:
@@ -164,9 +168,8 @@ def decompose(
     if forecast is not None and callback is not None:
         callback.note(forecast_text(forecast, found.size))
     name = str(model) if not isinstance(model, Method) else model.name
-    output = _Output(
-        opened, name, by, copies, list(found.skipped), None if folder is None else SceneWriter(folder, found.rate)
-    )
+    writer = None if folder is None else SceneWriter(folder, found.rate, opened.durations)
+    output = _Output(opened, name, by, copies, list(found.skipped), writer)
     follow, tally = follower(found), Tally(method, by)
     if callback is not None:
         callback.stage("decompose", 0, len(found))
@@ -296,7 +299,16 @@ class _Output:
 
     def result(self, folder: Path | None) -> DecomposedImages:
         return DecomposedImages(
-            self.rows, self.skipped, self.by, self.copies, self.num_scattered, self.verdict, folder, tuple(self.scenes)
+            self.rows,
+            self.skipped,
+            self.by,
+            self.copies,
+            self.num_scattered,
+            self.verdict,
+            folder,
+            tuple(self.scenes),
+            self.opened.images.rate,
+            self.opened.durations,
         )
 
 

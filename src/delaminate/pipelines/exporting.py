@@ -37,7 +37,7 @@ def export(
         scenes: A folder of scenes, or scenes that share a dictionary.
         out: Each format gets a folder of its own in here.
         to: Names of `delaminate.exporters.FORMATS`: one, several with commas, or a list.
-        rate: Frames per second of animations; None: the clip's own, else 10.
+        rate: Frames per second of animations; None: the clip's own times, else 10.
         background: Animations with the background; None: mp4 with, others without.
 
     Returns:
@@ -50,7 +50,10 @@ def export(
     frame_milliseconds(rate)  # a rate out of range is refused before anything is written
     loaded, folder = _opened(scenes)
     _refuse_sheets_of_nothing(names, loaded)
-    given: dict[str, Any] = {"rate": load_rate(folder) if rate is None and folder is not None else rate}
+    given: dict[str, Any] = {"rate": _rate(scenes, folder) if rate is None else rate}
+    durations = _durations(loaded)
+    if rate is None and durations is not None:
+        given["durations"] = durations
     if folder is not None and (folder / RESIDUALS).is_dir():
         given["residuals"] = folder / RESIDUALS
     if background is not None:
@@ -66,6 +69,21 @@ def _opened(scenes: Scenes) -> tuple[Sequence[Scene], Path | None]:
     if isinstance(scenes, str | Path):
         return load_scenes(scenes, order=natural_key), Path(scenes)
     return scenes, scenes.folder if isinstance(scenes, DecomposedImages) else None
+
+
+def _rate(scenes: Scenes, folder: Path | None) -> float | None:
+    """Frames per second of a clip."""
+    if folder is not None:
+        return load_rate(folder)
+    return scenes.rate if isinstance(scenes, DecomposedImages) else None
+
+
+def _durations(scenes: Sequence[Scene]) -> list[float] | None:
+    """Milliseconds that each scene of a clip is seen, where that is known and differs."""
+    if not isinstance(scenes, SceneSet | DecomposedImages) or scenes.durations is None:
+        return None
+    names = scenes.names if isinstance(scenes, SceneSet) else [scene.name for scene in scenes]
+    return [scenes.durations[name] for name in names]
 
 
 def _refuse_sheets_of_nothing(names: Sequence[str], scenes: Sequence[Scene]) -> None:
@@ -172,7 +190,9 @@ def edit(
 def _as_set(scenes: Sequence[Scene]) -> SceneSet:
     if isinstance(scenes, SceneSet):
         return scenes
-    return SceneSet([scene.name for scene in scenes], shared_dictionary(scenes), lambda index: scenes[index])
+    durations = scenes.durations if isinstance(scenes, DecomposedImages) else None
+    names = [scene.name for scene in scenes]
+    return SceneSet(names, shared_dictionary(scenes), lambda index: scenes[index], durations)
 
 
 def find_entry(scene: Scene, name: str) -> int:

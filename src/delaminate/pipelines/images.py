@@ -56,6 +56,13 @@ class OpenedImages:
     original: Callable[[int], Float[Tensor, "3 H W"] | None]
     full_name: Callable[[int], str]
 
+    @property
+    def durations(self) -> dict[str, float] | None:
+        """Milliseconds that each frame of a clip is seen, by its full name."""
+        if self.images.durations is None:
+            return None
+        return {self.full_name(index): lasted for index, lasted in enumerate(self.images.durations)}
+
 
 def check_fit(fit: str) -> Fit:
     """Make sure that this is a way in which images meet a canvas.

@@ -1,6 +1,7 @@
 """The format of scenes on disk, JSON and PNG: its bounds, and a scene as a JSON document.
 
-    FOLDER/summary.json                  the dictionary's entries, the scenes' names, and a clip's rate
+    FOLDER/summary.json                  the dictionary's entries, the scenes' names, a clip's rate and
+                                         the durations of its frames, where they differ
     FOLDER/dictionary/<entry>.png        one sprite each, shared by all scenes
     FOLDER/scenes/<name>/scene.json      layers back to front
     FOLDER/scenes/<name>/layers/*.png    rasters of layers that show no dictionary entry
@@ -19,6 +20,7 @@ SCENE_FORMAT, SUMMARY_FORMAT, VERSION = "delaminate-scene", "delaminate-scenes",
 MAX_LAYERS, MAX_ENTRIES, MAX_SCENES, MAX_TRANSFORMS = 4096, 4096, 100_000, 16
 MAX_FILE_BYTES = 2**28
 RATES = (0.01, 1000.0)  # frames per second
+DURATIONS = (0.001, 1e9)  # milliseconds that a frame is seen
 MAX_NUMBER = 1e9  # of a transform's parameters and their inverse
 
 

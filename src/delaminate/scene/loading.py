@@ -22,6 +22,7 @@ from delaminate.files import from_pixels
 from delaminate.scene import validation as values
 from delaminate.scene.collection import SceneSet
 from delaminate.scene.format import (
+    DURATIONS,
     MAX_ENTRIES,
     MAX_FILE_BYTES,
     MAX_LAYERS,
@@ -210,11 +211,19 @@ def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
         raise FormatError(f"{where}: {problem}") from problem
 
 
-def _read_summary(reader: _Folder) -> tuple[dict[str, Any], float | None]:
-    """Read the summary and its rate, which still images and older folders do not have."""
+def _read_summary(reader: _Folder) -> tuple[dict[str, Any], float | None, list[float] | None]:
+    """Read the summary, its rate and its frames' durations, which still images and older folders do not have."""
     summary = reader.read_json("summary.json", SUMMARY_FORMAT)
-    rate = summary.pop("rate", None)
-    return summary, None if rate is None else values.number(rate, f"{reader.root / 'summary.json'}: rate", *RATES)
+    where = reader.root / "summary.json"
+    rate, durations = summary.pop("rate", None), summary.pop("durations", None)
+    if rate is not None:
+        rate = values.number(rate, f"{where}: rate", *RATES)
+    if durations is not None:
+        scenes = summary.get("scenes")
+        count = len(scenes) if isinstance(scenes, list) else 0
+        listed = values.items(durations, f"{where}: durations", count, count)
+        durations = [values.number(each, f"{where}: durations", *DURATIONS) for each in listed]
+    return summary, rate, durations
 
 
 def load_rate(folder: str | Path) -> float | None:
@@ -241,7 +250,7 @@ def load_scenes(folder: str | Path, order: Callable[[str], Any] | None = None) -
     root = Path(folder)
     where = str(root / "summary.json")
     reader = _Folder(root)
-    summary, _ = _read_summary(reader)
+    summary, _, durations = _read_summary(reader)
     rows, scenes = values.fields(summary, where, "dictionary", "scenes")
     dictionary = _load_dictionary(reader, rows, f"{where}: dictionary")
     names = []
@@ -254,9 +263,10 @@ def load_scenes(folder: str | Path, order: Callable[[str], Any] | None = None) -
         names.append(name)
     if len(set(names)) != len(names):
         raise FormatError(f"{where}: two scenes have the same name.")
+    lasting = None if durations is None else dict(zip(names, durations, strict=True))
     if order is not None:
         names.sort(key=order)
-    loaded = SceneSet(names, dictionary, lambda index: _load_scene(_Folder(root), names[index], dictionary))
+    loaded = SceneSet(names, dictionary, lambda index: _load_scene(_Folder(root), names[index], dictionary), lasting)
     for _ in loaded:
         pass  # read once, and so checked
     return loaded
