@@ -30,6 +30,7 @@ class ImageSet:
         skipped: Name and reason of every file that could not be used, and of folders (their names end with /).
         rate: Frames per second, where the images are the frames of a clip in their order; None: they are no clip. Where
             `durations` are known it is their mean.
+        transparent: The colour, in 0..255, that stands for nothing: pixels that are transparent in the images; None: none is.
         durations: Milliseconds that each frame of a clip is seen; None: as long as `rate` says, each.
 
     Raises:
@@ -42,6 +43,7 @@ class ImageSet:
     skipped: tuple[tuple[str, str], ...] = ()
     rate: float | None = None
     durations: tuple[float, ...] | None = None
+    transparent: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] != 3:
@@ -116,13 +118,14 @@ class ImageSet:
         """Both sets one after the other.
 
         Raises:
-            DataError: They differ in size, only one is a clip, they differ in a rate without durations, or share a name.
+            DataError: They differ in size, in what is transparent or in a rate without durations; only one is a clip; or they
+                share a name.
         """
         timed = self.durations is not None and other.durations is not None
-        if self.size != other.size or (not timed and self.rate != other.rate):
+        if (self.size, self.transparent) != (other.size, other.transparent) or (not timed and self.rate != other.rate):
             raise DataError(
                 f"ImageSet: images of {self.size} at rate {self.rate} and of {other.size} at {other.rate} are no set."
-                " Expected one size and one rate."
+                " Expected one size, one rate and one transparent colour."
             )
         return ImageSet(
             torch.cat([self.pixels, other.pixels]),
@@ -131,6 +134,7 @@ class ImageSet:
             (*self.skipped, *other.skipped),
             self.rate,
             (*self.durations, *other.durations) if self.durations is not None and other.durations is not None else None,
+            self.transparent,
         )
 
     def to(self, device: str | torch.device) -> "ImageSet":

@@ -14,6 +14,7 @@ from delaminate.data.sets import natural_key
 from delaminate.data.synthetic import DRAWINGS, Split
 from delaminate.engine.record import Callback
 from delaminate.errors import ConfigError, DataError, OutputError
+from delaminate.exporters.animations import without_background
 from delaminate.exporters.residuals import residual_path, residual_picture
 from delaminate.files import json_bytes, png_bytes, write_atomic
 from delaminate.methods import Method, load_model
@@ -263,6 +264,9 @@ class _Output:
             told.append(row)
         if not kept:
             return
+        if self.opened.images.transparent is not None:
+            # What is behind everything was transparent in the images: it is no layer.
+            kept = [without_background(scene) for scene in kept]
         if self.writer is None:
             self.scenes += kept
         else:

@@ -9,7 +9,7 @@ from delaminate.config import suggest
 from delaminate.data.sets import natural_key
 from delaminate.errors import ConfigError
 from delaminate.exporters import FORMATS, ExportResult
-from delaminate.exporters.files import frame_milliseconds
+from delaminate.exporters.files import coverage, frame_milliseconds, merged
 from delaminate.exporters.residuals import RESIDUALS
 from delaminate.files import png_bytes, to_pixels, write_atomic
 from delaminate.pipelines.decomposition import DecomposedImages
@@ -112,7 +112,7 @@ def format_names(to: str | Iterable[str]) -> list[str]:
 
 
 def recompose(scenes: Scenes, out: str | Path, *, overwrite: bool = False) -> list[Path]:
-    """Flatten every scene into an image, PNG under the scene's name.
+    """Flatten every scene into an image, PNG under the scene's name; transparent where no layer covers it.
 
     Args:
         scenes: A folder of scenes, or scenes.
@@ -130,7 +130,8 @@ def recompose(scenes: Scenes, out: str | Path, *, overwrite: bool = False) -> li
     paths = [Path(out) / (name if name.lower().endswith(".png") else f"{name}.png") for name in names]
     refuse_files(paths, overwrite)
     for scene, path in zip(loaded, paths, strict=True):
-        write_atomic(path, png_bytes(to_pixels(scene.composite())))
+        opaque = bool(coverage(scene).min() > 1 - 0.5 / 255)
+        write_atomic(path, png_bytes(to_pixels(scene.composite()) if opaque else merged(scene)))
     return paths
 
 

@@ -21,9 +21,10 @@ from delaminate.data import (
     undo_enlargement,
 )
 from delaminate.data.folders import image_folder
-from delaminate.data.reading import FITS, SUFFIXES, Fit, pixels_of
+from delaminate.data.reading import FITS, SUFFIXES, Fit, pixels_of, read_with_alpha
 from delaminate.data.sets import numbered
 from delaminate.data.synthetic import Split
+from delaminate.data.transparency import Colour, Transparency, replace_transparency
 from delaminate.engine.record import Callback
 from delaminate.errors import ConfigError, DataError
 from delaminate.matching.tracking import Tracker
@@ -84,6 +85,7 @@ def open_images(
     seed: int = 0,
     split: Split = "train",
     like: tuple[int, int] | None = None,
+    transparent: Colour | None = None,
     callback: Callback | None = None,
 ) -> ImageSet:
     """Open images without their labels, and undo the enlargement of pixel art, which no resampling does exactly.
@@ -97,6 +99,8 @@ def open_images(
         count: How many of them, the first ones.
         seed, split: Which series of a drawn set, and which part.
         like: Of images that are taken as they are: the size of those that a model was made from.
+        transparent: Of images that are taken as they are: the colour that stands for transparent pixels, as a model knows it;
+            None: one that no opaque pixel has, if there are any: `ImageSet.transparent`. Of others, transparent is black.
         callback: Is told what was done to them.
 
     Raises:
@@ -104,7 +108,7 @@ def open_images(
         ConfigError: `fit` is unknown.
     """
     return open_with_originals(
-        images, size, fit, count=count, seed=seed, split=split, like=like, callback=callback
+        images, size, fit, count=count, seed=seed, split=split, like=like, transparent=transparent, callback=callback
     ).images
 
 
@@ -114,15 +118,18 @@ def open_with_originals(
     fit: str = "squash",
     *,
     like: tuple[int, int] | None = None,
+    transparent: Colour | None = None,
     callback: Callback | None = None,
     **how: Any,
 ) -> OpenedImages:
     """Open images as `open_images` does, with the way back to the originals."""
     fit = check_fit(fit)
+    chosen: Transparency = (transparent or "auto") if size is None else None
     if isinstance(images, LabelledSet):
         images = images.images
     if isinstance(images, str | Path):
-        found = _from_path(str(images), size, fit, like, callback, how)
+        found = _from_path(str(images), size, fit, like, callback, how | {"transparent": chosen})
+        _note_transparency(found, callback)
         return _with_files(found, _paths(Path(images)))
     count = how.get("count")
     if isinstance(images, ImageSet):
@@ -132,7 +139,8 @@ def open_with_originals(
         if size is None or some.size == size:
             return OpenedImages(some, lambda index: None, lambda index: some.names[index])
         return _from_memory([_bytes(some, index) for index in range(len(some))], size, fit, some.names, callback)
-    opened = _from_memory(_pixels(images)[:count], size, fit, None, callback)
+    opened = _from_memory(_pixels(images, size is None)[:count], size, fit, None, callback, chosen)
+    _note_transparency(opened.images, callback)
     return opened if size is not None else replace(opened, images=enlargement_undone(opened.images, like, callback))
 
 
@@ -166,7 +174,11 @@ def _from_path(
 def _with_files(images: ImageSet, paths: dict[str, Path]) -> OpenedImages:
     def original(index: int) -> Tensor | None:
         path = paths.get(images.names[index])
-        return None if path is None else _floats(read_image(path))
+        if path is None:
+            return None
+        if images.transparent is None:
+            return _floats(read_image(path))
+        return _floats(replace_transparency([read_with_alpha(path)], images.transparent)[0][0])
 
     def full_name(index: int) -> str:
         name = images.names[index]
@@ -189,13 +201,18 @@ def _paths(images: Path) -> dict[str, Path]:
     return found
 
 
-def _pixels(images: Any) -> list[np.ndarray]:
-    """Turn an image, or several, into arrays (H, W, 3) of bytes."""
+def _note_transparency(images: ImageSet, callback: Callback | None) -> None:
+    if images.transparent is not None and callback is not None:
+        callback.note("Transparent pixels stay transparent.")
+
+
+def _pixels(images: Any, alpha: bool) -> list[np.ndarray]:
+    """Turn an image, or several, into arrays (H, W, 3) of bytes, (H, W, 4) where a pixel is transparent and `alpha`."""
     if isinstance(images, np.ndarray | Tensor) and images.ndim == 4:
-        return [pixels_of(image) for image in images]
+        return [pixels_of(image, alpha) for image in images]
     if isinstance(images, Sequence):
-        return [pixels_of(image) for image in images]
-    return [pixels_of(images)]
+        return [pixels_of(image, alpha) for image in images]
+    return [pixels_of(images, alpha)]
 
 
 def _from_memory(
@@ -204,11 +221,13 @@ def _from_memory(
     fit: Fit,
     names: tuple[str, ...] | None,
     callback: Callback | None,
+    transparent: Transparency = None,
 ) -> OpenedImages:
-    """Bring arrays (H, W, 3) of bytes to a canvas; pixel art that is that canvas enlarged is not resampled."""
+    """Bring arrays (H, W, C) of bytes to a canvas; pixel art that is that canvas enlarged is not resampled."""
     if not arrays:
         raise DataError("open_images: there is no image.")
     names = names or numbered(len(arrays))
+    arrays, key = replace_transparency(arrays, transparent)
     sizes = {array.shape[:2] for array in arrays}
     if size is None and len(sizes) > 1:
         raise DataError(f"open_images: images are of the sizes {sorted(sizes)}; give one size for all.")
@@ -221,7 +240,7 @@ def _from_memory(
                 return replace(whole, images=enlargement_undone(whole.images, size, callback))
     fitted = [fit_image(array, size or (array.shape[0], array.shape[1]), fit) for array in arrays]
     pixels = torch.from_numpy(np.stack([canvas for canvas, _ in fitted])).permute(0, 3, 1, 2).contiguous()  # N 3 H W
-    images = ImageSet(pixels, names, tuple(canvas_map for _, canvas_map in fitted))
+    images = ImageSet(pixels, names, tuple(canvas_map for _, canvas_map in fitted), transparent=key)
     return OpenedImages(images, lambda index: _floats(arrays[index]), lambda index: names[index])
 
 
