@@ -20,11 +20,16 @@ def export(
         bool | None,
         typer.Option(help="Animations with the background; default: mp4 with, others without."),
     ] = None,
+    native: Annotated[
+        bool, typer.Option(help="Pixel art that was enlarged: at its pixels' own size, one for each block.")
+    ] = False,
     ground: Annotated[bool | None, typer.Option(hidden=True, help="Older name of --background.")] = None,
 ) -> None:
     from delaminate.pipelines.exporting import export as export_scenes
 
-    written = export_scenes(scenes, out, to, rate=rate, background=ground if background is None else background)
+    written = export_scenes(
+        scenes, out, to, rate=rate, background=ground if background is None else background, native=native
+    )
     for name, result in written.items():
         error = "" if result.max_error is None else f"; composites back within {result.max_error:.4f} of 1"
         typer.echo(f"{name}: {len(result.files)} files in {out / name}{error}")

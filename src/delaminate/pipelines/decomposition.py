@@ -24,6 +24,7 @@ from delaminate.pipelines.images import (
     BATCH_PIXELS,
     Images,
     OpenedImages,
+    Zoom,
     canvas,
     check_fit,
     follower,
@@ -33,6 +34,7 @@ from delaminate.pipelines.images import (
 from delaminate.pipelines.output_folders import ERRORS, make_room_for_scenes
 from delaminate.pipelines.verdict import Tally, Verdict
 from delaminate.refinement.small_regions import has_separate_parts
+from delaminate.scene.canvas_map import Blocks
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.loading import load_scenes
 from delaminate.scene.placements import OWN_RASTER, Dictionary
@@ -58,6 +60,7 @@ class DecomposedImages(Sequence[Scene]):
         kept: The scenes, where they are in memory.
         rate: Frames per second, where they are the frames of a clip.
         durations: Milliseconds that each of these is seen, by the scenes' names, where known.
+        blocks: What the originals are made of, where they are enlarged pixel art.
     """
 
     rows: list[dict[str, Any]]
@@ -70,6 +73,7 @@ class DecomposedImages(Sequence[Scene]):
     kept: Sequence[Scene] = ()
     rate: float | None = None
     durations: Mapping[str, float] | None = None
+    blocks: Blocks | None = None
 
     @cached_property
     def scenes(self) -> Sequence[Scene]:
@@ -122,6 +126,7 @@ def decompose(
     by: str | None = None,
     fit: str = "squash",
     limit: int | None = None,
+    zoom: Zoom | None = None,
     batch: int = 64,
     overwrite: bool = False,
     device: str = "auto",
@@ -143,6 +148,7 @@ def decompose(
         by: One of the model's `decomposers`; None: the best.
         fit: How images meet the model's canvas: "squash", "crop" or "pad".
         limit: Only so many images, the first ones.
+        zoom: By how much pixel art was enlarged, down and across; None: it is found.
         batch: Images at a time, fewer where they are large.
         overwrite: Remove the scenes in `out`, edits included.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -157,7 +163,7 @@ def decompose(
     method = model.to(where) if isinstance(model, Method) else load_model(model, where)
     split: Split = "dev" if isinstance(images, str) and images in DRAWINGS else "train"  # of a real set, the whole
     opened = open_with_originals(
-        images, canvas(method, by), fit, like=method.image_size, count=limit, split=split, callback=callback
+        images, canvas(method, by), fit, like=method.image_size, count=limit, split=split, zoom=zoom, callback=callback
     )
     found, by = opened.images, by or method.default
     copies = method.copies_input(by)
@@ -169,7 +175,7 @@ def decompose(
     if forecast is not None and callback is not None:
         callback.note(forecast_text(forecast, found.size))
     name = str(model) if not isinstance(model, Method) else model.name
-    writer = None if folder is None else SceneWriter(folder, found.rate, opened.durations)
+    writer = None if folder is None else SceneWriter(folder, found.rate, opened.durations, opened.blocks)
     output = _Output(opened, name, by, copies, list(found.skipped), writer)
     follow, tally = follower(found), Tally(method, by)
     if callback is not None:
@@ -313,6 +319,7 @@ class _Output:
             tuple(self.scenes),
             self.opened.images.rate,
             self.opened.durations,
+            self.opened.blocks,
         )
 
 

@@ -16,6 +16,7 @@ from delaminate.pipelines.decomposition import DecomposedImages
 from delaminate.pipelines.output_folders import refuse_files
 from delaminate.scene.collection import SceneSet, shared_dictionary
 from delaminate.scene.loading import load_rate, load_scenes
+from delaminate.scene.native import native_scenes
 from delaminate.scene.saving import save_scenes
 from delaminate.scene.scenes import Scene
 
@@ -30,6 +31,7 @@ def export(
     *,
     rate: float | None = None,
     background: bool | None = None,
+    native: bool = False,
 ) -> dict[str, ExportResult]:
     """Write layers in the formats of other programs.
 
@@ -39,6 +41,7 @@ def export(
         to: Names of `delaminate.exporters.FORMATS`: one, several with commas, or a list.
         rate: Frames per second of animations; None: the clip's own times, else 10.
         background: Animations with the background; None: mp4 with, others without.
+        native: Pixel art that was enlarged is written at its pixels' own size; other scenes as they are.
 
     Returns:
         By format what was written, and how closely it composites back.
@@ -54,7 +57,9 @@ def export(
     durations = _durations(loaded)
     if rate is None and durations is not None:
         given["durations"] = durations
-    if folder is not None and (folder / RESIDUALS).is_dir():
+    if native:
+        loaded = _at_native_size(loaded)
+    if not native and folder is not None and (folder / RESIDUALS).is_dir():
         given["residuals"] = folder / RESIDUALS
     if background is not None:
         given["background"] = background
@@ -69,6 +74,11 @@ def _opened(scenes: Scenes) -> tuple[Sequence[Scene], Path | None]:
     if isinstance(scenes, str | Path):
         return load_scenes(scenes, order=natural_key), Path(scenes)
     return scenes, scenes.folder if isinstance(scenes, DecomposedImages) else None
+
+
+def _at_native_size(scenes: Sequence[Scene]) -> Sequence[Scene]:
+    blocks = scenes.blocks if isinstance(scenes, SceneSet | DecomposedImages) else None
+    return scenes if blocks is None else native_scenes(scenes, blocks)
 
 
 def _rate(scenes: Scenes, folder: Path | None) -> float | None:
@@ -191,9 +201,9 @@ def edit(
 def _as_set(scenes: Sequence[Scene]) -> SceneSet:
     if isinstance(scenes, SceneSet):
         return scenes
-    durations = scenes.durations if isinstance(scenes, DecomposedImages) else None
+    durations, blocks = (scenes.durations, scenes.blocks) if isinstance(scenes, DecomposedImages) else (None, None)
     names = [scene.name for scene in scenes]
-    return SceneSet(names, shared_dictionary(scenes), lambda index: scenes[index], durations)
+    return SceneSet(names, shared_dictionary(scenes), lambda index: scenes[index], durations, blocks)
 
 
 def find_entry(scene: Scene, name: str) -> int:

@@ -20,6 +20,7 @@ from delaminate.data import (
     read_image,
     undo_enlargement,
 )
+from delaminate.data.enlargement import Enlargement, enlargement_by, estimate_enlargement, explains
 from delaminate.data.folders import image_folder
 from delaminate.data.reading import FITS, SUFFIXES, Fit, pixels_of, read_with_alpha
 from delaminate.data.sets import numbered
@@ -30,6 +31,7 @@ from delaminate.errors import ConfigError, DataError
 from delaminate.matching.tracking import Tracker
 from delaminate.methods import Method
 from delaminate.methods.base import Forecast
+from delaminate.scene.canvas_map import LARGEST_STEP, Blocks
 from delaminate.scene.decomposition import Decomposition
 
 AS_THEY_ARE = (0, 0)
@@ -39,6 +41,11 @@ BATCH_PIXELS = 2**24
 LIBRARY_BYTES = 600e6
 """Memory that the library itself takes, for forecasts."""
 
+LEAST_KNOWN = 1.5
+"""Images are looked at as enlarged ones that a model knows from this factor on."""
+
+Zoom = tuple[float, float]
+"""By how much pixel art was enlarged, down and across."""
 Images = Any
 """What `open_images` takes: a path or name; an image (PIL, NumPy array or tensor); a set; or a list of images."""
 
@@ -56,6 +63,12 @@ class OpenedImages:
     images: ImageSet
     original: Callable[[int], Float[Tensor, "3 H W"] | None]
     full_name: Callable[[int], str]
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """What all originals are made of, where they are enlarged pixel art."""
+        found = {canvas_map.enlarged_blocks for canvas_map in self.images.canvas_maps}
+        return found.pop() if len(found) == 1 else None
 
     @property
     def durations(self) -> dict[str, float] | None:
@@ -86,6 +99,7 @@ def open_images(
     split: Split = "train",
     like: tuple[int, int] | None = None,
     transparent: Colour | None = None,
+    zoom: Zoom | None = None,
     callback: Callback | None = None,
 ) -> ImageSet:
     """Open images without their labels, and undo the enlargement of pixel art, which no resampling does exactly.
@@ -101,6 +115,7 @@ def open_images(
         like: Of images that are taken as they are: the size of those that a model was made from.
         transparent: Of images that are taken as they are: the colour that stands for transparent pixels, as a model knows it;
             None: one that no opaque pixel has, if there are any: `ImageSet.transparent`. Of others, transparent is black.
+        zoom: Of images that are taken as they are: by how much they were enlarged, down and across; None: it is found.
         callback: Is told what was done to them.
 
     Raises:
@@ -108,8 +123,9 @@ def open_images(
         ConfigError: `fit` is unknown.
     """
     return open_with_originals(
-        images, size, fit, count=count, seed=seed, split=split, like=like, transparent=transparent, callback=callback
-    ).images
+        images, size, fit, count=count, seed=seed, split=split, like=like, transparent=transparent, zoom=zoom,
+        callback=callback,
+    ).images  # fmt: skip
 
 
 def open_with_originals(
@@ -119,29 +135,34 @@ def open_with_originals(
     *,
     like: tuple[int, int] | None = None,
     transparent: Colour | None = None,
+    zoom: Zoom | None = None,
     callback: Callback | None = None,
     **how: Any,
 ) -> OpenedImages:
     """Open images as `open_images` does, with the way back to the originals."""
     fit = check_fit(fit)
+    if zoom is not None and size is not None:
+        raise ConfigError("--zoom: this model brings images to a size of its own; leave it out.")
     chosen: Transparency = (transparent or "auto") if size is None else None
     if isinstance(images, LabelledSet):
         images = images.images
     if isinstance(images, str | Path):
-        found = _from_path(str(images), size, fit, like, callback, how | {"transparent": chosen})
+        found = _from_path(str(images), size, fit, like, zoom, callback, how | {"transparent": chosen})
         _note_transparency(found, callback)
         return _with_files(found, _paths(Path(images)))
     count = how.get("count")
     if isinstance(images, ImageSet):
         some = images if count is None else images.subset(range(min(count, len(images))))
         if size is None:
-            some = enlargement_undone(some, like, callback)
+            some = enlargement_undone(some, like, callback, zoom)
         if size is None or some.size == size:
             return OpenedImages(some, lambda index: None, lambda index: some.names[index])
         return _from_memory([_bytes(some, index) for index in range(len(some))], size, fit, some.names, callback)
     opened = _from_memory(_pixels(images, size is None)[:count], size, fit, None, callback, chosen)
     _note_transparency(opened.images, callback)
-    return opened if size is not None else replace(opened, images=enlargement_undone(opened.images, like, callback))
+    return (
+        opened if size is not None else replace(opened, images=enlargement_undone(opened.images, like, callback, zoom))
+    )
 
 
 def _from_path(
@@ -149,6 +170,7 @@ def _from_path(
     size: tuple[int, int] | None,
     fit: Fit,
     like: tuple[int, int] | None,
+    zoom: Zoom | None,
     callback: Callback | None,
     how: dict[str, Any],
 ) -> ImageSet:
@@ -157,7 +179,8 @@ def _from_path(
         return found if isinstance(found, ImageSet) else found.images
 
     if size is None:
-        return enlargement_undone(opened(None), like, callback)
+        # Built-in sets are what they are: only exact blocks are undone.
+        return enlargement_undone(opened(None), like, callback, zoom, estimate=Path(data).exists())
     images = opened(size)
     if not Path(data).exists():
         return images
@@ -253,23 +276,73 @@ def _floats(pixels: np.ndarray) -> Float[Tensor, "3 H W"]:
 
 
 def enlargement_undone(
-    images: ImageSet, like: tuple[int, int] | None = None, callback: Callback | None = None
+    images: ImageSet,
+    like: tuple[int, int] | None = None,
+    callback: Callback | None = None,
+    zoom: Zoom | None = None,
+    estimate: bool = True,
 ) -> ImageSet:
-    """Bring pixel art that was enlarged by a whole number back to its own pixels, and say so.
+    """Bring pixel art that was enlarged back to its own pixels, and say so.
 
     Args:
         images: Of any size.
         like: The size that they have if they are images that the model knows; few images tell little by themselves.
         callback: Is told of it.
+        zoom: By how much they were enlarged, down and across; None: it is found. (1, 1): they were not.
+        estimate: Find it by majority, too, where pixels are not exact blocks of one whole factor.
+
+    Raises:
+        DataError: `zoom` is not possible.
     """
-    factor = images.size[0] // like[0] if like else 0
-    if like is None or images.size != (factor * like[0], factor * like[1]) or not is_enlarged(images.pixels, factor):
-        factor = detect_enlargement(images.pixels)
-    if factor < 2:
+    found: int | Enlargement | None
+    if zoom is not None:
+        given = enlargement_by(images.pixels, zoom)
+        whole = int(given.factor[0])
+        exact = given.factor == (whole, whole) and given.phase == (0.0, 0.0) and is_enlarged(images.pixels, whole)
+        found = whole if exact else given
+    else:
+        found = _find_enlargement(images, like, estimate)
+    if found is None or found == 1 or (isinstance(found, Enlargement) and found.factor == (1.0, 1.0)):
         return images
     if callback is not None:
-        callback.note(f"The images are pixel art, enlarged {factor} times; worked on at their own size.")
-    return undo_enlargement(images, factor)
+        times = f"{found} times" if isinstance(found, int) else str(found)
+        callback.note(f"The images are pixel art, enlarged {times}; worked on at their own size.")
+    return undo_enlargement(images, found)
+
+
+def _find_enlargement(images: ImageSet, like: tuple[int, int] | None, estimate: bool) -> int | Enlargement | None:
+    """The exact whole factor, first that of images the model knows, else what most edges agree on."""
+    factor = images.size[0] // like[0] if like else 0
+    if like is not None and images.size == (factor * like[0], factor * like[1]) and is_enlarged(images.pixels, factor):
+        return factor
+    factor = detect_enlargement(images.pixels)
+    if factor > 1 or not estimate:
+        return factor
+    found = estimate_enlargement(images.pixels)
+    if found is None and like is not None and min(images.size[0] / like[0], images.size[1] / like[1]) >= LEAST_KNOWN:
+        known = Enlargement((images.size[0] / like[0], images.size[1] / like[1]))
+        found = known if max(known.factor) <= LARGEST_STEP and explains(images.pixels, known) else None
+    return found
+
+
+def parse_zoom(text: str) -> Zoom:
+    """Read how much pixels were enlarged: one number, or height x width.
+
+    >>> parse_zoom("3"), parse_zoom("2x3.5")
+    ((3.0, 3.0), (2.0, 3.5))
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        numbers = [float(part) for part in text.lower().split("x")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(1 <= number <= LARGEST_STEP for number in numbers):
+        raise ConfigError(
+            f"--zoom {text}: expected a number from 1 to {LARGEST_STEP:g}, or height x width, such as 3 or 2x3."
+        )
+    return numbers[0], numbers[-1]
 
 
 def canvas(method: Method, by: str | None) -> tuple[int, int] | None:

@@ -106,34 +106,46 @@ class Decomposition:
         """Map every image to its original size, one decomposition per image.
 
         Matrices are mapped exactly, sprites are resampled once, and what a crop left out is background. Where the
-        originals are enlarged pixel art, sprites are enlarged as it was, pixel by pixel, and nothing is resampled.
+        originals are enlarged pixel art, sprites are enlarged as it was, pixel by pixel, and nothing is resampled; by blocks
+        of unequal sizes only when they are painted.
         """
         if self.canvas_maps is None:
             return tuple(self[i : i + 1] for i in range(len(self)))
         zooms = {canvas_map.zoom for canvas_map in self.canvas_maps}
         steps = (step for placements in self.images for placement in placements for step in placement.transforms)
-        if len(zooms) == 1 and max(zooms) > 1 and all(step.kind == "matrix" for step in steps):
-            return self._enlarged(max(zooms))
+        plain = all(step.kind == "matrix" for step in steps)
+        if len(zooms) == 1 and max(zooms) > 1 and plain:
+            return self._enlarged((max(zooms),) * 2, (self.size[0] * max(zooms), self.size[1] * max(zooms)))
+        blocks = self.canvas_maps[0].blocks if self.canvas_maps else None
+        if blocks is not None and plain and blocks.is_regular and set(self.canvas_maps) == {self.canvas_maps[0]}:
+            factor = int(blocks.step[0]), int(blocks.step[1])
+            return self._enlarged(factor, blocks.original, blocks.corner)
         singles = []
         for placements, canvas_map in zip(self.images, self.canvas_maps, strict=True):
-            if not canvas_map.is_identity:
+            if canvas_map.blocks is not None:
+                step = Transform.of_blocks(canvas_map.blocks)
+                placements = tuple(replace(p, transforms=(*p.transforms, step)) for p in placements)
+            elif not canvas_map.is_identity:
                 placements = tuple(p.then(canvas_map.to_original, canvas_map.original) for p in placements)
             whole = (CanvasMap.whole(*canvas_map.original),)
             singles.append(replace(self, images=(placements,), size=canvas_map.original, canvas_maps=whole))
         return tuple(singles)
 
-    def _enlarged(self, zoom: int) -> "tuple[Decomposition, ...]":
-        """The images, a decomposition each, with every pixel as a block."""
+    def _enlarged(
+        self, factor: tuple[int, int], size: tuple[int, int], corner: tuple[float, float] = (0.0, 0.0)
+    ) -> "tuple[Decomposition, ...]":
+        """The images, a decomposition each, with every pixel as a block, on canvases of `size` from `corner` on."""
 
         def blocks(raster: Tensor) -> Tensor:
-            return raster.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+            return raster.repeat_interleave(factor[0], 1).repeat_interleave(factor[1], 2)
 
         def enlarged(placement: Placement) -> Placement:
-            steps = tuple(step.enlarged(zoom) for step in placement.transforms)
+            *before, last = placement.transforms
+            steps = [each.rescaled(factor, (each.size[0] * factor[0], each.size[1] * factor[1])) for each in before]
+            steps.append(last.rescaled(factor, size, corner))
             raster = None if placement.raster is None else blocks(placement.raster)
-            return replace(placement, transforms=steps, raster=raster)
+            return replace(placement, transforms=tuple(steps), raster=raster)
 
-        size = (self.size[0] * zoom, self.size[1] * zoom)
         dictionary = replace(self.dictionary, sprites=tuple(blocks(sprite) for sprite in self.dictionary.sprites))
         return tuple(
             Decomposition(dictionary, (tuple(map(enlarged, some)),), size, self.background, (CanvasMap.whole(*size),))
