@@ -243,6 +243,8 @@ def undo_enlargement(images: ImageSet, factor: int | Enlargement) -> ImageSet:
         raise DataError(
             f"undo_enlargement: the images were enlarged {found}-fold; asked to undo {factor}-fold. Use a divisor of {found}."
         )
+    if any(each.margins is not None for each in images.canvas_maps):
+        return _undo(images, Enlargement((float(factor),) * 2))
     size = images.size[0] // factor, images.size[1] // factor
     pixels = images.pixels[:, :, ::factor, ::factor].contiguous()
     maps = tuple(replace(m, canvas=size, zoom=factor if m.is_identity else 1) for m in images.canvas_maps)

@@ -22,6 +22,7 @@ from delaminate.data import (
 )
 from delaminate.data.enlargement import Enlargement, enlargement_by, estimate_enlargement, explains
 from delaminate.data.folders import image_folder
+from delaminate.data.margins import cut_margins, find_margins
 from delaminate.data.reading import FITS, SUFFIXES, Fit, pixels_of, read_with_alpha
 from delaminate.data.sets import numbered
 from delaminate.data.synthetic import Split
@@ -179,8 +180,11 @@ def _from_path(
         return found if isinstance(found, ImageSet) else found.images
 
     if size is None:
-        # Built-in sets are what they are: only exact blocks are undone.
-        return enlargement_undone(opened(None), like, callback, zoom, estimate=Path(data).exists())
+        if not Path(data).exists():  # built-in sets are what they are: only exact blocks are undone
+            return enlargement_undone(opened(None), like, callback, zoom, estimate=False)
+        found = opened(None, pad=True)
+        _note_padding(found, callback)
+        return enlargement_undone(margins_cut(found, callback), like, callback, zoom)
     images = opened(size)
     if not Path(data).exists():
         return images
@@ -273,6 +277,32 @@ def _bytes(images: ImageSet, index: int) -> np.ndarray:
 
 def _floats(pixels: np.ndarray) -> Float[Tensor, "3 H W"]:
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+
+
+def margins_cut(images: ImageSet, callback: Callback | None = None) -> ImageSet:
+    """Cut uniform margins off the frames of a clip, and say so."""
+    margins = find_margins(images)
+    if margins is None:
+        return images
+    if callback is not None:
+        sides = {
+            "above": margins.top,
+            "below": margins.bottom,
+            "on the left": margins.left,
+            "on the right": margins.right,
+        }
+        said = ", ".join(f"{len(colours)} pixels {side}" for side, colours in sides.items() if colours)
+        callback.note(f"Uniform margins are left out: {said}; scenes have them again.")
+    return cut_margins(images, margins)
+
+
+def _note_padding(images: ImageSet, callback: Callback | None) -> None:
+    if callback is not None and len({canvas_map.original for canvas_map in images.canvas_maps}) > 1:
+        height, width = images.size
+        callback.note(
+            f"The images differ in size: padded to {height} x {width} (height, width) at the right and below, with the "
+            "commonest colour of their borders."
+        )
 
 
 def enlargement_undone(

@@ -8,11 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from delaminate.errors import ShapeError
-from delaminate.scene.canvas_map import CanvasMap
+from delaminate.scene.canvas_map import CanvasMap, Margins
 from delaminate.scene.layers import Layers
 from delaminate.scene.painting import blank, composite_placements, paint
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
-from delaminate.scene.scenes import Scene, SceneLayer
+from delaminate.scene.scenes import BORDER, Scene, SceneLayer
 from delaminate.scene.views import page_of
 
 
@@ -111,6 +111,10 @@ class Decomposition:
         """
         if self.canvas_maps is None:
             return tuple(self[i : i + 1] for i in range(len(self)))
+        margins = [canvas_map.margins for canvas_map in self.canvas_maps]
+        if any(each is not None for each in margins):
+            bare = replace(self, canvas_maps=tuple(replace(each, margins=None) for each in self.canvas_maps))
+            return tuple(_with_margins(each, own) for each, own in zip(bare.at_original(), margins, strict=True))
         zooms = {canvas_map.zoom for canvas_map in self.canvas_maps}
         steps = (step for placements in self.images for placement in placements for step in placement.transforms)
         plain = all(step.kind == "matrix" for step in steps)
@@ -166,14 +170,18 @@ class Decomposition:
             names = [f"image-{index:05d}" for index in range(len(self))]
         if len(names) != len(self):
             raise ShapeError(f"scenes: {len(names)} names for {len(self)} images; expected one each.")
+        has_margins = [each.margins is not None for each in self.canvas_maps or ()] or [False] * len(self)
         scenes = []
-        for name, single in zip(names, self.at_original(), strict=True):
+        for number, (name, single) in enumerate(zip(names, self.at_original(), strict=True)):
             layers, dictionary = [], single.dictionary
             for index, placement in enumerate(single.images[0]):
                 own = f"layer {index}" if placement.entry == OWN_RASTER else dictionary.name(placement.entry)
                 is_background = self.background and index == 0
                 title = "background" if is_background and placement.entry == OWN_RASTER else own
-                layers.append(SceneLayer("background" if is_background else f"layer-{index:02d}", title, placement))
+                layer_id = "background" if is_background else f"layer-{index:02d}"
+                if has_margins[number] and index == len(single.images[0]) - 1:
+                    layer_id = title = BORDER
+                layers.append(SceneLayer(layer_id, title, placement))
             scenes.append(Scene(name, single.size, tuple(layers), dictionary, self.background))
         return scenes
 
@@ -183,3 +191,12 @@ class Decomposition:
         background = scene.background and bool(scene.layers) and scene.layers[0].visible
         whole = (CanvasMap.whole(*scene.size),)
         return cls(scene.dictionary, (scene.visible_placements,), scene.size, background, whole)
+
+
+def _with_margins(single: Decomposition, margins: Margins | None) -> Decomposition:
+    """Put the margins around a picture in front of the one image at the original's size."""
+    if margins is None:
+        return single
+    raster = torch.from_numpy(margins.picture(single.size)).permute(2, 0, 1).contiguous()
+    border = Placement(OWN_RASTER, (Transform.shift(0, 0, single.size),), raster=raster)
+    return replace(single, images=((*single.images[0], border),))
