@@ -128,3 +128,22 @@ def test_images_of_different_sizes_are_padded_with_the_colour_of_their_borders(t
     assert same.canvas_maps[0].is_identity
     with pytest.raises(delaminate.DataError, match="give one size"):
         open_data(tmp_path)
+
+
+def test_captures_are_brought_to_a_models_size_by_undoing_what_was_done_to_them(tmp_path):
+    rng = np.random.default_rng(2)
+    native = np.full((6, 40, 50, 3), (30, 40, 60), np.uint8)
+    for at, frame in enumerate(native):
+        for number in range(5):
+            frame[3 + 7 * number : 9 + 7 * number, 4 + 6 * number + at : 11 + 6 * number + at] = rng.integers(
+                90, 255, (6, 7, 3)
+            )
+    rows, columns = (((np.arange(round(side * 2.5)) + 0.5) / 2.5).astype(int) for side in (40, 50))
+    large = bars(native[:, rows][:, :, columns], 9, 0, 9, 0)
+    pictures = [Image.fromarray(each) for each in large]
+    pictures[0].save(tmp_path / "a.png", save_all=True, append_images=pictures[1:], duration=50)
+    images = delaminate.open_images(tmp_path / "a.png", (40, 50))
+    assert np.array_equal(images.pixels.permute(0, 2, 3, 1).numpy(), native)
+    assert images.canvas_maps[0].blocks.step == (2.5, 2.5)
+    resampled = delaminate.open_images(tmp_path / "a.png", (36, 44))
+    assert resampled.canvas_maps[0].blocks is None

@@ -65,23 +65,18 @@ def _ends(low: Tensor, high: Tensor, pixels: Tensor) -> tuple[int, int]:
     count = len(uniform)
     ends = []
     for order in (range(count), range(count - 1, -1, -1)):
-        rows = 0
-        for at in order:
-            if not bool(uniform[at]):
-                break
-            rows += 1
-        ends.append(rows if LEAST_WIDTH <= rows < count and _has_edge(pixels, order, rows) else 0)
+        plain = next((rows for rows, at in enumerate(order) if not bool(uniform[at])), count)
+        # It ends at the first edge: what is plain behind that is a sky. Where codecs blur, the edge is a row deeper.
+        places = [*((rows, 0) for rows in range(LEAST_WIDTH, min(plain, count - 1) + 1)), (plain, 1)]
+        ends.append(next((rows for rows, deeper in places if _has_edge(pixels, order, rows, deeper)), 0))
     dark = black[: ends[0]] + black[count - ends[1] :]
     return (ends[0], ends[1]) if all(ends) or all(dark) else (0, 0)
 
 
-def _has_edge(pixels: Tensor, order: range, rows: int) -> bool:
-    """Whether the picture differs from its margin over most of where it begins, a row deeper where that is blurred."""
-    margin = pixels[:, :, order[rows - 1]].int()
-    for deeper in (0, 1):
-        if rows + deeper < len(order):
-            inside = pixels[:, :, order[rows + deeper]].int()
-            share = ((inside - margin).abs().amax(1) > EDGE).float().mean(1)  # N
-            if float(torch.median(share)) >= EDGE_SHARE:
-                return True
-    return False
+def _has_edge(pixels: Tensor, order: range, rows: int, deeper: int) -> bool:
+    """Whether the picture differs from its margin of so many rows over most of where it begins, or of a row deeper."""
+    if rows < LEAST_WIDTH or rows + deeper >= len(order):
+        return False
+    margin, inside = pixels[:, :, order[rows - 1]].int(), pixels[:, :, order[rows + deeper]].int()
+    share = ((inside - margin).abs().amax(1) > EDGE).float().mean(1)  # N
+    return float(torch.median(share)) >= EDGE_SHARE

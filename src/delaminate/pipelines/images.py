@@ -42,6 +42,8 @@ BATCH_PIXELS = 2**24
 LIBRARY_BYTES = 600e6
 """Memory that the library itself takes, for forecasts."""
 
+FEW = 6
+"""Images that are looked at before all are read at their own size."""
 LEAST_KNOWN = 1.5
 """Images are looked at as enlarged ones that a model knows from this factor on."""
 
@@ -186,16 +188,33 @@ def _from_path(
         _note_padding(found, callback)
         return enlargement_undone(margins_cut(found, callback), like, callback, zoom)
     images = opened(size)
-    if not Path(data).exists():
-        return images
-    factor = images.canvas_maps[0].original[0] // size[0]
-    blocks = (factor * size[0], factor * size[1])
-    if factor < 2 or any(canvas_map.original != blocks for canvas_map in images.canvas_maps):
-        return images
-    if not is_enlarged(opened(None, count=1).pixels, factor):
-        return images
-    whole = opened(None)
-    return enlargement_undone(whole, size, callback) if is_enlarged(whole.pixels, factor) else images
+    undone = _undone_to(size, images, opened, callback) if Path(data).exists() else None
+    return images if undone is None else undone
+
+
+def _undone_to(
+    size: tuple[int, int], images: ImageSet, opened: Callable[..., ImageSet], callback: Callback | None
+) -> ImageSet | None:
+    """Images that are of a canvas's size once margins and enlargement are undone: no resampling does that exactly.
+
+    Args:
+        size: Of the canvas.
+        images: Resampled to it.
+        opened: Opens them at a size; None: their own.
+        callback: Is told what was done.
+
+    Returns:
+        None where that is not what they are.
+    """
+    originals = {canvas_map.original for canvas_map in images.canvas_maps}
+    height, width = next(iter(originals))
+    if len(originals) > 1 or max(height / size[0], width / size[1]) < LEAST_KNOWN:
+        return None
+    few = opened(None, count=min(FEW, len(images)))
+    if enlargement_undone(margins_cut(few), size).size != size:
+        return None
+    whole = enlargement_undone(margins_cut(opened(None), callback), size, callback)
+    return whole if whole.size == size else None
 
 
 def _with_files(images: ImageSet, paths: dict[str, Path]) -> OpenedImages:
