@@ -14,6 +14,7 @@ from delaminate.data.lattice import (
     Lattice,
     edge_profile,
     find_lattices,
+    is_ambiguous,
     kink_profile,
     pairs,
     phase_of,
@@ -27,7 +28,7 @@ MAX_ESTIMATE_PIXELS = 2**20  # of one of them; of larger ones every other line, 
 # What is accepted: the share of edges on the lattice, at least, and the share of strong edges that blocks do not explain, at
 # most. Art that was never enlarged has up to 0.75 of its edges on the lattice of its tiles, but then 0.1 and more unexplained.
 ACCEPTED = ((0.85, 0.3), (0.58, 0.05))
-ACCEPTED_ALIKE = (0.65, 0.1)  # where both axes have one factor
+ACCEPTED_ALIKE = (0.62, 0.08)  # where both axes have one whole factor
 ACCEPTED_SMOOTH = ((0.9, 0.7),)
 CERTAIN = 0.95  # score beyond which interpolation need not be looked for
 SMALLEST_BLURRED = 2.0  # a smaller step is believed only where nearly all edges are on it
@@ -105,28 +106,30 @@ def estimate_enlargement(pixels: UInt8[Tensor, "N 3 H W"]) -> Enlargement | None
     luma = _sampled_luma(pixels)
     thin = max(round(luma.shape[1] * luma.shape[2] / MAX_ESTIMATE_PIXELS), 1)
     across, down = luma[:, ::thin], luma.transpose(1, 2)[:, ::thin]
-    sharp = _first(luma, pairs(find_lattices(edge_profile(down)), find_lattices(edge_profile(across))), False)
+    sharp = _first(luma, find_lattices(edge_profile(down)), find_lattices(edge_profile(across)), False)
     if sharp is not None and sharp[1] >= CERTAIN:
         return sharp[0]
     # Kinks are at the middles of pixels; boundaries lie half a step before.
-    smooth = _first(luma, pairs(find_lattices(kink_profile(down)), find_lattices(kink_profile(across))), True)
+    smooth = _first(luma, find_lattices(kink_profile(down)), find_lattices(kink_profile(across)), True)
     found = smooth or sharp
     return None if found is None else found[0]
 
 
 def _first(
-    luma: Float[Tensor, "N H W"], likely: list[tuple[Lattice, Lattice]], smooth: bool
+    luma: Float[Tensor, "N H W"], rows: list[Lattice], columns: list[Lattice], smooth: bool
 ) -> tuple[Enlargement, float] | None:
     """The first of the likely enlargements that explains the pixels, with its score."""
-    for pair in likely:
+    for pair in pairs(rows, columns):
         score = min(each.score for each in pair)
         found = _enlargement(pair, smooth)
         accepted: tuple[tuple[float, float], ...] = ACCEPTED_SMOOTH if smooth else ACCEPTED
-        if not smooth and found.factor[0] == found.factor[1]:
+        if not smooth and found.factor[0] == found.factor[1] == round(found.factor[0]):
             accepted = (*accepted, ACCEPTED_ALIKE)
         if min(found.factor) < (SMALLEST_SMOOTH if smooth else SMALLEST_BLURRED):
             accepted = () if smooth else accepted[:1]
         if not any(score >= least for least, _ in accepted):
+            continue
+        if is_ambiguous(pair[0], rows) and is_ambiguous(pair[1], columns):
             continue
         unexplained = _unexplained(luma, found)
         if any(score >= least and unexplained <= most for least, most in accepted):

@@ -103,6 +103,8 @@ def find_lattices(profile: np.ndarray) -> list[Lattice]:
         frequency = float(frequencies[index])
         if all(abs(frequency - other) > max(2 / length, SIDE_LOBES * other) for other in taken):
             taken.append(frequency)
+    # Frequencies f and 1 - f are one at whole places; near a half they are also too close to be two peaks.
+    taken += [1 - frequency for frequency in taken if 2 / length < abs(1 - 2 * frequency) < 2 * SIDE_LOBES]
     found = [_refined(weights, frequency) for frequency in taken]
     return sorted((each for each in found if each.score > 0), key=lambda each: -each.score)
 
@@ -130,13 +132,24 @@ def pairs(rows: list[Lattice], columns: list[Lattice]) -> list[tuple[Lattice, La
     return found + [each for each in alike if each[0].step <= 0.99 * largest][:2]
 
 
+def is_ambiguous(lattice: Lattice, found: list[Lattice]) -> bool:
+    """Whether a broken step is one of several unrelated ones that hold as many edges: a few long lines fit many lattices."""
+    if lattice.step == round(lattice.step):
+        return False
+    rivals = [each for each in found if each.score >= NEAR_BEST * lattice.score and each.step != lattice.step]
+    return sum(not (_is_multiple(lattice, each) or _is_multiple(each, lattice)) for each in rivals) > 1
+
+
 def _is_multiple(lattice: Lattice, best: Lattice) -> bool:
     """Whether a step is a multiple of the best one, or of the step that looks like it where edges lie between whole pixels."""
-    bases = [best.step]
-    if best.step < 2:
-        bases.append(best.step / (best.step - 1))  # frequencies f and 1 - f are one at whole places
-    times = [lattice.step / base for base in bases]
-    return any(abs(each - max(round(each), 1)) < 0.01 * each for each in times)
+    times = lattice.step / best.step
+    if abs(times - max(round(times), 1)) < 0.01 * times:
+        return True
+    if best.step >= 2:
+        return False
+    times = lattice.step * (best.step - 1) / best.step  # frequencies f and 1 - f are one at whole places
+    least = 1 if lattice.score >= best.score - 0.01 else 2
+    return abs(times - max(round(times), least)) < 0.01 * times
 
 
 def _refined(weights: np.ndarray, frequency: float) -> Lattice:
