@@ -7,28 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.notes import Notes
 from PIL import Image
 
 import delaminate
 from delaminate.data import ImageSet, detect_enlargement
 from delaminate.data.enlargement import Enlargement, enlargement_by, estimate_enlargement, undo_enlargement
 from delaminate.data.lattice import edge_profile, find_lattices
-from delaminate.engine.record import SilentCallback
 from delaminate.errors import ConfigError, DataError, ShapeError
 from delaminate.pipelines.images import parse_zoom
 from delaminate.scene.canvas_map import Blocks, CanvasMap
 
 CASES = Path(os.environ.get("DELAMINATE_DATA", "/nowhere")) / "cases_games"
-
-
-class Notes(SilentCallback):
-    """Keeps what is said."""
-
-    def __init__(self):
-        self.texts = []
-
-    def note(self, text):
-        self.texts.append(text)
 
 
 def art(seed, size=(70, 90)):
@@ -125,7 +115,7 @@ def test_a_compressed_video_of_pixel_art_is_found(tmp_path):
     notes = Notes()
     images = delaminate.open_images(tmp_path / "a.mp4", callback=notes)
     assert images.size == (70, 90)
-    assert notes.texts == ["The images are pixel art, enlarged 4 times; worked on at their own size."]
+    assert notes.notes == ["The images are pixel art, enlarged 4 times; worked on at their own size."]
     assert (images.pixels[0].float() - tensor(art(1))[0].float()).abs().mean() < 8
 
 

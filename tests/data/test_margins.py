@@ -3,25 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from helpers.notes import Notes
 from PIL import Image
 
 import delaminate
 from delaminate.data import ImageSet, open_data
 from delaminate.data.margins import cut_margins, find_margins
-from delaminate.engine.record import SilentCallback
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.native import native_scenes
 from delaminate.scene.scenes import BORDER
-
-
-class Notes(SilentCallback):
-    """Keeps what is said."""
-
-    def __init__(self):
-        self.texts = []
-
-    def note(self, text):
-        self.texts.append(text)
 
 
 def frames(count=6, size=(40, 48)):
@@ -90,7 +80,7 @@ def test_a_letterboxed_capture_of_enlarged_art_comes_back_at_its_own_size(tmp_pa
     said = Notes()
     images = delaminate.open_images(tmp_path / "a.png", callback=said)
     assert np.array_equal(images.pixels.permute(0, 2, 3, 1).numpy(), native)
-    assert said.texts == [
+    assert said.notes == [
         "Uniform margins are left out: 11 pixels above, 10 pixels below; scenes have them again.",
         "The images are pixel art, enlarged 3 times; worked on at their own size.",
     ]
@@ -116,7 +106,7 @@ def test_images_of_different_sizes_are_padded_with_the_colour_of_their_borders(t
     said = Notes()
     images = delaminate.open_images(tmp_path, callback=said)
     assert images.size == (31, 24)
-    assert "padded to 31 x 24" in said.texts[0]
+    assert "padded to 31 x 24" in said.notes[0]
     assert [canvas_map.original for canvas_map in images.canvas_maps] == sizes
     assert images.pixels[0, :, 30, 23].tolist() == list(paper)
     rgba = torch.cat([images.pixels / 255, torch.ones(3, 1, 31, 24)], 1)

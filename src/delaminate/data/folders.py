@@ -103,8 +103,8 @@ def load_folder(
 
 
 def _padded(
-    pictures: Sequence[UInt8[np.ndarray, "H W 3"]], key: tuple[int, int, int] | None, where: str
-) -> tuple[list[UInt8[np.ndarray, "H W 3"]], list[CanvasMap]]:
+    pictures: Sequence[UInt8[np.ndarray, "_h _w 3"]], key: tuple[int, int, int] | None, where: str
+) -> tuple[list[UInt8[np.ndarray, "_h _w 3"]], list[CanvasMap]]:
     """Pad pictures to one size: with the colour that stands for nothing, else with the commonest colour of their borders."""
     height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
     if 3 * height * width * len(pictures) > MAX_CACHE_BYTES:

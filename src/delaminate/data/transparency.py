@@ -29,7 +29,7 @@ SOFT, SOFT_SHARE = (
 )  # alpha between these is soft; more of it is an anti-aliased picture or a cut-out photo
 CELLS = 64  # of the grid of colours that is searched, a side
 
-Pixels = UInt8[np.ndarray, "H W _c"]
+Pixels = UInt8[np.ndarray, "_h _w _c"]
 
 
 def over_black(pixels: Pixels) -> UInt8[np.ndarray, "H W 3"]:
@@ -42,7 +42,7 @@ def over_black(pixels: Pixels) -> UInt8[np.ndarray, "H W 3"]:
 
 def replace_transparency(
     pictures: Sequence[Pixels], transparent: Transparency
-) -> tuple[list[UInt8[np.ndarray, "H W 3"]], Colour | None]:
+) -> tuple[list[UInt8[np.ndarray, "_h _w 3"]], Colour | None]:
     """Turn RGBA pictures, RGB ones among them, into RGB ones.
 
     Alpha from 128 on shows its colour, less is transparent. By "auto", pictures whose alpha is soft (between 16 and 239 for
