@@ -36,6 +36,10 @@ SMALLEST_SMOOTH = 2.2
 SMALLEST_NATIVE = 16  # blocks along an axis, below which nothing is believed: a tile, a toy picture of squares
 SHARP = 0.6  # share of blocks of one colour beyond which the picture was not compressed with losses
 
+FAINT = 6.0  # levels of lightness; drawings seldom have smaller steps, compression leaves many
+LEAST_CHANGES = 40  # edges of what changes, below which they say nothing
+CHANGES_ON_LATTICE = 0.8
+
 
 @dataclass(frozen=True)
 class Enlargement:
@@ -104,6 +108,12 @@ def estimate_enlargement(pixels: UInt8[Tensor, "N 3 H W"]) -> Enlargement | None
         The largest enlargement that the edges agree on and that explains the pixels; None where there is none.
     """
     luma = _sampled_luma(pixels)
+    found = _estimate(luma)
+    return found if found is None or _changes_agree(luma, found) else None
+
+
+def _estimate(luma: Float[Tensor, "N H W"]) -> Enlargement | None:
+    """The enlargement that most edges of single images agree on."""
     thin = max(round(luma.shape[1] * luma.shape[2] / MAX_ESTIMATE_PIXELS), 1)
     across, down = luma[:, ::thin], luma.transpose(1, 2)[:, ::thin]
     sharp = _first(luma, find_lattices(edge_profile(down)), find_lattices(edge_profile(across)), False)
@@ -113,6 +123,24 @@ def estimate_enlargement(pixels: UInt8[Tensor, "N 3 H W"]) -> Enlargement | None
     smooth = _first(luma, find_lattices(kink_profile(down)), find_lattices(kink_profile(across)), True)
     found = smooth or sharp
     return None if found is None else found[0]
+
+
+def _changes_agree(luma: Float[Tensor, "N H W"], enlargement: Enlargement) -> bool:
+    """Whether what changes from image to image is made of blocks, too.
+
+    A floor may be drawn of pixels twice as large as those of the figure that walks on it; that is its own size. Where
+    compression blurs edges nothing is said.
+    """
+    steps = (luma[..., 1:] - luma[..., :-1]).abs()
+    if len(luma) < 2 or int(((steps > 0) & (steps <= FAINT)).sum()) > 0.1 * int((steps > 0).sum()):
+        return True
+    change = luma[1:] - luma[:-1]
+    on = total = 0
+    for axis, edges in zip((1, 2), enlargement.blocks((luma.shape[1], luma.shape[2])).edges, strict=True):
+        lines = (change.diff(dim=axis) != 0).sum(tuple(n for n in range(3) if n != axis))
+        places = torch.from_numpy(edges[1:-1] - 1)
+        on, total = on + int(lines[places].sum()), total + int(lines.sum())
+    return total < LEAST_CHANGES or on >= CHANGES_ON_LATTICE * total
 
 
 def _first(

@@ -163,8 +163,9 @@ def decompose(
     method = model.to(where) if isinstance(model, Method) else load_model(model, where)
     split: Split = "dev" if isinstance(images, str) and images in DRAWINGS else "train"  # of a real set, the whole
     opened = open_with_originals(
-        images, canvas(method, by), fit, like=method.image_size, count=limit, split=split, zoom=zoom, callback=callback
-    )
+        images, canvas(method, by), fit, like=method.image_size, transparent=method.transparent, count=limit, split=split,
+        zoom=zoom, callback=callback,
+    )  # fmt: skip
     found, by = opened.images, by or method.default
     copies = method.copies_input(by)
     batch = max(1, min(batch, BATCH_PIXELS // _largest(found, copies)))
@@ -177,29 +178,37 @@ def decompose(
     name = str(model) if not isinstance(model, Method) else model.name
     writer = None if folder is None else SceneWriter(folder, found.rate, opened.durations, opened.blocks)
     output = _Output(opened, name, by, copies, list(found.skipped), writer)
+    _decompose_batches(method, by, where, batch, output, callback)
+    if not output.rows:
+        raise DataError(
+            f"{images if isinstance(images, str | Path) else 'decompose'}: no image became a scene; the skipped files say why."
+        )
+    return output.result(folder)
+
+
+def _decompose_batches(
+    method: Method, by: str, device: str, batch: int, output: "_Output", callback: Callback | None
+) -> None:
+    """Go through all images; wherever that ends, what is there is written and judged."""
+    found = output.opened.images
     follow, tally = follower(found), Tally(method, by)
     if callback is not None:
         callback.stage("decompose", 0, len(found))
     try:
         for first in range(0, len(found), batch):
             rows = range(first, min(first + batch, len(found)))
-            parts = _decomposed(method, found, rows, by, where, follow)
+            parts = _decomposed(method, found, rows, by, device, follow)
             tally.add(parts[0], parts[2])
             output.add(*parts, rows)
             if callback is not None:
                 callback.step("decompose", rows.stop, {})
     except KeyboardInterrupt:
-        if callback is not None and folder is not None:
-            callback.note(f"Stopped: {len(output.rows)} of {len(found)} scenes are in {folder}.")
+        if callback is not None and output.writer is not None:
+            callback.note(f"Stopped: {len(output.rows)} of {len(found)} scenes are in {output.writer.folder}.")
         raise
     finally:
         output.verdict = tally.verdict()
         output.write_errors()
-    if not output.rows:
-        raise DataError(
-            f"{images if isinstance(images, str | Path) else 'decompose'}: no image became a scene; the skipped files say why."
-        )
-    return output.result(folder)
 
 
 def _largest(images: ImageSet, copies: bool) -> int:

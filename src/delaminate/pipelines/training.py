@@ -227,7 +227,7 @@ def prepare_training(
         chosen, model = resolve_config(method_class, name, config, settings or {}), None
     images = training_images(data, chosen.image_size, count, seed, fit, zoom=zoom, callback=callback)
     if model is None:
-        chosen = method_class.fill_config(chosen, images.pixels)
+        chosen = method_class.fill_config(chosen, images.pixels, images.transparent)
         model = method_class(chosen, seed)
     facts = {"Method": model.name}
     if name and not resume:

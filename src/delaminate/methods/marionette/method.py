@@ -254,6 +254,11 @@ class MarioNette(MarioNetteModel):
                 take_over(self)
 
     @property
+    def transparent(self) -> tuple[int, int, int] | None:
+        colour = self.config.background_colour
+        return (colour[0], colour[1], colour[2]) if colour else None
+
+    @property
     def background_text(self) -> str:
         if not self.config.search_steps or self.config.background == "learned":
             return ""
