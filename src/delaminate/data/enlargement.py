@@ -38,7 +38,7 @@ SHARP = 0.6  # share of blocks of one colour beyond which the picture was not co
 
 FAINT = 6.0  # levels of lightness; drawings seldom have smaller steps, compression leaves many
 LEAST_CHANGES = 40  # edges of what changes, below which they say nothing
-CHANGES_ON_LATTICE = 0.8
+CHANGES_ON_LATTICE = 0.94
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _changes_agree(luma: Float[Tensor, "N H W"], enlargement: Enlargement) -> bo
     compression blurs edges nothing is said.
     """
     steps = (luma[..., 1:] - luma[..., :-1]).abs()
-    if len(luma) < 2 or int(((steps > 0) & (steps <= FAINT)).sum()) > 0.1 * int((steps > 0).sum()):
+    if len(luma) < 2 or int(((steps > 0) & (steps <= FAINT)).sum()) > 0.2 * int((steps > 0).sum()):
         return True
     change = luma[1:] - luma[:-1]
     on = total = 0

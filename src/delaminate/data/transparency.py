@@ -23,6 +23,7 @@ CANDIDATES: tuple[Colour, ...] = (
 )  # fmt: skip
 FAR = 0.3  # distance of colours in [0, 1]^3 beyond which they are told apart
 SHOWN = 128  # least alpha, of 255, that shows its colour
+HIDDEN_SHARE = 0.1  # of all pixels, below which transparent ones are no background
 SOFT, SOFT_SHARE = (
     (16, 239),
     0.05,
@@ -46,7 +47,8 @@ def replace_transparency(
     """Turn RGBA pictures, RGB ones among them, into RGB ones.
 
     Alpha from 128 on shows its colour, less is transparent. By "auto", pictures whose alpha is soft (between 16 and 239 for
-    more than 5 % of what is not transparent) are composited over black, and so are pictures without a transparent pixel.
+    more than 5 % of what is not transparent) are composited over black, and so are pictures of which less than a tenth is
+    transparent.
 
     Args:
         pictures: Of one clip or folder.
@@ -82,7 +84,10 @@ def check_colour(colour: Sequence[int]) -> Colour:
 
 
 def _has_hard_alpha(pictures: Sequence[Pixels]) -> bool:
-    """Whether something is transparent, and alpha is nearly all or nothing."""
+    """Whether much is transparent, and alpha is nearly all or nothing.
+
+    A GIF that clears a little of an opaque first frame has no transparent background.
+    """
     hidden = soft = seen = 0
     for picture in pictures:
         if picture.shape[2] == 4:
@@ -92,7 +97,7 @@ def _has_hard_alpha(pictures: Sequence[Pixels]) -> bool:
             seen += int((alpha > 0).sum())
         else:
             seen += picture.shape[0] * picture.shape[1]
-    return hidden > 0 and soft <= SOFT_SHARE * seen
+    return hidden > HIDDEN_SHARE * (hidden + seen) and soft <= SOFT_SHARE * seen
 
 
 def unused_colour(pictures: Sequence[Pixels]) -> Colour:

@@ -16,6 +16,8 @@ from delaminate.matching.exact.planes import second_plane
 Kind = Literal["solid", "static", "rooms", "panorama", "parallax", "auto"]
 CLEARLY = 0.95
 """A background that holds more must shorten the description to this share at least."""
+SURELY, MOSTLY = 0.8, 0.85
+"""The same for a picture that is mostly of the commonest colour: what else it shows may be things at rest."""
 SAMPLE = 24
 """Frames on which candidates are tried."""
 
@@ -76,9 +78,15 @@ def choose_background(
     bits = {name: clip_bits(frames, each, tolerance, plain) for name, each in candidates.items()}
     best = "solid"
     for name in candidates:
-        if bits[name] < CLEARLY * bits[best]:
+        nearly_plain = best == "solid" and _share_of(candidates[name], plain) > MOSTLY
+        if bits[name] < (SURELY if nearly_plain else CLEARLY) * bits[best]:
             best = name
     return BackgroundChoice(candidates[best], best, bits)
+
+
+def _share_of(background: Background, plain: Background) -> float:
+    """Of a background's pixels, the share that has the commonest colour."""
+    return float((np.abs(background.rgb - plain.rgb) < 0.02).all(2).mean())
 
 
 def _scrolled(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool) -> dict[str, Background]:

@@ -112,7 +112,7 @@ def _without(
     lost = wrong & ~seen
     nearest = ndimage.distance_transform_edt(lost, return_distances=False, return_indices=True)
     rgb[lost] = rgb[nearest[0][lost], nearest[1][lost]]
-    return Background(rgb)
+    return Background(rgb[:1, :1].copy() if (rgb == rgb[:1, :1]).all() else rgb)
 
 
 def absorb_static(
