@@ -131,13 +131,28 @@ class Locator:
 def is_scrolled(frames: UInt8[np.ndarray, "N H W 3"], sample: int = 12) -> bool:
     """Whether images follow each other as a camera moves: neighbours agree clearly better once one is shifted.
 
-    A thing that moves over one colour makes a shifted frame agree a little better, too; a camera moves everything.
+    A thing that moves over one colour makes a shifted frame agree better, too; but a camera moves what lies all over
+    the frame.
     """
     if len(frames) < 10:
         return False
     pairs = np.linspace(0, len(frames) - 2, min(len(frames) - 1, 4 * sample)).astype(int)
     still = np.array([agreement(frames[i], frames[i + 1], 0, 0) for i in pairs])
     least = np.argsort(still, kind="stable")[:sample]  # a camera may rest most of the time
-    shifted = [agreement(frames[i], frames[i + 1], *step(frames[i], frames[i + 1])) for i in pairs[least]]
+    steps = [step(frames[i], frames[i + 1]) for i in pairs[least]]
+    shifted = [agreement(frames[i], frames[i + 1], *each) for i, each in zip(pairs[least], steps, strict=True)]
     better = (1 - np.array(shifted)) < BELIEVED * (1 - still[least])
-    return bool(np.median(shifted) > 0.6 and np.mean(better) > 0.5)
+    spread = [_is_spread(frames[i], frames[i + 1], *each) for i, each in zip(pairs[least], steps, strict=True)]
+    return bool(np.median(shifted) > 0.6 and np.mean(better & np.array(spread)) > 0.4)
+
+
+def _is_spread(before: np.ndarray, after: np.ndarray, down: int, right: int, cells: int = 10) -> bool:
+    """Whether what agrees only if a frame is shifted lies all along the frame, not in one place."""
+    height, width = before.shape[:2]
+    rows = slice(max(-down, 0), height - max(down, 0))
+    columns = slice(max(-right, 0), width - max(right, 0))
+    now = after[rows, columns].astype(np.int16)
+    moved = before[rows.start + down : rows.stop + down, columns.start + right : columns.stop + right]
+    tells = (np.abs(now - moved) <= NEAR).all(2) & (np.abs(now - before[rows, columns]) > NEAR).any(2)
+    covered = [sum(bool(part.any()) for part in np.array_split(tells.any(axis), cells)) for axis in (0, 1)]
+    return max(covered) >= 0.7 * cells

@@ -1,0 +1,82 @@
+"""Bits: what recurs is told once, what continues costs little, and backgrounds pay like anything else."""
+
+import numpy as np
+import pytest
+from helpers.patterns import BACKGROUND, disc, frame_of, pattern
+
+from delaminate.data.synthetic.captures import draw_capture
+from delaminate.matching.exact.background import rooms, scenes_of, solid, static
+from delaminate.matching.exact.choice import choose_background, clip_bits
+from delaminate.matching.exact.description import Prices, frames_bits, outline, picture_bits, regions_of
+from delaminate.matching.exact.noise import LOSSLESS_TOLERANCE, LOSSY_TOLERANCE, estimate_noise, is_lossy
+
+PRICES = Prices(colour=6.0, place=18.0)
+
+
+def test_a_flat_picture_costs_next_to_nothing_and_noise_a_colour_a_pixel():
+    flat = np.full((20, 30, 3), 90, np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    assert picture_bits(flat, PRICES) < 200
+    assert picture_bits(noise, PRICES) > 600 * PRICES.colour
+    assert picture_bits(noise, PRICES, np.zeros((20, 30), bool)) == 0
+
+
+def test_an_outline_is_counted_in_steps():
+    mask = np.zeros((6, 6), bool)
+    mask[1:4, 2:5] = True
+    assert outline(mask) == 12
+
+
+def test_regions_touch_at_corners_and_know_whether_the_border_cuts_them():
+    frame = np.zeros((8, 8, 3), np.uint8)
+    is_open = np.zeros((8, 8), bool)
+    is_open[[1, 2, 5], [1, 2, 7]] = True
+    one, other = regions_of(frame, is_open)
+    assert (one.mask.sum(), one.cut, other.mask.sum(), other.cut) == (2, False, 1, True)
+
+
+def test_a_sprite_that_moves_costs_its_picture_once():
+    thing = pattern((9, 9), 1, disc(9))
+    frames = np.stack([frame_of((40, 60), [(0, 10, 3 * n)], [thing]) for n in range(16)])
+    other = np.stack([frame_of((40, 60), [(0, 10, 3 * n)], [pattern((9, 9), n, disc(9))]) for n in range(16)])
+    behind = BACKGROUND.astype(np.float32)[None] / 255
+    once, anew = (frames_bits(each, behind, PRICES, 16, 0.02) for each in (frames, other))
+    assert once < 0.35 * anew
+
+
+def test_two_sprites_over_one_colour_have_no_panorama():
+    hero, coin = pattern((14, 12), 1, tint=(0.6, 0.4, 0.3)), pattern((8, 8), 2, disc(8))
+    frames = np.stack([frame_of((64, 64), [(0, 20 + n, 3 + 2 * n), (1, 50 - n, 40)], [hero, coin]) for n in range(20)])
+    found = choose_background(frames, tolerance=0.02)
+    assert found.kind == "solid" and found.bits["static"] > found.bits["solid"]
+    assert clip_bits(frames, solid(frames), 0.02, solid(frames)) == found.bits["solid"]
+
+
+@pytest.mark.parametrize("kind", ["static", "rooms", "panorama", "parallax"])
+def test_the_kind_of_a_drawn_capture_is_found(kind):
+    capture = draw_capture(4, background=kind, codec="png", zoom=(1.0, 1.0))
+    assert choose_background(np.ascontiguousarray(capture.clean[..., :3]), tolerance=0.02).kind == kind
+
+
+def test_the_commonest_colour_over_time_is_one_that_was_seen():
+    phases = np.array([[200, 0, 0], [0, 200, 0], [0, 0, 200], [200, 0, 0]], np.uint8)
+    frames = np.broadcast_to(phases[np.arange(12) % 4][:, None, None], (12, 6, 7, 3))
+    assert np.rint(static(np.ascontiguousarray(frames)).rgb * 255).reshape(-1, 3).tolist() == [[200, 0, 0]] * 42
+
+
+def test_a_clip_is_cut_where_everything_changes_and_rooms_lie_below_each_other():
+    rng = np.random.default_rng(0)
+    first, second = (rng.integers(0, 256, (30, 40, 3)).astype(np.uint8) for _ in range(2))
+    frames = np.stack([first] * 6 + [second] * 7 + [first] * 5)
+    assert scenes_of(frames) == [(0, 6), (6, 13), (13, 18)]
+    found = rooms(frames)
+    assert found is not None and found.rgb.shape == (60, 40, 3)
+    assert [found.offset(frame) for frame in frames[[0, 8, 15]]] == [(0, 0), (30, 0), (0, 0)]
+
+
+def test_noise_is_told_from_drawings():
+    capture = draw_capture(3, background="static", codec="png", zoom=(1.0, 1.0))
+    clean = np.ascontiguousarray(capture.clean[..., :3])
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 3, clean.shape), 0, 255).astype(np.uint8)
+    assert not is_lossy(clean) and estimate_noise(clean)[0] == LOSSLESS_TOLERANCE
+    assert is_lossy(noisy) and estimate_noise(noisy)[0] == LOSSY_TOLERANCE

@@ -1,0 +1,78 @@
+"""Patterns found by lookup are those that correlation finds."""
+
+import numpy as np
+import pytest
+from helpers.patterns import BACKGROUND, disc, frame_of, pattern, scattered
+
+from delaminate.matching.exact.detection import PlacementCost, TemplateBank, find
+from delaminate.matching.exact.hashing import HashBank, WindowTable, all_inside, window_hashes, windows_of_pattern
+from delaminate.matching.exact.templates import ColourCodes, Frames, HardSprite
+
+EXACT = ColourCodes(0.02)
+
+
+def ready(frames, margin=16):
+    frames = frames[None] if frames.ndim == 3 else frames
+    return Frames(frames, BACKGROUND.astype(np.float32)[None] / 255, margin, EXACT)
+
+
+def flat(size, colour=(200, 90, 40)):
+    alpha = np.ones(size, bool)
+    return HardSprite(np.broadcast_to(np.array(colour, np.float32) / 255, (*size, 3)).copy(), alpha)
+
+
+def test_windows_of_equal_pixels_have_equal_hashes_and_others_do_not():
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 2**24, (40, 50)).astype(np.uint32)
+    values[20:26, 30:37] = values[3:9, 5:12]
+    for shape in ((3, 3), (2, 2), (3, 1), (1, 3)):
+        hashes = window_hashes(values, shape)
+        assert hashes[20, 30] == hashes[3, 5]
+        counts = np.unique(hashes, return_counts=True)[1]
+        twice = (6 - shape[0] + 1) * (7 - shape[1] + 1)
+        assert (counts == 2).sum() == twice and (counts > 2).sum() == 0
+
+
+def test_windows_lie_wholly_within_their_mask():
+    mask = np.zeros((8, 9), bool)
+    mask[2:6, 3:8] = True
+    inside = all_inside(mask, (3, 3))
+    assert np.argwhere(inside).tolist() == [[y, x] for y in (2, 3) for x in (3, 4, 5)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lookup_finds_what_correlation_finds_where_sprites_overlap_and_hang_over_the_border(seed):
+    those = [pattern((10, 10), 1, disc(10)), pattern((9, 12), 2), pattern((12, 8), 3), pattern((5, 4), 4)]
+    frames, truth = scattered(6, (60, 64), those, 5, seed=seed, hang=4)
+    for index, places in enumerate(truth):
+        found = []
+        for kind in (HashBank, TemplateBank):
+            now = ready(frames[index])
+            some = find(now, 0, kind(those, now, PlacementCost()))
+            found.append({(p.entry, p.top, p.left) for p in some})
+        there = set(places)
+        assert len(found[0] & there) >= len(found[1] & there) - 1
+        assert len(found[0] - there) <= len(found[1] - there) + 1
+
+
+def test_flat_and_tiny_sprites_are_found_at_every_place():
+    bullet, bar = flat((2, 3)), flat((3, 20), (20, 200, 30))
+    places = [(0, 5, 6), (0, 30, 40), (0, 12, 20), (1, 22, 10)]
+    now = ready(frame_of((40, 50), places, [bullet, bar]))
+    found = find(now, 0, HashBank([bullet, bar], now, PlacementCost()))
+    assert {(p.entry, p.top, p.left) for p in found} == set(places)
+
+
+def test_a_pattern_is_looked_up_by_windows_apart_from_each_other():
+    windows = [w for w in windows_of_pattern(pattern((16, 16), 1)) if not w.border]
+    assert 6 <= len(windows) <= 10
+    for one in windows:
+        assert all(max(abs(one.top - o.top), abs(one.left - o.left)) >= 3 for o in windows if o is not one)
+    assert windows_of_pattern(HardSprite(np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), bool))) == ()
+
+
+def test_a_table_names_each_place_once():
+    one = pattern((8, 8), 5)
+    now = ready(frame_of((30, 30), [(0, 10, 12)], [one]))
+    spots = WindowTable([windows_of_pattern(one)], [one.size]).spots(now, 0)
+    assert spots.tolist() == [[0, 10 + now.margin, 12 + now.margin]]
