@@ -33,6 +33,8 @@ SNUG = 0.02
 """Bonus for each pixel around a pattern that is not open: among equal places, the one that leaves no crumbs."""
 MOST = 5_000
 """Candidates of a frame that are looked at closely, at most, for each group of patterns."""
+BLOCK = 16
+"""Side of the blocks, in pixels, for which it is noted when something in them was explained last."""
 SLACK = 0.6
 """Estimated gains above this share of the price are looked at closely; codes are not exact."""
 
@@ -253,32 +255,49 @@ def find(frames: Frames, index: int, bank: TemplateBank, rounds: int | None = No
         # Snugness is at most a few pixels, so that the gain with all of it bounds the worth from above.
         heap = []
         for number, (gain, place) in enumerate(bank.candidates(frames, index)):
-            heap.append((-(gain + SNUG * bank.rims[place.entry]), number, place))
+            heap.append((-(gain + SNUG * bank.rims[place.entry]), number, place, -1))
         heapq.heapify(heap)
         before = len(taken)
+        changed = np.zeros([-(-n // BLOCK) for n in frames.size], np.int64)  # when each block was closed last
         while heap:
-            value, number, place = heapq.heappop(heap)
+            value, number, place, seen = heapq.heappop(heap)
             pattern = bank.patterns[place.entry]
             h, w = pattern.size
             y, x = place.top + margin, place.left + margin
-            price = bank.prices[place.entry]
-            if min(y, x) < margin or y + h > frames.size[0] - margin or x + w > frames.size[1] - margin:
-                price = bank.prices_at(frames, place.entry, np.array([[index, y, x]]))[0]
-            gain, matched, misfit = fit(frames, index, pattern, y, x)
-            if gain < price or misfit > bank.price.misfit:
-                continue
-            around = frames.kind[index, max(y - 1, 0) : y + h + 1, max(x - 1, 0) : x + w + 1]
-            ring = bank.rings[place.entry]
-            snug = np.count_nonzero(ring & (around != OPEN)) if ring.shape == around.shape else 0
-            worth = gain + SNUG * snug
-            if heap and worth < -heap[0][0] - 1e-6 and worth < -value - 1e-6:
-                heapq.heappush(heap, (-worth, number, place))
-                continue
+            blocks = changed[
+                max(y - 1, 0) // BLOCK : (y + h) // BLOCK + 1, max(x - 1, 0) // BLOCK : (x + w) // BLOCK + 1
+            ]
+            if seen < 0 or blocks.max() > seen:
+                worth = _worth(frames, index, bank, place)
+                if worth is None:
+                    continue
+                if heap and worth < -heap[0][0] - 1e-6 and worth < -value - 1e-6:
+                    heapq.heappush(heap, (-worth, number, place, len(taken) - before))
+                    continue
+            _, matched, _ = fit(frames, index, pattern, y, x)
             frames.close(index, (slice(y, y + h), slice(x, x + w)), matched)
             taken.append(place)
+            blocks[...] = len(taken) - before
         if len(taken) == before:
             break
     return order(frames, index, bank.patterns, taken)
+
+
+def _worth(frames: Frames, index: int, bank: TemplateBank, place: Occurrence) -> float | None:
+    """What a candidate gains as things stand, snugness included; None if that is not worth its price."""
+    pattern, margin = bank.patterns[place.entry], frames.margin
+    h, w = pattern.size
+    y, x = place.top + margin, place.left + margin
+    price = bank.prices[place.entry]
+    if min(y, x) < margin or y + h > frames.size[0] - margin or x + w > frames.size[1] - margin:
+        price = bank.prices_at(frames, place.entry, np.array([[index, y, x]]))[0]
+    gain, _, misfit = fit(frames, index, pattern, y, x)
+    if gain < price or misfit > bank.price.misfit:
+        return None
+    around = frames.kind[index, max(y - 1, 0) : y + h + 1, max(x - 1, 0) : x + w + 1]
+    ring = bank.rings[place.entry]
+    snug = np.count_nonzero(ring & (around != OPEN)) if ring.shape == around.shape else 0
+    return gain + SNUG * snug
 
 
 def order(frames: Frames, index: int, patterns: list[HardSprite], places: list[Occurrence]) -> list[Occurrence]:

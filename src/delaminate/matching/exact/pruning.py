@@ -8,6 +8,8 @@ from delaminate.matching.exact.parsing import Parse
 from delaminate.matching.exact.search import FrameStack, Search, explained
 from delaminate.matching.exact.templates import HardSprite
 
+OFTEN = 40
+"""A pattern is kept unasked if what it explains would take so many times the bits that it takes itself."""
 TWINS = 0.8
 """A pattern is half of a sprite if this share of its occurrences are pairs, and no more, at one distance."""
 
@@ -26,6 +28,8 @@ def prune(scenes: FrameStack, patterns: list[HardSprite], search: Search, sample
         if len(keep) == 1 or (search.components and usage[k] >= search.growth.least):
             continue  # letters do not explain each other
         own = picture_bits(np.rint(255 * patterns[k].colour).astype(np.uint8), prices, patterns[k].alpha)
+        if int(usage[k]) * patterns[k].area * prices.pixel > OFTEN * (own + prices.place):
+            continue  # it explains so much that nothing can replace it for less
         spots = [(i, place) for i, some in enumerate(found.places) for place in some if place.entry == k]
         some = [spots[n] for n in np.linspace(0, len(spots) - 1, min(len(spots), sample)).astype(int)]
         around = scenes.surroundings([(i, place.top, place.left) for i, place in some], patterns[k].size)

@@ -43,8 +43,6 @@ class MarioNette(MarioNetteModel):
     presets = PRESETS
     background_kind = ""
     """What was taken for the background by a search: solid, static, rooms, panorama or parallax."""
-    covers_all = False
-    """Every round of search sees all frames."""
     can_reconstruct_softly = True
 
     @classmethod
@@ -290,9 +288,8 @@ class MarioNette(MarioNetteModel):
         return f"{said}{': try ' if level != 'fair' else ' '}{'; '.join(tries)}."
 
     def converged(self, context: StepContext) -> str | None:
-        # Another round on the same frames would find the same.
-        if context.stage == "search" and self.covers_all and context.values.get("settled"):
-            return "a round over all frames has changed nothing"
+        if context.stage == "search" and context.values.get("settled"):
+            return "a round has found nothing new"
         return None
 
     def after_update(self, rng: Generator, context: StepContext) -> dict[str, float]:

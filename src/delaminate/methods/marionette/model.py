@@ -75,6 +75,8 @@ class MarioNetteModel(Method):
     """A dictionary of codes, the networks that place its sprites, and the store of what search has found."""
 
     name = "marionette"
+    covers_all = False
+    """Every round of search sees all frames."""
 
     def __init__(self, config: Config, seed: int = 0) -> None:
         super().__init__(config, seed)

@@ -26,6 +26,8 @@ from delaminate.objectives.schedules import warmup_cosine
 
 # Probabilities are kept this far from 0 and 1 before their densities are taken (authors' code).
 EDGE = 1e-5
+ENOUGH = 0.005
+"""Share of what is no background that may stay unexplained where another round on other frames is not worth its time."""
 
 
 def background_of(pixels: UInt8[Tensor, "N 3 H W"], c: Config) -> BackgroundChoice:
@@ -149,7 +151,9 @@ class Matcher(SearchPlayer):
         except InterruptedSearch:
             self._publish(self.round.found)
             raise InterruptedTurn from None
-        context.values["settled"] = _equal(patterns, self.patterns)
+        there = int(np.count_nonzero(FrameStack.of(scenes.frames, background).fresh(search).was_open))
+        enough = int(found.left.sum()) <= ENOUGH * there
+        context.values["settled"] = _equal(patterns, self.patterns) and (enough or model.covers_all)
         self.patterns, self.round = patterns, None
         model.store.put_background(background)
         self._publish(patterns)
@@ -178,10 +182,10 @@ def _unpack(prefix: str, state: Mapping[str, Tensor]) -> list[HardSprite]:
 
 
 def _equal(some: list[HardSprite], others: list[HardSprite]) -> bool:
-    """Whether two dictionaries are the same, but for their order."""
+    """Whether two dictionaries have the same shapes, in any order."""
 
     def keys(patterns: list[HardSprite]) -> list[bytes]:
-        return sorted(p.packed.tobytes() + p.alpha.tobytes() + bytes(p.size) for p in patterns)
+        return sorted(np.packbits(p.alpha).tobytes() + bytes(p.size) for p in patterns)
 
     return keys(some) == keys(others)
 
