@@ -102,7 +102,9 @@ class _Walk:
 
     def changes(self, across: Offsets, down: Offsets) -> None:
         """Collect how far each pose lies from the one before, along both axes, where the motion is clear."""
-        for index in np.flatnonzero(self.near & (self.pose[1:] != self.pose[:-1]) & (np.diff(self.heading) == 0)):
+        for index in map(
+            int, np.flatnonzero(self.near & (self.pose[1:] != self.pose[:-1]) & (np.diff(self.heading) == 0))
+        ):
             heading = int(self.heading[index])
             before, after = self.motion(index, True, heading), self.motion(index, False, heading)
             period = self.period(index)
@@ -130,7 +132,7 @@ class _Walk:
     def turns(self) -> list[tuple[int, int, float]]:
         """Where the thing turns: both poses, and the sum of their lefts as seen from the axis."""
         found = []
-        for index in np.flatnonzero(self.near & (np.diff(self.heading) == 1)):
+        for index in map(int, np.flatnonzero(self.near & (np.diff(self.heading) == 1))):
             sign = -1 if self.mirrored[index] else 1
             sides = [
                 (self.motion(index, True, int(self.heading[index])), sign),

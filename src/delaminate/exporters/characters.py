@@ -11,18 +11,20 @@ it comes back with the cycle, as in a coin that spins or in steps seen from the 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from delaminate.errors import ConfigError
 from delaminate.exporters.canvases import Canvas, Sighting, common_canvas
 from delaminate.exporters.cycles import (
+    Event,
     PoseSequence,
     description_length,
     events_of,
     find_sequences,
-    mean_length,
     regular_events,
+    usual_length,
 )
 from delaminate.scene.placements import OWN_RASTER, Placement
 from delaminate.scene.scenes import Scene
@@ -69,6 +71,12 @@ class Animation:
     poses: tuple[int, ...]
     frames: tuple[float, ...]
     milliseconds: tuple[float, ...] | None = None
+
+    def durations(self, frame_milliseconds: float) -> tuple[float, ...]:
+        """How long each pose is seen, in milliseconds, where a frame of the clip lasts so long unless it is known better."""
+        if self.milliseconds is not None:
+            return self.milliseconds
+        return tuple(frame_milliseconds * count for count in self.frames)
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ def find_characters(
         )
     colours: dict[int, list[tuple[float, ...]]] = defaultdict(list)
     tracks = _follow(scenes, colours)
-    characters = []
+    characters: list[Character] = []
     for numbers in _together(tracks):
         members = {number: tracks[number] for number in numbers if tracks[number]}
         if members:
@@ -216,7 +224,7 @@ def _handedness(members: dict[int, list[_Seen]]) -> dict[Look, int]:
     """Which looks were kept mirrored to the others: a thing seldom turns when its look changes."""
     votes: Counter[tuple[Look, Look]] = Counter()
     for seen in members.values():
-        for one, other in zip(seen, seen[1:], strict=False):
+        for one, other in pairwise(seen):
             if one.look != other.look:
                 pair = (min(one.look, other.look), max(one.look, other.look))
                 votes[pair] += 1 if one.flip == other.flip else -1
@@ -224,14 +232,14 @@ def _handedness(members: dict[int, list[_Seen]]) -> dict[Look, int]:
     # Looks are tied together by the clearest pairs; each knows its side within its group.
     group = {look: look for look in frames}
     side = dict.fromkeys(frames, 0)
-    for (one, other), vote in sorted(votes.items(), key=lambda item: (-abs(item[1]), item[0])):
-        if vote == 0 or group[one] == group[other]:
+    for (first, second), vote in sorted(votes.items(), key=lambda item: (-abs(item[1]), item[0])):
+        if vote == 0 or group[first] == group[second]:
             continue
-        turn = side[one] ^ side[other] ^ (vote < 0)
-        moved = group[other]
+        turn = side[first] ^ side[second] ^ int(vote < 0)
+        moved = group[second]
         for look in frames:
             if group[look] == moved:
-                group[look], side[look] = group[one], side[look] ^ turn
+                group[look], side[look] = group[first], side[look] ^ turn
     for name in set(group.values()):
         mine = [look for look in frames if group[look] == name]
         if side[max(mine, key=lambda look: (frames[look], look))]:
@@ -243,7 +251,7 @@ def _turns_round(members: dict[int, list[_Seen]], side: dict[Look, int]) -> bool
     """Whether the things move the other way when they are mirrored."""
     steps: tuple[list[float], list[float]] = ([], [])
     for seen in members.values():
-        for one, other in zip(seen, seen[1:], strict=False):
+        for one, other in pairwise(seen):
             facing = one.flip ^ side[one.look]
             if one.look == other.look and one.flip == other.flip:
                 steps[facing].append((other.left - one.left) / (other.frame - one.frame))
@@ -260,12 +268,12 @@ def _sequences(posed: Posed, members: dict[int, list[_Seen]]) -> tuple[list[Pose
     """Fold what the members show; poses are numbered by entry."""
     poses = sorted({(look, flip) for some in posed.values() for look, flip, _ in some})
     numbers = {pose: number for number, pose in enumerate(poses)}
-    tracks = []
+    tracks: list[list[Event]] = []
     for track, seen in members.items():
         shown: list[int | None] = [None] * (seen[-1].frame + 1)
         for each, (look, flip, _) in zip(seen, posed[track], strict=True):
             shown[each.frame] = numbers[look, flip]
-        tracks.append(events_of(shown))
+        tracks += events_of(shown)
     return find_sequences(tracks), poses
 
 
@@ -273,7 +281,7 @@ def _fold(members: dict[int, list[_Seen]]) -> tuple[list[PoseSequence], list[tup
     """Decide what mirroring is: turning round, or part of the poses; whatever tells the clip in fewer words."""
     side = _handedness(members)
     turning = {t: [(s.look, side[s.look], s.flip ^ side[s.look]) for s in seen] for t, seen in members.items()}
-    num_turns = sum(one[2] != other[2] for some in turning.values() for one, other in zip(some, some[1:], strict=False))
+    num_turns = sum(one[2] != other[2] for some in turning.values() for one, other in pairwise(some))
     found, poses = _sequences(turning, members)
     if num_turns and not _turns_round(members, side):
         mirrored = {track: [(s.look, s.flip, 0) for s in seen] for track, seen in members.items()}
@@ -319,11 +327,11 @@ def _animations(sequences: Sequence[PoseSequence], milliseconds: Sequence[float]
     found = []
     for each in sorted(sequences, key=lambda one: (order[one.kind], -one.frames, one.start, one.poses)):
         regular = [regular_events(held) for held in each.events]
-        frames = tuple(mean_length([event.length for event in events]) for events in regular)
+        frames = tuple(usual_length([event.length for event in events]) for events in regular)
         lasting = None
         if until is not None:
             lasting = tuple(
-                mean_length([float(until[event.stop] - until[event.start]) for event in events]) for events in regular
+                usual_length([float(until[event.stop] - until[event.start]) for event in events]) for events in regular
             )
         found.append(Animation(f"{each.kind}-{counts[each.kind]}", each.kind, each.poses, frames, lasting))
         counts[each.kind] += 1

@@ -20,6 +20,11 @@ MAX_CANDIDATES = 64
 SHORTEST = 3
 """Events of the shortest stretch that shows a cycle."""
 
+MAX_HIDDEN = 5
+"""Frames for which a thing may be hidden and go on; after more it is another time that it is seen."""
+REGULAR = 0.25
+"""Part of its median by which a duration may differ from it, and be regular; a frame and a half always."""
+
 Cycle = tuple[int, ...]
 
 
@@ -30,12 +35,14 @@ class Event(NamedTuple):
         pose: Its number.
         start, stop: Frames, the second excluded.
         whole: Its beginning and its end were both seen.
+        seen: Frames in which it was seen; fewer than its length where it was hidden in between.
     """
 
     pose: int
     start: int
     stop: int
     whole: bool
+    seen: int
 
     @property
     def length(self) -> int:
@@ -70,27 +77,33 @@ class PoseSequence:
         return min(event.start for held in self.events for event in held)
 
 
-def events_of(poses: Sequence[int | None]) -> list[Event]:
-    """Join equal neighbours; None, where nothing was seen, is bridged between equal poses.
+def events_of(poses: Sequence[int | None]) -> list[list[Event]]:
+    """Join equal neighbours; None is where nothing was seen.
 
-    >>> [(event.pose, event.length, event.whole) for event in events_of([4, 4, 5, None, 5, 4])]
-    [(4, 2, False), (5, 3, False), (4, 1, False)]
+    Returns:
+        Events in their order, in a list of its own for each time that the thing was in sight. A pose that is hidden for
+        MAX_HIDDEN frames at the most is held meanwhile.
+
+    >>> [[(event.pose, event.length, event.whole) for event in events] for events in events_of([4, 4, 5, None, 5, 4])]
+    [[(4, 2, False), (5, 3, False), (4, 1, False)]]
     """
-    events: list[Event] = []
+    found: list[list[Event]] = []
     for frame, pose in enumerate(poses):
         if pose is None:
             continue
-        last = events[-1] if events else None
-        unseen = last is None or last.stop < frame
-        if last is not None and last.pose == pose:
-            events[-1] = Event(pose, last.start, frame + 1, last.whole and not unseen)
+        last = found[-1][-1] if found else None
+        if last is None or frame - last.stop > MAX_HIDDEN:
+            found.append([Event(pose, frame, frame + 1, False, 1)])
             continue
-        if last is not None and unseen:
-            events[-1] = last._replace(whole=False)
-        events.append(Event(pose, frame, frame + 1, not unseen))
-    if events:
+        hidden = frame > last.stop
+        if pose == last.pose:
+            found[-1][-1] = Event(pose, last.start, frame + 1, last.whole and not hidden, last.seen + 1)
+            continue
+        found[-1][-1] = last._replace(whole=last.whole and not hidden)
+        found[-1].append(Event(pose, frame, frame + 1, not hidden, 1))
+    for events in found:
         events[-1] = events[-1]._replace(whole=False)
-    return events
+    return found
 
 
 def canonical(cycle: Cycle) -> Cycle:
@@ -102,14 +115,16 @@ def canonical(cycle: Cycle) -> Cycle:
     return min(cycle[turn:] + cycle[:turn] for turn in range(len(cycle)))
 
 
-def mean_length(lengths: Sequence[float]) -> float:
-    """Average durations, without those below half and above twice the median.
+def usual_length(lengths: Sequence[float]) -> float:
+    """The duration that most others are near to, averaged with those: rounding is evened out, what was cut short left out.
 
-    >>> mean_length([3, 3, 4, 30])
+    >>> usual_length([3, 3, 4, 30, 1])
     3.3333333333333335
     """
-    middle = float(np.median(lengths))
-    return float(np.mean([length for length in lengths if middle / 2 <= length <= 2 * middle]))
+    values = np.asarray(lengths, dtype=np.float64)
+    near = np.abs(values - values[:, None]) <= np.maximum(1.5, REGULAR * values)[:, None]
+    best = max(range(len(values)), key=lambda index: (near[index].sum(), -values[index]))
+    return float(values[near[best]].mean())
 
 
 def regular_events(held: Sequence[Event]) -> Sequence[Event]:
@@ -121,7 +136,7 @@ def find_sequences(tracks: Sequence[Sequence[Event]]) -> list[PoseSequence]:
     """Describe the events of things that move alike by few cycles, poses at rest and single sequences.
 
     Args:
-        tracks: For each thing its events, see `events_of`. Poses have the same numbers in all.
+        tracks: Events of each time that a thing was in sight, see `events_of`. Poses have the same numbers in all.
 
     Returns:
         Cycles in the order in which they were found, the one that describes most first, then poses at rest, then the others.
@@ -237,22 +252,20 @@ class _Search:
             known = whole[place] or every
             if not known:
                 continue
-            middle = float(np.median(known))
-            resting |= {(n, i) for n, i in where if self.tracks[n][i].length > 2 * middle + 2}
-            steady = [self.tracks[n][i].length for n, i in where if self.tracks[n][i].whole and (n, i) not in resting]
-            spread = (
-                float(np.subtract(*np.quantile(steady, [0.75, 0.25] if len(steady) > 4 else [1, 0]))) if steady else 0
-            )
-            if spread > 0.3 * middle + 2:
+            usual = usual_length(known)
+            resting |= {(n, i) for n, i in where if self.tracks[n][i].seen > 2 * usual + 2}
+            lengths = [length for length in known if length <= 2 * usual + 2]
+            near = [abs(length - usual) <= max(1.5, REGULAR * usual) for length in lengths]
+            if 2 * sum(near) <= len(near):
                 resting |= set(where)
         return resting
 
     def adopt(self, cycle: Cycle) -> None:
         """Give a cycle what is left beside it: shorter stretches, and what is irregular between two of its own."""
-        usual = [mean_length([event.length for event in regular_events(held)]) for held in self._held(cycle)]
+        usual = [usual_length([event.length for event in regular_events(held)]) for held in self._held(cycle)]
         for number, (track, owner) in enumerate(zip(self.tracks, self.owner, strict=True)):
             for run in self._stretches(number, cycle, 1):
-                fits = all(track[index].length <= 2 * usual[place] + 2 for index, place in run)
+                fits = all(track[index].seen <= 2 * usual[place] + 2 for index, place in run)
                 if fits:
                     for index, place in run:
                         owner[index] = cycle, place
@@ -290,12 +303,13 @@ class _Search:
         shown = {pose for each in self.cycles for pose in each}
         shown |= {pose for poses in pieces_of if len(poses) > 1 for pose in poses}
         left = []
-        for poses, pieces in pieces_of.items():
+        for poses, alike in pieces_of.items():
             # A single frame of what is known otherwise is a slip, no state.
-            if len(poses) == 1 and poses[0] in shown and max(piece[0].length for piece in pieces) < 2:
+            if len(poses) == 1 and poses[0] in shown and max(piece[0].length for piece in alike) < 2:
                 continue
-            events = tuple(tuple(event) for event in zip(*pieces, strict=True))
-            left.append(PoseSequence("once" if len(poses) > 1 else "still", poses, events, len(pieces)))
+            left.append(
+                PoseSequence("once" if len(poses) > 1 else "still", poses, tuple(zip(*alike, strict=True)), len(alike))
+            )
         left.sort(key=lambda each: (each.kind == "once", -each.frames, each.start, each.poses))
         return [*found, *left]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from delaminate.errors import ShapeError
 from delaminate.scene.canvas_map import CanvasMap
+from delaminate.scene.enlarging import enlarged_dictionary, enlarged_placement
 from delaminate.scene.layers import Layers
 from delaminate.scene.painting import blank, composite_placements, paint
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
@@ -124,19 +125,13 @@ class Decomposition:
 
     def _enlarged(self, zoom: int) -> "tuple[Decomposition, ...]":
         """The images, a decomposition each, with every pixel as a block."""
-
-        def blocks(raster: Tensor) -> Tensor:
-            return raster.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
-
-        def enlarged(placement: Placement) -> Placement:
-            steps = tuple(step.enlarged(zoom) for step in placement.transforms)
-            raster = None if placement.raster is None else blocks(placement.raster)
-            return replace(placement, transforms=steps, raster=raster)
-
         size = (self.size[0] * zoom, self.size[1] * zoom)
-        dictionary = replace(self.dictionary, sprites=tuple(blocks(sprite) for sprite in self.dictionary.sprites))
+        dictionary = enlarged_dictionary(self.dictionary, zoom)
+        whole = (CanvasMap.whole(*size),)
         return tuple(
-            Decomposition(dictionary, (tuple(map(enlarged, some)),), size, self.background, (CanvasMap.whole(*size),))
+            Decomposition(
+                dictionary, (tuple(enlarged_placement(each, zoom) for each in some),), size, self.background, whole
+            )
             for some in self.images
         )
 
