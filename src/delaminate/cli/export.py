@@ -22,9 +22,7 @@ def export(
     ] = None,
     indexed: Annotated[
         bool,
-        typer.Option(
-            "--indexed", help="Sheets as PNGs with a palette of up to 256 colours, the transparent one included."
-        ),
+        typer.Option("--indexed", help="Sheets as PNGs with a palette of 256 colours at most."),
     ] = False,
     scale: Annotated[int, typer.Option(help="Everything this many times as large, 1 to 64: every pixel a block.")] = 1,
     ground: Annotated[bool | None, typer.Option(hidden=True, help="Older name of --background.")] = None,

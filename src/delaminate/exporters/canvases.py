@@ -61,6 +61,21 @@ Pair = tuple[int, int]
 Offsets = dict[Pair, list[float]]
 
 
+class Turn(NamedTuple):
+    """A change of direction.
+
+    Attributes:
+        first, second: The poses before and after.
+        total: The sum of their lefts as seen from the axis of mirroring, in pixels.
+        doubt: How far that may be wrong.
+    """
+
+    first: int
+    second: int
+    total: float
+    doubt: float
+
+
 class _Walk:
     """A track in coordinates in which it always faces the same way."""
 
@@ -129,8 +144,8 @@ class _Walk:
             return period
         return mean if len(beside) == 2 else None
 
-    def turns(self) -> list[tuple[int, int, float]]:
-        """Where the thing turns: both poses, and the sum of their lefts as seen from the axis."""
+    def turns(self) -> list[Turn]:
+        """Where the thing turns: it may go on for a step as before, or go back at once."""
         found = []
         for index in map(int, np.flatnonzero(self.near & (np.diff(self.heading) == 1))):
             sign = -1 if self.mirrored[index] else 1
@@ -141,7 +156,8 @@ class _Walk:
             speeds = [facing * float(speed[0]) for speed, facing in sides if speed is not None]
             moved = float(np.mean(speeds)) * int(self.frame[index + 1] - self.frame[index]) if len(speeds) == 2 else 0.0
             total = float(self.place[index, 0] + self.place[index + 1, 0]) + sign * moved
-            found.append((int(self.pose[index]), int(self.pose[index + 1]), total))
+            doubt = max((abs(speed) for speed in speeds), default=0.0)
+            found.append(Turn(int(self.pose[index]), int(self.pose[index + 1]), total, doubt))
         return found
 
 
@@ -153,7 +169,7 @@ def _middle(values: Sequence[float]) -> float:
 
 
 def _solve(
-    offsets: Offsets, assumed: Sequence[float], commonest: int, sums: Sequence[tuple[int, int, float]] = ()
+    offsets: Offsets, assumed: Sequence[float], commonest: int, turns: Sequence[Turn] = ()
 ) -> Float[np.ndarray, " P"]:
     """Where each pose lies: least squares over what was seen, and weakly what is assumed.
 
@@ -161,7 +177,7 @@ def _solve(
         offsets: By pair of poses, how far the second lies from the first.
         assumed: Where each pose lies if nothing tells.
         commonest: The pose whose assumed place counts most.
-        sums: Two poses and the sum of their places.
+        turns: Each tells the sum of two places.
     """
     rows, values = [], []
     count = len(assumed)
@@ -175,7 +191,7 @@ def _solve(
 
     for (first, second), seen in offsets.items():
         add({first: -1.0, second: 1.0}, _middle(seen), math.sqrt(len(seen)))
-    for first, second, total in sums:
+    for first, second, total, _ in turns:
         add({first: 2.0} if first == second else {first: 1.0, second: 1.0}, total, 1.0)
     for pose, place in enumerate(assumed):
         add({pose: 1.0}, place, WEAK * (100 if pose == commonest else 1))
@@ -200,18 +216,21 @@ def common_canvas(sizes: Sequence[tuple[int, int]], tracks: Sequence[Sequence[Si
     """
     across: Offsets = defaultdict(list)
     down: Offsets = defaultdict(list)
-    turns = []
+    turns: list[Turn] = []
     unit = float(_unit(sizes)) if len(sizes) > 1 else 1.0
     for sightings in tracks:
         if len(sightings) > 1:
             walk = _Walk(sightings, sizes, unit)
             walk.changes(across, down)
             turns += walk.turns()
-    sums = turns if len(turns) >= LEAST_TURNS else []
-    lefts = _solve(across, [-width / 2 for _, width in sizes], commonest, sums)
+    turns = turns if len(turns) >= LEAST_TURNS else []
+    lefts = _solve(across, [-width / 2 for _, width in sizes], commonest, turns)
     tops = _solve(down, [-height for height, _ in sizes], commonest)
-    # The axis lies on a pixel's border or in its middle, the feet on a border.
-    left = round(2 * lefts[commonest]) / 2 if sums else -sizes[commonest][1] / 2
+    # The axis is the commonest pose's middle, unless turning shows another; it lies on a pixel's border or in its middle.
+    left = -sizes[commonest][1] / 2
+    if turns:
+        doubt = float(np.mean([turn.doubt for turn in turns])) / 2
+        left = round(2 * float(np.clip(left, lefts[commonest] - doubt, lefts[commonest] + doubt))) / 2
     top = -sizes[commonest][0]
     places = [
         (left + round(x - lefts[commonest]), top + round(y - tops[commonest])) for x, y in zip(lefts, tops, strict=True)

@@ -1,8 +1,8 @@
 """Characters: the things of a clip as a game engine plays them.
 
-Tracks that show the same looks are one character: six equal coins are one. Its poses lie on one canvas
-(`canvases.common_canvas`), and what its tracks show is folded into few animations (`cycles.find_sequences`): poses at rest,
-cycles with the duration of each pose, and sequences that are seen once.
+Looks that tracks change between are one character, and so are all tracks that show them: six equal coins are one. Its poses
+lie on one canvas (`canvases.common_canvas`), and what its tracks show is folded into few animations
+(`cycles.find_sequences`): poses at rest, cycles with the duration of each pose, and sequences that are seen once.
 
 A pose is a sprite as it is turned and coloured. Mirroring is no pose of its own where the thing turns round; it is one where
 it comes back with the cycle, as in a coin that spins or in steps seen from the front.
@@ -11,7 +11,7 @@ it comes back with the cycle, as in a coin that spins or in steps seen from the 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 
@@ -32,7 +32,10 @@ from delaminate.scene.scenes import Scene
 ALIKE = 0.03
 """Difference of gains and offsets below which two colours of a sprite are one."""
 SHARE = 0.1
-"""Of the frames of a track's commonest look, what another look must have to tie the track to others."""
+"""Of the frames of a track's commonest look, what another look must have to count as one that the track shows."""
+FEW, SELDOM = 3, 0.05
+"""Changes between two looks that tie them although each is known without the other: at least so many, and so many of the
+times that the rarer one is seen."""
 STEP = 0.25
 """Pixels a frame that a thing must move either way, for its mirroring to be turning round."""
 
@@ -128,13 +131,10 @@ def find_characters(
         )
     colours: dict[int, list[tuple[float, ...]]] = defaultdict(list)
     tracks = _follow(scenes, colours)
-    characters: list[Character] = []
-    for numbers in _together(tracks):
-        members = {number: tracks[number] for number in numbers if tracks[number]}
-        if members:
-            name = f"character-{len(characters)}"
-            characters.append(_character(name, members, scenes, colours, frame_milliseconds))
-    return tuple(characters)
+    return tuple(
+        _character(f"character-{number}", members, scenes, colours, frame_milliseconds)
+        for number, members in enumerate(_characters_of(tracks))
+    )
 
 
 # ---- What each track shows --------------------------------------------------------------------------------------
@@ -191,30 +191,42 @@ def _follow(scenes: Sequence[Scene], colours: dict[int, list[tuple[float, ...]]]
     return dict(tracks)
 
 
-def _together(tracks: dict[int, list[_Seen]]) -> list[list[int]]:
-    """Group tracks that share looks, and take out of each what is another's look: there the tracking slipped."""
-    counts = {track: Counter(each.look for each in seen) for track, seen in tracks.items()}
-    parent = {track: track for track in tracks}
+def _characters_of(tracks: dict[int, list[_Seen]]) -> list[dict[int, list[_Seen]]]:
+    """Group looks that tracks change between, and give each group what the tracks show of it, by track.
 
-    def root(track: int) -> int:
-        while parent[track] != track:
-            track = parent[track]
-        return track
-
-    first: dict[Look, int] = {}
-    for track in sorted(tracks):
-        most = max(counts[track].values())
-        for look, count in counts[track].items():
-            if count >= SHARE * most:
-                one, other = sorted((root(first.setdefault(look, track)), root(track)))
-                parent[other] = one
-    home = {look: root(track) for look, track in first.items()}
+    Tracking slips: a change that is seldom, between looks that are known without each other, ties nothing.
+    """
+    changes: Counter[tuple[Look, Look]] = Counter()
+    visits: Counter[Look] = Counter()
+    shown = {}
     for track, seen in tracks.items():
-        tracks[track] = [each for each in seen if home.get(each.look, root(track)) == root(track)]
-    groups: dict[int, list[int]] = defaultdict(list)
+        looks = [look for look, _ in groupby(each.look for each in seen)]
+        visits.update(looks)
+        changes.update((min(pair), max(pair)) for pair in pairwise(looks))
+        counts = Counter(each.look for each in seen)
+        shown[track] = {look for look in counts if counts[look] >= SHARE * max(counts.values())}
+    parent = {look: look for look in visits}
+
+    def root(look: Look) -> Look:
+        while parent[look] != look:
+            look = parent[look]
+        return look
+
+    for (one, other), count in changes.items():
+        apart = any(one in some and other not in some for some in shown.values()) and any(
+            other in some and one not in some for some in shown.values()
+        )
+        if not apart or count >= max(FEW, SELDOM * min(visits[one], visits[other])):
+            first, second = sorted((root(one), root(other)))
+            parent[second] = first
+    groups: dict[Look, dict[int, list[_Seen]]] = defaultdict(lambda: defaultdict(list))
     for track in sorted(tracks):
-        groups[root(track)].append(track)
-    return sorted(groups.values(), key=lambda group: (min(tracks[t][0].frame for t in group if tracks[t]), group))
+        for each in tracks[track]:
+            groups[root(each.look)][track].append(each)
+    return sorted(
+        (dict(group) for group in groups.values()),
+        key=lambda group: (min(seen[0].frame for seen in group.values()), sorted(group)),
+    )
 
 
 # ---- Mirroring --------------------------------------------------------------------------------------------------
