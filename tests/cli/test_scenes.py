@@ -174,10 +174,9 @@ def test_exports_may_be_enlarged_and_have_palettes(command, scenes, tmp_path):
     words = ("export", scenes, "--to", "png,phaser", "--out", tmp_path / "out", "--scale", 2)
     assert command(*words)[0] == 0
     first = load_scenes(scenes)[0]
-    picture = Image.open(
-        next(path for path in (tmp_path / "out" / "png" / first.name).iterdir() if path.suffix == ".png")
-    )
-    assert picture.size == (2 * first.size[1], 2 * first.size[0])
+    path = min((tmp_path / "out" / "png" / first.name).glob("*.png"))
+    with Image.open(path) as picture:
+        assert picture.size == (2 * first.size[1], 2 * first.size[0])
     code, _, err = command("export", scenes, "--to", "png,ora", "--indexed", "--out", tmp_path / "none")
     assert code == 2
     assert "--indexed: png, ora have no palette" in err
