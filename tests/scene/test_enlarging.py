@@ -42,5 +42,5 @@ def test_warps_and_scales_out_of_range_are_refused():
     warp = Transform("thin_plate_spline", (0.0,) * 32, (8, 8))
     place = Placement(0, (warp,))
     (scene,) = Decomposition(Dictionary((torch.ones(4, 8, 8),)), ((place,),), (8, 8)).scenes()
-    with pytest.raises(ConfigError, match="warped by a thin_plate_spline"):
+    with pytest.raises(ConfigError, match="kind thin_plate_spline"):
         enlarged([scene], 2)[0]

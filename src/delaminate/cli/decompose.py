@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from delaminate.cli.options import Again, By, Device, Fit, Model, progress_bar, report_skipped
+from delaminate.cli.options import Again, By, Device, Fit, Model, Zoom, progress_bar, report_skipped
 
 
 def decompose(
@@ -15,6 +15,7 @@ def decompose(
     out: Annotated[Path, typer.Option(help="Where the scenes go.")],
     by: By = None,
     fit: Fit = "squash",
+    zoom: Zoom = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help="Only so many images, the first ones.")
     ] = None,
@@ -33,11 +34,12 @@ def decompose(
         delaminate decompose dti-sprites/tetrominoes pieces/images --out scenes
     """
     from delaminate.pipelines.decomposition import decompose as decompose_images
+    from delaminate.pipelines.images import parse_zoom
 
     with progress_bar("Decomposing") as callback:
         found = decompose_images(
-            model, images, out, by=by, fit=fit, limit=limit, batch=batch, overwrite=overwrite or again, device=device,
-            callback=callback,
+            model, images, out, by=by, fit=fit, zoom=None if zoom is None else parse_zoom(zoom), limit=limit, batch=batch,
+            overwrite=overwrite or again, device=device, callback=callback,
         )  # fmt: skip
     report_skipped(found.skipped)
     typer.echo(f"{found.summary}\nNext: delaminate export {quote(str(out))} --to html --out report")

@@ -14,15 +14,17 @@ def export(
     out: Annotated[Path, typer.Option(help="Each format gets a folder of its own in here.")],
     to: Annotated[str, typer.Option(help=f"{', '.join(FORMATS)}; several with commas.")] = "png",
     rate: Annotated[
-        float | None, typer.Option(help="Frames per second of animations; default: the clip's own, else 10.")
+        float | None, typer.Option(help="Frames per second of animations; default: the clip's own times, else 10.")
     ] = None,
     background: Annotated[
         bool | None,
         typer.Option(help="Animations with the background; default: mp4 with, others without."),
     ] = None,
+    native: Annotated[
+        bool, typer.Option(help="Pixel art that was enlarged: at its pixels' own size, one for each block.")
+    ] = False,
     indexed: Annotated[
-        bool,
-        typer.Option("--indexed", help="Sheets as PNGs with a palette of 256 colours at most."),
+        bool, typer.Option("--indexed", help="Sheets as PNGs with a palette of 256 colours at most.")
     ] = False,
     scale: Annotated[int, typer.Option(help="Everything this many times as large, 1 to 64: every pixel a block.")] = 1,
     ground: Annotated[bool | None, typer.Option(hidden=True, help="Older name of --background.")] = None,
@@ -30,7 +32,7 @@ def export(
     from delaminate.pipelines.exporting import export as export_scenes
 
     shown = ground if background is None else background
-    written = export_scenes(scenes, out, to, rate=rate, background=shown, indexed=indexed, scale=scale)
+    written = export_scenes(scenes, out, to, rate=rate, background=shown, native=native, indexed=indexed, scale=scale)
     for name, result in written.items():
         error = "" if result.max_error is None else f"; composites back within {result.max_error:.4f} of 1"
         typer.echo(f"{name}: {len(result.files)} files in {out / name}{error}")

@@ -14,6 +14,12 @@ Model = Annotated[str, typer.Argument(help="A model or run folder, a name of `de
 ScenesFolder = Annotated[Path, typer.Argument(help="A folder that `delaminate decompose` wrote.")]
 By = Annotated[str | None, typer.Option(help="How to decompose: search, network, refined ...; default: the best.")]
 Fit = Annotated[str, typer.Option(help="How images meet the model's canvas: squash, crop or pad.")]
+Zoom = Annotated[
+    str | None,
+    typer.Option(
+        help="By how much pixel art was enlarged, as 3 or 2x3.5 (height x width); 1: not; default: it is found."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Again = Annotated[bool, typer.Option("--again", hidden=True, help="Older name of --overwrite.")]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from delaminate.cli.options import Again, Device, report_skipped
+from delaminate.cli.options import Again, Device, Zoom, report_skipped
 
 if TYPE_CHECKING:
     from delaminate.engine.record import Callback
@@ -28,6 +28,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of every random number of the run.")] = 0,
     count: Annotated[int | None, typer.Option("-n", min=1, help="Use at most this many images.")] = None,
     fit: Annotated[str, typer.Option(help="How images meet the canvas: squash, crop or pad.")] = "squash",
+    zoom: Zoom = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after this many steps in all; schedules stay.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this many minutes; schedules stay.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run folder's checkpoint, exactly.")] = False,
@@ -55,7 +56,7 @@ def train(
     from delaminate.engine.parallel import leads
     from delaminate.engine.record import SilentCallback, TerminalCallback
     from delaminate.methods import METHODS
-    from delaminate.pipelines.images import forecast_text
+    from delaminate.pipelines.images import forecast_text, parse_zoom
     from delaminate.pipelines.training import guess_preset, prepare_training, resolve_config
 
     console, quiet = Console(quiet=not leads()), quiet or not leads()
@@ -69,8 +70,9 @@ def train(
         console.print(to_yaml(resolve_config(method_class, preset, file, chosen)), highlight=False, end="")
         return
     training = prepare_training(
-        data, method_class, preset, config=config, settings=chosen, out=out, seed=seed, count=count, fit=fit, steps=steps,
-        minutes=minutes, resume=resume, overwrite=overwrite or again, device=device, callback=_notes_on(console),
+        data, method_class, preset, config=config, settings=chosen, out=out, seed=seed, count=count, fit=fit,
+        zoom=None if zoom is None else parse_zoom(zoom), steps=steps, minutes=minutes, resume=resume,
+        overwrite=overwrite or again, device=device, callback=_notes_on(console),
     )  # fmt: skip
     images = training.images
     report_skipped(images.skipped)

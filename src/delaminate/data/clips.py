@@ -5,6 +5,7 @@ opened, and only by the one reader that fits, so that no playlist can make us fe
 """
 
 import importlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 
+from delaminate.data.gif import count_gif_frames, gif_frames
 from delaminate.data.reading import MAX_PIXELS, VIDEO_SUFFIXES, Fit, fit_image, open_picture, reason_of
 from delaminate.data.sets import ImageSet
+from delaminate.data.transparency import Transparency, over_black, replace_transparency
 from delaminate.errors import DataError, MissingExtra
 from delaminate.scene.canvas_map import CanvasMap
 
@@ -25,7 +27,7 @@ ANIMATION_FORMATS = ("GIF", "PNG", "WEBP")
 
 MAX_CLIP_FRAMES = 20_000
 MAX_CLIP_BYTES = 4 * 2**30
-DEFAULT_RATE = 10.0  # what browsers make of a GIF without durations
+SHORTEST, SHORTEST_SHOWN = 10.0, 100.0  # browsers show a frame of at most 10 ms for 100 ms
 DEFAULT_VIDEO_RATE = 25.0
 
 
@@ -42,6 +44,8 @@ def is_clip(path: str | Path) -> bool:
     if file.suffix.lower() not in ANIMATION_SUFFIXES:
         return False
     try:
+        if file.suffix.lower() == ".gif":
+            return count_gif_frames(file) > 1
         with open_picture(file, ANIMATION_FORMATS, MAX_PIXELS) as image:
             return bool(getattr(image, "is_animated", False))
     except Exception:
@@ -49,24 +53,29 @@ def is_clip(path: str | Path) -> bool:
 
 
 def read_clip(
-    path: str | Path, size: tuple[int, int] | None = None, limit: int | None = None, fit: Fit = "squash"
+    path: str | Path,
+    size: tuple[int, int] | None = None,
+    limit: int | None = None,
+    fit: Fit = "squash",
+    transparent: Transparency = None,
 ) -> ImageSet:
     """Read the frames of a clip, in order.
 
     MP4, MOV, WebM, MKV and AVI need the extra `video`; GIF, APNG and WebP do not. Frames are what a player shows:
     what a frame leaves transparent shows the frames before it, as far as the file's disposal rules keep them, and
-    then black, the colour of an empty canvas. A video's rotation is applied. A clip that breaks off gives the frames
-    before the break, and says so in `skipped`.
+    then nothing: black, the colour of an empty canvas, or `transparent`. A video's rotation is applied. A clip that breaks
+    off gives the frames before the break, and says so in `skipped`.
 
     Args:
         path: A file on this machine; addresses of other places are refused.
         size: Height and width of the canvas in pixels; None: as in the clip.
         limit: Read at most so many frames.
         fit: How a frame of another shape gets onto the canvas: `squash`, `crop` or `pad`.
+        transparent: What transparent pixels become in frames as large as in the clip: see `data.transparency`.
 
     Returns:
-        Frames with the names `frame-000000`, ... and their mean rate: 10 frames per second where an animation states
-        none, 25 where a video does not.
+        Frames with the names `frame-000000`, ... and how long each is seen. A frame of an animation that states at most 10
+        ms lasts 100 ms, as in browsers; 40 ms where a video states nothing.
 
     Raises:
         DataError: There is no such file, no frame can be read, or the clip is larger than we hold.
@@ -81,7 +90,7 @@ def read_clip(
         raise DataError(f"{path}: limit is {limit}; expected at least 1 frame")
     container = _container(file)
     source = _Animation(file) if container is None else _Video(file, container=container)
-    return _collect(source, size, limit, fit)
+    return _collect(source, size, limit, fit, transparent)
 
 
 def _container(file: Path) -> str | None:
@@ -106,45 +115,65 @@ def _container(file: Path) -> str | None:
 
 @dataclass
 class _Source:
-    """Frames one by one; `rate` and `problem` are final when all were taken."""
+    """Frames one by one; `problem` is final when all were taken."""
 
     file: Path
-    rate: float = DEFAULT_RATE
     problem: str = ""
 
-    def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    def frames(self) -> Iterator[UInt8[np.ndarray, "H W C"]]:
+        raise NotImplementedError
+
+    def durations(self, count: int) -> list[float]:
+        """Milliseconds that the first frames are seen, which were taken already."""
         raise NotImplementedError
 
 
 @dataclass
 class _Animation(_Source):
-    durations: list[float] = field(default_factory=list)
+    stated: list[float] = field(default_factory=list)
 
-    def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    def frames(self) -> Iterator[UInt8[np.ndarray, "H W C"]]:
         # Pillow raises errors of any kind on a broken file, hence the wide net.
         try:
-            with open_picture(self.file, ANIMATION_FORMATS, MAX_PIXELS) as image:
-                while True:
-                    shown = over_black(image)
-                    self.durations.append(float(image.info.get("duration", 0) or 0))
-                    yield shown
-                    try:
-                        image.seek(image.tell() + 1)
-                    except EOFError:
-                        break
-        except (DataError, GeneratorExit):
+            for picture, milliseconds in self._pictures():
+                self.stated.append(milliseconds)
+                yield picture
+        except GeneratorExit:
             raise
+        except DataError as error:
+            raise DataError(f"{self.file}: {str(error).removeprefix(f'{self.file}: ')}") from error
         except Exception as error:
             self.problem = reason_of(self.file, error)
-        total = sum(self.durations)
-        self.rate = 1000 * len(self.durations) / total if total > 0 else DEFAULT_RATE
+
+    def _pictures(self) -> Iterator[tuple[UInt8[np.ndarray, "H W 4"], float]]:
+        with self.file.open("rb") as stream:
+            is_gif = stream.read(4) == b"GIF8"
+        if is_gif:
+            for pixels, milliseconds in gif_frames(self.file.read_bytes(), MAX_PIXELS):
+                yield pixels, float(milliseconds)
+            return
+        with open_picture(self.file, ANIMATION_FORMATS, MAX_PIXELS) as image:
+            for number in range(MAX_CLIP_FRAMES + 1):
+                try:
+                    image.seek(number)
+                except EOFError:
+                    return
+                picture = np.array(image.convert("RGBA"))  # decodes, and only then WebP knows how long it is seen
+                yield picture, float(image.info.get("duration", 0) or 0)
+
+    def durations(self, count: int) -> list[float]:
+        return [SHORTEST_SHOWN if each <= SHORTEST else each for each in self.stated[:count]]
 
 
 @dataclass
 class _Video(_Source):
     container: str = ""
+    rate: float = DEFAULT_VIDEO_RATE
+    tick: float = 1.0
+    starts: list[float | None] = field(default_factory=list)
+    lasted: list[float] = field(default_factory=list)
 
-    def frames(self) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    def frames(self) -> Iterator[UInt8[np.ndarray, "H W C"]]:
         try:
             av: Any = importlib.import_module("av")
         except ImportError as error:
@@ -159,7 +188,7 @@ class _Video(_Source):
             with opened:
                 yield from self._decode(av, opened)
 
-    def _decode(self, av: Any, opened: Any) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    def _decode(self, av: Any, opened: Any) -> Iterator[UInt8[np.ndarray, "H W C"]]:
         if not opened.streams.video:
             self.problem = "the file holds no pictures"
             return
@@ -170,6 +199,7 @@ class _Video(_Source):
                 "decode; make the clip smaller"
             )
         self.rate = float(video.average_rate or video.guessed_rate or DEFAULT_VIDEO_RATE)
+        self.tick = 1000 * float(video.time_base)
         given = broken = 0
         try:
             for packet in opened.demux(video):
@@ -180,6 +210,8 @@ class _Video(_Source):
                     continue
                 for frame in decoded:
                     given += 1
+                    self.starts.append(None if frame.pts is None else 1000 * float(frame.pts * frame.time_base))
+                    self.lasted.append(1000 * float((frame.duration or 0) * frame.time_base))
                     yield _video_pixels(frame)
         except av.FFmpegError as error:
             self.problem = f"breaks off after {given} frames: {error.strerror or error}"
@@ -191,24 +223,32 @@ class _Video(_Source):
             lost = f"{broken} pieces could not be decoded" if broken else f"about {max(stated, given)} are stated"
             self.problem = f"only {given} frames could be read; {lost}"
 
+    def durations(self, count: int) -> list[float]:
+        """By the times of the frames; all alike where these differ by what rounding them makes."""
+        mean = 1000 / self.rate
+        starts = [start for start in self.starts[: count + 1] if start is not None]
+        steps = [round(after - start, 6) for start, after in itertools.pairwise(starts)]
+        if len(starts) < min(len(self.starts), count + 1) or any(step <= 0 for step in steps):
+            return [mean] * count
+        if len(steps) < count:
+            steps.append(round(self.lasted[count - 1], 6) or mean)
+        usual = sum(steps[:-1]) / len(steps[:-1]) if len(steps) > 1 else mean
+        mean = mean if abs(usual - mean) <= self.tick else usual
+        close = max(self.tick, 0.01) * 1.001
+        return [mean] * count if all(abs(step - mean) <= close for step in steps) else steps
 
-def over_black(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
-    """The frame that an opened picture shows, composited over black."""
-    rgba = image.convert("RGBA")
-    return np.array(Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB"))
 
-
-def _video_pixels(frame: Any) -> UInt8[np.ndarray, "H W 3"]:
-    if any(component.is_alpha for component in frame.format.components):
-        pixels = over_black(Image.fromarray(frame.to_ndarray(format="rgba")))
-    else:
-        pixels = frame.to_ndarray(format="rgb24")
+def _video_pixels(frame: Any) -> UInt8[np.ndarray, "H W C"]:
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    pixels = frame.to_ndarray(format="rgba" if has_alpha else "rgb24")
     quarters = round(getattr(frame, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(pixels, quarters))
 
 
-def _collect(source: _Source, size: tuple[int, int] | None, limit: int | None, fit: Fit) -> ImageSet:
-    arrays: list[UInt8[np.ndarray, "h w 3"]] = []
+def _collect(
+    source: _Source, size: tuple[int, int] | None, limit: int | None, fit: Fit, transparent: Transparency
+) -> ImageSet:
+    arrays: list[UInt8[np.ndarray, "h w c"]] = []
     places: list[CanvasMap] = []
     num_bytes = 0
     for pixels in source.frames():
@@ -219,8 +259,12 @@ def _collect(source: _Source, size: tuple[int, int] | None, limit: int | None, f
             raise DataError(
                 f"{source.file}: more than {MAX_CLIP_FRAMES:,} frames; give a limit (-n 1000), or cut the clip"
             )
-        shown, place = fit_image(pixels, size or (pixels.shape[0], pixels.shape[1]), fit)
-        if arrays and shown.shape != arrays[0].shape:
+        if size is None and transparent is not None:
+            opaque = pixels.shape[2] == 4 and bool((pixels[..., 3] == 255).all())
+            shown, place = pixels[..., :3] if opaque else pixels, CanvasMap.whole(*pixels.shape[:2])
+        else:
+            shown, place = fit_image(over_black(pixels), size or (pixels.shape[0], pixels.shape[1]), fit)
+        if arrays and shown.shape[:2] != arrays[0].shape[:2]:
             raise DataError(
                 f"{source.file}: frame 0 is {arrays[0].shape[:2]} and frame {len(arrays)} {shown.shape[:2]} "
                 "(height, width); give one size for all: cut them, or add margins"
@@ -234,7 +278,9 @@ def _collect(source: _Source, size: tuple[int, int] | None, limit: int | None, f
         places.append(place)
     if not arrays:
         raise DataError(f"{source.file}: no frame can be read: {source.problem or 'the clip is empty'}")
-    stacked = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
+    pictures, key = replace_transparency(arrays, None if size is not None else transparent)
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
     names = tuple(f"frame-{index:06d}" for index in range(len(arrays)))
     skipped = ((source.file.name, source.problem),) if source.problem else ()
-    return ImageSet(stacked, names, tuple(places), skipped, source.rate)
+    durations = tuple(source.durations(len(arrays)))
+    return ImageSet(stacked, names, tuple(places), skipped, durations=durations, transparent=key)

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
-from delaminate.data.reading import SUFFIXES, VIDEO_SUFFIXES, Fit, fit_image, read_image
+from delaminate.data.reading import SUFFIXES, VIDEO_SUFFIXES, Fit, fit_image, read_image, read_with_alpha
 from delaminate.data.sets import ImageSet, natural_key
+from delaminate.data.transparency import Transparency, replace_transparency
 from delaminate.errors import DataError
 from delaminate.scene.canvas_map import CanvasMap
 
@@ -35,7 +37,12 @@ OUTPUTS = (
 
 
 def load_folder(
-    folder: str | Path, size: tuple[int, int] | None = None, fit: Fit = "squash", limit: int | None = None
+    folder: str | Path,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "squash",
+    limit: int | None = None,
+    transparent: Transparency = None,
+    pad: bool = False,
 ) -> ImageSet:
     """Read every image below a folder, in natural order (`2` before `10`).
 
@@ -48,6 +55,9 @@ def load_folder(
         size: Height and width of the canvas in pixels; None: all images must share one size.
         fit: How an image of another shape gets onto the canvas: `squash`, `crop` or `pad`.
         limit: Read at most so many images.
+        transparent: What transparent pixels become in images of their own size: see `data.transparency`.
+        pad: Where sizes differ and `size` is None, pad images at the right and below to the largest height and width, with the
+            commonest colour of their borders.
 
     Raises:
         DataError: No image could be read, or `size` is None and the sizes differ.
@@ -56,21 +66,21 @@ def load_folder(
         from delaminate.data.clips import is_clip, read_clip  # clips are image sets, so they come second
 
         if is_clip(folder):
-            return read_clip(folder, size, limit, fit)
+            return read_clip(folder, size, limit, fit, transparent)
     root, paths, skipped = _image_paths(Path(folder))
     names = _names(root, paths)
     arrays: list[np.ndarray] = []
     kept: list[str] = []
     frames: list[CanvasMap] = []
     num_bytes = 0
-    for path, name, read in _read_all(paths, names, size, fit):
+    for path, name, read in _read_all(paths, names, size, fit, transparent is not None):
         if limit is not None and len(arrays) >= limit:
             break
         if isinstance(read, DataError):
             skipped.append((path.relative_to(root).as_posix(), str(read).removeprefix(f"{path}: ")))
             continue
         pixels, frame = read
-        if arrays and pixels.shape != arrays[0].shape:
+        if not pad and arrays and pixels.shape[:2] != arrays[0].shape[:2]:
             raise DataError(
                 f"{folder}: '{kept[0]}' is {arrays[0].shape[:2]} and '{name}' {pixels.shape[:2]} "
                 "(height, width); give one size for all: cut them, or add margins"
@@ -85,8 +95,31 @@ def load_folder(
         frames.append(frame)
     if not arrays:
         raise DataError(_nothing(Path(folder), skipped))
-    stacked = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
-    return ImageSet(stacked, tuple(kept), tuple(frames), tuple(skipped))
+    pictures, key = replace_transparency(arrays, None if size is not None else transparent)
+    if len({picture.shape for picture in pictures}) > 1:
+        pictures, frames = _padded(pictures, key, str(folder))
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
+    return ImageSet(stacked, tuple(kept), tuple(frames), tuple(skipped), transparent=key)
+
+
+def _padded(
+    pictures: Sequence[UInt8[np.ndarray, "_h _w 3"]], key: tuple[int, int, int] | None, where: str
+) -> tuple[list[UInt8[np.ndarray, "_h _w 3"]], list[CanvasMap]]:
+    """Pad pictures to one size: with the colour that stands for nothing, else with the commonest colour of their borders."""
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    if 3 * height * width * len(pictures) > MAX_CACHE_BYTES:
+        raise DataError(f"{where}: more than {MAX_CACHE_BYTES >> 30} GiB of pixels; give a smaller size or a limit")
+    borders = [np.concatenate([each[0], each[-1], each[:, 0], each[:, -1]]) for each in pictures]
+    colours, counts = np.unique(np.concatenate(borders), axis=0, return_counts=True)
+    colour = np.array(key, np.uint8) if key is not None else colours[counts.argmax()]
+    padded, maps = [], []
+    for picture in pictures:
+        whole = np.empty((height, width, 3), np.uint8)
+        whole[:] = colour
+        whole[: picture.shape[0], : picture.shape[1]] = picture
+        padded.append(whole)
+        maps.append(CanvasMap(picture.shape[:2], (0.0, 0.0, float(width), float(height)), (height, width)))
+    return padded, maps
 
 
 def image_folder(folder: str | Path) -> Path:
@@ -144,15 +177,17 @@ def _names(root: Path, paths: Sequence[Path]) -> list[str]:
 
 
 def _read_all(
-    paths: Sequence[Path], names: Sequence[str], size: tuple[int, int] | None, fit: Fit
+    paths: Sequence[Path], names: Sequence[str], size: tuple[int, int] | None, fit: Fit, alpha: bool
 ) -> Iterator[tuple[Path, str, tuple[np.ndarray, CanvasMap] | DataError]]:
     """Decode a few files at a time, in order: a broken one must not stop the others."""
 
     def read(path: Path) -> tuple[np.ndarray, CanvasMap] | DataError:
         try:
-            pixels = read_image(path)
+            pixels = read_with_alpha(path) if alpha and size is None else read_image(path)
         except DataError as error:
             return error
+        if pixels.shape[2] == 4:
+            return pixels, CanvasMap.whole(*pixels.shape[:2])
         return fit_image(pixels, size or (pixels.shape[0], pixels.shape[1]), fit)
 
     workers = min(4, os.cpu_count() or 1)

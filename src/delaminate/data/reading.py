@@ -60,6 +60,21 @@ def read_image(
         raise DataError(f"{path}: {reason_of(Path(path), error)}") from error
 
 
+def read_with_alpha(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W C"]:
+    """Read a file as `read_image` does, but leave alpha as it is: RGBA, colour not multiplied, where a pixel is not opaque.
+
+    Raises:
+        DataError: As `read_image`.
+    """
+    try:
+        with open_picture(Path(path), FORMATS, max_pixels) as image:
+            return _with_alpha(image)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: {reason_of(Path(path), error)}") from error
+
+
 def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
     """Decode an image that is no file of its own, as `read_image` does.
 
@@ -78,18 +93,20 @@ def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UIn
         raise DataError(f"{name}: {_reason(error)}") from error
 
 
-def pixels_of(image: Any) -> UInt8[np.ndarray, "H W 3"]:
+def pixels_of(image: Any, alpha: bool = False) -> UInt8[np.ndarray, "H W C"]:
     """Turn an image in memory into bytes, as `read_image` turns a file.
 
     Args:
         image: A PIL image; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); or a tensor (1, H, W), (3, H, W), (4, H, W).
-            Arrays and tensors hold bytes, or floats in [0, 1]. Alpha is put over black.
+            Arrays and tensors hold bytes, or floats in [0, 1].
+        alpha: Leave alpha as it is, as `read_with_alpha` does; else it is put over black.
 
     Raises:
         DataError: It is none of these, or its values lie outside.
     """
+    take = _with_alpha if alpha else _to_rgb
     if isinstance(image, Image.Image):
-        return _to_rgb(image)
+        return take(image)
     if isinstance(image, Tensor):
         if image.ndim != 3 or image.shape[0] not in (1, 3, 4):
             raise DataError(f"images: a tensor is {tuple(image.shape)}; expected (3, H, W), or (1 or 4, H, W).")
@@ -108,7 +125,7 @@ def pixels_of(image: Any) -> UInt8[np.ndarray, "H W 3"]:
         raise DataError(f"images: an array holds {image.dtype}; expected uint8, or floats in [0, 1].")
     if image.shape[2] == 1:
         return np.repeat(image, 3, axis=2)
-    return np.ascontiguousarray(image) if image.shape[2] == 3 else _to_rgb(Image.fromarray(image, "RGBA"))
+    return np.ascontiguousarray(image) if image.shape[2] == 3 else take(Image.fromarray(image, "RGBA"))
 
 
 def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> Int64[np.ndarray, "H W"]:
@@ -231,6 +248,14 @@ def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image)
     return np.array(image.convert("RGB"))
+
+
+def _with_alpha(image: Image.Image) -> UInt8[np.ndarray, "H W C"]:
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        pixels = np.array(ImageOps.exif_transpose(image).convert("RGBA"))
+        if (pixels[..., 3] < 255).any():
+            return pixels
+    return _to_rgb(image)
 
 
 def reason_of(path: Path, error: Exception) -> str:

@@ -19,6 +19,7 @@ from delaminate.data.real.root import DATA_VARIABLE, data_folder
 from delaminate.data.sets import ImageSet, LabelledSet, Labels, numbered
 from delaminate.data.synthetic.drawing import Drawing
 from delaminate.data.synthetic.scenes import DRAWINGS, Split, draw, draw_images
+from delaminate.data.transparency import Transparency
 from delaminate.errors import DataError
 
 DEFAULT_COUNT = 1000
@@ -95,6 +96,8 @@ def open_data(
     fit: Fit = "squash",
     labels: bool = True,
     ignore: tuple[int, ...] = (),
+    transparent: Transparency = None,
+    pad: bool = False,
 ) -> LabelledSet | ImageSet:
     """Open data by path or built-in name; an existing path comes first.
 
@@ -111,6 +114,9 @@ def open_data(
         fit: How images get onto the canvas, for folders.
         labels: False: an `ImageSet`, as training needs.
         ignore: Mask values to be left out of every figure, for folders.
+        transparent: What transparent pixels become in folders and clips without labels at their own size: a colour, "auto":
+            one that no opaque pixel has (then `ImageSet.transparent` says which), or None: black.
+        pad: Images of different sizes in a folder without labels, when `size` is None, are padded to the largest; else refused.
 
     Raises:
         DataError: There is neither such a path nor such a name, or the data cannot be used.
@@ -121,7 +127,7 @@ def open_data(
             database = load_lsun(path, size, fit, count)
             return database if labels else database.images
         if not labels or not ((path / "images").is_dir() and (path / "masks").is_dir()):
-            return load_folder(image_folder(path), size, fit, count)
+            return load_folder(image_folder(path), size, fit, count, transparent, pad)
         return load_labelled_folder(path, size, fit, ignore, count)
     if name in DRAWINGS:
         paint = draw if labels else draw_images

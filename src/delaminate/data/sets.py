@@ -1,5 +1,6 @@
 """Sets of images, and their labels."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,10 @@ class ImageSet:
         names: One per image, unique: the relative POSIX path without suffix where that is unique.
         canvas_maps: Where each canvas lies in its original image.
         skipped: Name and reason of every file that could not be used, and of folders (their names end with /).
-        rate: Frames per second, where the images are the frames of a clip in their order; None: they are no clip.
+        rate: Frames per second, where the images are the frames of a clip in their order; None: they are no clip. Where
+            `durations` are known it is their mean.
+        transparent: The colour, in 0..255, that stands for nothing: pixels that are transparent in the images; None: none is.
+        durations: Milliseconds that each frame of a clip is seen; None: as long as `rate` says, each.
 
     Raises:
         DataError: The fields do not belong together.
@@ -38,6 +42,8 @@ class ImageSet:
     canvas_maps: tuple[CanvasMap, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     rate: float | None = None
+    durations: tuple[float, ...] | None = None
+    transparent: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] != 3:
@@ -51,6 +57,17 @@ class ImageSet:
             )
         if len(set(self.names)) != len(self.names):
             raise DataError("ImageSet: two images have the same name")
+        if self.durations is not None:
+            self._check_durations(self.durations)
+            if self.durations:
+                object.__setattr__(self, "rate", 1000 * len(self.durations) / sum(self.durations))
+
+    def _check_durations(self, durations: tuple[float, ...]) -> None:
+        if len(durations) != len(self.names) or not all(0 < each < math.inf for each in durations):
+            raise DataError(
+                f"ImageSet: {len(durations)} durations for {len(self.names)} images; expected one each, in milliseconds, "
+                "above 0"
+            )
 
     @classmethod
     def from_arrays(cls, pixels: np.ndarray | Tensor, names: Sequence[str] | None = None) -> "ImageSet":
@@ -94,18 +111,21 @@ class ImageSet:
             pixels=self.pixels[index.to(self.pixels.device)],
             names=tuple(self.names[i] for i in order),
             canvas_maps=tuple(self.canvas_maps[i] for i in order),
+            durations=None if self.durations is None else tuple(self.durations[i] for i in order),
         )
 
     def joined(self, other: "ImageSet") -> "ImageSet":
         """Both sets one after the other.
 
         Raises:
-            DataError: They differ in size or rate, or share a name.
+            DataError: They differ in size, in what is transparent or in a rate without durations; only one is a clip; or they
+                share a name.
         """
-        if (self.size, self.rate) != (other.size, other.rate):
+        timed = self.durations is not None and other.durations is not None
+        if (self.size, self.transparent) != (other.size, other.transparent) or (not timed and self.rate != other.rate):
             raise DataError(
                 f"ImageSet: images of {self.size} at rate {self.rate} and of {other.size} at {other.rate} are no set."
-                " Expected one size and one rate."
+                " Expected one size, one rate and one transparent colour."
             )
         return ImageSet(
             torch.cat([self.pixels, other.pixels]),
@@ -113,6 +133,8 @@ class ImageSet:
             (*self.canvas_maps, *other.canvas_maps),
             (*self.skipped, *other.skipped),
             self.rate,
+            (*self.durations, *other.durations) if self.durations is not None and other.durations is not None else None,
+            self.transparent,
         )
 
     def to(self, device: str | torch.device) -> "ImageSet":

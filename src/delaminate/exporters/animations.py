@@ -16,13 +16,22 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from delaminate.exporters.files import ExportResult, clip_size, frame_milliseconds, premultiplied, straight
+from delaminate.exporters.files import (
+    ExportResult,
+    clip_size,
+    frame_durations,
+    premultiplied,
+    straight,
+    whole_durations,
+)
 from delaminate.files import write_atomic
 from delaminate.scene.scenes import Scene
 
 MOST_COLOURS = 255  # of a GIF's frame, besides the transparent one
 CLEAR = 255  # the number of the transparent colour
 LEAST_GIF = 20  # milliseconds; browsers slow down animations that ask for less
+# The longest that a frame may last, in milliseconds, by the width of each format's field.
+MOST_GIF, MOST_APNG, MOST_WEBP = 655_350, 65_535_000.0, 2**24 - 1
 
 Pixels = UInt8[np.ndarray, "H W 4"]
 
@@ -66,17 +75,27 @@ def _save(path: Path, kind: str, frames: Sequence[Image.Image], **options: Any) 
 
 
 def _write(
-    what: str, kind: str, scenes: Sequence[Scene], out: str | Path, rate: float | None, background: bool, **options: Any
+    what: str,
+    kind: str,
+    scenes: Sequence[Scene],
+    out: str | Path,
+    background: bool,
+    milliseconds: Sequence[float],
+    **options: Any,
 ) -> ExportResult:
-    milliseconds = frame_milliseconds(rate)
     frames, worst = _draw_frames(what, scenes, background)
     path = Path(out) / f"clip.{kind.lower()}"
-    _save(path, kind, [Image.fromarray(pixels) for pixels in frames], duration=milliseconds, **options)
+    _save(path, kind, [Image.fromarray(pixels) for pixels in frames], duration=list(milliseconds), **options)
     return ExportResult((path,), worst)
 
 
 def write_apng(
-    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, background: bool = False
+    scenes: Sequence[Scene],
+    out: str | Path,
+    *,
+    rate: float | None = None,
+    background: bool = False,
+    durations: Sequence[float] | None = None,
 ) -> ExportResult:
     """Write the clip as `OUT/clip.png`, an animated PNG.
 
@@ -85,21 +104,30 @@ def write_apng(
         out: The folder.
         rate: Frames per second; 10 where it is not known.
         background: With the background.
+        durations: Milliseconds that each scene is seen, instead of a rate.
 
     Raises:
         ConfigError: There is no scene, or the rate is out of range.
         ShapeError: The scenes differ in size.
         OutputError: The file cannot be written.
     """
-    return _write("apng", "PNG", scenes, out, rate, background, disposal=0, blend=0)
+    milliseconds = [min(each, MOST_APNG) for each in frame_durations(len(scenes), rate, durations)]
+    return _write("apng", "PNG", scenes, out, background, milliseconds, disposal=0, blend=0)
 
 
 def write_webp(
-    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, background: bool = False
+    scenes: Sequence[Scene],
+    out: str | Path,
+    *,
+    rate: float | None = None,
+    background: bool = False,
+    durations: Sequence[float] | None = None,
 ) -> ExportResult:
     """Write the clip as `OUT/clip.webp`, without loss; a frame lasts whole milliseconds. See `write_apng`."""
-    frame_milliseconds(rate)
-    return _write("webp", "WEBP", scenes, out, rate, background, lossless=True, quality=60, method=4, exact=True)
+    milliseconds = whole_durations(frame_durations(len(scenes), rate, durations), 1, 1, MOST_WEBP)
+    return _write(
+        "webp", "WEBP", scenes, out, background, milliseconds, lossless=True, quality=60, method=4, exact=True
+    )
 
 
 def _palettes(frames: Sequence[Pixels]) -> list[Image.Image]:
@@ -130,10 +158,15 @@ def _palettes(frames: Sequence[Pixels]) -> list[Image.Image]:
 
 
 def write_gif(
-    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, background: bool = False
+    scenes: Sequence[Scene],
+    out: str | Path,
+    *,
+    rate: float | None = None,
+    background: bool = False,
+    durations: Sequence[float] | None = None,
 ) -> ExportResult:
     """Write the clip as `OUT/clip.gif`; a frame lasts whole hundredths of a second, at least two. See `write_apng`."""
-    milliseconds = max(10 * round(frame_milliseconds(rate) / 10), LEAST_GIF)
+    milliseconds = list(whole_durations(frame_durations(len(scenes), rate, durations), 10, LEAST_GIF, MOST_GIF))
     frames, _ = _draw_frames("gif", scenes, background)
     pictures = _palettes(frames)
     path = Path(out) / "clip.gif"

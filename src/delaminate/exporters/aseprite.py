@@ -24,7 +24,7 @@ from delaminate.errors import OutputError
 from delaminate.exporters.atlas import Sheet, draw_sheet, sheet_bytes
 from delaminate.exporters.blits import Stamp, Stamps, cut_stamps
 from delaminate.exporters.characters import Character, find_characters
-from delaminate.exporters.files import ExportResult, clip_size, frame_milliseconds
+from delaminate.exporters.files import ExportResult, clip_size, frame_durations, frame_milliseconds, whole_durations
 from delaminate.files import write_atomic
 from delaminate.scene.collection import shared_dictionary
 from delaminate.scene.scenes import Scene
@@ -38,7 +38,12 @@ Key = tuple[str, int]  # a layer: ("background", 0), ("track", 7) or ("untracked
 
 
 def write_aseprite(
-    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, indexed: bool = False
+    scenes: Sequence[Scene],
+    out: str | Path,
+    *,
+    rate: float | None = None,
+    durations: Sequence[float] | None = None,
+    indexed: bool = False,
 ) -> ExportResult:
     """Write the dictionary as a sheet, with the animations of characters as tags.
 
@@ -46,6 +51,7 @@ def write_aseprite(
         scenes: Scenes of one decomposition, in the clip's order.
         out: The folder.
         rate: Frames per second; 10 where it is not known.
+        durations: Milliseconds that each scene is seen, instead of a rate.
         indexed: Write the sheet as a PNG with a palette.
 
     Raises:
@@ -53,8 +59,9 @@ def write_aseprite(
         OutputError: The sheet would be too large or has too many colours, or a file cannot be written.
     """
     out = Path(out)
-    milliseconds = frame_milliseconds(rate)
-    sheet = draw_sheet(shared_dictionary(scenes), find_characters(scenes), cleared=indexed)
+    lasting = frame_durations(len(scenes), rate, durations)
+    milliseconds = sum(lasting) / len(lasting) if lasting else frame_milliseconds(rate)
+    sheet = draw_sheet(shared_dictionary(scenes), find_characters(scenes, durations), cleared=indexed)
     document = sheet_document(sheet, milliseconds)
     picture = sheet_bytes("aseprite", sheet, indexed)
     write_atomic(out / "sheet.png", picture)
@@ -183,13 +190,16 @@ def _frame(chunks: Sequence[bytes], milliseconds: int) -> bytes:
     )
 
 
-def write_ase(scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None) -> ExportResult:
+def write_ase(
+    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, durations: Sequence[float] | None = None
+) -> ExportResult:
     """Write the clip as `OUT/clip.aseprite`: frames, layers, cels.
 
     Args:
         scenes: Scenes of one decomposition, in the clip's order.
         out: The folder.
         rate: Frames per second; 10 where it is not known. A frame lasts whole milliseconds.
+        durations: Milliseconds that each scene is seen, instead of a rate.
 
     Raises:
         ConfigError: There is no scene, the scenes do not share a dictionary, or the rate is out of range.
@@ -205,7 +215,7 @@ def write_ase(scenes: Sequence[Scene], out: str | Path, *, rate: float | None = 
             f"ase: {len(frames)} frames, {len(layers)} layers and places up to {far} pixels; the format holds 65535 "
             "frames, 32767 layers and places up to 32767. Export a part of the clip."
         )
-    milliseconds = min(max(round(frame_milliseconds(rate)), 1), LARGEST_WORD)
+    milliseconds = whole_durations(frame_durations(len(scenes), rate, durations), 1, 1, LARGEST_WORD)
     packed: dict[tuple[int, bool], bytes] = {}
     parts = []
     for number, cels in enumerate(frames):
@@ -213,10 +223,10 @@ def write_ase(scenes: Sequence[Scene], out: str | Path, *, rate: float | None = 
         if number == 0:
             # The colours are sRGB; layers belong to the first frame.
             chunks = [_chunk(0x2007, struct.pack("<HHI8x", 1, 0, 0)), *map(_layer_chunk, layers), *chunks]
-        parts.append(_frame(chunks, milliseconds))
+        parts.append(_frame(chunks, milliseconds[number]))
     body = b"".join(parts)
-    header = struct.pack("<IHHHHHIH8xB3xHBBhhHH84x", 128 + len(body), 0xA5E0, len(frames), width, height, 32, 1, milliseconds,
-                         0, 0, 1, 1, 0, 0, 16, 16)  # fmt: skip
+    header = struct.pack("<IHHHHHIH8xB3xHBBhhHH84x", 128 + len(body), 0xA5E0, len(frames), width, height, 32, 1,
+                         milliseconds[0], 0, 0, 1, 1, 0, 0, 16, 16)  # fmt: skip
     assert len(header) == 128
     path = Path(out) / "clip.aseprite"
     write_atomic(path, header + body)

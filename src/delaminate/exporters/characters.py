@@ -153,24 +153,26 @@ def _shown_size(scene: Scene, entry: int, orientation: int) -> tuple[int, int]:
     return (width, height) if orientation & 1 else (height, width)
 
 
+def _leading_matrix(placement: Placement) -> np.ndarray | None:
+    """Where the first step puts the sprite; what follows it is the same for all, as where pixel art was enlarged."""
+    first = placement.transforms[0]
+    return first.matrix if first.kind == "matrix" else None
+
+
 def _corner(scene: Scene, placement: Placement) -> tuple[float, float, int]:
     """Left, top and orientation of a placement; what is warped or scaled counts as upright, about its centre."""
     height, width = scene.dictionary.sprites[placement.entry].shape[1:]
-    last = placement.transforms[-1]
-    orientation = last.orientation if len(placement.transforms) == 1 and last.kind == "matrix" else None
-    x, y = (last.matrix[:2] @ (width / 2, height / 2, 1)).tolist() if last.kind == "matrix" else (width / 2, height / 2)
-    high, wide = _shown_size(scene, placement.entry, orientation or 0)
-    return x - wide / 2, y - high / 2, orientation or 0
+    matrix = _leading_matrix(placement)
+    orientation = 0 if matrix is None else placement.transforms[0].orientation or 0
+    x, y = (width / 2, height / 2) if matrix is None else (matrix[:2] @ (width / 2, height / 2, 1)).tolist()
+    high, wide = _shown_size(scene, placement.entry, orientation)
+    return x - wide / 2, y - high / 2, orientation
 
 
 def _camera(scene: Scene) -> tuple[float, float]:
     """How far the background has moved, where it is a picture that scrolls."""
-    if not scene.background or not scene.layers:
-        return 0.0, 0.0
-    last = scene.layers[0].placement.transforms[-1]
-    if last.kind != "matrix":
-        return 0.0, 0.0
-    return float(last.matrix[0, 2]), float(last.matrix[1, 2])
+    matrix = _leading_matrix(scene.layers[0].placement) if scene.background and scene.layers else None
+    return (0.0, 0.0) if matrix is None else (float(matrix[0, 2]), float(matrix[1, 2]))
 
 
 def _follow(scenes: Sequence[Scene], colours: dict[int, list[tuple[float, ...]]]) -> dict[int, list[_Seen]]:
@@ -343,7 +345,10 @@ def _animations(sequences: Sequence[PoseSequence], milliseconds: Sequence[float]
         lasting = None
         if until is not None:
             lasting = tuple(
-                usual_length([float(until[event.stop] - until[event.start]) for event in events]) for events in regular
+                usual_length(
+                    [float(until[event.stop] - until[event.start]) for event in events], until[-1] / (len(until) - 1)
+                )
+                for events in regular
             )
         found.append(Animation(f"{each.kind}-{counts[each.kind]}", each.kind, each.poses, frames, lasting))
         counts[each.kind] += 1

@@ -115,14 +115,18 @@ def canonical(cycle: Cycle) -> Cycle:
     return min(cycle[turn:] + cycle[:turn] for turn in range(len(cycle)))
 
 
-def usual_length(lengths: Sequence[float]) -> float:
+def usual_length(lengths: Sequence[float], unit: float = 1.0) -> float:
     """The duration that most others are near to, averaged with those: rounding is evened out, what was cut short left out.
+
+    Args:
+        lengths: Durations.
+        unit: How long a frame lasts.
 
     >>> usual_length([3, 3, 4, 30, 1])
     3.3333333333333335
     """
     values = np.asarray(lengths, dtype=np.float64)
-    near = np.abs(values - values[:, None]) <= np.maximum(1.5, REGULAR * values)[:, None]
+    near = np.abs(values - values[:, None]) <= np.maximum(1.5 * unit, REGULAR * values)[:, None]
     best = max(range(len(values)), key=lambda index: (near[index].sum(), -values[index]))
     return float(values[near[best]].mean())
 

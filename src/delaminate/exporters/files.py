@@ -13,7 +13,7 @@ from torch import Tensor
 
 from delaminate.errors import ConfigError, OutputError, ShapeError
 from delaminate.files import to_pixels
-from delaminate.scene.format import RATES
+from delaminate.scene.format import DURATIONS, RATES
 from delaminate.scene.painting import paint
 from delaminate.scene.scenes import Scene, SceneLayer
 
@@ -151,6 +151,50 @@ def clip_size(what: str, scenes: Sequence[Scene]) -> tuple[int, int]:
                 "frames of a clip need one size. Export images of different sizes to png, ora or svg."
             )
     return scenes[0].size
+
+
+def frame_durations(count: int, rate: float | None, durations: Sequence[float] | None = None) -> tuple[float, ...]:
+    """Say for how many milliseconds each frame of a clip is seen.
+
+    >>> frame_durations(2, 25.0), frame_durations(2, 25.0, [40, 800])
+    ((40.0, 40.0), (40.0, 800.0))
+
+    Args:
+        count: How many frames it has.
+        rate: Frames per second, for all of them; 10 where None.
+        durations: Milliseconds of each; None: as `rate` says.
+
+    Raises:
+        ConfigError: The rate is not between 0.01 and 1000, or there is not one duration above 0 for each frame.
+    """
+    milliseconds = frame_milliseconds(rate)
+    if durations is None:
+        return (milliseconds,) * count
+    if len(durations) != count or not all(DURATIONS[0] <= each <= DURATIONS[1] for each in durations):
+        raise ConfigError(
+            f"durations: {len(durations)} for {count} frames; expected one each, in milliseconds, above 0."
+        )
+    return tuple(float(each) for each in durations)
+
+
+def whole_durations(durations: Sequence[float], unit: int, least: int, most: int) -> tuple[int, ...]:
+    """Round milliseconds to whole units so that no frame's beginning is off by more than rounding itself makes.
+
+    >>> whole_durations([33.3, 33.3, 33.3], 10, 20, 655_350)
+    (30, 40, 30)
+
+    Args:
+        durations: Milliseconds of each frame.
+        unit: What a format counts in, in milliseconds.
+        least, most: The bounds of one frame, in milliseconds.
+    """
+    rounded, exact, now = [], 0.0, 0
+    for each in durations:
+        exact += each
+        step = min(max(unit * round(exact / unit) - now, least), most)
+        rounded.append(step)
+        now += step
+    return tuple(rounded)
 
 
 def frame_milliseconds(rate: float | None) -> float:

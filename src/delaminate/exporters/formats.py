@@ -21,8 +21,9 @@ class Format:
         writer: `write_x(scenes, out, **options) -> ExportResult`, which fills the folder that it is given; or where it is
             within this package, as "module:name".
         about: What it writes, in a few words.
-        options: What may be chosen besides: "rate" in frames per second, "background" (with the background),
-            "residuals" (what was not explained), "indexed" (pictures with a palette).
+        options: What may be chosen besides: "rate" in frames per second, "durations" (milliseconds of each
+            scene), "background" (with the background), "residuals" (what was not explained), "indexed"
+            (pictures with a palette).
         extra: The extra that it needs, or None.
         of_sprites: It writes the sprites that scenes share, and nothing where they share none.
     """
@@ -53,19 +54,22 @@ FORMATS = {
     "aseprite": Format(
         "aseprite:write_aseprite",
         "a sprite sheet with Aseprite's JSON: animations as tags",
-        ("rate", "indexed"),
+        ("rate", "durations", "indexed"),
         of_sprites=True,
     ),
     "godot": Format(
         "godot:write_godot",
         "characters and their animations as SpriteFrames for Godot 4",
-        ("rate", "indexed"),
+        ("rate", "durations", "indexed"),
         of_sprites=True,
     ),
     "phaser": Format(
-        "phaser:write_phaser", "a sprite sheet and animations for Phaser 3", ("rate", "indexed"), of_sprites=True
+        "phaser:write_phaser",
+        "a sprite sheet and animations for Phaser 3",
+        ("rate", "durations", "indexed"),
+        of_sprites=True,
     ),
-    "ase": Format("aseprite:write_ase", "the clip as one Aseprite file: a layer for each track", ("rate",)),
+    "ase": Format("aseprite:write_ase", "the clip as one Aseprite file: a layer for each track", ("rate", "durations")),
     "tiled": Format(
         "tiled:write_tiled", "maps and a tileset for Tiled; tiles are found, in backgrounds too", ("rate",)
     ),
@@ -73,11 +77,19 @@ FORMATS = {
     "ora": Format("openraster:write_openraster", "OpenRaster, layered files for Krita and GIMP"),
     "psd": Format("photoshop:write_psd", "layered files for Photoshop and its relatives", extra="export"),
     "svg": Format("svg:write_svg", "vector drawings that place each sprite by reference"),
-    "gif": Format("animations:write_gif", "the objects as an animation of 256 colours", ("rate", "background")),
-    "apng": Format("animations:write_apng", "the objects as an animated PNG, nothing lost", ("rate", "background")),
-    "webp": Format("animations:write_webp", "the objects as an animated WebP, nothing lost", ("rate", "background")),
-    "mp4": Format("video:write_mp4", "the clip as a video", ("rate", "background"), "video"),
-    "placements": Format("placements:write_placements", "where every sprite is, as CSV and JSON", ("rate",)),
+    "gif": Format(
+        "animations:write_gif", "the objects as an animation of 256 colours", ("rate", "durations", "background")
+    ),
+    "apng": Format(
+        "animations:write_apng", "the objects as an animated PNG, nothing lost", ("rate", "durations", "background")
+    ),
+    "webp": Format(
+        "animations:write_webp", "the objects as an animated WebP, nothing lost", ("rate", "durations", "background")
+    ),
+    "mp4": Format("video:write_mp4", "the clip as a video", ("rate", "durations", "background"), "video"),
+    "placements": Format(
+        "placements:write_placements", "where every sprite is, as CSV and JSON", ("rate", "durations")
+    ),
     "coco": Format("coco:write_coco", "masks as annotations, for training detectors"),
     "html": Format("html:write_html", "one page to look at and to send to a colleague", ("residuals",)),
 }

@@ -19,7 +19,7 @@ from typing import Any
 
 from delaminate.exporters.atlas import draw_sheet, sheet_bytes
 from delaminate.exporters.characters import Animation, Character, find_characters
-from delaminate.exporters.files import ExportResult, frame_milliseconds
+from delaminate.exporters.files import ExportResult, frame_durations, frame_milliseconds
 from delaminate.exporters.tile_sheet import TileSheet
 from delaminate.exporters.tiled import tile_sheet
 from delaminate.files import png_bytes, write_atomic
@@ -131,7 +131,12 @@ def sprite_frames_text(character: Character, frames: Sequence[dict[str, Any]], m
 
 
 def write_godot(
-    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, indexed: bool = False
+    scenes: Sequence[Scene],
+    out: str | Path,
+    *,
+    rate: float | None = None,
+    durations: Sequence[float] | None = None,
+    indexed: bool = False,
 ) -> ExportResult:
     """Write `OUT/sheet.png`, and `OUT/character-N.tres` for each character of the clip.
 
@@ -139,14 +144,16 @@ def write_godot(
         scenes: Scenes of one decomposition, in the clip's order.
         out: The folder.
         rate: Frames per second; 10 where it is not known.
+        durations: Milliseconds that each scene is seen, instead of a rate.
         indexed: Write the sheet as a PNG with a palette.
 
     Raises:
         ConfigError: The scenes do not share a dictionary, or the rate is out of range.
         OutputError: The sheet would be too large or has too many colours, or a file cannot be written.
     """
-    milliseconds = frame_milliseconds(rate)
-    sheet = draw_sheet(shared_dictionary(scenes), find_characters(scenes), cleared=indexed)
+    lasting = frame_durations(len(scenes), rate, durations)
+    milliseconds = sum(lasting) / len(lasting) if lasting else frame_milliseconds(rate)
+    sheet = draw_sheet(shared_dictionary(scenes), find_characters(scenes, durations), cleared=indexed)
     files = {"sheet.png": sheet_bytes("godot", sheet, indexed)}
     for character, names in sheet.characters:
         text = sprite_frames_text(character, [sheet.frames[name] for name in names], milliseconds)

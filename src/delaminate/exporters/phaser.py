@@ -13,7 +13,7 @@ from typing import Any
 
 from delaminate.exporters.atlas import Sheet, atlas_document, draw_sheet, sheet_bytes
 from delaminate.exporters.characters import find_characters
-from delaminate.exporters.files import ExportResult, frame_milliseconds
+from delaminate.exporters.files import ExportResult, frame_durations, frame_milliseconds
 from delaminate.files import write_atomic
 from delaminate.scene.collection import shared_dictionary
 from delaminate.scene.scenes import Scene
@@ -49,7 +49,12 @@ def animations_document(sheet: Sheet, milliseconds: float) -> dict[str, Any]:
 
 
 def write_phaser(
-    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, indexed: bool = False
+    scenes: Sequence[Scene],
+    out: str | Path,
+    *,
+    rate: float | None = None,
+    durations: Sequence[float] | None = None,
+    indexed: bool = False,
 ) -> ExportResult:
     """Write the dictionary as an atlas, and the animations of characters.
 
@@ -57,14 +62,16 @@ def write_phaser(
         scenes: Scenes of one decomposition, in the clip's order.
         out: The folder.
         rate: Frames per second; 10 where it is not known.
+        durations: Milliseconds that each scene is seen, instead of a rate.
         indexed: Write the sheet as a PNG with a palette.
 
     Raises:
         ConfigError: The scenes do not share a dictionary, or the rate is out of range.
         OutputError: The sheet would be too large or has too many colours, or a file cannot be written.
     """
-    milliseconds = frame_milliseconds(rate)
-    sheet = draw_sheet(shared_dictionary(scenes), find_characters(scenes), cleared=indexed)
+    lasting = frame_durations(len(scenes), rate, durations)
+    milliseconds = sum(lasting) / len(lasting) if lasting else frame_milliseconds(rate)
+    sheet = draw_sheet(shared_dictionary(scenes), find_characters(scenes, durations), cleared=indexed)
     documents = {"atlas.json": atlas_document(sheet), "animations.json": animations_document(sheet, milliseconds)}
     files = {"atlas.png": sheet_bytes("phaser", sheet, indexed)}
     files.update({name: (json.dumps(each, indent=1) + "\n").encode() for name, each in documents.items()})

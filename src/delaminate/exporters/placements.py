@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from delaminate.exporters.files import ExportResult, difference, frame_milliseconds
+from delaminate.exporters.files import ExportResult, difference, frame_durations
 from delaminate.files import from_pixels, json_bytes, png_bytes, to_pixels, write_atomic
 from delaminate.scene.collection import shared_dictionary
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement
@@ -102,13 +102,16 @@ def _eight_bits(scene: Scene, dictionary: Dictionary) -> Scene:
     return dataclasses.replace(scene, layers=tuple(layers), dictionary=dictionary)
 
 
-def write_placements(scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None) -> ExportResult:
+def write_placements(
+    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, durations: Sequence[float] | None = None
+) -> ExportResult:
     """Write all placements as CSV and JSON, with the pictures that they place.
 
     Args:
         scenes: Scenes of one decomposition, in the clip's order; `frame` counts them from 0.
         out: The folder.
         rate: Frames per second, for the column `seconds`; empty where it is not known.
+        durations: Milliseconds that each scene is seen, instead of a rate.
 
     Raises:
         ConfigError: The scenes do not share a dictionary, or the rate is out of range.
@@ -116,7 +119,9 @@ def write_placements(scenes: Sequence[Scene], out: str | Path, *, rate: float | 
     """
     out = Path(out)
     dictionary = shared_dictionary(scenes)
-    step = None if rate is None else frame_milliseconds(rate) / 1000
+    lasting = frame_durations(len(scenes), rate, durations)
+    timed = rate is not None or durations is not None
+    now = 0.0
     files: list[Path] = []
     sprites = []
     for entry, sprite in enumerate(dictionary.sprites):
@@ -133,7 +138,8 @@ def write_placements(scenes: Sequence[Scene], out: str | Path, *, rate: float | 
     frames, worst = [], 0.0
     for frame, scene in enumerate(scenes):
         rows = []
-        seconds = None if step is None else _plain(round(frame * step, 6))
+        seconds = _plain(round(now / 1000, 6)) if timed else None
+        now += lasting[frame]
         for order, layer in enumerate(scene.layers):
             row = describe(layer, dictionary)
             head = {"frame": frame, "seconds": seconds, "image": scene.name, "order": order}
@@ -151,6 +157,8 @@ def write_placements(scenes: Sequence[Scene], out: str | Path, *, rate: float | 
             rows.append({"order": order, **row})
         size = {"height": scene.size[0], "width": scene.size[1], "background": scene.background}
         frames.append({"frame": frame, "seconds": seconds, "image": scene.name, **size, "placements": rows})
+        if durations is not None:
+            frames[-1]["milliseconds"] = _plain(lasting[frame])
         worst = max(worst, difference(scene, _eight_bits(scene, eight_bits).composite()))
     document = {"format": FORMAT, "version": VERSION, "rate": rate, "sprites": sprites, "frames": frames}
     write_atomic(out / "placements.csv", text.getvalue().encode())

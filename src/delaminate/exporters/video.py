@@ -6,6 +6,7 @@ pixels keeps its colour. Larger ones with an odd side get one more row or column
 """
 
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,12 +17,13 @@ from jaxtyping import UInt8
 
 from delaminate.errors import ConfigError, MissingExtra, OutputError
 from delaminate.exporters.animations import without_background
-from delaminate.exporters.files import ExportResult, clip_size, frame_milliseconds
+from delaminate.exporters.files import ExportResult, clip_size, frame_durations, whole_durations
 from delaminate.files import to_pixels, write_atomic
 from delaminate.scene.scenes import Scene
 
 DOUBLED_SIDE = 960  # pictures up to this are shown twice as large
 LARGEST_SCALE = 16
+MOST_MP4 = 2**31 - 1  # milliseconds that a frame may last
 QUALITY = {"libx264": {"crf": "12", "preset": "medium"}, "mpeg4": {"qmin": "1", "qmax": "2"}}
 BT601, VIDEO_RANGE = 6, 1  # as the standard numbers them
 
@@ -53,23 +55,35 @@ def _pictures(scenes: Sequence[Scene], background: bool, scale: int) -> Iterator
         yield np.ascontiguousarray(np.pad(pixels, (*odd, (0, 0)), mode="edge"))
 
 
-def _encode(av: Any, scenes: Sequence[Scene], background: bool, scale: int, rate: Fraction) -> bytes:
+def _encode(av: Any, scenes: Sequence[Scene], background: bool, scale: int, durations: Sequence[float]) -> bytes:
     codec = _codec(av)
     height, width = (scale * side + scale * side % 2 for side in scenes[0].size)
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as file:
+        alike = len(set(durations)) == 1
+        rate = Fraction(1000 / durations[0] if alike else 1000).limit_denominator(1001)
         stream = file.add_stream(codec, rate=rate, options=QUALITY[codec])
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
         context.thread_count = 1  # the same bytes on every machine
+        if not alike:
+            context.max_b_frames = 0  # packets in the order of the frames, or the last one's duration is another's
         context.colorspace = context.color_primaries = context.color_trc = BT601
         context.color_range = VIDEO_RANGE
-        for pixels in _pictures(scenes, background, scale):
+        starts = [0, *itertools.accumulate(whole_durations(durations, 1, 1, MOST_MP4))]
+        for number, pixels in enumerate(_pictures(scenes, background, scale)):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             flat = frame.reformat(format="yuv420p", dst_colorspace="ITU601", interpolation="AREA")
             flat.colorspace, flat.color_range = BT601, VIDEO_RANGE
+            if not alike:
+                # Times of the frames themselves, in ticks of a millisecond: a video of variable rate.
+                flat.pts, flat.time_base = starts[number], Fraction(1, 1000)
+                flat.duration = starts[number + 1] - starts[number]
             file.mux(stream.encode(flat))
-        file.mux(stream.encode())
+        for packet in stream.encode():
+            if not alike and packet.pts is not None and packet.pts * packet.time_base * 1000 >= starts[-2]:
+                packet.duration = round(Fraction(starts[-1] - starts[-2], 1000) / packet.time_base)  # of the last frame
+            file.mux(packet)
     return buffer.getvalue()
 
 
@@ -93,6 +107,7 @@ def write_mp4(
     rate: float | None = None,
     background: bool = True,
     scale: int | None = None,
+    durations: Sequence[float] | None = None,
 ) -> ExportResult:
     """Write the clip as `OUT/clip.mp4`. The error in the result is that of the decoded video.
 
@@ -101,6 +116,7 @@ def write_mp4(
         out: The folder.
         rate: Frames per second; 10 where it is not known.
         background: With the background; else the objects on black.
+        durations: Milliseconds that each scene is seen, instead of a rate; where they differ, the video's rate varies.
         scale: Show each pixel as so many squared, 1 to 16; None: 2 where no side is above 960, else 1.
 
     Raises:
@@ -110,13 +126,13 @@ def write_mp4(
         OutputError: PyAV has no encoder or cannot encode this, or the file cannot be written.
     """
     size = clip_size("mp4", scenes)
-    milliseconds = frame_milliseconds(rate)
+    lasting = frame_durations(len(scenes), rate, durations)
     chosen = scale if scale is not None else 2 if max(size) <= DOUBLED_SIDE else 1
     if not 1 <= chosen <= LARGEST_SCALE:
         raise ConfigError(f"mp4: scale {chosen}; expected 1 to {LARGEST_SCALE}.")
     av = _library()
     try:
-        data = _encode(av, scenes, background, chosen, Fraction(1000 / milliseconds).limit_denominator(1001))
+        data = _encode(av, scenes, background, chosen, lasting)
     except av.error.FFmpegError as error:
         raise OutputError(f"mp4: {size[1]} x {size[0]} pixels cannot be encoded ({error}).") from error
     path = Path(out) / "clip.mp4"

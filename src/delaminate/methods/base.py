@@ -163,6 +163,11 @@ class Method(nn.Module, ABC):
     # --- what came out ----------------------------------------------------------------------------------------------
 
     @property
+    def transparent(self) -> tuple[int, int, int] | None:
+        """The colour, 0..255, that stands for nothing in images; None: no colour does."""
+        return None
+
+    @property
     def background_text(self) -> str:
         """What was taken for the background, in a few words; empty where there is nothing to say."""
         return ""

@@ -1,6 +1,6 @@
 """Decompose images into scenes: in memory, or into a folder, batch by batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from delaminate.data.sets import natural_key
 from delaminate.data.synthetic import DRAWINGS, Split
 from delaminate.engine.record import Callback
 from delaminate.errors import ConfigError, DataError, OutputError
+from delaminate.exporters.animations import without_background
 from delaminate.exporters.residuals import residual_path, residual_picture
 from delaminate.files import json_bytes, png_bytes, write_atomic
 from delaminate.methods import Method, load_model
@@ -23,6 +24,7 @@ from delaminate.pipelines.images import (
     BATCH_PIXELS,
     Images,
     OpenedImages,
+    Zoom,
     canvas,
     check_fit,
     follower,
@@ -32,6 +34,7 @@ from delaminate.pipelines.images import (
 from delaminate.pipelines.output_folders import ERRORS, make_room_for_scenes
 from delaminate.pipelines.verdict import Tally, Verdict
 from delaminate.refinement.small_regions import has_separate_parts
+from delaminate.scene.canvas_map import Blocks
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.loading import load_scenes
 from delaminate.scene.placements import OWN_RASTER, Dictionary
@@ -55,6 +58,9 @@ class DecomposedImages(Sequence[Scene]):
         verdict: What came out, judged by all images.
         folder: Where the scenes are, or None: in memory.
         kept: The scenes, where they are in memory.
+        rate: Frames per second, where they are the frames of a clip.
+        durations: Milliseconds that each of these is seen, by the scenes' names, where known.
+        blocks: What the originals are made of, where they are enlarged pixel art.
     """
 
     rows: list[dict[str, Any]]
@@ -65,6 +71,9 @@ class DecomposedImages(Sequence[Scene]):
     verdict: Verdict | None = None
     folder: Path | None = None
     kept: Sequence[Scene] = ()
+    rate: float | None = None
+    durations: Mapping[str, float] | None = None
+    blocks: Blocks | None = None
 
     @cached_property
     def scenes(self) -> Sequence[Scene]:
@@ -117,6 +126,7 @@ def decompose(
     by: str | None = None,
     fit: str = "squash",
     limit: int | None = None,
+    zoom: Zoom | None = None,
     batch: int = 64,
     overwrite: bool = False,
     device: str = "auto",
@@ -138,6 +148,7 @@ def decompose(
         by: One of the model's `decomposers`; None: the best.
         fit: How images meet the model's canvas: "squash", "crop" or "pad".
         limit: Only so many images, the first ones.
+        zoom: By how much pixel art was enlarged, down and across; None: it is found.
         batch: Images at a time, fewer where they are large.
         overwrite: Remove the scenes in `out`, edits included.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -152,8 +163,9 @@ def decompose(
     method = model.to(where) if isinstance(model, Method) else load_model(model, where)
     split: Split = "dev" if isinstance(images, str) and images in DRAWINGS else "train"  # of a real set, the whole
     opened = open_with_originals(
-        images, canvas(method, by), fit, like=method.image_size, count=limit, split=split, callback=callback
-    )
+        images, canvas(method, by), fit, like=method.image_size, transparent=method.transparent, count=limit, split=split,
+        zoom=zoom, callback=callback,
+    )  # fmt: skip
     found, by = opened.images, by or method.default
     copies = method.copies_input(by)
     batch = max(1, min(batch, BATCH_PIXELS // _largest(found, copies)))
@@ -164,32 +176,39 @@ def decompose(
     if forecast is not None and callback is not None:
         callback.note(forecast_text(forecast, found.size))
     name = str(model) if not isinstance(model, Method) else model.name
-    output = _Output(
-        opened, name, by, copies, list(found.skipped), None if folder is None else SceneWriter(folder, found.rate)
-    )
+    writer = None if folder is None else SceneWriter(folder, found.rate, opened.durations, opened.blocks)
+    output = _Output(opened, name, by, copies, list(found.skipped), writer)
+    _decompose_batches(method, by, where, batch, output, callback)
+    if not output.rows:
+        raise DataError(
+            f"{images if isinstance(images, str | Path) else 'decompose'}: no image became a scene; the skipped files say why."
+        )
+    return output.result(folder)
+
+
+def _decompose_batches(
+    method: Method, by: str, device: str, batch: int, output: "_Output", callback: Callback | None
+) -> None:
+    """Go through all images; wherever that ends, what is there is written and judged."""
+    found = output.opened.images
     follow, tally = follower(found), Tally(method, by)
     if callback is not None:
         callback.stage("decompose", 0, len(found))
     try:
         for first in range(0, len(found), batch):
             rows = range(first, min(first + batch, len(found)))
-            parts = _decomposed(method, found, rows, by, where, follow)
+            parts = _decomposed(method, found, rows, by, device, follow)
             tally.add(parts[0], parts[2])
             output.add(*parts, rows)
             if callback is not None:
                 callback.step("decompose", rows.stop, {})
     except KeyboardInterrupt:
-        if callback is not None and folder is not None:
-            callback.note(f"Stopped: {len(output.rows)} of {len(found)} scenes are in {folder}.")
+        if callback is not None and output.writer is not None:
+            callback.note(f"Stopped: {len(output.rows)} of {len(found)} scenes are in {output.writer.folder}.")
         raise
     finally:
         output.verdict = tally.verdict()
         output.write_errors()
-    if not output.rows:
-        raise DataError(
-            f"{images if isinstance(images, str | Path) else 'decompose'}: no image became a scene; the skipped files say why."
-        )
-    return output.result(folder)
 
 
 def _largest(images: ImageSet, copies: bool) -> int:
@@ -260,6 +279,9 @@ class _Output:
             told.append(row)
         if not kept:
             return
+        if self.opened.images.transparent is not None:
+            # What is behind everything was transparent in the images: it is no layer.
+            kept = [without_background(scene) for scene in kept]
         if self.writer is None:
             self.scenes += kept
         else:
@@ -296,7 +318,17 @@ class _Output:
 
     def result(self, folder: Path | None) -> DecomposedImages:
         return DecomposedImages(
-            self.rows, self.skipped, self.by, self.copies, self.num_scattered, self.verdict, folder, tuple(self.scenes)
+            self.rows,
+            self.skipped,
+            self.by,
+            self.copies,
+            self.num_scattered,
+            self.verdict,
+            folder,
+            tuple(self.scenes),
+            self.opened.images.rate,
+            self.opened.durations,
+            self.opened.blocks,
         )
 
 

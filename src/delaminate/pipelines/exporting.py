@@ -9,7 +9,7 @@ from delaminate.config import suggest
 from delaminate.data.sets import natural_key
 from delaminate.errors import ConfigError
 from delaminate.exporters import FORMATS, ExportResult
-from delaminate.exporters.files import frame_milliseconds
+from delaminate.exporters.files import coverage, frame_milliseconds, merged
 from delaminate.exporters.residuals import RESIDUALS
 from delaminate.files import png_bytes, to_pixels, write_atomic
 from delaminate.pipelines.decomposition import DecomposedImages
@@ -17,6 +17,7 @@ from delaminate.pipelines.output_folders import refuse_files
 from delaminate.scene.collection import SceneSet, shared_dictionary
 from delaminate.scene.enlarging import enlarged
 from delaminate.scene.loading import load_rate, load_scenes
+from delaminate.scene.native import native_scenes
 from delaminate.scene.saving import save_scenes
 from delaminate.scene.scenes import Scene
 
@@ -31,6 +32,7 @@ def export(
     *,
     rate: float | None = None,
     background: bool | None = None,
+    native: bool = False,
     indexed: bool = False,
     scale: int = 1,
 ) -> dict[str, ExportResult]:
@@ -40,8 +42,9 @@ def export(
         scenes: A folder of scenes, or scenes that share a dictionary.
         out: Each format gets a folder of its own in here.
         to: Names of `delaminate.exporters.FORMATS`: one, several with commas, or a list.
-        rate: Frames per second of animations; None: the clip's own, else 10.
+        rate: Frames per second of animations; None: the clip's own times, else 10.
         background: Animations with the background; None: mp4 with, others without.
+        native: Pixel art that was enlarged is written at its pixels' own size; other scenes as they are.
         indexed: Sheets as PNGs with a palette of up to 256 colours, the transparent one included.
         scale: Everything this many times as large, every pixel a block.
 
@@ -58,15 +61,20 @@ def export(
     if indexed:
         _refuse_no_palette(names)
     loaded, folder = _opened(scenes)
-    loaded = enlarged(loaded, scale)
     _refuse_sheets_of_nothing(names, loaded)
-    given: dict[str, Any] = {"rate": load_rate(folder) if rate is None and folder is not None else rate}
-    if folder is not None and (folder / RESIDUALS).is_dir():
+    given: dict[str, Any] = {"rate": _rate(scenes, folder) if rate is None else rate}
+    durations = _durations(loaded)
+    if rate is None and durations is not None:
+        given["durations"] = durations
+    if native:
+        loaded = _at_native_size(loaded)
+    loaded = enlarged(loaded, scale)
+    if indexed:
+        given["indexed"] = True
+    if not native and folder is not None and (folder / RESIDUALS).is_dir():
         given["residuals"] = folder / RESIDUALS
     if background is not None:
         given["background"] = background
-    if indexed:
-        given["indexed"] = True
     written = {}
     for name in names:
         options = {option: given[option] for option in FORMATS[name].options if option in given}
@@ -85,6 +93,26 @@ def _refuse_no_palette(names: Sequence[str]) -> None:
     able = [name for name, each in FORMATS.items() if "indexed" in each.options]
     if not set(names) & set(able):
         raise ConfigError(f"--indexed: {', '.join(names)} have no palette of their own. It is for {', '.join(able)}.")
+
+
+def _at_native_size(scenes: Sequence[Scene]) -> Sequence[Scene]:
+    blocks = scenes.blocks if isinstance(scenes, SceneSet | DecomposedImages) else None
+    return scenes if blocks is None else native_scenes(scenes, blocks)
+
+
+def _rate(scenes: Scenes, folder: Path | None) -> float | None:
+    """Frames per second of a clip."""
+    if folder is not None:
+        return load_rate(folder)
+    return scenes.rate if isinstance(scenes, DecomposedImages) else None
+
+
+def _durations(scenes: Sequence[Scene]) -> list[float] | None:
+    """Milliseconds that each scene of a clip is seen, where that is known and differs."""
+    if not isinstance(scenes, SceneSet | DecomposedImages) or scenes.durations is None:
+        return None
+    names = scenes.names if isinstance(scenes, SceneSet) else [scene.name for scene in scenes]
+    return [scenes.durations[name] for name in names]
 
 
 def _refuse_sheets_of_nothing(names: Sequence[str], scenes: Sequence[Scene]) -> None:
@@ -113,7 +141,7 @@ def format_names(to: str | Iterable[str]) -> list[str]:
 
 
 def recompose(scenes: Scenes, out: str | Path, *, overwrite: bool = False) -> list[Path]:
-    """Flatten every scene into an image, PNG under the scene's name.
+    """Flatten every scene into an image, PNG under the scene's name; transparent where no layer covers it.
 
     Args:
         scenes: A folder of scenes, or scenes.
@@ -131,7 +159,8 @@ def recompose(scenes: Scenes, out: str | Path, *, overwrite: bool = False) -> li
     paths = [Path(out) / (name if name.lower().endswith(".png") else f"{name}.png") for name in names]
     refuse_files(paths, overwrite)
     for scene, path in zip(loaded, paths, strict=True):
-        write_atomic(path, png_bytes(to_pixels(scene.composite())))
+        opaque = bool(coverage(scene).min() > 1 - 0.5 / 255)
+        write_atomic(path, png_bytes(to_pixels(scene.composite()) if opaque else merged(scene)))
     return paths
 
 
@@ -191,7 +220,9 @@ def edit(
 def _as_set(scenes: Sequence[Scene]) -> SceneSet:
     if isinstance(scenes, SceneSet):
         return scenes
-    return SceneSet([scene.name for scene in scenes], shared_dictionary(scenes), lambda index: scenes[index])
+    durations, blocks = (scenes.durations, scenes.blocks) if isinstance(scenes, DecomposedImages) else (None, None)
+    names = [scene.name for scene in scenes]
+    return SceneSet(names, shared_dictionary(scenes), lambda index: scenes[index], durations, blocks)
 
 
 def find_entry(scene: Scene, name: str) -> int:

@@ -20,15 +20,19 @@ from delaminate.data import (
     read_image,
     undo_enlargement,
 )
+from delaminate.data.enlargement import Enlargement, enlargement_by, estimate_enlargement, explains
 from delaminate.data.folders import image_folder
-from delaminate.data.reading import FITS, SUFFIXES, Fit, pixels_of
+from delaminate.data.margins import cut_margins, find_margins
+from delaminate.data.reading import FITS, SUFFIXES, Fit, pixels_of, read_with_alpha
 from delaminate.data.sets import numbered
 from delaminate.data.synthetic import Split
+from delaminate.data.transparency import Colour, Transparency, replace_transparency
 from delaminate.engine.record import Callback
 from delaminate.errors import ConfigError, DataError
 from delaminate.matching.tracking import Tracker
 from delaminate.methods import Method
 from delaminate.methods.base import Forecast
+from delaminate.scene.canvas_map import LARGEST_STEP, Blocks
 from delaminate.scene.decomposition import Decomposition
 
 AS_THEY_ARE = (0, 0)
@@ -38,6 +42,13 @@ BATCH_PIXELS = 2**24
 LIBRARY_BYTES = 600e6
 """Memory that the library itself takes, for forecasts."""
 
+FEW = 6
+"""Images that are looked at before all are read at their own size."""
+LEAST_KNOWN = 1.5
+"""Images are looked at as enlarged ones that a model knows from this factor on."""
+
+Zoom = tuple[float, float]
+"""By how much pixel art was enlarged, down and across."""
 Images = Any
 """What `open_images` takes: a path or name; an image (PIL, NumPy array or tensor); a set; or a list of images."""
 
@@ -55,6 +66,19 @@ class OpenedImages:
     images: ImageSet
     original: Callable[[int], Float[Tensor, "3 H W"] | None]
     full_name: Callable[[int], str]
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """What all originals are made of, where they are enlarged pixel art."""
+        found = {canvas_map.enlarged_blocks for canvas_map in self.images.canvas_maps}
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def durations(self) -> dict[str, float] | None:
+        """Milliseconds that each frame of a clip is seen, by its full name."""
+        if self.images.durations is None:
+            return None
+        return {self.full_name(index): lasted for index, lasted in enumerate(self.images.durations)}
 
 
 def check_fit(fit: str) -> Fit:
@@ -77,6 +101,8 @@ def open_images(
     seed: int = 0,
     split: Split = "train",
     like: tuple[int, int] | None = None,
+    transparent: Colour | None = None,
+    zoom: Zoom | None = None,
     callback: Callback | None = None,
 ) -> ImageSet:
     """Open images without their labels, and undo the enlargement of pixel art, which no resampling does exactly.
@@ -90,6 +116,9 @@ def open_images(
         count: How many of them, the first ones.
         seed, split: Which series of a drawn set, and which part.
         like: Of images that are taken as they are: the size of those that a model was made from.
+        transparent: Of images that are taken as they are: the colour that stands for transparent pixels, as a model knows it;
+            None: one that no opaque pixel has, if there are any: `ImageSet.transparent`. Of others, transparent is black.
+        zoom: Of images that are taken as they are: by how much they were enlarged, down and across; None: it is found.
         callback: Is told what was done to them.
 
     Raises:
@@ -97,8 +126,9 @@ def open_images(
         ConfigError: `fit` is unknown.
     """
     return open_with_originals(
-        images, size, fit, count=count, seed=seed, split=split, like=like, callback=callback
-    ).images
+        images, size, fit, count=count, seed=seed, split=split, like=like, transparent=transparent, zoom=zoom,
+        callback=callback,
+    ).images  # fmt: skip
 
 
 def open_with_originals(
@@ -107,26 +137,35 @@ def open_with_originals(
     fit: str = "squash",
     *,
     like: tuple[int, int] | None = None,
+    transparent: Colour | None = None,
+    zoom: Zoom | None = None,
     callback: Callback | None = None,
     **how: Any,
 ) -> OpenedImages:
     """Open images as `open_images` does, with the way back to the originals."""
     fit = check_fit(fit)
+    if zoom is not None and size is not None:
+        raise ConfigError("--zoom: this model brings images to a size of its own; leave it out.")
+    chosen: Transparency = (transparent or "auto") if size is None else None
     if isinstance(images, LabelledSet):
         images = images.images
     if isinstance(images, str | Path):
-        found = _from_path(str(images), size, fit, like, callback, how)
+        found = _from_path(str(images), size, fit, like, zoom, callback, how | {"transparent": chosen})
+        _note_transparency(found, callback)
         return _with_files(found, _paths(Path(images)))
     count = how.get("count")
     if isinstance(images, ImageSet):
         some = images if count is None else images.subset(range(min(count, len(images))))
         if size is None:
-            some = enlargement_undone(some, like, callback)
+            some = enlargement_undone(some, like, callback, zoom)
         if size is None or some.size == size:
             return OpenedImages(some, lambda index: None, lambda index: some.names[index])
         return _from_memory([_bytes(some, index) for index in range(len(some))], size, fit, some.names, callback)
-    opened = _from_memory(_pixels(images)[:count], size, fit, None, callback)
-    return opened if size is not None else replace(opened, images=enlargement_undone(opened.images, like, callback))
+    opened = _from_memory(_pixels(images, size is None)[:count], size, fit, None, callback, chosen)
+    _note_transparency(opened.images, callback)
+    return (
+        opened if size is not None else replace(opened, images=enlargement_undone(opened.images, like, callback, zoom))
+    )
 
 
 def _from_path(
@@ -134,6 +173,7 @@ def _from_path(
     size: tuple[int, int] | None,
     fit: Fit,
     like: tuple[int, int] | None,
+    zoom: Zoom | None,
     callback: Callback | None,
     how: dict[str, Any],
 ) -> ImageSet:
@@ -142,24 +182,49 @@ def _from_path(
         return found if isinstance(found, ImageSet) else found.images
 
     if size is None:
-        return enlargement_undone(opened(None), like, callback)
+        if not Path(data).exists():  # built-in sets are what they are: only exact blocks are undone
+            return enlargement_undone(opened(None), like, callback, zoom, estimate=False)
+        found = opened(None, pad=True)
+        _note_padding(found, callback)
+        return enlargement_undone(margins_cut(found, callback), like, callback, zoom)
     images = opened(size)
-    if not Path(data).exists():
-        return images
-    factor = images.canvas_maps[0].original[0] // size[0]
-    blocks = (factor * size[0], factor * size[1])
-    if factor < 2 or any(canvas_map.original != blocks for canvas_map in images.canvas_maps):
-        return images
-    if not is_enlarged(opened(None, count=1).pixels, factor):
-        return images
-    whole = opened(None)
-    return enlargement_undone(whole, size, callback) if is_enlarged(whole.pixels, factor) else images
+    undone = _undone_to(size, images, opened, callback) if Path(data).exists() else None
+    return images if undone is None else undone
+
+
+def _undone_to(
+    size: tuple[int, int], images: ImageSet, opened: Callable[..., ImageSet], callback: Callback | None
+) -> ImageSet | None:
+    """Images that are of a canvas's size once margins and enlargement are undone: no resampling does that exactly.
+
+    Args:
+        size: Of the canvas.
+        images: Resampled to it.
+        opened: Opens them at a size; None: their own.
+        callback: Is told what was done.
+
+    Returns:
+        None where that is not what they are.
+    """
+    originals = {canvas_map.original for canvas_map in images.canvas_maps}
+    height, width = next(iter(originals))
+    if len(originals) > 1 or max(height / size[0], width / size[1]) < LEAST_KNOWN:
+        return None
+    few = opened(None, count=min(FEW, len(images)))
+    if enlargement_undone(margins_cut(few), size).size != size:
+        return None
+    whole = enlargement_undone(margins_cut(opened(None), callback), size, callback)
+    return whole if whole.size == size else None
 
 
 def _with_files(images: ImageSet, paths: dict[str, Path]) -> OpenedImages:
     def original(index: int) -> Tensor | None:
         path = paths.get(images.names[index])
-        return None if path is None else _floats(read_image(path))
+        if path is None:
+            return None
+        if images.transparent is None:
+            return _floats(read_image(path))
+        return _floats(replace_transparency([read_with_alpha(path)], images.transparent)[0][0])
 
     def full_name(index: int) -> str:
         name = images.names[index]
@@ -182,13 +247,18 @@ def _paths(images: Path) -> dict[str, Path]:
     return found
 
 
-def _pixels(images: Any) -> list[np.ndarray]:
-    """Turn an image, or several, into arrays (H, W, 3) of bytes."""
+def _note_transparency(images: ImageSet, callback: Callback | None) -> None:
+    if images.transparent is not None and callback is not None:
+        callback.note("Transparent pixels stay transparent.")
+
+
+def _pixels(images: Any, alpha: bool) -> list[np.ndarray]:
+    """Turn an image, or several, into arrays (H, W, 3) of bytes, (H, W, 4) where a pixel is transparent and `alpha`."""
     if isinstance(images, np.ndarray | Tensor) and images.ndim == 4:
-        return [pixels_of(image) for image in images]
+        return [pixels_of(image, alpha) for image in images]
     if isinstance(images, Sequence):
-        return [pixels_of(image) for image in images]
-    return [pixels_of(images)]
+        return [pixels_of(image, alpha) for image in images]
+    return [pixels_of(images, alpha)]
 
 
 def _from_memory(
@@ -197,11 +267,13 @@ def _from_memory(
     fit: Fit,
     names: tuple[str, ...] | None,
     callback: Callback | None,
+    transparent: Transparency = None,
 ) -> OpenedImages:
-    """Bring arrays (H, W, 3) of bytes to a canvas; pixel art that is that canvas enlarged is not resampled."""
+    """Bring arrays (H, W, C) of bytes to a canvas; pixel art that is that canvas enlarged is not resampled."""
     if not arrays:
         raise DataError("open_images: there is no image.")
     names = names or numbered(len(arrays))
+    arrays, key = replace_transparency(arrays, transparent)
     sizes = {array.shape[:2] for array in arrays}
     if size is None and len(sizes) > 1:
         raise DataError(f"open_images: images are of the sizes {sorted(sizes)}; give one size for all.")
@@ -214,7 +286,7 @@ def _from_memory(
                 return replace(whole, images=enlargement_undone(whole.images, size, callback))
     fitted = [fit_image(array, size or (array.shape[0], array.shape[1]), fit) for array in arrays]
     pixels = torch.from_numpy(np.stack([canvas for canvas, _ in fitted])).permute(0, 3, 1, 2).contiguous()  # N 3 H W
-    images = ImageSet(pixels, names, tuple(canvas_map for _, canvas_map in fitted))
+    images = ImageSet(pixels, names, tuple(canvas_map for _, canvas_map in fitted), transparent=key)
     return OpenedImages(images, lambda index: _floats(arrays[index]), lambda index: names[index])
 
 
@@ -226,24 +298,100 @@ def _floats(pixels: np.ndarray) -> Float[Tensor, "3 H W"]:
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 
 
+def margins_cut(images: ImageSet, callback: Callback | None = None) -> ImageSet:
+    """Cut uniform margins off the frames of a clip, and say so."""
+    margins = find_margins(images)
+    if margins is None:
+        return images
+    if callback is not None:
+        sides = {
+            "above": margins.top,
+            "below": margins.bottom,
+            "on the left": margins.left,
+            "on the right": margins.right,
+        }
+        said = ", ".join(f"{len(colours)} pixels {side}" for side, colours in sides.items() if colours)
+        callback.note(f"Uniform margins are left out: {said}; scenes have them again.")
+    return cut_margins(images, margins)
+
+
+def _note_padding(images: ImageSet, callback: Callback | None) -> None:
+    if callback is not None and len({canvas_map.original for canvas_map in images.canvas_maps}) > 1:
+        height, width = images.size
+        callback.note(
+            f"The images differ in size: padded to {height} x {width} (height, width) at the right and below, with the "
+            "commonest colour of their borders."
+        )
+
+
 def enlargement_undone(
-    images: ImageSet, like: tuple[int, int] | None = None, callback: Callback | None = None
+    images: ImageSet,
+    like: tuple[int, int] | None = None,
+    callback: Callback | None = None,
+    zoom: Zoom | None = None,
+    estimate: bool = True,
 ) -> ImageSet:
-    """Bring pixel art that was enlarged by a whole number back to its own pixels, and say so.
+    """Bring pixel art that was enlarged back to its own pixels, and say so.
 
     Args:
         images: Of any size.
         like: The size that they have if they are images that the model knows; few images tell little by themselves.
         callback: Is told of it.
+        zoom: By how much they were enlarged, down and across; None: it is found. (1, 1): they were not.
+        estimate: Find it by majority, too, where pixels are not exact blocks of one whole factor.
+
+    Raises:
+        DataError: `zoom` is not possible.
     """
-    factor = images.size[0] // like[0] if like else 0
-    if like is None or images.size != (factor * like[0], factor * like[1]) or not is_enlarged(images.pixels, factor):
-        factor = detect_enlargement(images.pixels)
-    if factor < 2:
+    found: int | Enlargement | None
+    if zoom is not None:
+        given = enlargement_by(images.pixels, zoom)
+        whole = int(given.factor[0])
+        exact = given.factor == (whole, whole) and given.phase == (0.0, 0.0) and is_enlarged(images.pixels, whole)
+        found = whole if exact else given
+    else:
+        found = _find_enlargement(images, like, estimate)
+    if found is None or found == 1 or (isinstance(found, Enlargement) and found.factor == (1.0, 1.0)):
         return images
     if callback is not None:
-        callback.note(f"The images are pixel art, enlarged {factor} times; worked on at their own size.")
-    return undo_enlargement(images, factor)
+        times = f"{found} times" if isinstance(found, int) else str(found)
+        callback.note(f"The images are pixel art, enlarged {times}; worked on at their own size.")
+    return undo_enlargement(images, found)
+
+
+def _find_enlargement(images: ImageSet, like: tuple[int, int] | None, estimate: bool) -> int | Enlargement | None:
+    """The exact whole factor, first that of images the model knows, else what most edges agree on."""
+    factor = images.size[0] // like[0] if like else 0
+    if like is not None and images.size == (factor * like[0], factor * like[1]) and is_enlarged(images.pixels, factor):
+        return factor
+    factor = detect_enlargement(images.pixels)
+    if factor > 1 or not estimate:
+        return factor
+    found = estimate_enlargement(images.pixels)
+    if found is None and like is not None and min(images.size[0] / like[0], images.size[1] / like[1]) >= LEAST_KNOWN:
+        known = Enlargement((images.size[0] / like[0], images.size[1] / like[1]))
+        found = known if max(known.factor) <= LARGEST_STEP and explains(images.pixels, known) else None
+    return found
+
+
+def parse_zoom(text: str) -> Zoom:
+    """Read how much pixels were enlarged: one number, or height x width.
+
+    >>> parse_zoom("3"), parse_zoom("2x3.5")
+    ((3.0, 3.0), (2.0, 3.5))
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        numbers = [float(part) for part in text.lower().split("x")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(1 <= number <= LARGEST_STEP for number in numbers):
+        raise ConfigError(
+            f"--zoom {text}: expected a number from 1 to {LARGEST_STEP:g}, or height x width, such as 3 or 2x3."
+        )
+    return numbers[0], numbers[-1]
 
 
 def canvas(method: Method, by: str | None) -> tuple[int, int] | None:

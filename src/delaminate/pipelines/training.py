@@ -21,7 +21,7 @@ from delaminate.files import json_bytes, to_pixels, write_atomic
 from delaminate.methods import METHODS, Method
 from delaminate.methods.base import Forecast
 from delaminate.pipelines.devices import pick_device
-from delaminate.pipelines.images import AS_THEY_ARE, Images, check_fit, forecast_text, open_images
+from delaminate.pipelines.images import AS_THEY_ARE, Images, Zoom, check_fit, forecast_text, open_images
 from delaminate.pipelines.output_folders import make_room
 from delaminate.pipelines.verdict import Verdict, judge
 from delaminate.scene.views import page_of
@@ -146,6 +146,7 @@ def train(
     seed: int = 0,
     count: int | None = None,
     fit: str = "squash",
+    zoom: Zoom | None = None,
     steps: int | None = None,
     minutes: float | None = None,
     resume: bool = False,
@@ -169,6 +170,7 @@ def train(
         seed: Seed of every random number of the run.
         count: Use at most this many images.
         fit: How images meet the canvas: "squash", "crop" or "pad".
+        zoom: By how much pixel art was enlarged, down and across; None: it is found.
         steps, minutes: Stop after so many steps in all, or minutes of this call; neither changes any schedule.
         resume: Go on from the run folder's checkpoint, exactly.
         overwrite: Remove the run that the folder holds.
@@ -182,8 +184,8 @@ def train(
         TrainingError: Training broke off; the last good checkpoint stays.
     """
     training = prepare_training(
-        data, method, preset, config=config, settings=settings, out=out, seed=seed, count=count, fit=fit, steps=steps,
-        minutes=minutes, resume=resume, overwrite=overwrite, device=device, callback=callback,
+        data, method, preset, config=config, settings=settings, out=out, seed=seed, count=count, fit=fit, zoom=zoom,
+        steps=steps, minutes=minutes, resume=resume, overwrite=overwrite, device=device, callback=callback,
     )  # fmt: skip
     training.make_room()
     if callback is not None and training.forecast is not None:
@@ -202,6 +204,7 @@ def prepare_training(
     seed: int = 0,
     count: int | None = None,
     fit: str = "squash",
+    zoom: Zoom | None = None,
     steps: int | None = None,
     minutes: float | None = None,
     resume: bool = False,
@@ -222,9 +225,9 @@ def prepare_training(
             config = stored
         name = preset or guess_preset(method_class, data, asks=not resume and config is None)
         chosen, model = resolve_config(method_class, name, config, settings or {}), None
-    images = training_images(data, chosen.image_size, count, seed, fit, callback=callback)
+    images = training_images(data, chosen.image_size, count, seed, fit, zoom=zoom, callback=callback)
     if model is None:
-        chosen = method_class.fill_config(chosen, images.pixels)
+        chosen = method_class.fill_config(chosen, images.pixels, images.transparent)
         model = method_class(chosen, seed)
     facts = {"Method": model.name}
     if name and not resume:
@@ -302,6 +305,7 @@ def training_images(
     seed: int,
     fit: str,
     split: Split = "train",
+    zoom: Zoom | None = None,
     callback: Callback | None = None,
 ) -> ImageSet:
     """Open images for training, without labels; of size (0, 0): as they are, enlargement undone."""
@@ -309,7 +313,7 @@ def training_images(
     wanted = None if size == AS_THEY_ARE else size
     if isinstance(data, str) and data in DRAWINGS and not Path(data).exists():
         return draw_images(data, count or TRAIN_COUNT, seed=seed, split=split, size=wanted)
-    return open_images(data, wanted, fit, count=count, seed=seed, split=split, callback=callback)
+    return open_images(data, wanted, fit, count=count, seed=seed, split=split, zoom=zoom, callback=callback)
 
 
 def sprite_pictures(model: Method) -> list[UInt8[np.ndarray, "h w 4"]]:

@@ -1,10 +1,120 @@
 """Canvas maps: how an image of any size sits on a model's canvas, and the exact way back."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from delaminate.errors import ShapeError
+
+LARGEST_STEP = 64.0
+Pair = tuple[float, float]
+
+
+def block_starts(step: float, phase: float, length: int) -> np.ndarray:
+    """Say at which pixels the blocks of an axis begin: 0 and every later boundary, rounded as scalers round.
+
+    >>> block_starts(2.5, 0.0, 10).tolist(), block_starts(3.0, 1.0, 10).tolist()
+    ([0, 2, 5, 7], [0, 1, 4, 7])
+
+    Args:
+        step: Pixels from one boundary to the next, at least 1.
+        phase: Where the first one lies, in [0, step).
+        length: Pixels of the axis.
+    """
+    places = np.ceil(phase + step * np.arange(int((length - phase) / step) + 2) - 0.5 - 1e-6).astype(np.int64)
+    return np.unique(np.concatenate([[0], places[(places > 0) & (places < length)]]))
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """An original that is made of blocks of equal pixels, one for each canvas pixel: enlarged pixel art.
+
+    Attributes:
+        step: Height and width of a block in pixels of the original; broken where blocks are not all of one size.
+        phase: Where the first boundary between blocks lies below and right of the box's corner, in [0, step): blocks at the
+            border may be cut.
+        box: Top, left, bottom and right of the part of the original that consists of blocks.
+        original: Height and width of the original.
+    """
+
+    step: Pair
+    phase: Pair
+    box: tuple[int, int, int, int]
+    original: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        top, left, bottom, right = self.box
+        inside = 0 <= top < bottom <= self.original[0] and 0 <= left < right <= self.original[1]
+        steps = all(
+            1 <= step <= LARGEST_STEP and 0 <= phase < step for step, phase in zip(self.step, self.phase, strict=True)
+        )
+        if not inside or not steps:
+            raise ShapeError(
+                f"Blocks: step {self.step}, phase {self.phase} and box {self.box} of {self.original}; expected steps of 1 to "
+                f"{LARGEST_STEP:g}, phases from 0 to below them, and a box inside."
+            )
+
+    @cached_property
+    def edges(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the original at which blocks begin, and at last where the last one ends."""
+        top, left, bottom, right = self.box
+        rows = top + block_starts(self.step[0], self.phase[0], bottom - top)
+        columns = left + block_starts(self.step[1], self.phase[1], right - left)
+        return np.append(rows, bottom), np.append(columns, right)
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """How many blocks there are, down and across."""
+        return len(self.edges[0]) - 1, len(self.edges[1]) - 1
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether all blocks that are not cut at the border have one size."""
+        return all(
+            step == round(step) and phase == round(phase) for step, phase in zip(self.step, self.phase, strict=True)
+        )
+
+    @property
+    def corner(self) -> Pair:
+        """Top and left of the first block, where it would begin if it were not cut."""
+        return tuple(  # type: ignore[return-value]
+            begin + (phase - step if phase > 0.5 else phase)
+            for begin, step, phase in zip(self.box[:2], self.step, self.phase, strict=True)
+        )
+
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Uniform rows and columns around a picture: black bars, a window's frame.
+
+    Attributes:
+        top, bottom: The colour of each row, over the whole width.
+        left, right: The colour of each column, between them.
+    """
+
+    top: tuple[Colour, ...] = ()
+    left: tuple[Colour, ...] = ()
+    bottom: tuple[Colour, ...] = ()
+    right: tuple[Colour, ...] = ()
+
+    def picture(self, size: tuple[int, int]) -> np.ndarray:
+        """Paint them: RGBA (H, W, 4) in [0, 1], transparent inside."""
+        height, width = size
+        out = np.zeros((height, width, 4), np.float32)
+        inner = slice(len(self.top), height - len(self.bottom))
+        for at, colour in enumerate(self.left):
+            out[inner, at] = (*(part / 255 for part in colour), 1)
+        for at, colour in enumerate(self.right):
+            out[inner, width - len(self.right) + at] = (*(part / 255 for part in colour), 1)
+        for at, colour in enumerate(self.top):
+            out[at] = (*(part / 255 for part in colour), 1)
+        for at, colour in enumerate(self.bottom):
+            out[height - len(self.bottom) + at] = (*(part / 255 for part in colour), 1)
+        return out
 
 
 @dataclass(frozen=True)
@@ -17,12 +127,16 @@ class CanvasMap:
             outside the original when the image was padded.
         canvas: Height and width of the canvas in pixels.
         zoom: Each canvas pixel is a block of zoom x zoom equal pixels of the original: enlarged pixel art. 1: it is not.
+        blocks: Where the original is enlarged pixel art otherwise (two factors, a broken one, cut blocks): its blocks.
+        margins: Colours in 0..255 of uniform rows and columns of the original beyond the box: top, left, bottom, right.
     """
 
     original: tuple[int, int]
     box: tuple[float, float, float, float]
     canvas: tuple[int, int]
     zoom: int = 1
+    blocks: Blocks | None = None
+    margins: Margins | None = None
 
     def __post_init__(self) -> None:
         height, width = self.original
@@ -32,16 +146,35 @@ class CanvasMap:
                 f"CanvasMap: zoom is {self.zoom}, the canvas {self.canvas}, the original {self.original} with the box "
                 f"{self.box}; expected an original of {blocks}, shown whole."
             )
+        if self.blocks is not None and (self.blocks.canvas, self.blocks.original) != (self.canvas, self.original):
+            raise ShapeError(
+                f"CanvasMap: {self.blocks.canvas} blocks of {self.blocks.original} for the canvas {self.canvas} of "
+                f"{self.original}; expected one for each pixel."
+            )
 
     @classmethod
     def whole(cls, height: int, width: int) -> "CanvasMap":
         """The map of an image that is its own canvas."""
         return cls((height, width), (0.0, 0.0, float(width), float(height)), (height, width))
 
+    @classmethod
+    def of_blocks(cls, blocks: Blocks, margins: Margins | None = None) -> "CanvasMap":
+        """The map of enlarged pixel art."""
+        (top, left), (rows, columns) = blocks.corner, blocks.canvas
+        height, width = rows * blocks.step[0], columns * blocks.step[1]
+        return cls(blocks.original, (left, top, width, height), blocks.canvas, blocks=blocks, margins=margins)
+
     @property
     def is_identity(self) -> bool:
         height, width = self.original
         return self.original == self.canvas and self.box == (0.0, 0.0, width, height)
+
+    @property
+    def enlarged_blocks(self) -> Blocks | None:
+        """The blocks of enlarged pixel art, also where `zoom` says all of them; None where it is none."""
+        if self.zoom == 1:
+            return self.blocks
+        return Blocks((float(self.zoom),) * 2, (0.0, 0.0), (0, 0, *self.original), self.original)
 
     @property
     def to_original(self) -> np.ndarray:

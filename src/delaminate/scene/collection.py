@@ -1,7 +1,7 @@
 """Many scenes that share one dictionary."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import overload
 
 import torch
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from delaminate.errors import ConfigError
+from delaminate.scene.canvas_map import Blocks
 from delaminate.scene.placements import Dictionary
 from delaminate.scene.scenes import Scene
 from delaminate.scene.views import joined, page_of
@@ -23,15 +24,26 @@ class SceneSet(Sequence[Scene]):
     Attributes:
         names: The scenes' names.
         dictionary: The sprites that they share.
+        durations: Milliseconds that each is seen, by its name, where they are the frames of a clip and that is known.
+        blocks: What the originals are made of, where they are enlarged pixel art.
 
     Args:
-        names, dictionary: As above.
+        names, dictionary, durations, blocks: As above.
         make: Makes the scene of an index.
     """
 
-    def __init__(self, names: Sequence[str], dictionary: Dictionary, make: Callable[[int], Scene]) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        dictionary: Dictionary,
+        make: Callable[[int], Scene],
+        durations: Mapping[str, float] | None = None,
+        blocks: Blocks | None = None,
+    ) -> None:
         self.names = tuple(names)
         self.dictionary = dictionary
+        self.durations = durations
+        self.blocks = blocks
         self._make = make
         self._kept: dict[int, Scene] = {}
         self._room = KEPT_PIXELS
@@ -66,11 +78,17 @@ class SceneSet(Sequence[Scene]):
 
     def only(self, places: Sequence[int]) -> "SceneSet":
         """Choose some, in this order."""
-        return SceneSet([self.names[place] for place in places], self.dictionary, lambda index: self[places[index]])
+        return SceneSet(
+            [self.names[place] for place in places],
+            self.dictionary,
+            lambda index: self[places[index]],
+            self.durations,
+            self.blocks,
+        )
 
     def changed(self, change: Callable[[Scene], Scene]) -> "SceneSet":
         """Change each scene when it is asked for; names and dictionary stay."""
-        return SceneSet(self.names, self.dictionary, lambda index: change(self[index]))
+        return SceneSet(self.names, self.dictionary, lambda index: change(self[index]), self.durations, self.blocks)
 
 
 def with_sprite(scenes: Sequence[Scene], entry: int, sprite: Float[Tensor, "4 h w"]) -> list[Scene]:

@@ -8,12 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from delaminate.errors import ShapeError
-from delaminate.scene.canvas_map import CanvasMap
-from delaminate.scene.enlarging import enlarged_dictionary, enlarged_placement
+from delaminate.scene.canvas_map import CanvasMap, Margins
 from delaminate.scene.layers import Layers
 from delaminate.scene.painting import blank, composite_placements, paint
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
-from delaminate.scene.scenes import Scene, SceneLayer
+from delaminate.scene.scenes import BORDER, Scene, SceneLayer
 from delaminate.scene.views import page_of
 
 
@@ -107,31 +106,53 @@ class Decomposition:
         """Map every image to its original size, one decomposition per image.
 
         Matrices are mapped exactly, sprites are resampled once, and what a crop left out is background. Where the
-        originals are enlarged pixel art, sprites are enlarged as it was, pixel by pixel, and nothing is resampled.
+        originals are enlarged pixel art, sprites are enlarged as it was, pixel by pixel, and nothing is resampled; by blocks
+        of unequal sizes only when they are painted.
         """
         if self.canvas_maps is None:
             return tuple(self[i : i + 1] for i in range(len(self)))
+        margins = [canvas_map.margins for canvas_map in self.canvas_maps]
+        if any(each is not None for each in margins):
+            bare = replace(self, canvas_maps=tuple(replace(each, margins=None) for each in self.canvas_maps))
+            return tuple(_with_margins(each, own) for each, own in zip(bare.at_original(), margins, strict=True))
         zooms = {canvas_map.zoom for canvas_map in self.canvas_maps}
         steps = (step for placements in self.images for placement in placements for step in placement.transforms)
-        if len(zooms) == 1 and max(zooms) > 1 and all(step.kind == "matrix" for step in steps):
-            return self._enlarged(max(zooms))
+        plain = all(step.kind == "matrix" for step in steps)
+        if len(zooms) == 1 and max(zooms) > 1 and plain:
+            return self._enlarged((max(zooms),) * 2, (self.size[0] * max(zooms), self.size[1] * max(zooms)))
+        blocks = self.canvas_maps[0].blocks if self.canvas_maps else None
+        if blocks is not None and plain and blocks.is_regular and set(self.canvas_maps) == {self.canvas_maps[0]}:
+            factor = int(blocks.step[0]), int(blocks.step[1])
+            return self._enlarged(factor, blocks.original, blocks.corner)
         singles = []
         for placements, canvas_map in zip(self.images, self.canvas_maps, strict=True):
-            if not canvas_map.is_identity:
+            if canvas_map.blocks is not None:
+                step = Transform.of_blocks(canvas_map.blocks)
+                placements = tuple(replace(p, transforms=(*p.transforms, step)) for p in placements)
+            elif not canvas_map.is_identity:
                 placements = tuple(p.then(canvas_map.to_original, canvas_map.original) for p in placements)
             whole = (CanvasMap.whole(*canvas_map.original),)
             singles.append(replace(self, images=(placements,), size=canvas_map.original, canvas_maps=whole))
         return tuple(singles)
 
-    def _enlarged(self, zoom: int) -> "tuple[Decomposition, ...]":
-        """The images, a decomposition each, with every pixel as a block."""
-        size = (self.size[0] * zoom, self.size[1] * zoom)
-        dictionary = enlarged_dictionary(self.dictionary, zoom)
-        whole = (CanvasMap.whole(*size),)
+    def _enlarged(
+        self, factor: tuple[int, int], size: tuple[int, int], corner: tuple[float, float] = (0.0, 0.0)
+    ) -> "tuple[Decomposition, ...]":
+        """The images, a decomposition each, with every pixel as a block, on canvases of `size` from `corner` on."""
+
+        def blocks(raster: Tensor) -> Tensor:
+            return raster.repeat_interleave(factor[0], 1).repeat_interleave(factor[1], 2)
+
+        def enlarged(placement: Placement) -> Placement:
+            *before, last = placement.transforms
+            steps = [each.rescaled(factor, (each.size[0] * factor[0], each.size[1] * factor[1])) for each in before]
+            steps.append(last.rescaled(factor, size, corner))
+            raster = None if placement.raster is None else blocks(placement.raster)
+            return replace(placement, transforms=tuple(steps), raster=raster)
+
+        dictionary = replace(self.dictionary, sprites=tuple(blocks(sprite) for sprite in self.dictionary.sprites))
         return tuple(
-            Decomposition(
-                dictionary, (tuple(enlarged_placement(each, zoom) for each in some),), size, self.background, whole
-            )
+            Decomposition(dictionary, (tuple(map(enlarged, some)),), size, self.background, (CanvasMap.whole(*size),))
             for some in self.images
         )
 
@@ -149,14 +170,18 @@ class Decomposition:
             names = [f"image-{index:05d}" for index in range(len(self))]
         if len(names) != len(self):
             raise ShapeError(f"scenes: {len(names)} names for {len(self)} images; expected one each.")
+        has_margins = [each.margins is not None for each in self.canvas_maps or ()] or [False] * len(self)
         scenes = []
-        for name, single in zip(names, self.at_original(), strict=True):
+        for number, (name, single) in enumerate(zip(names, self.at_original(), strict=True)):
             layers, dictionary = [], single.dictionary
             for index, placement in enumerate(single.images[0]):
                 own = f"layer {index}" if placement.entry == OWN_RASTER else dictionary.name(placement.entry)
                 is_background = self.background and index == 0
                 title = "background" if is_background and placement.entry == OWN_RASTER else own
-                layers.append(SceneLayer("background" if is_background else f"layer-{index:02d}", title, placement))
+                layer_id = "background" if is_background else f"layer-{index:02d}"
+                if has_margins[number] and index == len(single.images[0]) - 1:
+                    layer_id = title = BORDER
+                layers.append(SceneLayer(layer_id, title, placement))
             scenes.append(Scene(name, single.size, tuple(layers), dictionary, self.background))
         return scenes
 
@@ -166,3 +191,12 @@ class Decomposition:
         background = scene.background and bool(scene.layers) and scene.layers[0].visible
         whole = (CanvasMap.whole(*scene.size),)
         return cls(scene.dictionary, (scene.visible_placements,), scene.size, background, whole)
+
+
+def _with_margins(single: Decomposition, margins: Margins | None) -> Decomposition:
+    """Put the margins around a picture in front of the one image at the original's size."""
+    if margins is None:
+        return single
+    raster = torch.from_numpy(margins.picture(single.size)).permute(2, 0, 1).contiguous()
+    border = Placement(OWN_RASTER, (Transform.shift(0, 0, single.size),), raster=raster)
+    return replace(single, images=((*single.images[0], border),))

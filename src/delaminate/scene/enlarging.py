@@ -25,7 +25,9 @@ def enlarged_dictionary(dictionary: Dictionary, zoom: int) -> Dictionary:
 
 def enlarged_placement(placement: Placement, zoom: int) -> Placement:
     """A placement whose sprite and canvas are enlarged; its transforms are of kind "matrix"."""
-    steps = tuple(step.enlarged(zoom) for step in placement.transforms)
+    steps = tuple(
+        step.rescaled((zoom, zoom), (step.size[0] * zoom, step.size[1] * zoom)) for step in placement.transforms
+    )
     raster = None if placement.raster is None else blocks(placement.raster, zoom)
     return replace(placement, transforms=steps, raster=raster)
 
@@ -53,11 +55,12 @@ def enlarged(scenes: Sequence[Scene], zoom: int) -> Sequence[Scene]:
             kinds = {step.kind for step in layer.placement.transforms} - {"matrix"}
             if kinds:
                 raise ConfigError(
-                    f"scale: layer {layer.id!r} of {scene.name!r} is warped by a {min(kinds)}; only sprites that are moved, "
-                    "turned or scaled can be enlarged. Leave --scale away."
+                    f"scale: layer {layer.id!r} of {scene.name!r} is drawn by a step of kind {min(kinds)}; only sprites that "
+                    "are moved, turned or scaled can be enlarged. Leave --scale away, or take --native with it."
                 )
         layers = tuple(replace(each, placement=enlarged_placement(each.placement, zoom)) for each in scene.layers)
         size = (scene.size[0] * zoom, scene.size[1] * zoom)
         return replace(scene, layers=layers, dictionary=dictionary, size=size)
 
-    return SceneSet([scene.name for scene in scenes], dictionary, change)
+    names = scenes.names if isinstance(scenes, SceneSet) else [scene.name for scene in scenes]
+    return SceneSet(names, dictionary, change, scenes.durations if isinstance(scenes, SceneSet) else None)

@@ -1,6 +1,8 @@
 """The format of scenes on disk, JSON and PNG: its bounds, and a scene as a JSON document.
 
-    FOLDER/summary.json                  the dictionary's entries, the scenes' names, and a clip's rate
+    FOLDER/summary.json                  the dictionary's entries, the scenes' names, a clip's rate and
+                                         the durations of its frames, where they differ, and
+                                         the blocks of enlarged pixel art
     FOLDER/dictionary/<entry>.png        one sprite each, shared by all scenes
     FOLDER/scenes/<name>/scene.json      layers back to front
     FOLDER/scenes/<name>/layers/*.png    rasters of layers that show no dictionary entry
@@ -10,6 +12,7 @@
 
 from typing import Any
 
+from delaminate.scene.canvas_map import Blocks
 from delaminate.scene.placements import OWN_RASTER
 from delaminate.scene.scenes import Scene
 
@@ -19,7 +22,18 @@ SCENE_FORMAT, SUMMARY_FORMAT, VERSION = "delaminate-scene", "delaminate-scenes",
 MAX_LAYERS, MAX_ENTRIES, MAX_SCENES, MAX_TRANSFORMS = 4096, 4096, 100_000, 16
 MAX_FILE_BYTES = 2**28
 RATES = (0.01, 1000.0)  # frames per second
+DURATIONS = (0.001, 1e9)  # milliseconds that a frame is seen
 MAX_NUMBER = 1e9  # of a transform's parameters and their inverse
+
+
+def blocks_document(blocks: Blocks) -> dict[str, Any]:
+    """Describe the blocks of enlarged pixel art as JSON values."""
+    return {
+        "step": list(blocks.step),
+        "phase": list(blocks.phase),
+        "box": list(blocks.box),
+        "original": list(blocks.original),
+    }
 
 
 def scene_document(scene: Scene) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from PIL import Image
 from delaminate.errors import ConfigError, DelaminateError, FormatError
 from delaminate.files import from_pixels
 from delaminate.scene import validation as values
+from delaminate.scene.canvas_map import LARGEST_STEP, Blocks
 from delaminate.scene.collection import SceneSet
 from delaminate.scene.format import (
+    DURATIONS,
     MAX_ENTRIES,
     MAX_FILE_BYTES,
     MAX_LAYERS,
@@ -210,11 +213,41 @@ def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
         raise FormatError(f"{where}: {problem}") from problem
 
 
-def _read_summary(reader: _Folder) -> tuple[dict[str, Any], float | None]:
-    """Read the summary and its rate, which still images and older folders do not have."""
+@dataclass(frozen=True)
+class _Summary:
+    """What `summary.json` says; still images and older folders have neither rate, durations nor blocks."""
+
+    lists: dict[str, Any]
+    rate: float | None
+    durations: list[float] | None
+    blocks: Blocks | None
+
+
+def _read_summary(reader: _Folder) -> _Summary:
     summary = reader.read_json("summary.json", SUMMARY_FORMAT)
-    rate = summary.pop("rate", None)
-    return summary, None if rate is None else values.number(rate, f"{reader.root / 'summary.json'}: rate", *RATES)
+    where = reader.root / "summary.json"
+    rate, durations, blocks = (summary.pop(key, None) for key in ("rate", "durations", "blocks"))
+    if rate is not None:
+        rate = values.number(rate, f"{where}: rate", *RATES)
+    if durations is not None:
+        scenes = summary.get("scenes")
+        count = len(scenes) if isinstance(scenes, list) else 0
+        listed = values.items(durations, f"{where}: durations", count, count)
+        durations = [values.number(each, f"{where}: durations", *DURATIONS) for each in listed]
+    return _Summary(summary, rate, durations, None if blocks is None else _blocks(blocks, f"{where}: blocks"))
+
+
+def _blocks(value: object, where: str) -> Blocks:
+    step, phase, box, original = values.fields(value, where, "step", "phase", "box", "original")
+    down, across = (values.number(each, where, 1, LARGEST_STEP) for each in values.items(step, where, 2, 2))
+    begins = [values.number(each, where, 0, LARGEST_STEP) for each in values.items(phase, where, 2, 2)]
+    top, left, bottom, right = (
+        values.whole(side, where, 0, values.MAX_SIDE) for side in values.items(box, where, 4, 4)
+    )
+    try:
+        return Blocks((down, across), (begins[0], begins[1]), (top, left, bottom, right), values.size(original, where))
+    except DelaminateError as problem:
+        raise FormatError(f"{where}: {problem}") from problem
 
 
 def load_rate(folder: str | Path) -> float | None:
@@ -223,7 +256,7 @@ def load_rate(folder: str | Path) -> float | None:
     Raises:
         FormatError: The summary is missing or not what it claims to be.
     """
-    return _read_summary(_Folder(Path(folder)))[1]
+    return _read_summary(_Folder(Path(folder))).rate
 
 
 def load_scenes(folder: str | Path, order: Callable[[str], Any] | None = None) -> SceneSet:
@@ -241,8 +274,8 @@ def load_scenes(folder: str | Path, order: Callable[[str], Any] | None = None) -
     root = Path(folder)
     where = str(root / "summary.json")
     reader = _Folder(root)
-    summary, _ = _read_summary(reader)
-    rows, scenes = values.fields(summary, where, "dictionary", "scenes")
+    summary = _read_summary(reader)
+    rows, scenes = values.fields(summary.lists, where, "dictionary", "scenes")
     dictionary = _load_dictionary(reader, rows, f"{where}: dictionary")
     names = []
     for index, row in enumerate(values.items(scenes, f"{where}: scenes", 0, MAX_SCENES)):
@@ -254,9 +287,12 @@ def load_scenes(folder: str | Path, order: Callable[[str], Any] | None = None) -
         names.append(name)
     if len(set(names)) != len(names):
         raise FormatError(f"{where}: two scenes have the same name.")
+    lasting = None if summary.durations is None else dict(zip(names, summary.durations, strict=True))
     if order is not None:
         names.sort(key=order)
-    loaded = SceneSet(names, dictionary, lambda index: _load_scene(_Folder(root), names[index], dictionary))
+    loaded = SceneSet(
+        names, dictionary, lambda index: _load_scene(_Folder(root), names[index], dictionary), lasting, summary.blocks
+    )
     for _ in loaded:
         pass  # read once, and so checked
     return loaded

@@ -81,6 +81,25 @@ def _apply_matrix(raster: Tensor, transform: Transform, padding: Padding) -> tup
     return out[0], top_, left_
 
 
+def _on_canvas(raster: Tensor, top: int, left: int, size: tuple[int, int]) -> Tensor:
+    """Put a window on a transparent canvas."""
+    canvas = raster.new_zeros(len(raster), *size)
+    canvas[:, top : top + raster.shape[1], left : left + raster.shape[2]] = raster
+    return canvas
+
+
+def _apply_blocks(raster: Tensor, top: int, left: int, transform: Transform) -> tuple[Tensor, int, int]:
+    """Turn every pixel of a window (C, h, w) into its block; return the blocks and their corner."""
+    corner = []
+    for axis, (begin, edges) in enumerate(zip((top, left), transform.blocks.edges, strict=True), start=1):
+        first = min(begin, len(edges) - 1)
+        last = min(begin + raster.shape[axis], len(edges) - 1)
+        counts = torch.from_numpy(np.diff(edges[first : last + 1]))
+        raster = raster.narrow(axis, 0, last - first).repeat_interleave(counts, axis)
+        corner.append(int(edges[first]))
+    return raster, corner[0], corner[1]
+
+
 def paint(dictionary: Dictionary, placement: Placement) -> Window:
     """Paint one placement: only the window that it can touch (a background covers the canvas)."""
     background = placement.entry in dictionary.backgrounds
@@ -90,10 +109,14 @@ def paint(dictionary: Dictionary, placement: Placement) -> Window:
     for index, transform in enumerate(placement.transforms):
         if transform.kind == "matrix":
             raster, top, left = _apply_matrix(raster, transform, padding)
+            following = placement.transforms[index + 1 : index + 2]
+            if following and following[0].kind != "blocks":
+                raster, top, left = _on_canvas(raster, top, left, transform.size), 0, 0
+            continue
+        if transform.kind == "blocks":
+            raster, top, left = _apply_blocks(raster, top, left, transform)
             if index < len(placement.transforms) - 1:
-                canvas = raster.new_zeros(len(raster), *transform.size)
-                canvas[:, top : top + raster.shape[1], left : left + raster.shape[2]] = raster
-                raster, top, left = canvas, 0, 0
+                raster, top, left = _on_canvas(raster, top, left, transform.size), 0, 0
             continue
         parameters = torch.tensor([transform.parameters], dtype=raster.dtype)
         if transform.kind == "morphological":

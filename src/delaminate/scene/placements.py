@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from delaminate.errors import ConfigError, ShapeError
+from delaminate.scene.canvas_map import Blocks, Pair
 from delaminate.scene.views import page_of, sprites_row
 
 NEUTRAL = (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
@@ -25,10 +26,11 @@ class Transform:
     """One step from a raster to the next, the last of them the canvas.
 
     Attributes:
-        kind: "matrix", "thin_plate_spline" or "morphological".
+        kind: "matrix", "thin_plate_spline", "morphological" or "blocks".
         parameters: matrix: nine numbers, row by row, homogeneous, where raster pixels *go* in output pixels (the centre
             of pixel i is i + 0.5). thin_plate_spline: 32 displacements of the sampling map, in [-1, 1] coordinates.
-            morphological: softness and 3 x 3 kernel.
+            morphological: softness and 3 x 3 kernel. blocks: each pixel becomes a block of enlarged pixel art; step and
+            phase of the blocks, each down and across, and their box: top, left, bottom, right.
         size: Height and width of the output in pixels.
     """
 
@@ -37,15 +39,17 @@ class Transform:
     size: tuple[int, int]
 
     def __post_init__(self) -> None:
-        expected = {"matrix": 9, "thin_plate_spline": 32, "morphological": 10}.get(self.kind)
+        expected = {"matrix": 9, "thin_plate_spline": 32, "morphological": 10, "blocks": 8}.get(self.kind)
         if expected is None:
             raise ConfigError(
-                f"Transform: unknown kind {self.kind!r}; expected matrix, thin_plate_spline or morphological."
+                f"Transform: unknown kind {self.kind!r}; expected matrix, thin_plate_spline, morphological or blocks."
             )
         if len(self.parameters) != expected:
             raise ShapeError(f"Transform: {self.kind} has {len(self.parameters)} parameters; expected {expected}.")
         if not all(math.isfinite(number) for number in self.parameters):
             raise ShapeError(f"Transform: {self.kind} has parameters that are not finite numbers.")
+        if self.kind == "blocks":
+            _ = self.blocks  # refuses what is none
 
     @classmethod
     def shift(cls, left: float, top: float, size: tuple[int, int]) -> "Transform":
@@ -96,19 +100,44 @@ class Transform:
     def of_matrix(cls, matrix: np.ndarray | Tensor, size: tuple[int, int]) -> "Transform":
         return cls("matrix", tuple(float(x) for x in np.asarray(matrix, dtype=np.float64).ravel()), size)
 
+    @classmethod
+    def of_blocks(cls, blocks: Blocks) -> "Transform":
+        """Turn every pixel into its block."""
+        return cls("blocks", (*blocks.step, *blocks.phase, *map(float, blocks.box)), blocks.original)
+
     def enlarged(self, zoom: int) -> "Transform":
         """The same step for a raster and an output that are both `zoom` times as large; of kind "matrix"."""
-        scale = np.diag([zoom, zoom, 1.0])
-        matrix = scale @ self.matrix @ np.diag([1 / zoom, 1 / zoom, 1.0])
-        if (self.matrix[2, :2] == 0).all():
+        return self.rescaled((zoom, zoom), (self.size[0] * zoom, self.size[1] * zoom))
+
+    def rescaled(self, factor: tuple[float, float], size: tuple[int, int], corner: Pair = (0.0, 0.0)) -> "Transform":
+        """The same step for a raster and an output that are both enlarged, down and across; of kind "matrix".
+
+        Args:
+            factor: By how much.
+            size: Height and width of the new output, which may cut the enlarged one.
+            corner: Where in it the enlarged one's corner lies, down and right.
+        """
+        down, across = factor
+        matrix = np.diag([across, down, 1.0]) @ self.matrix @ np.diag([1 / across, 1 / down, 1.0])
+        if (self.matrix[2, :2] == 0).all() and (down == across or not self.matrix[[0, 1], [1, 0]].any()):
             matrix[:2, :2] = self.matrix[:2, :2]  # to the bit
-        return Transform.of_matrix(matrix, (self.size[0] * zoom, self.size[1] * zoom))
+        if corner != (0.0, 0.0):
+            matrix = np.array([[1, 0, corner[1]], [0, 1, corner[0]], [0, 0, 1]]) @ matrix
+        return Transform.of_matrix(matrix, size)
 
     @property
     def matrix(self) -> np.ndarray:
         """The matrix (3, 3) of kind "matrix", float64."""
         assert self.kind == "matrix"
         return np.array(self.parameters, dtype=np.float64).reshape(3, 3)
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of kind "blocks"."""
+        assert self.kind == "blocks"
+        down, across, phase_down, phase_across, *box = self.parameters
+        top, left, bottom, right = (int(side) for side in box)
+        return Blocks((down, across), (phase_down, phase_across), (top, left, bottom, right), self.size)
 
 
 @dataclass(frozen=True, eq=False)

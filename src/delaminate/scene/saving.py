@@ -4,18 +4,21 @@ Loading and saving again gives the same bytes.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from delaminate.errors import ConfigError, OutputError
 from delaminate.files import from_pixels, json_bytes, png_bytes, to_pixels, write_atomic
 from delaminate.scene import validation as values
+from delaminate.scene.canvas_map import Blocks
 from delaminate.scene.collection import SceneSet, shared_dictionary
 from delaminate.scene.format import (
     MAX_SCENES,
+    RATES,
     SUMMARY_FORMAT,
     VERSION,
+    blocks_document,
     scene_document,
 )
 from delaminate.scene.placements import OWN_RASTER, Dictionary
@@ -55,11 +58,21 @@ class SceneWriter:
     Args:
         folder: Where they go.
         rate: Frames per second where the scenes are the frames of a clip.
+        durations: Milliseconds that each of its frames is seen, by the scenes' names; None: as long as `rate` says.
+        blocks: What the originals are made of, where they are enlarged pixel art.
     """
 
-    def __init__(self, folder: str | Path, rate: float | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        rate: float | None = None,
+        durations: Mapping[str, float] | None = None,
+        blocks: Blocks | None = None,
+    ) -> None:
         self.folder = Path(folder)
         self.rate = rate
+        self.durations = durations
+        self.blocks = blocks
         self.rows: list[dict[str, Any]] = []
         self.used: list[int] = []
 
@@ -98,7 +111,14 @@ class SceneWriter:
         ]
         summary: dict[str, Any] = {"format": SUMMARY_FORMAT, "version": VERSION}
         if self.rate is not None:
-            summary["rate"] = float(self.rate)
+            summary["rate"] = min(max(float(self.rate), RATES[0]), RATES[1])
+        if self.durations is not None:
+            durations = [float(self.durations[row["name"]]) for row in self.rows]
+            # Where all are alike the rate says it, and releases that do not know the key read the folder.
+            if len(set(durations)) > 1:
+                summary["durations"] = durations
+        if self.blocks is not None:
+            summary["blocks"] = blocks_document(self.blocks)
         summary |= {"dictionary": entries, "scenes": self.rows}
         write_atomic(self.folder / "summary.json", json_bytes(summary))
 
@@ -118,13 +138,19 @@ class SceneWriter:
         return {"name": scene.name, "layers": len(scene.layers), "rounding_error": error}
 
 
-def save_scenes(scenes: Sequence[Scene], folder: str | Path, rate: float | None = None) -> float:
+def save_scenes(
+    scenes: Sequence[Scene],
+    folder: str | Path,
+    rate: float | None = None,
+    durations: Mapping[str, float] | None = None,
+) -> float:
     """Save scenes and the dictionary that they share. Files of older scenes with other names stay, unlisted.
 
     Args:
         scenes: Scenes of one decomposition.
         folder: Where they go.
         rate: Frames per second where the scenes are the frames of a clip.
+        durations: Milliseconds that each of its frames is seen, by the scenes' names; None: those that a `SceneSet` knows.
 
     Returns:
         The largest error in any composite that rounding to 8 bits has made.
@@ -133,6 +159,9 @@ def save_scenes(scenes: Sequence[Scene], folder: str | Path, rate: float | None 
         ConfigError: The scenes do not share a dictionary, or two have the same name.
         OutputError: A scene is too large to be read again, or a file cannot be written.
     """
-    writer = SceneWriter(folder, rate)
+    blocks = scenes.blocks if isinstance(scenes, SceneSet) else None
+    if durations is None and isinstance(scenes, SceneSet):
+        durations = scenes.durations
+    writer = SceneWriter(folder, rate, durations, blocks)
     writer.add(scenes)
     return max((row["rounding_error"] for row in writer.rows), default=0.0)

@@ -26,6 +26,10 @@ from delaminate.scene.views import page_of
 LAYER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+BORDER = "border"
+"""The id of the layer that shows the margins around a picture: black bars, a window's frame."""
+
+
 @dataclass(frozen=True, eq=False)
 class SceneLayer:
     """One layer of a scene.

@@ -325,16 +325,16 @@ def _play(
             left = round(thing.x) - int(world.camera[now, 1])
             area = _paste(frames[now], raster, top, left, thing.opacity, covered, number + 1)
             if area == (raster[..., 3] > 0).sum():
-                which = next(k for k, poses in enumerate(kinds) if poses is thing.poses)
-                whole.append(((which, now // 6 % len(thing.poses)), number + 1, area))
+                kind = next(k for k, poses in enumerate(kinds) if poses is thing.poses)
+                whole.append(((kind, now // 6 % len(thing.poses)), number + 1, area))
         for key, label, area in whole:
             if (covered == label).sum() == area:
                 seen[key] = seen.get(key, 0) + 1
     pictures: list[Raster] = []
-    for (number, pose), count in sorted(seen.items()):
+    for (number, which), count in sorted(seen.items()):
         if count < LEAST_SHOWN:
             continue
-        raster = kinds[number][pose]
+        raster = kinds[number][which]
         if half and number == 0:
             raster = np.dstack([raster[..., :3], raster[..., 3] // 2])
         pictures.append(raster)

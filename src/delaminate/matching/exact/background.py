@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from delaminate.errors import ConfigError
 from delaminate.matching.exact.camera import CUT, NEAR, Locator, agreement, alike, step
+from delaminate.rng import numpy_stream
 
 MAX_PANORAMA = 2**25
 """Pixels of a scrolled panorama, at most."""
@@ -21,35 +22,144 @@ SAME_ROOM = 0.8
 
 
 @dataclass(frozen=True, eq=False)
+class Plane:
+    """The near plane, and how it moves.
+
+    Attributes:
+        rgba: In [0, 1], (h, w, 4); alpha is 0 or 1.
+        speed: Pixels that the near plane moves for each pixel of the far one.
+        origin: Row and column of the near plane's corner where the far plane's offset is (0, 0).
+    """
+
+    rgba: Float32[np.ndarray, "h w 4"]
+    speed: float
+    origin: tuple[int, int]
+
+    def predicted(self, far: tuple[int, int]) -> tuple[int, int]:
+        """Where the near plane should be, given the far plane's offset."""
+        return (
+            round(self.origin[0] + self.speed * far[0]),
+            round(self.origin[1] + self.speed * far[1]),
+        )
+
+    def crop(self, size: tuple[int, int], offset: tuple[int, int]) -> Float32[np.ndarray, "H W 4"]:
+        """What a frame shows of it; nothing beyond its border."""
+        shown = np.zeros((*size, 4), np.float32)
+        top, left = max(offset[0], 0), max(offset[1], 0)
+        part = self.rgba[top : offset[0] + size[0], left : offset[1] + size[1]]
+        shown[top - offset[0] :, left - offset[1] :][: part.shape[0], : part.shape[1]] = part
+        return shown
+
+
+@dataclass(frozen=True, eq=False)
 class Background:
     """The background.
 
     Attributes:
         rgb: In [0, 1], (h, w, 3): 1 x 1 for one colour, of the frames' size, or larger where the camera scrolls; several
             rooms lie below each other.
+        plane: A nearer plane that scrolls faster, or None.
     """
 
     rgb: Float32[np.ndarray, "h w 3"]
+    plane: Plane | None = None
 
     def offset(self, frame: UInt8[np.ndarray, "H W 3"], near: tuple[int, int] | None = None) -> tuple[int, int]:
         """Where a frame lies on the panorama: its top and left in pixels; (0, 0) unless that is larger."""
         height, width = frame.shape[:2]
+        if self.plane is not None:
+            return self.locate(frame)[0]
         if self.rgb.shape[0] <= height and self.rgb.shape[1] <= width:
             return 0, 0
         return self.locator(frame, near)
+
+    def locate(self, frame: UInt8[np.ndarray, "H W 3"]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Where a frame lies on the far plane, and on the near one; the same twice where there is one plane."""
+        if self.plane is None:
+            return (self.offset(frame),) * 2
+        return self.plane_locator(frame)
 
     @functools.cached_property
     def locator(self) -> Locator:
         """What finds frames on this background."""
         return Locator(self.rgb)
 
+    @functools.cached_property
+    def plane_locator(self) -> "PlaneLocator":
+        """What finds frames on two planes."""
+        assert self.plane is not None
+        return PlaneLocator(self.rgb, self.plane)
+
     def crop(self, size: tuple[int, int], offset: tuple[int, int]) -> Float32[np.ndarray, "H W 3"]:
-        """The part of the background that a frame of `size` at `offset` shows."""
+        """The part of the background that a frame of `size` at `offset` shows, without the near plane."""
         if self.rgb.shape[:2] == (1, 1):
             return np.broadcast_to(self.rgb, (*size, 3))
         rows = (offset[0] + np.arange(size[0])).clip(0, self.rgb.shape[0] - 1)
         columns = (offset[1] + np.arange(size[1])).clip(0, self.rgb.shape[1] - 1)
         return self.rgb[rows[:, None], columns[None]]
+
+    def behind(
+        self, size: tuple[int, int], far: tuple[int, int], near: tuple[int, int]
+    ) -> Float32[np.ndarray, "H W 3"]:
+        """What a frame shows behind all sprites: both planes, if there are two."""
+        shown = self.crop(size, far)
+        if self.plane is None:
+            return shown
+        front = self.plane.crop(size, near)
+        return np.where(front[..., 3:] > 0.5, front[..., :3], shown).astype(np.float32)
+
+
+class PlaneLocator:
+    """Finds where frames lie on two planes: the faster one is tried everywhere, the other is where it should be, or beside.
+
+    Args:
+        far: The far plane, in [0, 1].
+        plane: The near one.
+    """
+
+    def __init__(self, far: Float32[np.ndarray, "h w 3"], plane: Plane) -> None:
+        self.far, self.plane = np.rint(far * 255).astype(np.int16), plane
+        self.near = np.rint(plane.rgba[..., :3] * 255).astype(np.int16)
+        self.opaque = plane.rgba[..., 3] > 0.5
+
+    def __call__(self, frame: UInt8[np.ndarray, "H W 3"], sample: int = 500) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The offsets of a frame on the far plane and on the near one: top and left in pixels."""
+        size = np.array(frame.shape[:2])
+        fast = self.plane.speed >= 1
+        rows, columns = (np.array((self.near if fast else self.far).shape[:2]) - size).clip(0)
+        tries = np.stack(np.meshgrid(np.arange(rows + 1), np.arange(columns + 1), indexing="ij"), -1).reshape(-1, 2)
+        pixels = numpy_stream("plane locator").integers(0, size, (sample, 2))
+        if fast:
+            near, far = tries, np.floor((tries - np.array(self.plane.origin)) / self.plane.speed).astype(np.int64)
+        else:
+            near, far = np.rint(np.array(self.plane.origin) + self.plane.speed * tries).astype(np.int64), tries
+        shares = np.concatenate(
+            [self._shares(frame, pixels, far[n : n + 512], near[n : n + 512]) for n in range(0, len(tries), 512)]
+        )
+        everywhere = np.argwhere(np.ones(frame.shape[:2], bool))[::2]
+        beside = np.array([(y, x) for y in ((-1, 0, 1) if rows else (0,)) for x in (-1, 0, 1)])
+        best = np.argsort(-shares, kind="stable")[:4]
+        far, near = far[best].repeat(len(beside), 0), near[best].repeat(len(beside), 0)
+        moved = np.tile(beside, (len(best), 1))
+        far, near = (far + moved, near) if fast else (far, near + moved)
+        closer = self._shares(frame, everywhere, far, near)
+        winner = int(closer.argmax())
+        return (int(far[winner][0]), int(far[winner][1])), (int(near[winner][0]), int(near[winner][1]))
+
+    def _shares(
+        self, frame: UInt8[np.ndarray, "H W 3"], pixels: np.ndarray, far: np.ndarray, near: np.ndarray
+    ) -> Float32[np.ndarray, " n"]:
+        """Of some pixels of a frame, the shares that the planes explain at some offsets."""
+        looked = {}
+        for name, picture, offset in (("far", self.far, far), ("near", self.near, near)):
+            place = offset[:, None] + pixels[None]
+            inside = (place >= 0).all(2) & (place < np.array(picture.shape[:2])).all(2)
+            y, x = place[..., 0].clip(0, picture.shape[0] - 1), place[..., 1].clip(0, picture.shape[1] - 1)
+            looked[name] = picture[y, x], inside & (self.opaque[y, x] if name == "near" else True)
+        shown = np.where(looked["near"][1][..., None], looked["near"][0], looked["far"][0])
+        there = looked["near"][1] | looked["far"][1]
+        alike_ = (np.abs(shown - frame[pixels[:, 0], pixels[:, 1]].astype(np.int16)) <= NEAR).all(2) & there
+        return alike_.mean(1).astype(np.float32)
 
 
 def solid(frames: UInt8[np.ndarray, "N H W 3"]) -> Background:
@@ -134,7 +244,14 @@ def panorama(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2, noisy: bool 
     Raises:
         ConfigError: The panorama would be too large.
     """
-    height, width = frames.shape[1:3]
+    background, _ = panorama_and_places(frames, rounds, noisy)
+    return static(frames, noisy) if background.rgb.shape[:2] == frames.shape[1:3] else background
+
+
+def panorama_and_places(
+    frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2, noisy: bool = False
+) -> tuple[Background, Int64[np.ndarray, "N 2"]]:
+    """As `panorama`; also where each frame lies on it: top and left in pixels."""
     places = [(0, 0)]
     for before, frame in itertools.pairwise(frames):
         down, right = step(before, frame)
@@ -145,9 +262,29 @@ def panorama(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2, noisy: bool 
         corners = [(y - top, x - left) for y, x in places]
         places = [background.locator(frame, corner) for frame, corner in zip(frames, corners, strict=True)]
         background = _stack(frames, np.array(places), noisy)
-    if background.rgb.shape[:2] == (height, width):
-        return static(frames, noisy)
-    return background
+    return background, np.array(places, np.int64) - np.array(places, np.int64).min(0)
+
+
+def laid(
+    frames: UInt8[np.ndarray, "N H W 3"],
+    places: Int64[np.ndarray, "N 2"],
+    hidden: Bool[np.ndarray, "N H W"],
+    most: int = 63,
+) -> tuple[Float32[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
+    """The commonest colours, in [0, 1], of what frames show that are laid at places, and how many tell.
+
+    Args:
+        frames: Some frames.
+        places: Top and left of each; none is negative.
+        hidden: What does not count.
+        most: Frames that are asked at each place, at most.
+    """
+    rows, columns = (places.max(0) + np.array(frames.shape[1:3])).tolist()
+    rgb, told = np.zeros((rows, columns, 3), np.float32), np.zeros((rows, columns), np.int64)
+    for left, right, stack, there in _blocks(frames, places, (rows, columns), most, hidden):
+        colour, seen, _ = _settled(stack, there, noisy=False)
+        rgb[:, left:right], told[:, left:right] = colour / 255, seen
+    return rgb, told
 
 
 def _stack(frames: np.ndarray, places: np.ndarray, noisy: bool = False, most: int = 31) -> Background:

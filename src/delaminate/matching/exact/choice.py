@@ -7,14 +7,17 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from delaminate.matching.exact.background import Background, panorama, rooms, solid, static
+from delaminate.matching.exact.background import Background, panorama_and_places, rooms, solid, static
 from delaminate.matching.exact.camera import is_scrolled
 from delaminate.matching.exact.description import Prices, frames_bits, picture_bits
 from delaminate.matching.exact.noise import is_noisy
+from delaminate.matching.exact.planes import second_plane
 
-Kind = Literal["solid", "static", "rooms", "panorama", "auto"]
+Kind = Literal["solid", "static", "rooms", "panorama", "parallax", "auto"]
 CLEARLY = 0.95
 """A background that holds more must shorten the description to this share at least."""
+SURELY, MOSTLY = 0.8, 0.85
+"""The same for a picture that is mostly of the commonest colour: what else it shows may be things at rest."""
 SAMPLE = 24
 """Frames on which candidates are tried."""
 
@@ -25,7 +28,7 @@ class BackgroundChoice:
 
     Attributes:
         background: The background.
-        kind: Its kind: solid, static, rooms or panorama.
+        kind: Its kind: solid, static, rooms, panorama or parallax.
         bits: What the clip takes with each candidate, in bits; empty where the kind was given.
     """
 
@@ -58,11 +61,12 @@ def choose_background(
         return BackgroundChoice(plain, "solid", {})
     if kind == "static":
         return BackgroundChoice(static(frames, noisy), kind, {})
-    if kind == "panorama":
-        return BackgroundChoice(panorama(frames, noisy=noisy), kind, {})
+    if kind in ("panorama", "parallax"):
+        found = _scrolled(frames, noisy)
+        return BackgroundChoice(found.get(kind, found["panorama"]), kind if kind in found else "panorama", {})
     if kind == "rooms":
-        found = rooms(frames, noisy)
-        return BackgroundChoice(found or static(frames, noisy), "static" if found is None else kind, {})
+        cut = rooms(frames, noisy)
+        return BackgroundChoice(cut or static(frames, noisy), "static" if cut is None else kind, {})
     if len(frames) < 5:
         return BackgroundChoice(plain, "solid", {})
     candidates = {"solid": plain, "static": static(frames, noisy)}
@@ -70,13 +74,29 @@ def choose_background(
     if cut is not None:
         candidates["rooms"] = cut
     elif is_scrolled(frames):
-        candidates["panorama"] = panorama(frames, noisy=noisy)
+        candidates |= _scrolled(frames, noisy)
     bits = {name: clip_bits(frames, each, tolerance, plain) for name, each in candidates.items()}
     best = "solid"
     for name in candidates:
-        if bits[name] < CLEARLY * bits[best]:
+        nearly_plain = best == "solid" and _share_of(candidates[name], plain) > MOSTLY
+        if bits[name] < (SURELY if nearly_plain else CLEARLY) * bits[best]:
             best = name
     return BackgroundChoice(candidates[best], best, bits)
+
+
+def _share_of(background: Background, plain: Background) -> float:
+    """Of a background's pixels, the share that has the commonest colour."""
+    return float((np.abs(background.rgb - plain.rgb) < 0.02).all(2).mean())
+
+
+def _scrolled(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool) -> dict[str, Background]:
+    """The panorama of a clip, and its two planes if there are two motions."""
+    one, places = panorama_and_places(frames, noisy=noisy)
+    found = {"panorama": one if one.rgb.shape[:2] != frames.shape[1:3] else static(frames, noisy)}
+    two = second_plane(frames, one.rgb, places)
+    if two is not None:
+        found["parallax"] = Background(*two)
+    return found
 
 
 def clip_bits(
@@ -93,12 +113,18 @@ def clip_bits(
     prices = Prices.of(frames)
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), SAMPLE)).astype(int)]
     size = (frames.shape[1], frames.shape[2])
-    behind = np.stack([background.crop(size, background.offset(frame)) for frame in some])
+    behind = np.stack([background.behind(size, *background.locate(frame)) for frame in some])
     is_picture = background.rgb.shape[:2] != (1, 1)
     common = np.rint(plain.rgb[0, 0] * 255).astype(np.uint8) if is_picture else None
     bits = frames_bits(some, behind, prices, len(frames), tolerance, common)
     if not is_picture:
         return bits + prices.colour
+    if background.plane is not None:
+        front, alpha = (
+            np.rint(background.plane.rgba[..., :3] * 255).astype(np.uint8),
+            background.plane.rgba[..., 3] > 0.5,
+        )
+        bits += picture_bits(front, prices, alpha, 255 * tolerance / 3)
     moves = background.rgb.shape[0] > size[0] or background.rgb.shape[1] > size[1]
     picture = np.rint(background.rgb * 255).astype(np.uint8)
     return bits + picture_bits(picture, prices, tolerance=255 * tolerance / 3) + moves * prices.place * len(frames)

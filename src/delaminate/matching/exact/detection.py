@@ -315,15 +315,27 @@ def order(frames: Frames, index: int, patterns: list[HardSprite], places: list[O
                     votes[i, j] = mine - theirs
                 else:
                     votes[j, i] = max(theirs - mine, 1)
-    hidden_by = dict.fromkeys(range(len(places)), 0)
-    for (_, back), weight in votes.items():
+    return [places[i] for i in _sorted_by_votes(len(places), votes)]
+
+
+def _sorted_by_votes(count: int, votes: dict[tuple[int, int], int]) -> list[int]:
+    """Numbers in an order in which few votes (front, back) are broken: those that least hides come first, then the others."""
+    hidden_by = [0] * count
+    behind: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+    for (front, back), weight in votes.items():
         hidden_by[back] += weight
-    left, result = list(range(len(places))), []
-    while left:
-        front = min(left, key=lambda i: (hidden_by[i], i))
-        left.remove(front)
-        result.append(places[front])
-        for (one, back), weight in votes.items():
-            if one == front:
-                hidden_by[back] -= weight
+        behind[front].append((back, weight))
+    heap = [(weight, i) for i, weight in enumerate(hidden_by)]
+    heapq.heapify(heap)
+    done, result = [False] * count, []
+    while heap:
+        weight, i = heapq.heappop(heap)
+        if done[i] or weight != hidden_by[i]:
+            continue
+        done[i] = True
+        result.append(i)
+        for back, less in behind[i]:
+            if not done[back]:
+                hidden_by[back] -= less
+                heapq.heappush(heap, (hidden_by[back], back))
     return result

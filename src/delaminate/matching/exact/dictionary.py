@@ -1,6 +1,7 @@
 """A sprite dictionary: what a search has learned, ready to explain any frame."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from delaminate.errors import FormatError
-from delaminate.matching.exact.background import Background
+from delaminate.matching.exact.background import Background, Plane
 from delaminate.matching.exact.parsing import parse
 from delaminate.matching.exact.search import FrameStack, Search
 from delaminate.matching.exact.templates import ColourCodes, HardSprite
@@ -65,7 +66,10 @@ class SpriteDictionary:
         backdrop = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
         sprites = [sprite.rgba() for sprite in self.sprites]
         sprites.append(torch.cat([backdrop, torch.ones_like(backdrop[:1])]))
-        return Dictionary(tuple(sprites), (len(sprites) - 1,))
+        behind = (len(sprites) - 1,)
+        if self.background.plane is not None:
+            sprites.append(torch.from_numpy(self.background.plane.rgba).permute(2, 0, 1).contiguous())
+        return Dictionary(tuple(sprites), behind)
 
     def decompose(self, images: Float[Tensor, "B 3 H W"], search: Search) -> Decomposition:
         """Explain every image by the sprites, each pasted at whole pixels."""
@@ -80,8 +84,10 @@ class SpriteDictionary:
             frames = scenes.fresh(search)
             bank = search.bank(shown, frames) if bank is None else bank
             explained = parse(frames, bank, [0])
-            top, left = scenes.offsets[0]
+            (top, left), near = self.background.locate(frame)
             placements = [Placement(len(self.sprites), (Transform.shift(-left, -top, size),))]
+            if self.background.plane is not None:
+                placements.append(Placement(len(self.sprites) + 1, (Transform.shift(-near[1], -near[0], size),)))
             for place in reversed(explained.places[0]):
                 look = self.looks[place.entry]
                 where = Transform.oriented(look.orientation, place.left, place.top, shown[place.entry].size, size)
@@ -183,6 +189,10 @@ class SpriteStore(nn.Module):
         self.register_buffer("sizes", torch.zeros(count, 2, dtype=torch.int64))
         self.register_buffer("looks", torch.full((2 * count, 8), -1.0))  # entry, orientation, gain and offset; -1: none
         self.register_buffer("ground", torch.zeros(3, 1, 1))  # the background, under the name that runs have stored
+        self.register_buffer("plane", torch.zeros(4, 1, 1))  # the near one of two; of 1 x 1 pixels: there is none
+        self.register_buffer("plane_motion", torch.zeros(3))  # speed and origin
+        self.plane: Tensor
+        self.plane_motion: Tensor
         self.rgba: Tensor
         self.sizes: Tensor
         self.looks: Tensor
@@ -203,6 +213,12 @@ class SpriteStore(nn.Module):
     def put_background(self, background: Background) -> None:
         """Keep a background of any size."""
         self.ground = torch.from_numpy(np.ascontiguousarray(background.rgb)).permute(2, 0, 1).contiguous().to(self.rgba)
+        plane = background.plane
+        self.plane = torch.zeros_like(self.rgba[:1, :, :1, :1])[0]
+        self.plane_motion = torch.zeros_like(self.plane_motion)
+        if plane is not None:
+            self.plane = torch.from_numpy(plane.rgba).permute(2, 0, 1).contiguous().to(self.rgba)
+            self.plane_motion = torch.tensor([plane.speed, *plane.origin]).to(self.plane_motion)
 
     @property
     def count(self) -> int:
@@ -211,7 +227,18 @@ class SpriteStore(nn.Module):
 
     @property
     def background(self) -> Background:
-        return Background(self.ground.permute(1, 2, 0).contiguous().cpu().float().numpy())
+        rgb = self.ground.permute(1, 2, 0).contiguous().cpu().float().numpy()
+        if self.plane.shape[1:] == (1, 1):
+            return Background(rgb)
+        speed, top, left = self.plane_motion.tolist()
+        rgba = self.plane.permute(1, 2, 0).contiguous().cpu().float().numpy()
+        return Background(rgb, Plane(rgba, speed, (round(top), round(left))))
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
+        # Runs of before there were planes have none.
+        for name in ("plane", "plane_motion"):
+            state.setdefault(f"{prefix}{name}", getattr(self, name))
+        super()._load_from_state_dict(state, prefix, *others)
 
     def sheet(self) -> SpriteDictionary:
         """Read the dictionary back."""

@@ -70,10 +70,13 @@ class FrameStack:
     @classmethod
     def of(cls, frames: UInt8[np.ndarray, "N H W 3"], background: Background) -> "FrameStack":
         size = (frames.shape[1], frames.shape[2])
-        if background.rgb.shape[0] <= size[0] and background.rgb.shape[1] <= size[1]:
+        if background.plane is None and background.rgb.shape[0] <= size[0] and background.rgb.shape[1] <= size[1]:
             return cls(frames, background.rgb[None], ((0, 0),) * len(frames))
-        offsets = tuple(background.offset(frame) for frame in frames)
-        return cls(frames, np.stack([background.crop(size, offset) for offset in offsets]), offsets)
+        places = [background.locate(frame) for frame in frames]
+        # What stands still does so on the nearer plane.
+        return cls(
+            frames, np.stack([background.behind(size, *each) for each in places]), tuple(near for _, near in places)
+        )
 
     def __len__(self) -> int:
         return len(self.frames)

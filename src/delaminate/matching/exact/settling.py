@@ -30,6 +30,8 @@ def settle_background(
         The patterns that are left, the background, and what they make of the frames.
     """
     found = explained(scenes, patterns, search)
+    if background.plane is not None:
+        return patterns, background, found
     kept, background = absorb_static(scenes, patterns, found, background)
     if len(kept) < len(patterns):
         patterns, found = kept, explained(scenes, kept, search)
@@ -110,7 +112,7 @@ def _without(
     lost = wrong & ~seen
     nearest = ndimage.distance_transform_edt(lost, return_distances=False, return_indices=True)
     rgb[lost] = rgb[nearest[0][lost], nearest[1][lost]]
-    return Background(rgb)
+    return Background(rgb[:1, :1].copy() if (rgb == rgb[:1, :1]).all() else rgb)
 
 
 def absorb_static(

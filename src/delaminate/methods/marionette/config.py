@@ -81,11 +81,12 @@ class Config(MethodConfig):
         group="canvas and dictionary",
     )
 
-    background: Literal["solid", "learned", "black", "static", "rooms", "panorama", "auto"] = setting(
+    background: Literal["solid", "learned", "black", "static", "rooms", "panorama", "parallax", "auto"] = setting(
         "solid",
         "`solid`: the commonest colour, found before training. `learned`: a picture that frames are crops of, by "
         "gradients. For search alone: `static`, the commonest colour of every pixel; `rooms`, one such picture for each "
-        "scene that a clip is cut to; `panorama`, what a camera passes over, put together from the frames; `auto`, that "
+        "scene that a clip is cut to; `panorama`, what a camera passes over, put together from the frames; `parallax`, two "
+        "of them, of which the nearer one scrolls faster; `auto`, that "
         "with which the description of all images is shortest.",
         group="background",
     )
@@ -365,7 +366,9 @@ class Config(MethodConfig):
             )
         if self.distil_steps and self.offsets != "discrete":
             self.refuse("distil_steps", "search places at whole pixels: expected offsets=discrete.")
-        if self.background in ("static", "rooms", "panorama", "auto") and (self.steps or not self.search_steps):
+        if self.background in ("static", "rooms", "panorama", "parallax", "auto") and (
+            self.steps or not self.search_steps
+        ):
             self.refuse(
                 "background", "only search knows it: expected search_steps above 0 and steps=0, or solid or learned."
             )

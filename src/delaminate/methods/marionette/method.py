@@ -42,7 +42,7 @@ class MarioNette(MarioNetteModel):
 
     presets = PRESETS
     background_kind = ""
-    """What was taken for the background by a search: solid, static, rooms or panorama."""
+    """What was taken for the background by a search: solid, static, rooms, panorama or parallax."""
     covers_all = False
     """Every round of search sees all frames."""
     can_reconstruct_softly = True
@@ -188,9 +188,10 @@ class MarioNette(MarioNetteModel):
 
     optional_tensors = (
         "pixels", "codes", "generator.", "encoder.", "switch.", "key.", "shift_encoder.", "shift_heads.", "backdrop",
+        "plane.",
     )  # fmt: skip
-    resizable_tensors = ("dictionary.rgba", "background.rgb")
-    exact_tensors = ("looks",)
+    resizable_tensors = ("dictionary.rgba", "background.rgb", "plane.rgba")
+    exact_tensors = ("looks", "plane.motion")
 
     def export_state(self, everything: bool = False) -> dict[str, Tensor]:
         """List the tensors of a model folder: what search found, and the network if it has been trained.
@@ -205,6 +206,8 @@ class MarioNette(MarioNetteModel):
             picture = self.backdrop_image() if self.config.background == "learned" else self.colour.view(3, 1, 1)
         found = {"dictionary.rgba": rgba.clone(), "dictionary.sizes": sizes, "background.rgb": picture.clone()}
         found["looks"] = self.store.looks
+        if everything or self.store.plane.shape[1:] != (1, 1):
+            found |= {"plane.rgba": self.store.plane.clone(), "plane.motion": self.store.plane_motion}
         left_out = ["store.", *(() if trained else self.optional_tensors)]
         if not everything:
             left_out.append("generator." if bool(self.stored) else "pixels")
@@ -235,6 +238,9 @@ class MarioNette(MarioNetteModel):
             self.store.rgba.copy_(of_eight_bits(parts["dictionary.rgba"]))
             self.store.sizes.copy_(parts["dictionary.sizes"])
             self.store.ground = of_eight_bits(parts["background.rgb"].to(self.store.rgba))
+            if "plane.rgba" in parts and "plane.motion" in parts:
+                self.store.plane = of_eight_bits(parts["plane.rgba"].to(self.store.rgba))
+                self.store.plane_motion.copy_(parts["plane.motion"])
             self.store.check("model folder")
         if (bool(self.learned[1]) or not self.config.search_steps) and not bool(self.alive.any()):
             raise FormatError("model folder: no sprite is in use; the model is empty. Train it first.")
@@ -248,10 +254,17 @@ class MarioNette(MarioNetteModel):
                 take_over(self)
 
     @property
+    def transparent(self) -> tuple[int, int, int] | None:
+        colour = self.config.background_colour
+        return (colour[0], colour[1], colour[2]) if colour else None
+
+    @property
     def background_text(self) -> str:
         if not self.config.search_steps or self.config.background == "learned":
             return ""
         height, width = int(self.store.ground.shape[1]), int(self.store.ground.shape[2])
+        if self.store.plane.shape[1:] != (1, 1):
+            return "two planes that scroll at different speeds"
         if (height, width) == (1, 1):
             return "nothing (transparent)" if self.config.background_colour else "one colour"
         if (height, width) == self.image_size:

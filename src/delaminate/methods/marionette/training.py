@@ -46,12 +46,13 @@ def told(choice: BackgroundChoice) -> str:
         "static": "a still picture",
         "rooms": f"several rooms, a picture each, {height} x {width} pixels together",
         "panorama": f"a panorama of {height} x {width} pixels, over which the camera scrolls",
+        "parallax": "two planes that scroll at different speeds",
     }[choice.kind]
     rest = sorted((name for name in choice.bits if name != choice.kind), key=lambda name: choice.bits[name])
     share = (
         f"; `{rest[0]}` would take {choice.bits[rest[0]] / choice.bits[choice.kind]:.1f} times the bits" if rest else ""
     )
-    return f"Background: {what}{share}. Choose another by --set background=solid, static, rooms or panorama."
+    return f"Background: {what}{share}. Choose another by --set background=solid, static, rooms, panorama or parallax."
 
 
 class Backdrop(SearchPlayer):
