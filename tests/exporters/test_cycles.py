@@ -67,6 +67,14 @@ def test_things_that_show_the_same_in_other_phases_have_one_cycle():
     assert list(played(" ".join(order[:5]))) == [("once", "ABCDA")]
 
 
+def test_who_changes_at_random_for_long_has_poses_and_no_sequences():
+    rng = np.random.Generator(np.random.PCG64(0))
+    poses = [pose for pose in rng.integers(0, 6, 900).tolist() for _ in range(int(rng.integers(2, 30)))]
+    found = find_sequences(events_of(poses))
+    assert {each.poses for each in found if each.kind == "still"} == {(pose,) for pose in range(6)}
+    assert all(len(each.poses) <= 32 for each in found)
+
+
 def test_nothing_is_found_in_nothing():
     assert events_of([]) == events_of([None, None]) == []
     assert find_sequences([]) == []

@@ -14,9 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 MAX_POSES = 32
-"""Events of the longest cycle that is looked for."""
+"""Events of the longest cycle that is looked for, and of the longest sequence that is told as one."""
 MAX_CANDIDATES = 64
 """Cycles that are tried at a time, those that come back most often."""
+WORTH = 500
+"""Events in all for each word that a cycle must save: what a long clip shows by chance is none."""
 SHORTEST = 3
 """Events of the shortest stretch that shows a cycle."""
 
@@ -191,7 +193,8 @@ class _Search:
             pieces = [piece for number in range(len(self.tracks)) for piece in self._stretches(number, cycle)]
             gains[cycle] = sum(len(piece) - 1 for piece in pieces) - len(cycle)
         best = max(gains, key=lambda cycle: (gains[cycle], -len(cycle), [-pose for pose in cycle]), default=None)
-        return best if best is not None and gains[best] > 0 else None
+        least = sum(map(len, self.tracks)) // WORTH
+        return best if best is not None and gains[best] > least else None
 
     def _stretches(self, number: int, cycle: Cycle, shortest: int = SHORTEST) -> list[list[tuple[int, int]]]:
         """Where a track follows a cycle: (event, place in the cycle), the longest first, apart from one another."""
@@ -329,7 +332,8 @@ class _Search:
             resting = {piece[0].pose for piece in [*rest, *pieces] if len(piece) == 1}
             parts = [part for piece in pieces for part in _cut_out(piece, resting)]
             if len(parts) == len(pieces):
-                return [*rest, *parts]
+                # Whoever changes as he pleases for long plays no sequence.
+                return rest + [p for part in parts for p in ([part] if len(part) <= MAX_POSES else [[e] for e in part])]
             pieces = parts
 
 
