@@ -170,6 +170,22 @@ def test_images_beside_a_folder_of_images_keep_their_whole_names(command, model,
     assert {scene.name for scene in load_scenes(tmp_path / "out")} == {"a.png", "images/a.png"}
 
 
+def test_exports_may_be_enlarged_and_have_palettes(command, scenes, tmp_path):
+    words = ("export", scenes, "--to", "png,phaser", "--out", tmp_path / "out", "--scale", 2)
+    assert command(*words)[0] == 0
+    first = load_scenes(scenes)[0]
+    path = min((tmp_path / "out" / "png" / first.name).glob("*.png"))
+    with Image.open(path) as picture:
+        assert picture.size == (2 * first.size[1], 2 * first.size[0])
+    code, _, err = command("export", scenes, "--to", "png,ora", "--indexed", "--out", tmp_path / "none")
+    assert code == 2
+    assert "--indexed: png, ora have no palette" in err
+    code, _, err = command("export", scenes, "--scale", 0, "--out", tmp_path / "none")
+    assert code == 2
+    assert "scale: 0" in err
+    assert not (tmp_path / "none").exists()
+
+
 def test_every_format_is_exported_into_its_own_folder(command, scenes, tmp_path):
     code, out, _ = command("export", scenes, "--to", "png,masks,atlas,ora,coco,html", "--out", tmp_path / "out")
     assert code == 0

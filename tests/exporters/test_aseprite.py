@@ -5,11 +5,12 @@ import zlib
 
 import numpy as np
 import pytest
+from helpers.actors import crouching, hero
 from helpers.exports import CANVAS, clip, composite, over, scenes
 from PIL import Image
 
 from delaminate.errors import ConfigError, OutputError, ShapeError
-from delaminate.exporters.aseprite import animations, write_ase, write_aseprite
+from delaminate.exporters.aseprite import write_ase, write_aseprite
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import Dictionary, Placement, Transform
 
@@ -133,35 +134,59 @@ def test_clips_that_are_none_are_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def pasted(sheet, frame):
+    """A frame on its canvas, as an engine restores it."""
+    place, inner, whole = (frame[key] for key in ("frame", "spriteSourceSize", "sourceSize"))
+    canvas = np.zeros((whole["h"], whole["w"], 4), np.uint8)
+    part = sheet[place["y"] : place["y"] + place["h"], place["x"] : place["x"] + place["w"]]
+    canvas[inner["y"] : inner["y"] + inner["h"], inner["x"] : inner["x"] + inner["w"]] = part
+    return canvas
+
+
 def test_animations_are_tags_over_frames_of_the_sheet(tmp_path):
     shown = clip()
-    assert animations(shown) == {7: [(0, 1), (1, 1), (0, 1), (1, 1), (0, 1)]}
     result = write_aseprite(shown, tmp_path, rate=20.0)
     assert result.max_error < 0.02
     document = json.loads((tmp_path / "sheet.json").read_text())
     sheet = np.asarray(Image.open(tmp_path / document["meta"]["image"]))
     assert document["meta"]["size"] == {"w": sheet.shape[1], "h": sheet.shape[0]}
+    # The runner's second sprite is seen mirrored whenever the first is not: that is a picture of its own.
     (tag,) = document["meta"]["frameTags"]
-    assert tag == {"name": "track-7", "from": 5, "to": 9, "direction": "forward"}
+    assert tag == {"name": "character-0-cycle-0", "from": 6, "to": 7, "direction": "forward"}
     frames = document["frames"][tag["from"] : tag["to"] + 1]
-    assert [frame["duration"] for frame in frames] == [50] * 5
+    assert [frame["filename"].split()[-1] for frame in frames] == ["sprite-00", "sprite-01-mirrored"]
+    assert [frame["duration"] for frame in frames] == [50] * 2
     dictionary = shown[0].dictionary
-    for frame, entry in zip(frames, (0, 1, 0, 1, 0), strict=True):
-        place, inner, whole = (frame[key] for key in ("frame", "spriteSourceSize", "sourceSize"))
-        again = np.zeros((whole["h"], whole["w"], 4), np.uint8)
-        part = sheet[place["y"] : place["y"] + place["h"], place["x"] : place["x"] + place["w"]]
-        again[inner["y"] : inner["y"] + inner["h"], inner["x"] : inner["x"] + inner["w"]] = part
-        expected = dictionary.sprites[entry].permute(1, 2, 0).numpy() * 255
+    for frame, picture in zip(frames, (dictionary.sprites[0], dictionary.sprites[1].flip(2)), strict=True):
+        expected = picture.permute(1, 2, 0).numpy() * 255
+        again = pasted(sheet, frame)
+        assert again.shape == expected.shape
         seen = expected[..., 3] > 0
         assert np.abs(again[seen] - expected[seen]).max() < 0.51
         assert (again[~seen][..., 3] == 0).all()
 
 
-def test_frames_shown_for_longer_last_longer_and_no_tracks_mean_no_tags(tmp_path):
-    shown = clip()
-    still = [scene for scene in shown[:2] for _ in range(3)]
-    write_aseprite(still, tmp_path)
+def test_poses_of_a_character_share_a_canvas_on_which_its_feet_stay(tmp_path):
+    write_aseprite(crouching(), tmp_path)
     document = json.loads((tmp_path / "sheet.json").read_text())
-    assert [frame["duration"] for frame in document["frames"][-2:]] == [300, 300]
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    (tag,) = document["meta"]["frameTags"]
+    tall, low = (pasted(sheet, frame) for frame in document["frames"][tag["from"] : tag["to"] + 1])
+    assert tall.shape == low.shape == (16, 22, 4)
+    assert np.flatnonzero(tall[..., 3].any(1))[-1] == np.flatnonzero(low[..., 3].any(1))[-1] == 15
+    assert [frame["duration"] for frame in document["frames"][2:]] == [600, 600]
+    (found,) = document["meta"]["slices"]
+    assert found["keys"] == [
+        {"frame": 2, "bounds": {"x": 0, "y": 0, "w": 22, "h": 16}, "pivot": {"x": 11, "y": 16}},
+    ]
+
+
+def test_what_is_seen_once_is_played_once_and_no_tracks_mean_no_tags(tmp_path):
+    write_aseprite(hero(), tmp_path, rate=50.0)
+    document = json.loads((tmp_path / "sheet.json").read_text())
+    tags = {tag["name"].removeprefix("character-0-"): tag for tag in document["meta"]["frameTags"]}
+    assert list(tags) == ["still-0", "cycle-0", "once-0"]
+    assert tags["once-0"]["repeat"] == "1"
+    assert [f["duration"] for f in document["frames"][tags["cycle-0"]["from"] : tags["cycle-0"]["to"] + 1]] == [60] * 3
     write_aseprite([], tmp_path)
     assert json.loads((tmp_path / "sheet.json").read_text())["meta"]["frameTags"] == []

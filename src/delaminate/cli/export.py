@@ -23,13 +23,16 @@ def export(
     native: Annotated[
         bool, typer.Option(help="Pixel art that was enlarged: at its pixels' own size, one for each block.")
     ] = False,
+    indexed: Annotated[
+        bool, typer.Option("--indexed", help="Sheets as PNGs with a palette of 256 colours at most.")
+    ] = False,
+    scale: Annotated[int, typer.Option(help="Everything this many times as large, 1 to 64: every pixel a block.")] = 1,
     ground: Annotated[bool | None, typer.Option(hidden=True, help="Older name of --background.")] = None,
 ) -> None:
     from delaminate.pipelines.exporting import export as export_scenes
 
-    written = export_scenes(
-        scenes, out, to, rate=rate, background=ground if background is None else background, native=native
-    )
+    shown = ground if background is None else background
+    written = export_scenes(scenes, out, to, rate=rate, background=shown, native=native, indexed=indexed, scale=scale)
     for name, result in written.items():
         error = "" if result.max_error is None else f"; composites back within {result.max_error:.4f} of 1"
         typer.echo(f"{name}: {len(result.files)} files in {out / name}{error}")
@@ -47,4 +50,6 @@ An example:
     delaminate export scenes --to ora,atlas --out layers
 
     delaminate export scenes --to aseprite,tiled --rate 25 --out game
+
+    delaminate export scenes --to godot --scale 4 --indexed --out game
 """

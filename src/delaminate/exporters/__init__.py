@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from delaminate.exporters.atlas import write_atlas
     from delaminate.exporters.coco import write_coco
     from delaminate.exporters.files import ExportResult
-    from delaminate.exporters.godot import write_godot_tileset
+    from delaminate.exporters.godot import write_godot, write_godot_tileset
     from delaminate.exporters.html import write_html, write_report
     from delaminate.exporters.openraster import write_openraster
+    from delaminate.exporters.phaser import write_phaser
     from delaminate.exporters.photoshop import write_psd
     from delaminate.exporters.placements import write_placements
     from delaminate.exporters.pngs import write_masks, write_pngs
@@ -34,11 +35,13 @@ _PLACES = {
     "write_atlas": "atlas",
     "write_coco": "coco",
     "write_gif": "animations",
+    "write_godot": "godot",
     "write_godot_tileset": "godot",
     "write_html": "html",
     "write_masks": "pngs",
     "write_mp4": "video",
     "write_openraster": "openraster",
+    "write_phaser": "phaser",
     "write_placements": "placements",
     "write_pngs": "pngs",
     "write_psd": "photoshop",
@@ -58,11 +61,13 @@ __all__ = [
     "write_atlas",
     "write_coco",
     "write_gif",
+    "write_godot",
     "write_godot_tileset",
     "write_html",
     "write_masks",
     "write_mp4",
     "write_openraster",
+    "write_phaser",
     "write_placements",
     "write_pngs",
     "write_psd",

@@ -1,11 +1,12 @@
 """Aseprite: a sheet with the JSON that Aseprite exports, and the clip as a file that Aseprite opens.
 
-    OUT/sheet.png, OUT/sheet.json    the sprites, then an animation for each track that changes its sprite
+    OUT/sheet.png, OUT/sheet.json    the sprites, then the animations of each character that has several poses
     OUT/clip.aseprite                every frame with every placement as a cel; a layer for each track
 
-In the sheet, frames of an animation share the rectangle of the sprite that they show, last as long as it was seen, and a
-tag spans them. In the file, placements without a track share numbered layers; where the order of layers differs from
-frame to frame, the cels say so by their z-index (Aseprite 1.3). Cels keep what lies outside the canvas.
+In the sheet, frames of an animation share the rectangle of the pose that they show, last as long as it is held, and a
+tag spans them; the poses of a character share a source size, and a slice has its pivot. In the file, placements without a
+track share numbered layers; where the order of layers differs from frame to frame, the cels say so by their z-index
+(Aseprite 1.3). Cels keep what lies outside the canvas.
 """
 
 import json
@@ -14,19 +15,18 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from delaminate.errors import OutputError
-from delaminate.exporters.atlas import draw_sheet
+from delaminate.exporters.atlas import Sheet, draw_sheet, sheet_bytes
 from delaminate.exporters.blits import Stamp, Stamps, cut_stamps
+from delaminate.exporters.characters import Character, find_characters
 from delaminate.exporters.files import ExportResult, clip_size, frame_durations, frame_milliseconds, whole_durations
-from delaminate.files import png_bytes, write_atomic
+from delaminate.files import write_atomic
 from delaminate.scene.collection import shared_dictionary
-from delaminate.scene.placements import OWN_RASTER
 from delaminate.scene.scenes import Scene
 
 GROUND, UNTRACKED = "ground", "untracked"  # names of layers in files that people have
@@ -37,71 +37,78 @@ Key = tuple[str, int]  # a layer: ("background", 0), ("track", 7) or ("untracked
 # ---- The sheet --------------------------------------------------------------------------------------------------
 
 
-def animations(scenes: Sequence[Scene]) -> dict[int, list[tuple[int, int]]]:
-    """Follow each track that shows several sprites.
-
-    Returns:
-        By track, the dictionary entries in their order, each with the number of frames that it was seen for. Frames in
-        which the track is out of sight are left out.
-    """
-    return {track: [(entry, len(frames)) for entry, frames in runs] for track, runs in _runs(scenes).items()}
-
-
-def _runs(scenes: Sequence[Scene]) -> dict[int, list[tuple[int, list[int]]]]:
-    """By track that shows several sprites, its entries in their order, each with the frames in which it was seen."""
-    seen: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for frame, scene in enumerate(scenes):
-        for layer in scene.layers:
-            placement = layer.placement
-            if layer.visible and placement.track is not None and placement.entry != OWN_RASTER:
-                seen[placement.track].append((placement.entry, frame))
-    runs = {
-        track: [(entry, [frame for _, frame in run]) for entry, run in groupby(some, key=lambda each: each[0])]
-        for track, some in seen.items()
-    }
-    return {track: runs[track] for track in sorted(runs) if len({entry for entry, _ in runs[track]}) > 1}
-
-
 def write_aseprite(
-    scenes: Sequence[Scene], out: str | Path, *, rate: float | None = None, durations: Sequence[float] | None = None
+    scenes: Sequence[Scene],
+    out: str | Path,
+    *,
+    rate: float | None = None,
+    durations: Sequence[float] | None = None,
+    indexed: bool = False,
 ) -> ExportResult:
-    """Write the dictionary as a sheet, with the tracks' animations as tags.
+    """Write the dictionary as a sheet, with the animations of characters as tags.
 
     Args:
         scenes: Scenes of one decomposition, in the clip's order.
         out: The folder.
         rate: Frames per second; 10 where it is not known.
         durations: Milliseconds that each scene is seen, instead of a rate.
+        indexed: Write the sheet as a PNG with a palette.
 
     Raises:
         ConfigError: The scenes do not share a dictionary, or the rate is out of range.
-        OutputError: The sheet would be too large, or a file cannot be written.
+        OutputError: The sheet would be too large or has too many colours, or a file cannot be written.
     """
     out = Path(out)
-    dictionary = shared_dictionary(scenes)
-    sheet = draw_sheet(dictionary)
     lasting = frame_durations(len(scenes), rate, durations)
-    mean = sum(lasting) / len(lasting) if lasting else frame_milliseconds(rate)
-    places = dict(zip(sheet.entries, sheet.frames, strict=True))
-    frames: list[dict[str, Any]] = []
-    tags: list[dict[str, Any]] = []
-
-    def add(name: str, entry: int, milliseconds: float) -> None:
-        frames.append({"filename": name, **places[entry], "duration": max(round(milliseconds), 1)})
-
-    for entry in sheet.entries:
-        add(dictionary.name(entry), entry, mean)
-    for track, runs in _runs(scenes).items():
-        tags.append({"name": f"track-{track}", "from": len(frames), "to": len(frames) + len(runs) - 1})
-        tags[-1]["direction"] = "forward"
-        for number, (entry, shown) in enumerate(runs):
-            add(f"track-{track} {number} {dictionary.name(entry)}", entry, sum(lasting[frame] for frame in shown))
-    meta = {"app": "delaminate", "version": "1.3", "image": "sheet.png", "format": "RGBA8888", "size": sheet.size()}
-    layers = [{"name": "sprites", "opacity": 255, "blendMode": "normal"}]
-    document = {"frames": frames, "meta": {**meta, "scale": "1", "frameTags": tags, "layers": layers, "slices": []}}
-    write_atomic(out / "sheet.png", png_bytes(sheet.pixels))
+    milliseconds = sum(lasting) / len(lasting) if lasting else frame_milliseconds(rate)
+    sheet = draw_sheet(shared_dictionary(scenes), find_characters(scenes, durations), cleared=indexed)
+    document = sheet_document(sheet, milliseconds)
+    picture = sheet_bytes("aseprite", sheet, indexed)
+    write_atomic(out / "sheet.png", picture)
     write_atomic(out / "sheet.json", (json.dumps(document, indent=1) + "\n").encode())
     return ExportResult((out / "sheet.png", out / "sheet.json"), sheet.error(scenes))
+
+
+def sheet_document(sheet: Sheet, milliseconds: float) -> dict[str, Any]:
+    """Aseprite's JSON: a frame for each sprite, then the animations of each character that has several poses.
+
+    Args:
+        sheet: The sheet.
+        milliseconds: How long a frame of the clip is seen, where the characters do not say.
+    """
+    frames: list[dict[str, Any]] = []
+    tags: list[dict[str, Any]] = []
+    slices: list[dict[str, Any]] = []
+
+    def add(title: str, name: str, duration: float) -> None:
+        place = {key: value for key, value in sheet.frames[name].items() if key != "pivot"}
+        frames.append({"filename": title, **place, "duration": max(round(duration), 1)})
+
+    for name in sheet.frames:
+        add(name, name, milliseconds)
+    for character, names in sheet.characters:
+        if len(names) < 2:
+            continue
+        slices.append(_slice(character, len(frames)))
+        for animation in character.animations:
+            title = f"{character.name}-{animation.name}"
+            tag = {"name": title, "from": len(frames), "to": len(frames) + len(animation.poses) - 1}
+            tags.append({**tag, "direction": "forward", **({"repeat": "1"} if animation.kind == "once" else {})})
+            for number, (pose, duration) in enumerate(
+                zip(animation.poses, animation.durations(milliseconds), strict=True)
+            ):
+                add(f"{title} {number} {names[pose]}", names[pose], duration)
+    meta = {"app": "delaminate", "version": "1.3", "image": "sheet.png", "format": "RGBA8888", "size": sheet.size()}
+    layers = [{"name": "sprites", "opacity": 255, "blendMode": "normal"}]
+    return {"frames": frames, "meta": {**meta, "scale": "1", "frameTags": tags, "layers": layers, "slices": slices}}
+
+
+def _slice(character: Character, frame: int) -> dict[str, Any]:
+    """A character's canvas and pivot, from its first frame on; whole pixels, as Aseprite counts."""
+    height, width = character.canvas.size
+    x, y = character.canvas.pivot
+    key = {"frame": frame, "bounds": {"x": 0, "y": 0, "w": width, "h": height}, "pivot": {"x": int(x), "y": int(y)}}
+    return {"name": character.name, "color": "#0000ffff", "keys": [key]}
 
 
 # ---- The file ---------------------------------------------------------------------------------------------------

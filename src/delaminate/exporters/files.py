@@ -1,5 +1,6 @@
 """What every exporter shares: its result, painted layers, and the way back to measure the error."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Tensor
 
-from delaminate.errors import ConfigError, ShapeError
+from delaminate.errors import ConfigError, OutputError, ShapeError
 from delaminate.files import to_pixels
 from delaminate.scene.format import DURATIONS, RATES
 from delaminate.scene.painting import paint
 from delaminate.scene.scenes import Scene, SceneLayer
 
+PALETTE = 256  # colours of an indexed PNG, the transparent one included
 DEFAULT_RATE = 10.0  # frames per second of a clip that does not say
 
 
@@ -207,3 +210,23 @@ def frame_milliseconds(rate: float | None) -> float:
     if not RATES[0] <= chosen <= RATES[1]:
         raise ConfigError(f"rate: {rate} frames per second; expected {RATES[0]:g} to {RATES[1]:g}.")
     return 1000 / chosen
+
+
+def indexed_png_bytes(what: str, pixels: UInt8[np.ndarray, "H W 4"]) -> bytes:
+    """Encode RGBA pixels as a PNG with a palette; what is transparent is colour 0.
+
+    Raises:
+        OutputError: There are more colours than a palette holds.
+    """
+    clear = pixels * (pixels[..., 3:] > 0)
+    colours, numbers = np.unique(clear.reshape(-1, 4), axis=0, return_inverse=True)
+    order = np.lexsort((*colours.T[2::-1], colours[:, 3] > 0))  # transparent first, then by red, green, blue
+    if len(colours) > PALETTE:
+        raise OutputError(
+            f"{what}: {len(colours)} colours, the transparent one included; a palette holds {PALETTE}. Leave --indexed away."
+        )
+    picture = Image.fromarray(np.argsort(order)[numbers].reshape(pixels.shape[:2]).astype(np.uint8), "P")
+    picture.putpalette(colours[order][:, :3].tobytes())
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", transparency=colours[order][:, 3].tobytes(), bits=8)
+    return buffer.getvalue()

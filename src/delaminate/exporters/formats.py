@@ -22,7 +22,8 @@ class Format:
             within this package, as "module:name".
         about: What it writes, in a few words.
         options: What may be chosen besides: "rate" in frames per second, "durations" (milliseconds of each
-            scene), "background" (with the background), "residuals" (what was not explained).
+            scene), "background" (with the background), "residuals" (what was not explained), "indexed"
+            (pictures with a palette).
         extra: The extra that it needs, or None.
         of_sprites: It writes the sprites that scenes share, and nothing where they share none.
     """
@@ -47,11 +48,25 @@ class Format:
 FORMATS = {
     "png": Format("pngs:write_pngs", "every layer as a transparent picture, and a manifest"),
     "masks": Format("pngs:write_masks", "which layer, and which sprite, is seen at each pixel"),
-    "atlas": Format("atlas:write_atlas", "a sprite sheet with TexturePacker's JSON, for game engines", of_sprites=True),
+    "atlas": Format(
+        "atlas:write_atlas", "a sprite sheet with TexturePacker's JSON, for game engines", ("indexed",), of_sprites=True
+    ),
     "aseprite": Format(
         "aseprite:write_aseprite",
         "a sprite sheet with Aseprite's JSON: animations as tags",
-        ("rate", "durations"),
+        ("rate", "durations", "indexed"),
+        of_sprites=True,
+    ),
+    "godot": Format(
+        "godot:write_godot",
+        "characters and their animations as SpriteFrames for Godot 4",
+        ("rate", "durations", "indexed"),
+        of_sprites=True,
+    ),
+    "phaser": Format(
+        "phaser:write_phaser",
+        "a sprite sheet and animations for Phaser 3",
+        ("rate", "durations", "indexed"),
         of_sprites=True,
     ),
     "ase": Format("aseprite:write_ase", "the clip as one Aseprite file: a layer for each track", ("rate", "durations")),

@@ -15,6 +15,7 @@ from delaminate.files import png_bytes, to_pixels, write_atomic
 from delaminate.pipelines.decomposition import DecomposedImages
 from delaminate.pipelines.output_folders import refuse_files
 from delaminate.scene.collection import SceneSet, shared_dictionary
+from delaminate.scene.enlarging import enlarged
 from delaminate.scene.loading import load_rate, load_scenes
 from delaminate.scene.native import native_scenes
 from delaminate.scene.saving import save_scenes
@@ -32,6 +33,8 @@ def export(
     rate: float | None = None,
     background: bool | None = None,
     native: bool = False,
+    indexed: bool = False,
+    scale: int = 1,
 ) -> dict[str, ExportResult]:
     """Write layers in the formats of other programs.
 
@@ -42,15 +45,21 @@ def export(
         rate: Frames per second of animations; None: the clip's own times, else 10.
         background: Animations with the background; None: mp4 with, others without.
         native: Pixel art that was enlarged is written at its pixels' own size; other scenes as they are.
+        indexed: Sheets as PNGs with a palette of up to 256 colours, the transparent one included.
+        scale: Everything this many times as large, every pixel a block.
 
     Returns:
         By format what was written, and how closely it composites back.
 
     Raises:
-        ConfigError: A format is unknown, or holds sprites where the scenes share none.
+        ConfigError: A format is unknown, or holds sprites where the scenes share none; no format has a palette; the scale is
+            not from 1 to 64, or a layer is warped so that it cannot be enlarged.
+        OutputError: A sheet has more colours than a palette.
     """
     names = format_names(to)
     frame_milliseconds(rate)  # a rate out of range is refused before anything is written
+    if indexed:
+        _refuse_no_palette(names)
     loaded, folder = _opened(scenes)
     _refuse_sheets_of_nothing(names, loaded)
     given: dict[str, Any] = {"rate": _rate(scenes, folder) if rate is None else rate}
@@ -59,6 +68,9 @@ def export(
         given["durations"] = durations
     if native:
         loaded = _at_native_size(loaded)
+    loaded = enlarged(loaded, scale)
+    if indexed:
+        given["indexed"] = True
     if not native and folder is not None and (folder / RESIDUALS).is_dir():
         given["residuals"] = folder / RESIDUALS
     if background is not None:
@@ -74,6 +86,13 @@ def _opened(scenes: Scenes) -> tuple[Sequence[Scene], Path | None]:
     if isinstance(scenes, str | Path):
         return load_scenes(scenes, order=natural_key), Path(scenes)
     return scenes, scenes.folder if isinstance(scenes, DecomposedImages) else None
+
+
+def _refuse_no_palette(names: Sequence[str]) -> None:
+    """Refuse a palette where no format has one."""
+    able = [name for name, each in FORMATS.items() if "indexed" in each.options]
+    if not set(names) & set(able):
+        raise ConfigError(f"--indexed: {', '.join(names)} have no palette of their own. It is for {', '.join(able)}.")
 
 
 def _at_native_size(scenes: Sequence[Scene]) -> Sequence[Scene]:
