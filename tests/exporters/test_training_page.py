@@ -60,7 +60,7 @@ def test_the_page_has_notes_signals_and_pictures_and_loads_nothing(tmp_path, pre
 def test_a_training_that_has_not_begun_has_a_page_too(tmp_path):
     write_history(tmp_path / "a.html", title="A", log=[])
     content = "".join(Page((tmp_path / "a.html").read_text()).text)
-    assert "Training has not begun yet." in content
+    assert "No step has been finished yet." in content
 
 
 def test_what_is_no_picture_is_refused(tmp_path):

@@ -78,7 +78,9 @@ class TemplateBank:
         self.patterns, self.price = patterns, price
         self.groups: list[tuple[list[int], TemplateCorrelator]] = []
         # Patterns of about one size share a correlation.
-        rest = sorted((k for k, p in enumerate(patterns) if p.area), key=lambda k: max(patterns[k].size))
+        rest = sorted(
+            (k for k, p in enumerate(patterns) if p.area and p.opacity == 1), key=lambda k: max(patterns[k].size)
+        )
         while rest:
             limit = max(max(patterns[rest[0]].size) * 1.3, 8)
             group = [k for k in rest if max(patterns[k].size) <= limit][:64]
@@ -130,6 +132,29 @@ class TemplateBank:
                 spots = places[places[:, 0] == n]
                 spots[:, 0] = index
                 found += self.worth(frames, group[n], spots)
+        return found + self.translucent(frames, index)
+
+    def translucent(self, frames: Frames, index: int) -> list[tuple[float, Occurrence]]:
+        """Places of patterns that let the background shine through: where an open region of about their size is."""
+        mine = [k for k, pattern in enumerate(self.patterns) if pattern.opacity < 1 and pattern.area]
+        if not mine:
+            return []
+        boxes = np.array([[y, x, y + a.shape[0], x + a.shape[1]] for y, x, a in regions(frames, index)]).reshape(-1, 4)
+        nudges = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)])
+        found: list[tuple[float, Occurrence]] = []
+        for k in mine:
+            size = np.array(self.patterns[k].size)
+            near = boxes[((boxes[:, 2:] - boxes[:, :2]) <= size + 2).all(1)]
+            # Corner on corner: the border, or something in front, may hide what is at the other corners.
+            corners = [near[:, :2], near[:, 2:] - size]
+            corners += [
+                np.stack([near[:, 0], near[:, 3] - size[1]], 1),
+                np.stack([near[:, 2] - size[0], near[:, 1]], 1),
+            ]
+            spots = (np.concatenate(corners)[:, None] + nudges).reshape(-1, 2)
+            spots = np.unique(spots[(spots >= 0).all(1) & (spots + size <= np.array(frames.size)).all(1)], axis=0)
+            if len(spots):
+                found += self.worth(frames, k, np.pad(spots, ((0, 0), (1, 0)), constant_values=index))
         return found
 
     def _least(self, group: list[int], frames: Frames) -> tuple[Float[Tensor, "K Y 1"], Float[Tensor, "K 1 X"]]:
@@ -216,6 +241,11 @@ def _looked_at(
     frames: Frames, spots: Spots, pattern: HardSprite
 ) -> tuple[UInt8[np.ndarray, "n a"], Bool[np.ndarray, "n a"]]:
     """Of the pixels that a pattern covers at some places: their kinds, and whether they match."""
+    if pattern.opacity < 1:
+        colour, kind = frames.windows(spots, 0, 0, pattern.size)
+        mixed = pattern.opacity * pattern.colour + (1 - pattern.opacity) * frames.behind_at(spots, pattern.size)
+        match = np.asarray((np.abs(colour - mixed) <= frames.slack).all(-1))
+        return kind[:, pattern.alpha].astype(np.uint8), match[:, pattern.alpha]
     if not frames.codes.exact:
         colour, kind = frames.windows(spots, 0, 0, pattern.size)
         match = frames.codes.same(colour, pattern.colour)

@@ -19,6 +19,8 @@ from delaminate.scene.placements import NEUTRAL, Dictionary, Placement, Transfor
 
 ORIENTATIONS = (0, 4, 2, 6, 1, 3, 5, 7)
 """Mirror images before what is upside down, and that before what is turned; stored by their position here."""
+LEAST_ALPHA = 0.02
+"""Pixels of a stored sprite with less are none of its own."""
 LEAST_GAIN = 0.2
 """A palette swap multiplies no channel by less."""
 FLAT = 0.05
@@ -46,7 +48,7 @@ class Appearance:
         if self.colour != NEUTRAL:
             gain, offset = np.array(self.colour, np.float32).reshape(2, 3)
             colour = (pattern.colour * gain + offset).clip(0, 1) * pattern.alpha[..., None]
-            pattern = HardSprite(colour.astype(np.float32), pattern.alpha)
+            pattern = HardSprite(colour.astype(np.float32), pattern.alpha, pattern.opacity)
         return pattern.oriented(self.orientation) if self.orientation else pattern
 
 
@@ -128,7 +130,7 @@ def _as(
 ) -> Appearance | None:
     """The appearance of a sprite that a pattern shows: `look`, or that in other colours; None if it shows neither."""
     shown = look.of(sprite)
-    if shown.size != pattern.size or not shown.area:
+    if shown.size != pattern.size or not shown.area or abs(shown.opacity - pattern.opacity) > 0.05:
         return None
     both, either = shown.alpha & pattern.alpha, shown.alpha | pattern.alpha
     if both.sum() < 0.95 * either.sum():
@@ -136,7 +138,7 @@ def _as(
     ours, theirs = pattern.colour[both], shown.colour[both]
     if _is_same_picture(pattern, shown, codes):
         return look
-    if not recolours or len(ours) < 16:
+    if not recolours or len(ours) < 16 or pattern.opacity < 1:
         return None
     swap = []
     for channel in range(3):
@@ -246,8 +248,10 @@ class SpriteStore(nn.Module):
         for rgba, (h, w) in zip(self.rgba.cpu().float(), self.sizes.tolist(), strict=True):
             if h and w:
                 pixels = rgba[:, :h, :w].permute(1, 2, 0).numpy()
-                alpha = pixels[..., 3] > 0.5
-                sprites.append(HardSprite((pixels[..., :3] * alpha[..., None]).astype(np.float32), alpha))
+                alpha = pixels[..., 3] > LEAST_ALPHA
+                opacity = float(pixels[..., 3][alpha].mean()) if alpha.any() else 1.0
+                colour = (pixels[..., :3] * alpha[..., None]).astype(np.float32)
+                sprites.append(HardSprite(colour, alpha, opacity if opacity < 0.98 else 1.0))
         looks = tuple(
             Appearance(int(row[0]), ORIENTATIONS[int(row[1])], tuple(row[2:]))
             for row in self.looks.tolist()

@@ -83,7 +83,7 @@ class _Window:
 @functools.lru_cache(maxsize=2048)
 def windows_of_pattern(pattern: HardSprite) -> tuple[_Window, ...]:
     """Choose the windows by which a pattern is looked up: those of most colours, apart from each other."""
-    if not pattern.area:
+    if not pattern.area or pattern.opacity < 1:
         return ()
     values = pattern.packed
     found: list[_Window] = []
@@ -251,7 +251,7 @@ class HashBank(TemplateBank):
                 (value, Occurrence(entry, y, x))
                 for value, (y, x) in zip(gain[first:last][:MOST][worth].tolist(), corners, strict=True)
             ]
-        return found
+        return found + self.translucent(frames, index)
 
     def _fits(self, frames: Frames, index: int, spots: Spots) -> tuple[np.ndarray, np.ndarray]:
         """As `fits`, for places of many patterns on one frame."""

@@ -8,12 +8,14 @@ from delaminate.matching.exact.pruning import join, prune
 from delaminate.matching.exact.search import FrameStack, Search, explained, parse_all
 from delaminate.matching.exact.seeking import (
     close,
+    close_together,
     mirrored,
     recurring_regions,
     seek_components,
     seek_patches,
 )
 from delaminate.matching.exact.templates import HardSprite
+from delaminate.matching.exact.translucent import translucent_sprites
 
 
 def learn_round(
@@ -61,7 +63,11 @@ def _revised(scenes: FrameStack, patterns: list[HardSprite], search: Search) -> 
 def _seek(scenes: FrameStack, search: Search, seed: int, state: RoundState) -> None:
     """Find what is missing: regions that recur, mirror images, then patches that grow."""
     frames, _ = parse_all(scenes, state.patterns, search)
-    fresh = recurring_regions(frames, search, search.most - len(state.patterns))  # the same again if interrupted
+    room = search.most - len(state.patterns)
+    # These two find the same again if the round was interrupted.
+    fresh = translucent_sprites(frames, search, room)
+    close_together(frames, fresh, search)
+    fresh += recurring_regions(frames, search, room - len(fresh))
     if not state.attempts:
         others = mirrored(frames, state.patterns + fresh, search) if search.flips else []
         state.tried, state.kept = fresh + [p for p, _ in others], [True] * len(fresh) + [kept for _, kept in others]

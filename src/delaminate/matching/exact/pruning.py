@@ -55,11 +55,14 @@ def join(patterns: list[HardSprite], found: Parse, search: Search, always: float
     always stands on a wall, but walls have no flame: they stay two.)
     """
     usage = found.usage(len(patterns))
+    opaque = [pattern.opacity == 1 for pattern in patterns]
     pairs: dict[tuple[int, int, int, int], int] = {}
     for some in found.places:
         corners = {(place.entry, place.top, place.left) for place in some}
         for a, b in _neighbours(patterns, some):
             one, two = some[a], some[b]
+            if not (opaque[one.entry] and opaque[two.entry]):
+                continue
             down, right = two.top - one.top, two.left - one.left
             # Of one pattern, only twins are counted: a third in the row makes them tiles.
             if one.entry == two.entry and (

@@ -65,7 +65,10 @@ def take_out_sprites(
     roaming = [
         pattern
         for pattern, corners in zip(patterns, _corners(scenes, found, len(patterns)), strict=True)
-        if len(corners) >= ROAMING and max(corners.values()) <= 0.5 * sum(corners.values()) and not pattern.is_flat
+        if len(corners) >= ROAMING
+        and max(corners.values()) <= 0.5 * sum(corners.values())
+        and not pattern.is_flat
+        and pattern.opacity == 1
     ]
     if not roaming:
         return background

@@ -63,10 +63,12 @@ class HardSprite:
     Attributes:
         colour: RGB in [0, 1], shape (h, w, 3); 0 where there is no alpha.
         alpha: Shape (h, w).
+        opacity: Below 1, the background shines through all over the sprite.
     """
 
     colour: Float32[np.ndarray, "h w 3"]
     alpha: Bool[np.ndarray, "h w"]
+    opacity: float = 1.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -96,10 +98,10 @@ class HardSprite:
             colour, alpha = colour[::-1], alpha[::-1]
         if orientation & 4:
             colour, alpha = colour[:, ::-1], alpha[:, ::-1]
-        return HardSprite(np.ascontiguousarray(colour), np.ascontiguousarray(alpha))
+        return HardSprite(np.ascontiguousarray(colour), np.ascontiguousarray(alpha), self.opacity)
 
     def rgba(self) -> Float[Tensor, "4 h w"]:
-        stacked = np.concatenate([self.colour, self.alpha[..., None]], 2)
+        stacked = np.concatenate([self.colour, self.opacity * self.alpha[..., None]], 2)
         return torch.from_numpy(stacked.astype(np.float32)).permute(2, 0, 1).contiguous()
 
     @classmethod
@@ -150,6 +152,7 @@ class Frames:
         was_open: Where kind was OPEN before anything was explained.
         packed: Colours as one number each, (N, H + 2 m, W + 2 m); empty where they do not recur to the bit.
         background: The background where that is one colour, else None.
+        background_picture: What is behind the frames, one for each or one for all, without margin.
         margin: m, in pixels.
     """
 
@@ -163,6 +166,7 @@ class Frames:
         self.codes, self.margin = codes, margin
         pad = ((0, 0), (margin, margin), (margin, margin))
         self.background = background[0, 0, 0] if background.shape[:3] == (1, 1, 1) else None
+        self.background_picture = background
         colour = frames.astype(np.float32) / 255
         is_ground = codes.same(colour, background)
         self.colour = np.pad(colour, (*pad, (0, 0)))
@@ -195,6 +199,10 @@ class Frames:
 
     def shows(self, index: int, window: tuple[slice, slice], pattern: HardSprite) -> Bool[np.ndarray, "h w"]:
         """Where a window of a frame has the colours of a pattern."""
+        if pattern.opacity < 1:
+            spot = np.array([[index, window[0].start, window[1].start]])
+            mixed = pattern.opacity * pattern.colour + (1 - pattern.opacity) * self.behind_at(spot, pattern.size)[0]
+            return np.asarray((np.abs(self.colour[index][window] - mixed) <= self.slack).all(-1))
         if self.codes.exact:
             return self.packed[index][window] == pattern.packed
         return self.codes.same(self.colour[index][window], pattern.colour)
@@ -223,6 +231,18 @@ class Frames:
         y, x = y.clip(0, height - 1)[:, :, None], x.clip(0, width - 1)[:, None, :]
         i = spots[:, 0, None, None]
         return self.colour[i, y, x], np.where(inside, self.kind[i, y, x], CLOSED)
+
+    @property
+    def slack(self) -> float:
+        """Difference in a channel that mixing colours may leave, in [0, 1] units."""
+        return max(2.5 / 255, self.codes.tolerance if not self.codes.exact else 0.0)
+
+    def behind_at(self, spots: Spots, size: Shape) -> Float32[np.ndarray, "n h w 3"]:
+        """What is behind windows on padded frames; beyond the frame its border goes on."""
+        count, height, width = self.background_picture.shape[:3]
+        rows = (spots[:, 1, None] - self.margin + np.arange(size[0])).clip(0, height - 1)[:, :, None]
+        columns = (spots[:, 2, None] - self.margin + np.arange(size[1])).clip(0, width - 1)[:, None, :]
+        return self.background_picture[(spots[:, 0] if count > 1 else 0 * spots[:, 0])[:, None, None], rows, columns]
 
     def reset(self, indices: list[int], kinds: UInt8[np.ndarray, "n H W"]) -> None:
         """Go back to what was known before."""
