@@ -297,7 +297,9 @@ def find(frames: Frames, index: int, bank: TemplateBank, rounds: int | None = No
             blocks = changed[
                 max(y - 1, 0) // BLOCK : (y + h) // BLOCK + 1, max(x - 1, 0) // BLOCK : (x + w) // BLOCK + 1
             ]
-            if seen < 0 or blocks.max() > seen:
+            if blocks.max() > max(seen, 0) or (
+                seen < 0 and heap and value + SNUG * bank.rims[place.entry] > heap[0][0]
+            ):
                 worth = _worth(frames, index, bank, place)
                 if worth is None:
                     continue

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, UInt8, UInt32, UInt64
 
-from delaminate.matching.exact.detection import LEAST_CUT, MOST, Occurrence, PlacementCost, TemplateBank
+from delaminate.matching.exact.detection import LEAST_CUT, Occurrence, PlacementCost, TemplateBank
 from delaminate.matching.exact.templates import BACKGROUND, MISFIT, OPEN, Frames, HardSprite, Shape, Spots
 from delaminate.rng import numpy_stream
 
@@ -22,6 +22,8 @@ INNER, BORDER = 10, 3
 """Windows of a pattern that are looked up: inside, and along each side for where the frame's border cuts it."""
 AT_ONCE = 2**20
 """Pixels of patterns that are compared with a frame at a time."""
+MOST_OF_ONE = 300
+"""Places of one pattern on one frame that are looked at, at most."""
 APART = 3
 """Pixels between windows, at least, so that what hides one shows another."""
 FACTORS = {
@@ -243,13 +245,15 @@ class HashBank(TemplateBank):
         spots, gain = spots[good], gain[good]
         borders = np.flatnonzero(np.diff(spots[:, 0], prepend=-1, append=-1))
         for first, last in itertools.pairwise(borders):
-            some, entry = spots[first:last][:MOST].copy(), int(spots[first, 0])
+            some, value, entry = spots[first:last].copy(), gain[first:last], int(spots[first, 0])
+            if len(some) > MOST_OF_ONE:  # a flat pattern fits all over a flat area
+                best = np.argsort(-value, kind="stable")[:MOST_OF_ONE]
+                some, value = some[best], value[best]
             some[:, 0] = index
-            worth = gain[first:last][:MOST] >= self.prices_at(frames, entry, some)
+            worth = value >= self.prices_at(frames, entry, some)
             corners = (some[worth, 1:] - frames.margin).tolist()
             found += [
-                (value, Occurrence(entry, y, x))
-                for value, (y, x) in zip(gain[first:last][:MOST][worth].tolist(), corners, strict=True)
+                (each, Occurrence(entry, y, x)) for each, (y, x) in zip(value[worth].tolist(), corners, strict=True)
             ]
         return found + self.translucent(frames, index)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from delaminate.matching.exact.cells import lattice_tiles
 from delaminate.matching.exact.parsing import reestimate, split
 from delaminate.matching.exact.progress import FINISH, REVISE, SEEK, RoundState
 from delaminate.matching.exact.pruning import join, prune
@@ -64,9 +65,12 @@ def _seek(scenes: FrameStack, search: Search, seed: int, state: RoundState) -> N
     """Find what is missing: regions that recur, mirror images, then patches that grow."""
     frames, _ = parse_all(scenes, state.patterns, search)
     room = search.most - len(state.patterns)
-    # These two find the same again if the round was interrupted.
-    fresh = translucent_sprites(frames, search, room)
+    # These find the same again if the round was interrupted.
+    fresh = lattice_tiles(frames, search, room)
     close_together(frames, fresh, search)
+    clear = translucent_sprites(frames, search, room - len(fresh))
+    close_together(frames, clear, search)
+    fresh += clear
     fresh += recurring_regions(frames, search, room - len(fresh))
     if not state.attempts:
         others = mirrored(frames, state.patterns + fresh, search) if search.flips else []

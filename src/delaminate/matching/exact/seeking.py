@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
-from delaminate.matching.exact.detection import TemplateBank, find, regions
+from delaminate.matching.exact.detection import TemplateBank, find, regions, ring_of
 from delaminate.matching.exact.growth import (
     cut_seed,
     extract_tile,
@@ -28,6 +28,8 @@ LEVELS = 3
 """Times that regions are looked for, each in what the regions before leave open."""
 HELD = 0.3
 """A region is not taken as it is if smaller ones explain this share of it."""
+FLAT = 3 / 255
+"""Colours of a flat patch differ by no more in a channel."""
 LARGEST_GROUPS = 400
 """Groups of like regions that are looked at, at most: those that explain most."""
 
@@ -78,6 +80,7 @@ def recurring_regions(frames: Frames, search: Search, most: int) -> list[HardSpr
     found: list[HardSprite] = []
     for level in range(LEVELS):
         groups = [g for g in _groups(frames, search) if len(g.spots) >= REGIONS + level]
+        groups = [group for group in groups if not _is_hole(frames, group)]
         worth = sorted(groups, key=lambda g: -g.worth)[: max(most - len(found), 0)]
         trial = [_typical(frames, group, search) for group in worth]
         fresh = []
@@ -95,6 +98,17 @@ def recurring_regions(frames: Frames, search: Search, most: int) -> list[HardSpr
         close_together(frames, fresh, search)
         found += fresh
     return found
+
+
+def _is_hole(frames: Frames, group: _Group, share: float = 0.6) -> bool:
+    """Whether a flat patch only goes on in the background around it: where a picture shows what once stood there."""
+    shown = group.colour[group.alpha]
+    if frames.background is not None or np.ptp(shown, axis=0).max() > FLAT:
+        return False
+    ring = ring_of(group.alpha)
+    spots = np.array(group.spots, np.int64)[:20] - np.array([0, 1, 1])
+    behind = frames.behind_at(spots, (ring.shape[0], ring.shape[1]))[:, ring]
+    return bool((np.abs(behind - shown[0]) <= FLAT).all(2).mean() >= share)
 
 
 def _tile_of(pattern: HardSprite, frames: Frames, search: Search) -> HardSprite:
