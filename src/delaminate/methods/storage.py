@@ -200,6 +200,11 @@ def model_folder(name: str | Path) -> Path:
         return _from_hub(text.removeprefix("hub:"))
     if path.is_dir():
         inner = path / "model"
+        if (path / "config.yaml").exists() and not inner.is_dir() and not (path / "config.json").exists():
+            raise ConfigError(
+                f"{text}: a run that was broken off before there was a model. Go on with it: the same words as before and "
+                "--resume."
+            )
         return inner if inner.is_dir() and not (path / "config.json").exists() else path
     if text in zoo.names():
         return zoo.folder(text)

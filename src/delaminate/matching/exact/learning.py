@@ -86,6 +86,8 @@ def _seek(scenes: FrameStack, search: Search, seed: int, state: RoundState) -> N
 def _finished(scenes: FrameStack, patterns: list[HardSprite], search: Search) -> list[HardSprite]:
     """Tell poses apart, estimate again, and drop what is not worth its description."""
     found = explained(scenes, patterns, search)
+    there = max(int(np.count_nonzero(scenes.fresh(search).was_open)), 1)
+    search.progress.tell(len(patterns), 1 - int(found.left.sum()) / there)
     if not search.components:
         halves = split(scenes.fresh(search), patterns, found, search.growth, scenes.offsets)
         if len(halves) > len(patterns):
