@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
-from scipy import ndimage
 from torch import Tensor
 
+from delaminate.matching.exact.reading import GlyphReader
 from delaminate.matching.exact.templates import (
     BACKGROUND,
     CLOSED,
@@ -172,44 +172,24 @@ class TemplateBank:
 
 
 class ComponentBank(TemplateBank):
-    """Patterns that are looked for only where a connected region of about their size is: letters on a page.
+    """Patterns that are looked for only where connected regions are like them, or where these touch: letters on a page.
 
-    Far less work than looking everywhere, and blind to letters that touch. Frames are gone through once: what is left of an
-    explained region, such as a frayed edge, is no region.
+    Frames are gone through once: what is left of an explained region, such as a frayed edge, is no region.
     """
 
     rounds = 1
 
-    def __init__(self, patterns: list[HardSprite], frames: Frames, price: PlacementCost, slack: int = 3) -> None:
-        self.patterns, self.price, self.slack = patterns, price, slack
+    def __init__(self, patterns: list[HardSprite], frames: Frames, price: PlacementCost) -> None:
+        self.patterns, self.price = patterns, price
+        self.known = [k for k, pattern in enumerate(patterns) if pattern.area]
+        self.reader = GlyphReader([patterns[k].alpha for k in self.known])
         self._measure()
 
     def candidates(self, frames: Frames, index: int) -> list[tuple[float, Occurrence]]:
-        boxes = np.array([[*box[:2], *box[2].shape] for box in regions(frames, index)], dtype=np.int64).reshape(-1, 4)
         found = []
-        nudges = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)])
-        for k, pattern in enumerate(self.patterns):
-            differs = boxes[:, 2:] - pattern.size
-            alike = boxes[(np.abs(differs) <= self.slack).all(1)]
-            if len(alike) == 0 or not pattern.area:
-                continue
-            # Middle on middle, and a pixel around.
-            corners = alike[:, :2] + (alike[:, 2:] - pattern.size) // 2
-            spots = (corners[:, None] + nudges).reshape(-1, 2)
-            found += self.worth(frames, k, np.pad(spots, ((0, 0), (1, 0)), constant_values=index))
+        for reading in self.reader.read(frames, index):
+            found += self.worth(frames, self.known[reading.entry], np.array([[index, reading.top, reading.left]]))
         return found
-
-
-def regions(frames: Frames, index: int) -> list[tuple[int, int, Bool[np.ndarray, "h w"]]]:
-    """Connected regions of open pixels, across gaps of a pixel: corner on the padded frame, and shape."""
-    is_open = frames.kind[index] == OPEN
-    labels, _ = ndimage.label(ndimage.binary_dilation(is_open, np.ones((3, 3))), np.ones((3, 3)))
-    labels = labels * is_open
-    found = []
-    for number, window in enumerate(ndimage.find_objects(labels), start=1):
-        if window is not None:
-            found.append((window[0].start, window[1].start, labels[window] == number))
-    return found
 
 
 def ring_of(alpha: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h2 w2"]:

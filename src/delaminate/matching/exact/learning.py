@@ -35,16 +35,12 @@ def learn_round(
         InterruptedSearch: `search.progress` asked for it; `state` says how far the round has come.
     """
     state = RoundState(patterns=patterns) if state is None else state
+    if search.components:
+        return state.patterns + seek_components(scenes.fresh(search), state.patterns, search)
     if state.phase == REVISE:
         state.enter(SEEK, _revised(scenes, state.patterns, search))
     if state.phase == SEEK:
-        if search.components:
-            frames, _ = parse_all(scenes, state.patterns, search)
-            rng = np.random.default_rng([seed, 0])
-            state.tried = seek_components(frames, search, rng, search.most - len(state.patterns))
-            state.kept = [True] * len(state.tried)
-        else:
-            _seek(scenes, search, seed, state)
+        _seek(scenes, search, seed, state)
         state.enter(FINISH, state.found)
     return _finished(scenes, state.patterns, search)
 
@@ -88,9 +84,8 @@ def _finished(scenes: FrameStack, patterns: list[HardSprite], search: Search) ->
     found = explained(scenes, patterns, search)
     there = max(int(np.count_nonzero(scenes.fresh(search).was_open)), 1)
     search.progress.tell(len(patterns), 1 - int(found.left.sum()) / there)
-    if not search.components:
-        halves = split(scenes.fresh(search), patterns, found, search.growth, scenes.offsets)
-        if len(halves) > len(patterns):
-            patterns, found = halves, explained(scenes, halves, search)
+    halves = split(scenes.fresh(search), patterns, found, search.growth, scenes.offsets)
+    if len(halves) > len(patterns):
+        patterns, found = halves, explained(scenes, halves, search)
     patterns = reestimate(scenes.fresh(search), patterns, found, search.growth)
     return prune(scenes, patterns, search)

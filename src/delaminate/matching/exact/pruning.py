@@ -25,8 +25,8 @@ def prune(scenes: FrameStack, patterns: list[HardSprite], search: Search, sample
     keep = [k for k in range(len(patterns)) if usage[k]]
     for k in sorted(keep, key=lambda k: int(usage[k]) * patterns[k].area):
         search.progress.check()
-        if len(keep) == 1 or (search.components and usage[k] >= search.growth.least):
-            continue  # letters do not explain each other
+        if len(keep) == 1:
+            continue
         own = picture_bits(np.rint(255 * patterns[k].colour).astype(np.uint8), prices, patterns[k].alpha)
         if int(usage[k]) * patterns[k].area * prices.pixel > OFTEN * (own + prices.place):
             continue  # it explains so much that nothing can replace it for less

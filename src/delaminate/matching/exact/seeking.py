@@ -1,4 +1,4 @@
-"""Find patterns in what is still open: whole regions that recur, and patches that grow."""
+"""Find patterns in what is still open: whole regions that recur, patches that grow, and the glyphs of pages."""
 
 from dataclasses import dataclass, replace
 
@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
-from delaminate.matching.exact.detection import TemplateBank, find, regions, ring_of
+from delaminate.matching.exact.detection import TemplateBank, find, ring_of
+from delaminate.matching.exact.glyphs import GlyphClass, Shape, classes_of, letter_height, shapes_of
 from delaminate.matching.exact.growth import (
     cut_seed,
     extract_tile,
@@ -17,6 +18,7 @@ from delaminate.matching.exact.growth import (
 )
 from delaminate.matching.exact.hashing import bank_of
 from delaminate.matching.exact.progress import RoundState
+from delaminate.matching.exact.reading import LETTER, PART, GlyphReader, unions_of
 from delaminate.matching.exact.search import FrameStack, Search
 from delaminate.matching.exact.templates import OPEN, Frames, HardSprite
 
@@ -30,6 +32,8 @@ HELD = 0.3
 """A region is not taken as it is if smaller ones explain this share of it."""
 FLAT = 3 / 255
 """Colours of a flat patch differ by no more in a channel."""
+APART = 0.8
+"""A rare region is no letter if others explain this share of it: they touch."""
 LARGEST_GROUPS = 400
 """Groups of like regions that are looked at, at most: those that explain most."""
 
@@ -250,37 +254,49 @@ def seek_patches(frames: Frames, search: Search, seed: int, state: RoundState) -
         search.progress.tell(len(state.found), frames.share_explained)
 
 
-def seek_components(frames: Frames, search: Search, rng: np.random.Generator, most: int) -> list[HardSprite]:
-    """Find patterns that are whole connected regions; closes what they explain."""
-    everything, vain = list(range(len(frames))), 0
-    fresh: list[HardSprite] = []
-    side = 2 * search.growth.reach
-    while vain < search.patience and len(fresh) < most:
-        found = []
-        for index in everything:
-            some = [
-                r for r in regions(frames, index) if max(r[2].shape) <= side and r[2].sum() >= search.growth.smallest
-            ]
-            found += [(index, *some[n]) for n in rng.permutation(len(some))[:16]]
-        trial = []
-        for index, y, x, alpha in found:
-            colour = frames.colour[index, y : y + alpha.shape[0], x : x + alpha.shape[1]]
-            trial.append(HardSprite((colour * alpha[..., None]).astype(np.float32), alpha))
-        bank = search.bank(trial, frames, strict=True)
-        counts = np.zeros(len(trial), np.int64)
-        for index in everything:
-            seen = {(place.entry, place.top // 4, place.left // 4) for _, place in bank.candidates(frames, index)}
-            np.add.at(counts, [entry for entry, _, _ in seen], 1)
-        vain += 1
-        for k in sorted(range(len(trial)), key=lambda k: -int(counts[k]) * trial[k].area):
-            if counts[k] < search.growth.least or len(fresh) >= most:
-                continue
-            alone = search.bank([trial[k]], frames, strict=True)
-            places = [(index, place) for index in everything for place in find(frames, index, alone, rounds=1)]
-            if len(places) >= search.growth.least:
-                fresh.append(trial[k])
-                vain = 0
-    return fresh
+# --- glyphs -----------------------------------------------------------------------------------------------------------
+
+
+def seek_components(frames: Frames, known: list[HardSprite], search: Search) -> list[HardSprite]:
+    """Find patterns that are whole connected regions, or several closely above one another; and rare ones of a letter's size.
+
+    Args:
+        frames: Pages.
+        known: Patterns that need not be found.
+        search: How to look; no more than `most` patterns are found, the known ones among them.
+    """
+    largest = 2 * search.growth.reach + search.growth.seed
+    pages = [shapes_of(frames, index, largest) for index in range(len(frames))]
+    shapes = [shape for page in pages for shape in page]
+    height = letter_height(shapes)
+    search.progress.check()
+    classes = classes_of(shapes, [pattern.alpha for pattern in known])
+    search.progress.check()
+    stacked = [union for page in pages for union in unions_of(page, height, largest, beside=False)]
+    dotted = classes_of(stacked, [each.mask for each in classes] + [pattern.alpha for pattern in known])
+    fresh = [(each, shapes) for each in classes if not each.known and len(each.members) > 1]
+    fresh += [(each, stacked) for each in dotted if not each.known and len(each.members) > 1]
+    fresh.sort(key=lambda pair: -pair[0].worth)
+    masks = [pattern.alpha for pattern in known] + [each.mask for each, _ in fresh]
+    reader, rare = GlyphReader(masks), []
+    for each in sorted((each for each in classes if len(each.members) == 1), key=lambda each: -int(each.mask.sum())):
+        search.progress.check()
+        a_letter = each.mask.shape[0] >= LETTER * height and each.mask.sum() >= PART * height**2
+        # Letters that touch are no letter.
+        if a_letter and not each.known and reader.pursue(each.mask, each.mask, LETTER * height)[1] < APART:
+            rare.append((each, shapes))
+    some = (fresh + rare)[: max(search.most - len(known), 0)]
+    return [_sprite_of(frames, each, shapes) for each, shapes in some]
+
+
+def _sprite_of(frames: Frames, glyph: GlyphClass, shapes: list[Shape]) -> HardSprite:
+    """What the members of a class show, averaged where they have ink."""
+    corners = np.array([(shapes[n].frame, shapes[n].top, shapes[n].left) for n in glyph.members], dtype=np.int64)
+    corners[:, 1:] += glyph.corners
+    colour, kind = frames.windows(corners, 0, 0, (glyph.mask.shape[0], glyph.mask.shape[1]))
+    inked = (kind == OPEN)[..., None]
+    mean = (colour * inked).sum(0) / inked.sum(0).clip(1)
+    return HardSprite((mean * glyph.mask[..., None]).astype(np.float32), glyph.mask)
 
 
 def mirrored(frames: Frames, patterns: list[HardSprite], search: Search) -> list[tuple[HardSprite, bool]]:
