@@ -235,7 +235,8 @@ def classes_of(shapes: list[Shape], known: list[Mask] | None = None) -> list[Gly
                 found.append(GlyphClass(mask, members, corners, known=True))
             elif len(members):
                 found.append(_averaged(shapes, mask.shape, members, corners))
-        prototypes = [each.mask for each in found]
+        # One that is alone may be of a class, now that this is an average.
+        prototypes = [each.mask for each in found if each.known or len(each.members) > 1]
     return found
 
 
@@ -266,13 +267,13 @@ def _leaders(alike: Bool[np.ndarray, "n n"]) -> list[int]:
 def _averaged(
     shapes: list[Shape], size: tuple[int, ...], members: np.ndarray, corners: Int64[np.ndarray, "n 2"]
 ) -> GlyphClass:
-    """A class whose mask is what most of its members show."""
+    """A class whose mask is what half of its members show, or more."""
     rim = SLACK + 2 * REACH
     total = np.zeros((size[0] + 2 * rim, size[1] + 2 * rim), np.int64)
     for n, (down, right) in zip(members, corners, strict=True):
         mask = shapes[n].mask
         total[rim - down : rim - down + mask.shape[0], rim - right : rim - right + mask.shape[1]] += mask
-    alpha = 2 * total > len(members) if len(members) != 2 else total > 0
+    alpha = 2 * total >= len(members)
     rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
     mask = alpha[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
     return GlyphClass(mask, members, corners + np.array([rows[0] - rim, columns[0] - rim]))

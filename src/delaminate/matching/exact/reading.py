@@ -30,12 +30,13 @@ PART = 0.07
 """Parts are read as one glyph even if that leaves more pixels that differ: for each part saved, this share of the square of
 a letter's height."""
 LOOSE = 1.4
-"""Parts together may differ from a glyph by so much more than a shape of one piece: the hairline between them is missing."""
+"""What is read may differ from a glyph by so much more than what is learned: few shapes are nearly like two glyphs, and of
+a broken letter the hairline is missing."""
 FIT, RIM = 0.6, 0.5
 """Where letters touch: the share of its area that a glyph must gain, and what it loses for each pixel of ink beside it."""
 LETTER = 0.6
 """What is found where letters touch is at least so high, as a share of a letter's height: dots would fit everywhere."""
-SHARE = 0.6
+SHARE = 0.7
 """A region of which letters explain less is something else."""
 WIDEST = 480
 """What is higher or wider than so many pixels is a picture or a rule, not letters that touch."""
@@ -142,7 +143,8 @@ class GlyphReader:
         """Glyphs that are whole shapes, or unions of them; `price` is what one more glyph costs, in pixels that differ."""
         single, joined = nearest(shapes, self.glyphs), nearest(unions, self.glyphs)
         area = np.array([s.area for s in shapes], dtype=np.float64)
-        alone = np.where(single.alike, np.minimum(single.differs + price, area), area)
+        like = np.array([self._is_like(shape, single, n) for n, shape in enumerate(shapes)], dtype=bool)
+        alone = np.where(like, np.minimum(single.differs + price, area), area)
         gains = []
         for n, union in enumerate(unions):
             gain = float(sum(alone[k] for k in union.parts)) - float(joined.differs[n]) - price
@@ -155,13 +157,13 @@ class GlyphReader:
             if not gone & set(unions[n].parts):
                 gone |= set(unions[n].parts)
                 found.append(_reading(unions[n], joined, n))
-        alike = [n for n in range(len(shapes)) if n not in gone and single.alike[n]]
+        alike = [n for n in range(len(shapes)) if n not in gone and like[n]]
         return found + [_reading(shapes[n], single, n) for n in alike]
 
-    def _is_like(self, union: Shape, near: Nearest, n: int) -> bool:
-        """Whether parts together are like a glyph."""
-        least = min(union.area, int(self.glyphs[near.entry[n]].sum()))
-        return bool(near.differs[n] <= LOOSE * DIFFERS * least and near.strays[n] <= max(LOOSE * STRAYS * least, 2))
+    def _is_like(self, shape: Shape, near: Nearest, n: int) -> bool:
+        """Whether a shape is like the glyph nearest to it."""
+        least = LOOSE * min(shape.area, int(self.glyphs[near.entry[n]].sum()))
+        return bool(near.differs[n] <= DIFFERS * least and near.strays[n] <= max(STRAYS * least, 2))
 
     def _shows_parts(self, union: Shape, shapes: list[Shape], near: Nearest, n: int) -> bool:
         """Whether a glyph shows more than half of each part."""

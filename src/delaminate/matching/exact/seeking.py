@@ -295,7 +295,7 @@ def _sprite_of(frames: Frames, glyph: GlyphClass, shapes: list[Shape]) -> HardSp
     corners[:, 1:] += glyph.corners
     colour, kind = frames.windows(corners, 0, 0, (glyph.mask.shape[0], glyph.mask.shape[1]))
     inked = (kind == OPEN)[..., None]
-    mean = (colour * inked).sum(0) / inked.sum(0).clip(1)
+    mean = np.rint(255 * (colour * inked).sum(0) / inked.sum(0).clip(1)) / 255
     return HardSprite((mean * glyph.mask[..., None]).astype(np.float32), glyph.mask)
 
 
