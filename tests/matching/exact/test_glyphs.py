@@ -16,7 +16,12 @@ def page_of(*pages):
 def prints(name, count, seed=0):
     """Shapes of one letter, each frayed in its own way."""
     rng = np.random.default_rng(seed)
-    return [Shape(0, 0, 0, frayed(np.pad(letter(name), 1), rng)) for _ in range(count)]
+    return [Shape(0, 0, 0, cut(frayed(np.pad(letter(name), 1), rng))) for _ in range(count)]
+
+
+def cut(ink):
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def test_frayed_prints_of_a_letter_are_one_class_and_it_looks_like_the_letter():
@@ -36,7 +41,7 @@ def test_letters_that_differ_in_a_stroke_are_different_classes():
 
 def test_what_is_known_stays_as_it_is_and_takes_its_members():
     known = [letter("n")[8:]]
-    found = classes_of(prints("n", 5) + prints("l", 5), known)
+    found = classes_of(prints("n", 5) + prints("e", 5), known)
     assert [each.known for each in found] == [True, False]
     assert found[0].mask is known[0]
     assert [len(each.members) for each in found] == [5, 5]
