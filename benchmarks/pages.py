@@ -219,11 +219,12 @@ def main() -> None:
     rows, others = own[-asked.pages :], own[:-JUDGED]
     ink = {n: int((pages.images.pixels[n].float().mean(0) < 128).sum()) for n in others}
     full = [n for n in others if 2 * ink[n] >= np.median(list(ink.values()))]
+    order = np.random.default_rng(0).permutation(len(full))  # every seed another page
     baseline = components(pages, rows)
     print(f"{'':22}{'precision':>10}{'recall':>8}{'F1':>8}{'ink':>8}{'read':>8}{'purity':>8}{'bytes':>8}", flush=True)
     print(f"{'connected components':22}" + _row(baseline) + f"{'':24}{baseline['bytes_a_page_cjb2'] or '-':>8} (cjb2)")
     for seed in asked.seeds:
-        chosen = full[int(np.random.default_rng(seed).integers(len(full)))]
+        chosen = full[int(order[seed % len(full)])]
         model, seconds = learn(pages.images.pixels[[chosen]], seed)
         figures = judge(model, pages, rows)
         name = pages.images.names[chosen]
