@@ -167,8 +167,9 @@ def solid(frames: UInt8[np.ndarray, "N H W 3"]) -> Background:
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 100)).astype(int)].reshape(-1, 3)
     bins = (some >> 3).astype(np.int64) @ np.array([1024, 32, 1])
     fullest = some[bins == np.bincount(bins).argmax()]
-    colours, counts = np.unique(fullest, axis=0, return_counts=True)
-    colour = colours[counts.argmax()] if 2 * counts.max() > len(fullest) else np.median(fullest, 0)
+    counts = np.bincount((fullest & 7).astype(np.int64) @ np.array([64, 8, 1]), minlength=512)
+    commonest = (fullest[0] & 0b11111000) + np.array(np.unravel_index(counts.argmax(), (8, 8, 8)))
+    colour = commonest if 2 * counts.max() > len(fullest) else np.median(fullest, 0)
     return Background((colour / 255).astype(np.float32)[None, None])
 
 
