@@ -55,14 +55,11 @@ def join(patterns: list[HardSprite], found: Parse, search: Search, always: float
     always stands on a wall, but walls have no flame: they stay two.)
     """
     usage = found.usage(len(patterns))
-    opaque = [pattern.opacity == 1 for pattern in patterns]
     pairs: dict[tuple[int, int, int, int], int] = {}
     for some in found.places:
         corners = {(place.entry, place.top, place.left) for place in some}
         for a, b in _neighbours(patterns, some):
             one, two = some[a], some[b]
-            if not (opaque[one.entry] and opaque[two.entry]):
-                continue
             down, right = two.top - one.top, two.left - one.left
             # Of one pattern, only twins are counted: a third in the row makes them tiles.
             if one.entry == two.entry and (
@@ -98,14 +95,15 @@ def join(patterns: list[HardSprite], found: Parse, search: Search, always: float
 
 
 def _neighbours(patterns: list[HardSprite], places: list[Occurrence], gap: int = 2) -> list[tuple[int, int]]:
-    """Ordered pairs of placements whose boxes touch."""
+    """Ordered pairs of placements, of opaque patterns, whose boxes touch."""
     if not places:
         return []
     box = np.array(
         [[p.top, p.left, p.top + patterns[p.entry].size[0], p.left + patterns[p.entry].size[1]] for p in places]
     )
     near = (box[:, None, :2] <= box[None, :, 2:] + gap) & (box[None, :, :2] <= box[:, None, 2:] + gap)
-    touching = near.all(2) & ~np.eye(len(places), dtype=bool)
+    opaque = np.array([patterns[place.entry].opacity == 1 for place in places])
+    touching = near.all(2) & ~np.eye(len(places), dtype=bool) & opaque[:, None] & opaque
     return [(int(a), int(b)) for a, b in np.argwhere(touching)]
 
 

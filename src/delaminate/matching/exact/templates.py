@@ -98,7 +98,7 @@ class HardSprite:
             colour, alpha = colour[::-1], alpha[::-1]
         if orientation & 4:
             colour, alpha = colour[:, ::-1], alpha[:, ::-1]
-        return HardSprite(np.ascontiguousarray(colour), np.ascontiguousarray(alpha), self.opacity)
+        return HardSprite(colour.copy(), alpha.copy(), self.opacity)  # one pixel wide, it may have a negative stride
 
     def rgba(self) -> Float[Tensor, "4 h w"]:
         stacked = np.concatenate([self.colour, self.opacity * self.alpha[..., None]], 2)
