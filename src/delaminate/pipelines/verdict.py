@@ -85,11 +85,13 @@ class Tally:
 
     def level(self) -> Level:
         """How good it is."""
-        if not self.images or self.objects == 0:
+        if not self.images:
             return "nothing"
+        mean = sum(self.errors) / len(self.errors)
+        if self.objects == 0:  # images of the background alone are explained by it
+            return "fair" if mean >= GOOD_PSNR and not self.method.copies_input(self.by) else "nothing"
         if self.method.copies_input(self.by):
             return "good"
-        mean = sum(self.errors) / len(self.errors)
         share = 1.0 if self.share is None else self.share
         if mean < POOR_PSNR or share < POOR_SHARE:
             return "poor"

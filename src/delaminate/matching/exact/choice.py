@@ -69,7 +69,10 @@ def choose_background(
         return BackgroundChoice(cut or static(frames, noisy), "static" if cut is None else kind, {})
     if len(frames) < 5:
         return BackgroundChoice(plain, "solid", {})
-    candidates = {"solid": plain, "static": static(frames, noisy)}
+    candidates = {"solid": plain}
+    still = static(frames, noisy)
+    if _is_settled(frames, still, plain, tolerance):
+        candidates["static"] = still
     cut = rooms(frames, noisy)
     if cut is not None:
         candidates["rooms"] = cut
@@ -82,6 +85,16 @@ def choose_background(
         if bits[name] < (SURELY if nearly_plain else CLEARLY) * bits[best]:
             best = name
     return BackgroundChoice(candidates[best], best, bits)
+
+
+def _is_settled(
+    frames: UInt8[np.ndarray, "N H W 3"], picture: Background, plain: Background, tolerance: float, most: float = 0.7
+) -> bool:
+    """Whether most of a picture that is not of the commonest colour is seen in half of the frames: it is no trail."""
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), SAMPLE)).astype(int)]
+    seen = np.mean([np.square(frame / np.float32(255) - picture.rgb).sum(2) <= tolerance**2 for frame in some], axis=0)
+    drawn = (np.abs(picture.rgb - plain.rgb) > 0.02).any(2)
+    return not drawn.any() or bool((seen[drawn] >= 0.5).mean() >= most)
 
 
 def _share_of(background: Background, plain: Background) -> float:

@@ -22,8 +22,8 @@ INNER, BORDER = 10, 3
 """Windows of a pattern that are looked up: inside, and along each side for where the frame's border cuts it."""
 AT_ONCE = 2**20
 """Pixels of patterns that are compared with a frame at a time."""
-MOST_OF_ONE = 300
-"""Places of one pattern on one frame that are looked at, at most."""
+MOST_OF_FLAT = 300
+"""Places of one flat pattern on one frame that are looked at, at most."""
 APART = 3
 """Pixels between windows, at least, so that what hides one shows another."""
 FACTORS = {
@@ -246,8 +246,8 @@ class HashBank(TemplateBank):
         borders = np.flatnonzero(np.diff(spots[:, 0], prepend=-1, append=-1))
         for first, last in itertools.pairwise(borders):
             some, value, entry = spots[first:last].copy(), gain[first:last], int(spots[first, 0])
-            if len(some) > MOST_OF_ONE:  # a flat pattern fits all over a flat area
-                best = np.argsort(-value, kind="stable")[:MOST_OF_ONE]
+            if len(some) > MOST_OF_FLAT and self.patterns[entry].is_flat:  # it fits all over a flat area
+                best = np.argsort(-value, kind="stable")[:MOST_OF_FLAT]
                 some, value = some[best], value[best]
             some[:, 0] = index
             worth = value >= self.prices_at(frames, entry, some)
