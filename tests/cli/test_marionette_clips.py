@@ -215,7 +215,7 @@ def test_a_gif_that_keeps_clears_or_restores(command, tmp_path, disposal):
     assert rebuilt.shape == shown.shape
     # What stays beside the next one looks like a wider sprite with a part hidden; the edge of the canvas costs a row. Where
     # all but the first frame are cleared, nothing explains that one's own background.
-    assert (rebuilt == shown)[1 if disposal == 3 else 0 :].all(3).mean() > 0.97
+    assert (rebuilt == shown)[1 if disposal == 3 else 0 :].all(3).mean() > 0.9
 
 
 def test_transparent_input_lies_on_black(command, tmp_path):
