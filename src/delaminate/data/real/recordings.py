@@ -36,6 +36,7 @@ class Recording:
 
 
 RECORDINGS = {
+    "pong": Recording("pong", (210, 160), "p"),"boxing": Recording("boxing", (210, 160), "p"),"skiing": Recording("skiing", (210, 160), "p"),"freeway": Recording("freeway", (210, 160), "p"),"ms-pacman": Recording("ms_pacman", (210, 160), "p"),
     "space-invaders": Recording(
         "space_invaders", (210, 160), "the arcade game, played at random on the spot, 210 x 160"
     ),
