@@ -6,7 +6,7 @@ from helpers.patterns import disc, paste, pattern
 
 from delaminate.errors import ConfigError
 from delaminate.matching.exact import background as grounds
-from delaminate.matching.exact.background import Background, panorama, solid, static
+from delaminate.matching.exact.background import Background, panorama, solid, static, without_things_at_rest
 from delaminate.matching.exact.camera import Locator, is_scrolled, step
 from delaminate.matching.exact.choice import choose_background
 
@@ -167,3 +167,16 @@ def test_a_landscape_beyond_memory_is_refused(monkeypatch):
     monkeypatch.setattr(grounds, "MAX_PANORAMA", 40 * 60)
     with pytest.raises(ConfigError, match=r"panorama of 40 x \d+ pixels.*background=static"):
         panorama(shots(world(), [(0, 3 * n) for n in range(10)]))
+
+
+def test_what_changes_at_its_place_is_no_part_of_a_still_picture():
+    frames = np.full((40, 48, 64, 3), 30, np.uint8)
+    frames[:, :, :8] = 90  # a wall that stays
+    frames[:28, 10:30, 20:24] = 200  # gone at the end
+    frames[:, 4:8, 40:50] = 120  # hidden by turns, but never gone
+    frames[::4, 2:12, 38:52] = np.random.default_rng(0).integers(40, 80, (10, 14, 3))
+    picture = static(frames)
+    bare = without_things_at_rest(picture, frames, hole=6.0, place=20.0)
+    assert np.rint(bare.rgb[10:30, 20:24] * 255).tolist() == np.full((20, 4, 3), 30).tolist()
+    changed = (bare.rgb != picture.rgb).any(2)
+    assert int(changed.sum()) == 80

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from delaminate.errors import ConfigError
 from delaminate.matching.exact.camera import CUT, NEAR, Locator, agreement, alike, step
@@ -191,6 +193,53 @@ def static(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> Backgro
         for first in range(0, frames.shape[1], band)
     ]
     return Background((np.concatenate(parts) / 255).astype(np.float32))
+
+
+def without_things_at_rest(
+    background: Background, frames: UInt8[np.ndarray, "N H W 3"], hole: float, place: float
+) -> Background:
+    """Take out of a static picture what comes, goes or changes: digits of a score, a thing at rest, a wall that is shot at.
+
+    An area of one colour is taken out where frames so often show what is around it instead that its holes cost more bits
+    than placing it in every frame that has it.
+
+    Args:
+        background: The commonest colour of every pixel, of the frames' size.
+        frames: The images.
+        hole: Bits of a pixel of the background that a frame does not show.
+        place: Bits of placing a thing.
+    """
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 101)).astype(int)]
+    rgb = np.rint(background.rgb * 255).astype(np.uint8)
+    shown = (np.abs(some.astype(np.int16) - rgb) <= NEAR).all(3).mean(0)
+    areas, count = _areas_of_one_colour(rgb)
+    places = ndimage.find_objects(areas + 1)
+    result = background.rgb.copy()
+    gone = np.bincount(areas.ravel(), 1 - shown.ravel())  # at the most
+    for index in np.flatnonzero(hole * gone > place * (1 - gone / count)):
+        rows, columns = places[index]
+        window = slice(max(rows.start - 1, 0), rows.stop + 1), slice(max(columns.start - 1, 0), columns.stop + 1)
+        inside = areas[window] == index
+        rim = ndimage.binary_dilation(inside) & ~inside
+        if not rim.any() or count[index] > areas.size // 20:
+            continue
+        colours, often = np.unique(rgb[window][rim], axis=0, return_counts=True)
+        around = colours[often.argmax()]
+        instead = (np.abs(some[(slice(None), *window)].astype(np.int16) - around) <= NEAR).all(3)[:, inside]
+        if hole * instead.sum(1).mean() > place * (1 - instead.mean()):
+            result[window][inside] = around / np.float32(255)
+    return Background(result)
+
+
+def _areas_of_one_colour(rgb: UInt8[np.ndarray, "h w 3"]) -> tuple[Int32[np.ndarray, "h w"], Int64[np.ndarray, " n"]]:
+    """The connected areas of one colour, numbered from 0, and how many pixels each has."""
+    number = np.arange(rgb[..., 0].size).reshape(rgb.shape[:2])
+    across, down = (rgb[:, 1:] == rgb[:, :-1]).all(2), (rgb[1:] == rgb[:-1]).all(2)
+    one = np.concatenate([number[:, :-1][across], number[:-1][down]])
+    other = np.concatenate([number[:, 1:][across], number[1:][down]])
+    graph = coo_array((np.ones(len(one), bool), (one, other)), (number.size, number.size))
+    areas = connected_components(graph, directed=False)[1]
+    return areas.reshape(number.shape).astype(np.int32), np.bincount(areas)
 
 
 def rooms(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> Background | None:

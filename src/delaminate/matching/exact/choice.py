@@ -7,9 +7,16 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from delaminate.matching.exact.background import Background, panorama_and_places, rooms, solid, static
+from delaminate.matching.exact.background import (
+    Background,
+    panorama_and_places,
+    rooms,
+    solid,
+    static,
+    without_things_at_rest,
+)
 from delaminate.matching.exact.camera import is_scrolled
-from delaminate.matching.exact.description import Prices, frames_bits, picture_bits
+from delaminate.matching.exact.description import HOLE, Prices, frames_bits, picture_bits
 from delaminate.matching.exact.noise import is_noisy
 from delaminate.matching.exact.planes import second_plane
 
@@ -73,12 +80,17 @@ def choose_background(
     still = static(frames, noisy)
     if _is_settled(frames, still, plain, tolerance):
         candidates["static"] = still
+    bare = None
+    if "static" in candidates and not noisy:
+        bare = without_things_at_rest(still, frames, HOLE, Prices.of(frames).place)
     cut = rooms(frames, noisy)
     if cut is not None:
         candidates["rooms"] = cut
     elif is_scrolled(frames):
         candidates |= _scrolled(frames, noisy)
     bits = {name: clip_bits(frames, each, tolerance, plain) for name, each in candidates.items()}
+    if bare is not None and (told := clip_bits(frames, bare, tolerance, plain)) < bits["static"]:
+        candidates["static"], bits["static"] = bare, told
     best = "solid"
     for name in candidates:
         nearly_plain = best == "solid" and _share_of(candidates[name], plain) > MOSTLY
