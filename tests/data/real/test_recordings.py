@@ -63,7 +63,7 @@ def test_recording_without_the_extra_is_refused(monkeypatch):
 
 def test_unknown_recordings_are_refused():
     with pytest.raises(DataError, match="expected one of space-invaders"):
-        record("pong", 1)
+        record("chess", 1)
     with pytest.raises(DataError, match="expected one of train"):
         record("space-invaders", 1, split="val")
     with pytest.raises(DataError, match="negative"):

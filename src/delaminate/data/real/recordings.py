@@ -35,11 +35,17 @@ class Recording:
     description: str
 
 
+SCREEN = (210, 160)
 RECORDINGS = {
-    "pong": Recording("pong", (210, 160), "p"),"boxing": Recording("boxing", (210, 160), "p"),"skiing": Recording("skiing", (210, 160), "p"),"freeway": Recording("freeway", (210, 160), "p"),"ms-pacman": Recording("ms_pacman", (210, 160), "p"),
-    "space-invaders": Recording(
-        "space_invaders", (210, 160), "the arcade game, played at random on the spot, 210 x 160"
-    ),
+    name: Recording(rom, SCREEN, f"{what}, played at random on the spot, 210 x 160")
+    for name, rom, what in (
+        ("space-invaders", "space_invaders", "the arcade game"),
+        ("pong", "pong", "two paddles and a ball"),
+        ("boxing", "boxing", "two boxers, seen from above"),
+        ("skiing", "skiing", "a skier between flags and trees"),
+        ("freeway", "freeway", "a chicken and ten lanes of cars"),
+        ("ms-pacman", "ms_pacman", "a maze of pills and four ghosts"),
+    )
 }
 
 
