@@ -79,7 +79,8 @@ def recurring_regions(frames: Frames, search: Search, most: int) -> list[HardSpr
     """Connected regions of open pixels that recur as they are: things that nothing touches; closes what they explain.
 
     One that holds another which is seen as often by itself is left for later: once that is closed, the rest of it is a
-    region of its own. So regions are looked for again until there are no more.
+    region of its own. So regions are looked for again until there are no more. Bars of one colour are in everything of that
+    colour, the strokes of its digits, which says nothing.
     """
     found: list[HardSprite] = []
     for level in range(LEVELS):
@@ -92,7 +93,9 @@ def recurring_regions(frames: Frames, search: Search, most: int) -> list[HardSpr
             others = [
                 other
                 for k, other in enumerate(trial)
-                if other.area < pattern.area and len(worth[k].spots) >= len(worth[number].spots)
+                if other.area < pattern.area
+                and len(worth[k].spots) >= len(worth[number].spots)
+                and not (pattern.is_flat and other.is_flat)
             ]
             if pattern.area and not (others and _holds_another(pattern, others, search)):
                 fresh.append(_tile_of(pattern, frames, search))
