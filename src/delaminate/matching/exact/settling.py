@@ -209,9 +209,13 @@ def uncover(
 def hidden_pixels(
     scenes: FrameStack, patterns: list[HardSprite], found: Parse, most: float = 0.5
 ) -> Bool[np.ndarray, "N H W"]:
-    """Pixels that sprites hide; those that have more than the share `most` of their occurrences at one place hide nothing."""
+    """Pixels that sprites hide; those that stand at one place hide nothing.
+
+    They stand if that place has more than the share `most` of their occurrences, and of the frames: a digit of a score is at
+    its place only, but it comes and goes.
+    """
     moves = [
-        bool(each) and max(each.values()) <= most * sum(each.values())
+        bool(each) and max(each.values()) <= most * max(sum(each.values()), len(scenes))
         for each in _corners(scenes, found, len(patterns))
     ]
     hidden = np.zeros(scenes.frames.shape[:3], bool)
