@@ -101,7 +101,7 @@ def _components(frame: np.ndarray, behind: np.ndarray, one_colour: bool) -> Foun
     codes = (frame.astype(np.int64) * np.array([1, 256, 65536])).sum(-1)
     labels = np.zeros(shown.shape, dtype=np.int64)
     for colour in np.unique(codes[shown]) if one_colour else [None]:
-        some, count = label(shown if colour is None else shown & (codes == colour), np.ones((3, 3)))
+        some, _ = label(shown if colour is None else shown & (codes == colour), np.ones((3, 3)))
         labels[some > 0] = some[some > 0] + labels.max()
     sprites: dict[int, Hashable] = {}
     rows, columns = np.nonzero(labels)
@@ -116,7 +116,9 @@ def _components(frame: np.ndarray, behind: np.ndarray, one_colour: bool) -> Foun
     return labels, sprites
 
 
-def nothing_learned(train: np.ndarray, test: np.ndarray, score: Callable[[list[Found]], dict[str, Any]]) -> dict[str, Any]:
+def nothing_learned(
+    train: np.ndarray, test: np.ndarray, score: Callable[[list[Found]], dict[str, Any]]
+) -> dict[str, Any]:
     """The four ways of components, each judged."""
     colours, counts = np.unique(train[::20].reshape(-1, 3), axis=0, return_counts=True)
     behind = {"commonest colour of a place": commonest(train), "one colour": colours[counts.argmax()][None, None]}
@@ -185,8 +187,8 @@ def main() -> None:
     parser.add_argument("--rescore", action="store_true", help="judge the models of an earlier run again")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print("| game | seed | class-aware F1 | class-agnostic F1 | mean over classes | with scenery | nothing learned, class-aware "
-          "| nothing learned, class-agnostic | by | sprites | PSNR, dB | training, s |")  # fmt: skip
+    print("| game | seed | class-aware F1 | class-agnostic F1 | mean over classes | with scenery | nothing learned, aware | "
+          "nothing learned, agnostic | by | sprites | PSNR, dB | training, s |")  # fmt: skip
     print("|" + "---|" * 12)
     for game in options.games:
         for seed in options.seeds:

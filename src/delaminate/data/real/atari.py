@@ -48,7 +48,13 @@ def whole(name: str, shown: Bool[np.ndarray, "H W"]) -> list[Box]:
 
 def _box(name: str, place: tuple[slice, ...]) -> Box:
     rows, columns = place
-    return name, float(columns.start), float(rows.start), float(columns.stop - columns.start), float(rows.stop - rows.start)
+    return (
+        name,
+        float(columns.start),
+        float(rows.start),
+        float(columns.stop - columns.start),
+        float(rows.stop - rows.start),
+    )
 
 
 def space_invaders(frame: UInt8[np.ndarray, "210 160 3"]) -> list[Box]:
@@ -58,21 +64,21 @@ def space_invaders(frame: UInt8[np.ndarray, "210 160 3"]) -> list[Box]:
     ground line is not read.
     """
     field = (0, 22, 160, 195)
-    boxes = []
+    boxes: list[Box] = []
     aliens = groups("Alien", pixels_of(frame, (134, 134, 29), field), gap=4)
     highest = min((box[2] for box in aliens if box[3] > 3), default=0.0)
-    for name, *place in aliens:
-        row = 1 + round((place[1] - highest) / 18)
-        boxes.append((f"{name}{row}" if place[2] > 3 else "Shot", *place))
-    for left in (42, 74, 106):
-        boxes += whole("Shield", pixels_of(frame, (181, 83, 40), (left, 150, left + 8, 180)))
+    for _, left, top, width, height in aliens:
+        name = f"Alien{1 + round((top - highest) / 18)}" if width > 3 else "Shot"
+        boxes.append((name, left, top, width, height))
+    for corner in (42, 74, 106):
+        boxes += whole("Shield", pixels_of(frame, (181, 83, 40), (corner, 150, corner + 8, 180)))
     for box in groups("Player", pixels_of(frame, (50, 132, 50), field), gap=3):
         boxes.append(box if box[3] > 3 else ("Shot", *box[1:]))
     boxes += groups("Shot", pixels_of(frame, (142, 142, 142), field))
     boxes += groups("Saucer", pixels_of(frame, (151, 25, 122), field), gap=3)
     for colour in ((50, 132, 50), (162, 134, 56)):
-        for left in range(4, 148, 16):
-            boxes += whole("Digit", pixels_of(frame, colour, (left, 8, left + 16, 21)))
+        for corner in range(4, 148, 16):
+            boxes += whole("Digit", pixels_of(frame, colour, (corner, 8, corner + 16, 21)))
     return boxes
 
 

@@ -19,6 +19,8 @@ MAX_PANORAMA = 2**25
 """Pixels of a scrolled panorama, at most."""
 MENDERS = 4
 """Frames that must show a pixel of the background before its colour is corrected."""
+GONE = 0.2
+"""What shows its surroundings instead in so many frames is no part of a still picture."""
 SAME_ROOM = 0.8
 """Of a scene's frame, the share that an earlier room must show for the scene to play there."""
 
@@ -201,7 +203,7 @@ def without_things_at_rest(
     """Take out of a static picture what comes, goes or changes: digits of a score, a thing at rest, a wall that is shot at.
 
     An area of one colour is taken out where frames so often show what is around it instead that its holes cost more bits
-    than placing it in every frame that has it.
+    than placing it in every frame that has it, or where it is gone in a fifth of the frames.
 
     Args:
         background: The commonest colour of every pixel, of the frames' size.
@@ -216,7 +218,7 @@ def without_things_at_rest(
     places = ndimage.find_objects(areas + 1)
     result = background.rgb.copy()
     gone = np.bincount(areas.ravel(), 1 - shown.ravel())  # at the most
-    for index in np.flatnonzero(hole * gone > place * (1 - gone / count)):
+    for index in np.flatnonzero((hole * gone > place * (1 - gone / count)) | (gone > GONE * count)):
         rows, columns = places[index]
         window = slice(max(rows.start - 1, 0), rows.stop + 1), slice(max(columns.start - 1, 0), columns.stop + 1)
         inside = areas[window] == index
@@ -226,7 +228,7 @@ def without_things_at_rest(
         colours, often = np.unique(rgb[window][rim], axis=0, return_counts=True)
         around = colours[often.argmax()]
         instead = (np.abs(some[(slice(None), *window)].astype(np.int16) - around) <= NEAR).all(3)[:, inside]
-        if hole * instead.sum(1).mean() > place * (1 - instead.mean()):
+        if hole * instead.sum(1).mean() > place * (1 - instead.mean()) or instead.mean() > GONE:
             result[window][inside] = around / np.float32(255)
     return Background(result)
 

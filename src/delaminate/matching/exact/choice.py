@@ -93,7 +93,7 @@ def choose_background(
         candidates["static"], bits["static"] = bare, told
     best = "solid"
     for name in candidates:
-        nearly_plain = best == "solid" and _share_of(candidates[name], plain) > MOSTLY
+        nearly_plain = best == "solid" and candidates[name] is not bare and _share_of(candidates[name], plain) > MOSTLY
         if bits[name] < (SURELY if nearly_plain else CLEARLY) * bits[best]:
             best = name
     return BackgroundChoice(candidates[best], best, bits)

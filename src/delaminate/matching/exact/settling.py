@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
-from delaminate.matching.exact.background import MENDERS, Background, mended, retold
+from delaminate.matching.exact.background import MENDERS, Background, mended, retold, without_things_at_rest
+from delaminate.matching.exact.description import HOLE, Prices
 from delaminate.matching.exact.detection import find
 from delaminate.matching.exact.hashing import bank_of
 from delaminate.matching.exact.parsing import Parse
@@ -32,17 +33,47 @@ def settle_background(
     found = explained(scenes, patterns, search)
     if background.plane is not None:
         return patterns, background, found
-    kept, background = absorb_static(scenes, patterns, found, background)
+    kept, background = _absorbed(scenes, patterns, found, background)
     if len(kept) < len(patterns):
         patterns, found = kept, explained(scenes, kept, search)
     before = background
     background = take_out_sprites(scenes, patterns, found, background, search)
     background, changed = uncover(scenes, patterns, found, background)
+    background = _bare(scenes, background) if changed else background
     if changed or background is not before:
         scenes = FrameStack.of(scenes.frames, background)
         patterns = prune(scenes, patterns, search)
         found = explained(scenes, patterns, search)
     return patterns, background, found
+
+
+def _absorbed(
+    scenes: FrameStack, patterns: list[HardSprite], found: Parse, background: Background
+) -> tuple[list[HardSprite], Background]:
+    """As `absorb_static`, but what would come and go in the background with the rest of its thing stays a sprite."""
+    kept, painted = absorb_static(scenes, patterns, found, background)
+    bare = _bare(scenes, painted)
+    if bare is painted:
+        return kept, painted
+    rgb, still = bare.rgb, []
+    for pattern, corners in zip(patterns, _corners(scenes, found, len(patterns)), strict=True):
+        if not any(pattern is each for each in kept) and corners:
+            top, left = max(corners, key=lambda place: corners[place])
+            shown = rgb[max(top, 0) : top + pattern.size[0], max(left, 0) : left + pattern.size[1]]
+            if shown.shape[:2] != pattern.size:
+                continue
+            if (np.abs(shown - pattern.colour) < 0.02).all(2)[pattern.alpha].mean() >= 0.5:
+                continue
+        still.append(pattern)
+    return still, bare
+
+
+def _bare(scenes: FrameStack, background: Background) -> Background:
+    """A still picture without things at rest; any other background as it is."""
+    if background.rgb.shape[:2] != scenes.frames.shape[1:3]:
+        return background
+    bare = without_things_at_rest(background, scenes.frames, HOLE, Prices.of(scenes.frames).place)
+    return background if np.array_equal(bare.rgb, background.rgb) else bare
 
 
 def take_out_sprites(
