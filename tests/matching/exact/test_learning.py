@@ -11,7 +11,7 @@ from delaminate.matching.exact.learning import learn_round
 from delaminate.matching.exact.parsing import Parse
 from delaminate.matching.exact.pruning import join, prune
 from delaminate.matching.exact.search import FrameStack, explained, parse_all
-from delaminate.matching.exact.settling import absorb_static, uncover
+from delaminate.matching.exact.settling import _absorbed, absorb_static, uncover
 from delaminate.matching.exact.templates import HardSprite
 
 SOLID = Background(BACKGROUND.astype(np.float32) / 255)
@@ -228,6 +228,22 @@ def test_the_ground_is_what_frames_show_where_no_sprite_is():
     again, changed = uncover(scenes, [walker], occurrences(*images), mended)
     assert not changed and np.array_equal(again.rgb, mended.rgb)
     assert uncover(scenes, [walker], occurrences(*images), SOLID) == (SOLID, False)
+
+
+def test_what_comes_and_goes_at_one_place_hides_the_background_there():
+    digits = [pattern((6, 5), seed) for seed in (1, 2, 3, 4, 5)]
+    for digit in digits[1:]:
+        digit.colour[2] = digits[0].colour[2]  # all share a row of pixels
+    images = [[(n % 5, 8, 12)] for n in range(10)]
+    frames = np.zeros((10, 30, 40, 3), np.uint8)
+    for frame, ((entry, top, left),) in zip(frames, images, strict=True):
+        paste(frame, digits[entry], top, left)
+    black = np.zeros((1, 30, 40, 3), np.float32)
+    scenes = FrameStack(frames, black, ((0, 0),) * 10)
+    same, changed = uncover(scenes, digits, occurrences(*images), Background(black[0]))
+    assert not changed and not same.rgb.any()
+    still, _ = _absorbed(scenes, digits, occurrences(*images), Background(black[0]))
+    assert still == digits
 
 
 def test_explaining_a_few_frames_at_a_time_changes_nothing(monkeypatch):
