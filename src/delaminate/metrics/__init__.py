@@ -8,6 +8,7 @@ from delaminate.metrics.assignment import (
 )
 from delaminate.metrics.baselines import baseline_figures, centred_disc, colour_regions
 from delaminate.metrics.boxes import BoxMatches
+from delaminate.metrics.class_boxes import ClassBoxMatches
 from delaminate.metrics.dictionaries import dictionary_figures, match_sprites
 from delaminate.metrics.evaluation import evaluate
 from delaminate.metrics.foreground import covered, foreground_figures, role_swaps
@@ -24,6 +25,7 @@ from delaminate.metrics.tracks import TrackMatches
 
 __all__ = [
     "BoxMatches",
+    "ClassBoxMatches",
     "ClassConfusion",
     "InstanceMatches",
     "TrackMatches",
