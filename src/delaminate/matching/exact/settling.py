@@ -11,6 +11,7 @@ from delaminate.matching.exact.background import MENDERS, Background, mended, re
 from delaminate.matching.exact.description import HOLE, Prices
 from delaminate.matching.exact.detection import find
 from delaminate.matching.exact.hashing import bank_of
+from delaminate.matching.exact.noise import is_noisy
 from delaminate.matching.exact.parsing import Parse
 from delaminate.matching.exact.pruning import prune
 from delaminate.matching.exact.search import FrameStack, Search, explained
@@ -33,13 +34,13 @@ def settle_background(
     found = explained(scenes, patterns, search)
     if background.plane is not None:
         return patterns, background, found
-    kept, background = _absorbed(scenes, patterns, found, background)
+    kept, background = _absorbed(scenes, patterns, found, background, search.tolerance)
     if len(kept) < len(patterns):
         patterns, found = kept, explained(scenes, kept, search)
     before = background
     background = take_out_sprites(scenes, patterns, found, background, search)
     background, changed = uncover(scenes, patterns, found, background)
-    background = _bare(scenes, background) if changed else background
+    background = _bare(scenes, background, search.tolerance) if changed else background
     if changed or background is not before:
         scenes = FrameStack.of(scenes.frames, background)
         patterns = prune(scenes, patterns, search)
@@ -48,11 +49,11 @@ def settle_background(
 
 
 def _absorbed(
-    scenes: FrameStack, patterns: list[HardSprite], found: Parse, background: Background
+    scenes: FrameStack, patterns: list[HardSprite], found: Parse, background: Background, tolerance: float
 ) -> tuple[list[HardSprite], Background]:
     """As `absorb_static`, but what would come and go in the background with the rest of its thing stays a sprite."""
     kept, painted = absorb_static(scenes, patterns, found, background)
-    bare = _bare(scenes, painted)
+    bare = _bare(scenes, painted, tolerance)
     if bare is painted:
         return kept, painted
     rgb, still = bare.rgb, []
@@ -68,9 +69,9 @@ def _absorbed(
     return still, bare
 
 
-def _bare(scenes: FrameStack, background: Background) -> Background:
+def _bare(scenes: FrameStack, background: Background, tolerance: float) -> Background:
     """A still picture without things at rest; any other background as it is."""
-    if background.rgb.shape[:2] != scenes.frames.shape[1:3]:
+    if background.rgb.shape[:2] != scenes.frames.shape[1:3] or is_noisy(tolerance):
         return background
     bare = without_things_at_rest(background, scenes.frames, HOLE, Prices.of(scenes.frames).place)
     return background if np.array_equal(bare.rgb, background.rgb) else bare
