@@ -82,7 +82,9 @@ def test_what_is_found_is_told():
 def test_a_digit_of_one_colour_is_whole_though_a_bar_of_that_colour_is_seen_more_often():
     digit, bar = np.zeros((10, 6), bool), np.ones((8, 2), bool)
     digit[0], digit[:, 4:], digit[9] = True, True, True
-    both = [HardSprite(np.where(alpha[..., None], 0.9, 0).astype(np.float32), alpha) for alpha in (digit, bar)]
+    both = [
+        HardSprite(np.where(alpha[..., None], [0.9, 0.9, 0.9], 0).astype(np.float32), alpha) for alpha in (digit, bar)
+    ]
     places = [[(1, 4 + 2 * n, 40)] + [(0, 4, 10)] * (n % 2) for n in range(12)]
     found = regions_in(np.stack([frame_of((44, 60), some, both) for some in places]))
     assert sorted(each.area for each in found) == sorted([int(digit.sum()), int(bar.sum())])

@@ -26,8 +26,8 @@ KENNEY = ("bat-0", "block", "coin-0", "green-0", "heart", "key", "pink", "rover-
 LEAST_SHOWN = 4
 """Frames in which a sprite must be seen whole to be asked for."""
 
-Picture = UInt8[np.ndarray, "H W 3"]
-Raster = UInt8[np.ndarray, "h w 4"]
+Picture = UInt8[np.ndarray, "_h _w 3"]
+Raster = UInt8[np.ndarray, "_h _w 4"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -227,6 +227,8 @@ def without_things_at_rest(
             continue
         colours, often = np.unique(rgb[window][rim], axis=0, return_counts=True)
         around = colours[often.argmax()]
+        if (np.abs(rgb[window][inside][0].astype(np.int16) - around) <= NEAR).all():
+            continue  # a step of a gradient is no thing
         instead = (np.abs(some[(slice(None), *window)].astype(np.int16) - around) <= NEAR).all(3)[:, inside]
         if hole * instead.sum(1).mean() > place * (1 - instead.mean()) or instead.mean() > GONE:
             result[window][inside] = around / np.float32(255)

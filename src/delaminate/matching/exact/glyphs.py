@@ -30,7 +30,7 @@ ROUNDS = 2
 SMALLEST = 6
 """Pixels of ink that a shape has, at least: less is dirt, or a frayed edge."""
 
-Mask = Bool[np.ndarray, "h w"]
+Mask = Bool[np.ndarray, "_h _w"]
 CROSS = ndimage.generate_binary_structure(2, 1)
 
 

@@ -127,7 +127,7 @@ def find_occurrences(
     ]
 
 
-def _agreeing(frames: Frames, seed: SeedPatch, seen: np.ndarray, spots: Spots, match: float) -> Spots:
+def _agreeing(frames: Frames, seed: SeedPatch, seen: np.ndarray, spots: np.ndarray, match: float) -> Spots:
     """Those of some places where the pixels of a seed that are not closed agree."""
     colour, kind = frames.windows(spots, 0, 0, seed.kind.shape)
     usable = (kind != CLOSED) & seen

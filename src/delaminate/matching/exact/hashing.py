@@ -289,9 +289,7 @@ def bank_of(patterns: list[HardSprite], frames: Frames, price: PlacementCost) ->
     return (HashBank if frames.codes.exact else TemplateBank)(patterns, frames, price)
 
 
-def find_windows(
-    frames: Frames, indices: list[int], colour: np.ndarray, kind: UInt8[np.ndarray, "s s"], most: int
-) -> Spots:
+def find_windows(frames: Frames, indices: list[int], colour: np.ndarray, kind: np.ndarray, most: int) -> Spots:
     """Where a patch may be in frames, by up to four of its windows: frame, top and left on padded frames.
 
     Args:

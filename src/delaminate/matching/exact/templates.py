@@ -168,7 +168,8 @@ class Frames:
         self.background = background[0, 0, 0] if background.shape[:3] == (1, 1, 1) else None
         self.background_picture = background
         colour = frames.astype(np.float32) / 255
-        is_ground = codes.same(colour, background)
+        # Where colours recur to the bit, so does the background; rounding it to 8 bits and back is all the difference there is.
+        is_ground = (np.abs(colour - background) < 1.5 / 255).all(-1) if codes.exact else codes.same(colour, background)
         self.colour = np.pad(colour, (*pad, (0, 0)))
         self.kind = np.pad(np.where(is_ground, BACKGROUND, OPEN).astype(np.uint8), pad, constant_values=CLOSED)
         self.was_open, self.kind_before = self.kind == OPEN, self.kind.copy()

@@ -140,7 +140,7 @@ class MarioNette(MarioNetteModel):
         return torch.cat([self.soft(some, self.fixed_order()).image for some in images.split(FEW)])
 
     @torch.no_grad()
-    def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " B"]:
+    def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " _n"]:
         if stage == "search":
             sheet, images = self.store.sheet(), images[:: max(1, len(images) // SAMPLE)]
             return torch.cat(
