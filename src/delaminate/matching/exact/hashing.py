@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, UInt8, UInt32, UInt64
+from jaxtyping import Bool, UInt32, UInt64
 
 from delaminate.matching.exact.detection import LEAST_CUT, Occurrence, PlacementCost, TemplateBank
 from delaminate.matching.exact.templates import BACKGROUND, MISFIT, OPEN, Frames, HardSprite, Shape, Spots
