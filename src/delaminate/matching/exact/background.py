@@ -404,7 +404,7 @@ def _settled(
     return colour, there.sum(0), same
 
 
-def commonest(values: Int32[np.ndarray, "n *S"]) -> tuple[Int32[np.ndarray, "*S"], Int64[np.ndarray, "*S"]]:
+def commonest(values: Int32[np.ndarray, "n *S"]) -> tuple[Int32[np.ndarray, "*S"], Int64[np.ndarray, "*S"]]:  # noqa: F821
     """The commonest of the values along the first axis that are not negative, 0 where there is none; and how often it is."""
     ranked = np.sort(values, 0)
     run = np.ones(values.shape[1:], np.int64)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
+from scipy import ndimage
 from torch import Tensor
 
 from delaminate.matching.exact.reading import GlyphReader
@@ -139,7 +140,10 @@ class TemplateBank:
         mine = [k for k, pattern in enumerate(self.patterns) if pattern.opacity < 1 and pattern.area]
         if not mine:
             return []
-        boxes = np.array([[y, x, y + a.shape[0], x + a.shape[1]] for y, x, a in regions(frames, index)]).reshape(-1, 4)
+        is_open = frames.kind[index] == OPEN
+        labels, _ = ndimage.label(ndimage.binary_dilation(is_open, np.ones((3, 3))), np.ones((3, 3)))
+        windows = ndimage.find_objects(labels * is_open)
+        boxes = np.array([[y.start, x.start, y.stop, x.stop] for y, x in windows], np.int64).reshape(-1, 4)
         nudges = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)])
         found: list[tuple[float, Occurrence]] = []
         for k in mine:
