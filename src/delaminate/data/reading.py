@@ -7,7 +7,7 @@ whatever goes wrong becomes one DataError with the reason.
 import io
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,14 +50,7 @@ def read_image(
     Raises:
         DataError: The file is empty, truncated, too large or not such an image.
     """
-    # Pillow raises errors of any kind on a broken file, hence the wide net: each of them says one thing.
-    try:
-        with open_picture(Path(path), formats, max_pixels) as image:
-            return _to_rgb(image)
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path}: {reason_of(Path(path), error)}") from error
+    return _read(Path(path), formats, max_pixels, _to_rgb)
 
 
 def read_with_alpha(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W C"]:
@@ -66,13 +59,20 @@ def read_with_alpha(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.
     Raises:
         DataError: As `read_image`.
     """
+    return _read(Path(path), FORMATS, max_pixels, _with_alpha)
+
+
+def _read(
+    path: Path, formats: Sequence[str], max_pixels: int, pixels_from: Callable[[Image.Image], np.ndarray]
+) -> np.ndarray:
+    # Pillow raises errors of any kind on a broken file, hence the wide net: each of them says one thing.
     try:
-        with open_picture(Path(path), FORMATS, max_pixels) as image:
-            return _with_alpha(image)
+        with open_picture(path, formats, max_pixels) as image:
+            return pixels_from(image)
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{path}: {reason_of(Path(path), error)}") from error
+        raise DataError(f"{path}: {reason_of(path, error)}") from error
 
 
 def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:

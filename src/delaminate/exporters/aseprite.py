@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 
 from delaminate.errors import OutputError
-from delaminate.exporters.atlas import Sheet, draw_sheet, sheet_bytes
+from delaminate.exporters.atlas import Sheet, draw_clip_sheet, sheet_bytes
 from delaminate.exporters.blits import Stamp, Stamps, cut_stamps
-from delaminate.exporters.characters import Character, find_characters
-from delaminate.exporters.files import ExportResult, clip_size, frame_durations, frame_milliseconds, whole_durations
+from delaminate.exporters.characters import Character
+from delaminate.exporters.files import ExportResult, clip_size, frame_durations, whole_durations, write_files
 from delaminate.files import write_atomic
-from delaminate.scene.collection import shared_dictionary
 from delaminate.scene.scenes import Scene
 
 GROUND, UNTRACKED = "ground", "untracked"  # names of layers in files that people have
@@ -58,15 +57,10 @@ def write_aseprite(
         ConfigError: The scenes do not share a dictionary, or the rate is out of range.
         OutputError: The sheet would be too large or has too many colours, or a file cannot be written.
     """
-    out = Path(out)
-    lasting = frame_durations(len(scenes), rate, durations)
-    milliseconds = sum(lasting) / len(lasting) if lasting else frame_milliseconds(rate)
-    sheet = draw_sheet(shared_dictionary(scenes), find_characters(scenes, durations), cleared=indexed)
-    document = sheet_document(sheet, milliseconds)
-    picture = sheet_bytes("aseprite", sheet, indexed)
-    write_atomic(out / "sheet.png", picture)
-    write_atomic(out / "sheet.json", (json.dumps(document, indent=1) + "\n").encode())
-    return ExportResult((out / "sheet.png", out / "sheet.json"), sheet.error(scenes))
+    sheet, milliseconds = draw_clip_sheet(scenes, rate, durations, indexed)
+    document = json.dumps(sheet_document(sheet, milliseconds), indent=1) + "\n"
+    files = {"sheet.png": sheet_bytes("aseprite", sheet, indexed), "sheet.json": document.encode()}
+    return write_files(out, files, sheet.error(scenes))
 
 
 def sheet_document(sheet: Sheet, milliseconds: float) -> dict[str, Any]:

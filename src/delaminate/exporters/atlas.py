@@ -25,7 +25,14 @@ from jaxtyping import UInt8
 from delaminate.errors import OutputError
 from delaminate.exporters.canvases import Canvas
 from delaminate.exporters.characters import Character, Pose, find_characters
-from delaminate.exporters.files import ExportResult, covered, difference, indexed_png_bytes
+from delaminate.exporters.files import (
+    ExportResult,
+    covered,
+    difference,
+    frame_durations,
+    frame_milliseconds,
+    indexed_png_bytes,
+)
 from delaminate.exporters.tile_sheet import turned
 from delaminate.files import from_pixels, png_bytes, to_pixels, write_atomic
 from delaminate.scene.collection import shared_dictionary
@@ -191,6 +198,27 @@ def draw_sheet(
             frames[of_pose[pose]] = _on_canvas(frames[of_pose[pose]], character.canvas, number)
     named = tuple((each, tuple(of_pose[pose] for pose in each.poses)) for each in characters)
     return Sheet(sheet, frames, dataclasses.replace(dictionary, sprites=tuple(restored)), named)
+
+
+def draw_clip_sheet(
+    scenes: Sequence[Scene], rate: float | None, durations: Sequence[float] | None, indexed: bool
+) -> tuple[Sheet, float]:
+    """Draw the sheet of a clip's sprites and characters; also say for how many milliseconds a frame is seen in the mean.
+
+    Args:
+        scenes: Scenes of one decomposition, in the clip's order.
+        rate: Frames per second; 10 where it is not known.
+        durations: Milliseconds that each scene is seen, instead of a rate.
+        indexed: For a PNG with a palette.
+
+    Raises:
+        ConfigError: The scenes do not share a dictionary, or the rate is out of range.
+        OutputError: The sheet would be too large.
+    """
+    lasting = frame_durations(len(scenes), rate, durations)
+    milliseconds = sum(lasting) / len(lasting) if lasting else frame_milliseconds(rate)
+    sheet = draw_sheet(shared_dictionary(scenes), find_characters(scenes, durations), cleared=indexed)
+    return sheet, milliseconds
 
 
 def sheet_bytes(what: str, sheet: Sheet, indexed: bool) -> bytes:

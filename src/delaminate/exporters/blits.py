@@ -22,6 +22,7 @@ from delaminate.scene.placements import NEUTRAL, Dictionary, Placement, Transfor
 from delaminate.scene.scenes import Scene, SceneLayer
 
 Occurrence = tuple[int, int, bool]  # left, top, mirrored
+MIRRORED = 4  # the orientation that is flipped left to right
 
 
 @dataclass(frozen=True)
@@ -86,21 +87,17 @@ class Stamps:
 
 def whole_place(dictionary: Dictionary, placement: Placement) -> Occurrence | None:
     """Say where a raster lies that was moved by whole pixels, mirrored or not; None for everything else."""
-    transform = placement.transforms[0]
-    if len(placement.transforms) > 1 or transform.kind != "matrix":
+    found = _place(dictionary, placement)
+    if found is None or found[2] not in (0, MIRRORED):
         return None
-    a, b, x, d, e, y, g, h, i = transform.parameters
-    if abs(a) != 1 or (b, d, e, g, h, i) != (0, 0, 1, 0, 0, 1) or x != round(x) or y != round(y):
-        return None
-    raster = dictionary.sprites[placement.entry] if placement.raster is None else placement.raster
-    height, width = raster.shape[1:]
-    left, top = int(x) - (width if a < 0 else 0), int(y)
+    left, top, orientation = found
     if placement.entry in dictionary.backgrounds:
         # A background goes on beyond its border, so only one that covers the canvas is its picture.
-        covers = left <= 0 and top <= 0 and left + width >= transform.size[1] and top + height >= transform.size[0]
-        if not covers:
+        height, width = _raster(dictionary, placement).shape[1:]
+        size = placement.transforms[0].size
+        if left > 0 or top > 0 or left + width < size[1] or top + height < size[0]:
             return None
-    return left, top, a < 0
+    return left, top, orientation == MIRRORED
 
 
 def turned_place(dictionary: Dictionary, placement: Placement) -> tuple[int, int, int] | None:
@@ -108,18 +105,20 @@ def turned_place(dictionary: Dictionary, placement: Placement) -> tuple[int, int
 
     The orientation is in Tiled's bits; None for everything else, and for backgrounds.
     """
+    return None if placement.entry in dictionary.backgrounds else _place(dictionary, placement)
+
+
+def _raster(dictionary: Dictionary, placement: Placement) -> Float[Tensor, "4 h w"]:
+    return dictionary.sprites[placement.entry] if placement.raster is None else placement.raster
+
+
+def _place(dictionary: Dictionary, placement: Placement) -> tuple[int, int, int] | None:
+    """Left, top and orientation of a raster that was moved by whole pixels, in one step."""
     transform = placement.transforms[0]
-    if len(placement.transforms) > 1 or transform.kind != "matrix" or placement.entry in dictionary.backgrounds:
+    if len(placement.transforms) > 1 or transform.kind != "matrix":
         return None
-    a, b, x, d, e, y, *last = transform.parameters
-    across, down = (a, e) if a else (b, d)
-    whole = x == round(x) and y == round(y) and last == [0, 0, 1]
-    if not whole or abs(across) != 1 or abs(down) != 1 or ((b, d) if a else (a, e)) != (0, 0):
-        return None
-    raster = dictionary.sprites[placement.entry] if placement.raster is None else placement.raster
-    height, width = raster.shape[1:] if a else raster.shape[:0:-1]
-    orientation = (0 if a else 1) | (4 if across < 0 else 0) | (2 if down < 0 else 0)
-    return int(x) - (width if across < 0 else 0), int(y) - (height if down < 0 else 0), orientation
+    height, width = _raster(dictionary, placement).shape[1:]
+    return transform.whole_place((height, width))
 
 
 class _Cutter:
@@ -145,7 +144,7 @@ class _Cutter:
 
     def coloured(self, placement: Placement, opacity: float) -> UInt8[np.ndarray, "h w 4"]:
         """A placement's raster in its colour, as it is before it is moved."""
-        raster = self.dictionary.sprites[placement.entry] if placement.raster is None else placement.raster
+        raster = _raster(self.dictionary, placement)
         gain, offset = torch.tensor(placement.colour, dtype=raster.dtype).view(2, 3, 1, 1)
         rgb = torch.addcmul(offset, raster[:3], gain).clamp(0, 1)
         return to_pixels(torch.cat([rgb, raster[3:] * opacity]))

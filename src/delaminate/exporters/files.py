@@ -1,7 +1,7 @@
 """What every exporter shares: its result, painted layers, and the way back to measure the error."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from delaminate.errors import ConfigError, OutputError, ShapeError
-from delaminate.files import to_pixels
+from delaminate.files import to_pixels, write_atomic
 from delaminate.scene.format import DURATIONS, RATES
 from delaminate.scene.painting import paint
 from delaminate.scene.scenes import Scene, SceneLayer
@@ -33,6 +33,18 @@ class ExportResult:
 
     files: tuple[Path, ...]
     max_error: float | None
+
+
+def write_files(out: str | Path, files: Mapping[str, bytes], max_error: float | None) -> ExportResult:
+    """Write files into a folder by their names, in their order; `max_error` as in `ExportResult`.
+
+    Raises:
+        OutputError: One cannot be written.
+    """
+    paths = tuple(Path(out) / name for name in files)
+    for path, data in zip(paths, files.values(), strict=True):
+        write_atomic(path, data)
+    return ExportResult(paths, max_error)
 
 
 @dataclass(frozen=True, eq=False)

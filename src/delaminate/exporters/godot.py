@@ -17,13 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from delaminate.exporters.atlas import draw_sheet, sheet_bytes
-from delaminate.exporters.characters import Animation, Character, find_characters
-from delaminate.exporters.files import ExportResult, frame_durations, frame_milliseconds
+from delaminate.exporters.atlas import draw_clip_sheet, sheet_bytes
+from delaminate.exporters.characters import Animation, Character
+from delaminate.exporters.files import ExportResult, write_files
 from delaminate.exporters.tile_sheet import TileSheet
 from delaminate.exporters.tiled import tile_sheet
-from delaminate.files import png_bytes, write_atomic
-from delaminate.scene.collection import shared_dictionary
+from delaminate.files import png_bytes
 from delaminate.scene.scenes import Scene
 
 
@@ -69,9 +68,7 @@ def write_godot_tileset(scenes: Sequence[Scene], out: str | Path) -> ExportResul
     files = {"tiles.tres": tileset_text(sheet).encode()}
     if len(sheet):
         files["tiles.png"] = png_bytes(sheet.image())
-    for name, data in files.items():
-        write_atomic(Path(out) / name, data)
-    return ExportResult(tuple(Path(out) / name for name in files), None)
+    return write_files(out, files, None)
 
 
 # ---- Characters -------------------------------------------------------------------------------------------------
@@ -151,13 +148,9 @@ def write_godot(
         ConfigError: The scenes do not share a dictionary, or the rate is out of range.
         OutputError: The sheet would be too large or has too many colours, or a file cannot be written.
     """
-    lasting = frame_durations(len(scenes), rate, durations)
-    milliseconds = sum(lasting) / len(lasting) if lasting else frame_milliseconds(rate)
-    sheet = draw_sheet(shared_dictionary(scenes), find_characters(scenes, durations), cleared=indexed)
+    sheet, milliseconds = draw_clip_sheet(scenes, rate, durations, indexed)
     files = {"sheet.png": sheet_bytes("godot", sheet, indexed)}
     for character, names in sheet.characters:
         text = sprite_frames_text(character, [sheet.frames[name] for name in names], milliseconds)
         files[f"{character.name}.tres"] = text.encode()
-    for name, data in files.items():
-        write_atomic(Path(out) / name, data)
-    return ExportResult(tuple(Path(out) / name for name in files), sheet.error(scenes))
+    return write_files(out, files, sheet.error(scenes))

@@ -11,11 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from delaminate.exporters.atlas import Sheet, atlas_document, draw_sheet, sheet_bytes
-from delaminate.exporters.characters import find_characters
-from delaminate.exporters.files import ExportResult, frame_durations, frame_milliseconds
-from delaminate.files import write_atomic
-from delaminate.scene.collection import shared_dictionary
+from delaminate.exporters.atlas import Sheet, atlas_document, draw_clip_sheet, sheet_bytes
+from delaminate.exporters.files import ExportResult, write_files
 from delaminate.scene.scenes import Scene
 
 TEXTURE = "atlas"
@@ -69,12 +66,8 @@ def write_phaser(
         ConfigError: The scenes do not share a dictionary, or the rate is out of range.
         OutputError: The sheet would be too large or has too many colours, or a file cannot be written.
     """
-    lasting = frame_durations(len(scenes), rate, durations)
-    milliseconds = sum(lasting) / len(lasting) if lasting else frame_milliseconds(rate)
-    sheet = draw_sheet(shared_dictionary(scenes), find_characters(scenes, durations), cleared=indexed)
+    sheet, milliseconds = draw_clip_sheet(scenes, rate, durations, indexed)
     documents = {"atlas.json": atlas_document(sheet), "animations.json": animations_document(sheet, milliseconds)}
     files = {"atlas.png": sheet_bytes("phaser", sheet, indexed)}
     files.update({name: (json.dumps(each, indent=1) + "\n").encode() for name, each in documents.items()})
-    for name, data in files.items():
-        write_atomic(Path(out) / name, data)
-    return ExportResult(tuple(Path(out) / name for name in files), sheet.error(scenes))
+    return write_files(out, files, sheet.error(scenes))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from delaminate.matching.tile_cells import COMPOSE, INVERSE, orientations_of
+from delaminate.matching.tile_cells import COMPOSE, INVERSE, orient, orientations_of
 
 COLUMNS = 16
 
@@ -22,12 +22,8 @@ class SheetAnimation:
 
 
 def turned(picture: Picture, orientation: int) -> Picture:
-    """Turn an RGBA picture as Tiled's bits say: 1 transposes it first, 4 flips it left to right, 2 top to bottom."""
-    if orientation & 1:
-        picture = picture.swapaxes(0, 1)
-    if orientation & 4:
-        picture = picture[:, ::-1]
-    return np.ascontiguousarray(picture[::-1] if orientation & 2 else picture)
+    """Turn an RGBA picture, see `orient`; a copy where it has to be one."""
+    return np.ascontiguousarray(orient(picture, orientation, rows=0))
 
 
 class TileSheet:

@@ -26,13 +26,19 @@ class Axis:
         return self.pitch - self.spacing
 
 
-def orient(pictures: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn pictures (..., h, w) as Tiled's bits say; a view."""
+def orient(pictures: np.ndarray, orientation: int, rows: int = -2) -> np.ndarray:
+    """Turn pictures as Tiled's bits say: 1 transposes them first, 4 flips them left to right, 2 top to bottom; a view.
+
+    Args:
+        pictures: (..., h, w), or with more axes behind.
+        orientation: 0 to 7.
+        rows: The axis of rows; that of columns follows it. -3 where channels come last.
+    """
     if orientation & 1:
-        pictures = pictures.swapaxes(-1, -2)
+        pictures = pictures.swapaxes(rows, rows + 1)
     if orientation & 4:
-        pictures = pictures[..., ::-1]
-    return pictures[..., ::-1, :] if orientation & 2 else pictures
+        pictures = np.flip(pictures, rows + 1)
+    return np.flip(pictures, rows) if orientation & 2 else pictures
 
 
 def _tables() -> tuple[Int64[np.ndarray, "8 8"], Int64[np.ndarray, " 8"]]:
@@ -50,7 +56,7 @@ def orientations_of(shape: tuple[int, int]) -> list[int]:
     return list(range(8)) if shape[0] == shape[1] else [0, 2, 4, 6]
 
 
-def colour_codes(pictures: UInt8[np.ndarray, "N H W 3"]) -> UInt32[np.ndarray, "N H W"]:
+def colour_codes(pictures: UInt8[np.ndarray, "*S 3"]) -> UInt32[np.ndarray, "*S"]:
     """Write each colour as one number: red * 65536 + green * 256 + blue."""
     codes = pictures[..., 0].astype(np.uint32)
     for channel in (1, 2):

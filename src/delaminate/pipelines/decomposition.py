@@ -197,9 +197,11 @@ def _decompose_batches(
     try:
         for first in range(0, len(found), batch):
             rows = range(first, min(first + batch, len(found)))
-            parts = _decomposed(method, found, rows, by, device, follow)
-            tally.add(parts[0], parts[2])
-            output.add(*parts, rows)
+            some, pixels = _decomposed(method, found, rows, by, device, follow)
+            rebuilt = some.composite().to(pixels)
+            errors = psnr(pixels, rebuilt).tolist()
+            tally.add(some, pixels, rebuilt, errors)
+            output.add(some, errors, pixels, rows)
             if callback is not None:
                 callback.step("decompose", rows.stop, {})
     except KeyboardInterrupt:
@@ -224,12 +226,11 @@ def _decomposed(
     by: str,
     device: str,
     follow: Callable[[Decomposition], Decomposition],
-) -> tuple[Decomposition, list[float], Float[Tensor, "B 3 H W"]]:
-    """Decompose some images: what was found, how closely it rebuilds them in dB, and they themselves."""
+) -> tuple[Decomposition, Float[Tensor, "B 3 H W"]]:
+    """Decompose some images: what was found, and they themselves."""
     part = images.subset(rows)
     pixels = part.batch(range(len(part)))
-    found = follow(method.decompose(pixels.to(device), by, part.canvas_maps))
-    return found, psnr(pixels, found.composite().to(pixels)).tolist(), pixels
+    return follow(method.decompose(pixels.to(device), by, part.canvas_maps)), pixels
 
 
 @dataclass

@@ -60,8 +60,14 @@ class Tally:
     errors: list[float] = field(default_factory=list)
     sprites: int = 0
 
-    def add(self, found: Decomposition, images: Float[Tensor, "B 3 H W"]) -> None:
-        """Take up what was found in some images, at the model's size."""
+    def add(
+        self,
+        found: Decomposition,
+        images: Float[Tensor, "B 3 H W"],
+        rebuilt: Float[Tensor, "B 3 H W"],
+        errors: list[float],
+    ) -> None:
+        """Take up what was found in some images, at the model's size: their composites, and PSNR in dB."""
         first = 1 if found.background else 0
         counts = [len(placements) - first for placements in found.images]
         self.images += len(counts)
@@ -69,8 +75,7 @@ class Tally:
         self.empty += sum(count <= 0 for count in counts)
         self.shown.update(p.entry for some in found.images for p in some[first:] if p.entry != OWN_RASTER)
         self.sprites = len(found.dictionary) - len(found.dictionary.backgrounds)
-        rebuilt = found.composite().to(images)
-        self.errors += psnr(images, rebuilt).tolist()
+        self.errors += errors
         if found.background:
             bare = Decomposition(found.dictionary, tuple(some[:1] for some in found.images), found.size, True)
             there = (images - bare.composite().to(images)).square().sum(1) > ALIKE**2
@@ -131,5 +136,7 @@ def judge(method: Method, images: ImageSet, sample: int = SAMPLE) -> Verdict:
     tally = Tally(method, method.default)
     for row in rows:
         pixels = images.batch([row])
-        tally.add(method.decompose(pixels, method.default), pixels)
+        found = method.decompose(pixels, method.default)
+        rebuilt = found.composite().to(pixels)
+        tally.add(found, pixels, rebuilt, psnr(pixels, rebuilt).tolist())
     return tally.verdict()

@@ -50,17 +50,15 @@ def _apply_matrix(raster: Tensor, transform: Transform, padding: Padding) -> tup
     """Move a raster (C, h, w); return the touched window and its corner (top, left)."""
     matrix, size = transform.matrix, transform.size
     source = (raster.shape[1], raster.shape[2])
-    orientation = transform.orientation
-    if orientation is not None:
+    place = transform.whole_place(source)
+    if place is not None:
+        column, row, orientation = place
         shown = source[::-1] if orientation & 1 else source
-        left = matrix[0, 2] - (shown[1] if orientation & 4 else 0)
-        top = matrix[1, 2] - (shown[0] if orientation & 2 else 0)
-        covers = left <= 0 and top <= 0 and left + shown[1] >= size[1] and top + shown[0] >= size[0]
-        if left == round(left) and top == round(top) and (padding == "zeros" or covers):
+        covers = column <= 0 and row <= 0 and column + shown[1] >= size[1] and row + shown[0] >= size[0]
+        if padding == "zeros" or covers:
             # A shift by whole pixels, flipped or turned by quarters, is a copy, exact to the bit.
             raster = raster.transpose(1, 2) if orientation & 1 else raster
             raster = raster.flip([axis for axis, bit in ((1, 2), (2, 4)) if orientation & bit])
-            column, row = int(left), int(top)
             first, last = max(row, 0), max(min(row + shown[0], size[0]), max(row, 0))
             begin, end = max(column, 0), max(min(column + shown[1], size[1]), max(column, 0))
             return raster[:, first - row : last - row, begin - column : end - column], first, begin

@@ -79,6 +79,25 @@ class Transform:
         matrix = np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]]) @ across @ down @ swap
         return cls.of_matrix(matrix + 0.0, size)
 
+    def whole_place(self, raster: tuple[int, int]) -> tuple[int, int, int] | None:
+        """Where a raster lies that was only moved by whole pixels, flipped or turned by quarters.
+
+        Args:
+            raster: Its height and width.
+
+        Returns:
+            Left and top of what is shown in pixels, and the orientation, see `oriented`; None: the matrix does something else.
+        """
+        orientation = self.orientation
+        if orientation is None:
+            return None
+        height, width = raster[::-1] if orientation & 1 else raster
+        matrix = self.matrix
+        left, top = matrix[0, 2] - (width if orientation & 4 else 0), matrix[1, 2] - (height if orientation & 2 else 0)
+        if left != round(left) or top != round(top):
+            return None
+        return int(left), int(top), orientation
+
     @property
     def orientation(self) -> int | None:
         """Which of the eight orientations a matrix shows, see `oriented`; None: it does something else."""

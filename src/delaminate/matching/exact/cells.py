@@ -8,7 +8,7 @@ from delaminate.matching.exact.templates import OPEN, Frames, HardSprite
 from delaminate.rng import numpy_stream
 
 SIDES = (8, 10, 12, 14, 15, 16, 18, 20, 24, 32)
-"""Sides of tiles that are tried, in pixels; also two of them side by side are found, one by one."""
+"""Sides of tiles that are tried, in pixels."""
 DENSE = 0.4
 """Of the frames, the share that must be open for tiles to be looked for."""
 FEW = 8
@@ -56,7 +56,7 @@ def _hashes(values: np.ndarray, side: int) -> UInt64[np.ndarray, "n Y X"]:
 def _recurs(
     hashes: UInt64[np.ndarray, "n Y X"], usable: Bool[np.ndarray, "n Y X"], least: int
 ) -> Bool[np.ndarray, "n Y X"]:
-    """Which windows are there so many times, not counting the same one again at a neighbouring place of a flat area."""
+    """Which of the usable windows are there so many times."""
     found = np.zeros(usable.shape, bool)
     _, inverse, counts = np.unique(hashes[usable], return_inverse=True, return_counts=True)
     found[usable] = counts[inverse.reshape(-1)] >= least

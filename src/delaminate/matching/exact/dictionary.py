@@ -82,11 +82,12 @@ class SpriteDictionary:
         bank = None
         # One frame at a time: memory does not grow with the number of frames. What is looked for is the same for all.
         for frame in raw:
-            scenes = FrameStack.of(frame[None], self.background)
+            offsets = self.background.locate(frame)
+            scenes = FrameStack.of(frame[None], self.background, [offsets])
             frames = scenes.fresh(search)
             bank = search.bank(shown, frames) if bank is None else bank
             explained = parse(frames, bank, [0])
-            (top, left), near = self.background.locate(frame)
+            (top, left), near = offsets
             placements = [Placement(len(self.sprites), (Transform.shift(-left, -top, size),))]
             if self.background.plane is not None:
                 placements.append(Placement(len(self.sprites) + 1, (Transform.shift(-near[1], -near[0], size),)))

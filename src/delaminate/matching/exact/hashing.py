@@ -7,7 +7,7 @@ Lookups propose; the pixels themselves decide, as with correlations. (Rolling ha
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,24 +43,26 @@ def window_hashes(values: UInt32[np.ndarray, "H W"], shape: Shape) -> UInt64[np.
     return total
 
 
+def _every(hits: Callable[[slice, slice], np.ndarray], size: Shape, shape: Shape) -> Bool[np.ndarray, "Y X"]:
+    """Which windows of a shape, in an array of a size, are hit in all their pixels; `hits` looks at one of these at a time."""
+    rows, columns = (max(n - side + 1, 0) for n, side in zip(size, shape, strict=True))
+    every = np.ones((rows, columns), bool)
+    if every.size:
+        for y, x in np.ndindex(shape):
+            every &= hits(slice(y, y + rows), slice(x, x + columns))
+    return every
+
+
 def all_inside(mask: Bool[np.ndarray, "H W"], shape: Shape) -> Bool[np.ndarray, "Y X"]:
     """Which windows of a shape lie wholly within a mask."""
-    rows, columns = mask.shape[0] - shape[0] + 1, mask.shape[1] - shape[1] + 1
-    inside = np.ones((max(rows, 0), max(columns, 0)), bool)
-    if inside.size:
-        for y, x in np.ndindex(shape):
-            inside &= mask[y : y + rows, x : x + columns]
-    return inside
+    return _every(lambda rows, columns: mask[rows, columns], (mask.shape[0], mask.shape[1]), shape)
 
 
 def _is_flat(values: UInt32[np.ndarray, "H W"], shape: Shape) -> Bool[np.ndarray, "Y X"]:
     """Which windows have one colour."""
-    rows, columns = values.shape[0] - shape[0] + 1, values.shape[1] - shape[1] + 1
-    flat = np.ones((max(rows, 0), max(columns, 0)), bool)
-    if flat.size:
-        for y, x in np.ndindex(shape):
-            flat &= values[y : y + rows, x : x + columns] == values[:rows, :columns]
-    return flat
+    corner = values[: values.shape[0] - shape[0] + 1, : values.shape[1] - shape[1] + 1]
+    size = (values.shape[0], values.shape[1])
+    return _every(lambda rows, columns: values[rows, columns] == corner, size, shape)
 
 
 def _begins(values: UInt32[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:

@@ -1,5 +1,6 @@
 """How patterns are looked for, and what a dictionary explains of frames over their background."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -68,11 +69,23 @@ class FrameStack:
     kept: dict[tuple[int, float], Frames] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, frames: UInt8[np.ndarray, "N H W 3"], background: Background) -> "FrameStack":
+    def of(
+        cls,
+        frames: UInt8[np.ndarray, "N H W 3"],
+        background: Background,
+        places: Sequence[tuple[tuple[int, int], tuple[int, int]]] | None = None,
+    ) -> "FrameStack":
+        """Lay frames on their background.
+
+        Args:
+            frames: RGB in 0..255.
+            background: What is behind them.
+            places: What `background.locate` says of each, if that is known.
+        """
         size = (frames.shape[1], frames.shape[2])
         if background.plane is None and background.rgb.shape[0] <= size[0] and background.rgb.shape[1] <= size[1]:
             return cls(frames, background.rgb[None], ((0, 0),) * len(frames))
-        places = [background.locate(frame) for frame in frames]
+        places = [background.locate(frame) for frame in frames] if places is None else places
         # What stands still does so on the nearer plane.
         return cls(
             frames, np.stack([background.behind(size, *each) for each in places]), tuple(near for _, near in places)

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Int64, UInt8, UInt32
 from torch import Tensor
 
+from delaminate.matching.tile_cells import colour_codes, orient
 from delaminate.rng import numpy_stream
 
 MISFIT = 0.4
@@ -52,8 +53,7 @@ Spectra = dict[tuple[int, ...], Tensor]
 
 def packed(colour: np.ndarray) -> UInt32[np.ndarray, "*S"]:
     """Colours (..., 3), in [0, 1] or of 8 bits, as one number each."""
-    wide = (colour if colour.dtype == np.uint8 else np.rint(colour * 255)).astype(np.uint32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    return colour_codes(colour if colour.dtype == np.uint8 else np.rint(colour * 255).astype(np.uint8))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,15 +90,10 @@ class HardSprite:
         return int(self.alpha.sum())
 
     def oriented(self, orientation: int) -> "HardSprite":
-        """One of the eight orientations; bits: 1 swaps rows and columns first, 2 flips top to bottom, 4 left to right."""
-        colour, alpha = self.colour, self.alpha
-        if orientation & 1:
-            colour, alpha = colour.swapaxes(0, 1), alpha.T
-        if orientation & 2:
-            colour, alpha = colour[::-1], alpha[::-1]
-        if orientation & 4:
-            colour, alpha = colour[:, ::-1], alpha[:, ::-1]
-        return HardSprite(colour.copy(), alpha.copy(), self.opacity)  # one pixel wide, it may have a negative stride
+        """One of the eight orientations, see `orient`."""
+        # Copies: a view that is one pixel wide may have a negative stride and still count as contiguous.
+        colour, alpha = (orient(each, orientation, rows=0).copy() for each in (self.colour, self.alpha))
+        return HardSprite(colour, alpha, self.opacity)
 
     def rgba(self) -> Float[Tensor, "4 h w"]:
         stacked = np.concatenate([self.colour, self.opacity * self.alpha[..., None]], 2)

@@ -151,7 +151,10 @@ class Matcher(SearchPlayer):
         except InterruptedSearch:
             self._publish(self.round.found)
             raise InterruptedTurn from None
-        there = int(np.count_nonzero(FrameStack.of(scenes.frames, background).fresh(search).was_open))
+        behind = model.store.background
+        if not np.array_equal(background.rgb, behind.rgb):
+            scenes = FrameStack.of(scenes.frames, background)
+        there = int(np.count_nonzero(scenes.fresh(search).was_open))
         enough = int(found.left.sum()) <= ENOUGH * there
         context.values["settled"] = _equal(patterns, self.patterns) and (enough or model.covers_all)
         self.patterns, self.round = patterns, None
