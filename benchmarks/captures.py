@@ -1,7 +1,8 @@
 """Drawn captures, taken apart with default settings: are the right sprites found, and is anything wrong kept silent?
 
     python benchmarks/captures.py --count 200 --seed 0            # the development range
-    python benchmarks/captures.py --count 20 --kind panorama --codec png --show
+    python benchmarks/captures.py --count 20 --kind panorama --codec png
+    python benchmarks/captures.py --kinds --count 56 --out benchmarks/results/captures-kinds.json
 
 Each capture is stored as its codec says, trained on and decomposed by the public functions without one setting. Measured:
 the share of true sprites found (alpha IoU of 0.95 at the best shift, mirrored or not), PSNR of the scenes against the frames
@@ -12,6 +13,8 @@ import argparse
 import io
 import json
 import math
+import os
+import platform
 import tempfile
 import time
 from pathlib import Path
@@ -22,10 +25,14 @@ from PIL import Image
 
 from delaminate import decompose, train
 from delaminate.data.synthetic.captures import BACKGROUNDS, Capture, draw_capture
+from delaminate.matching.exact.choice import choose_background
+from delaminate.matching.exact.noise import LOSSLESS_TOLERANCE
 
+KEY = (255, 0, 255)
+"""Stands for transparent pixels."""
 RIGHT = {
     "solid": ("solid",), "transparent": ("solid",), "static": ("static",), "rooms": ("rooms",),
-    "panorama": ("panorama",), "parallax": ("panorama", "parallax"), "tiles": ("static", "panorama"),
+    "panorama": ("panorama",), "parallax": ("parallax",), "tiles": ("static", "panorama"),
 }  # fmt: skip
 
 
@@ -65,6 +72,23 @@ def _video(capture: Capture, path: Path) -> Path:
         for packet in stream.encode():
             file.mux(packet)
     return path
+
+
+def record_kinds(count: int, start: int, seed: int) -> dict[str, object]:
+    """Which kind of background the choice by bits gives each capture, on its frames as drawn."""
+    rows = []
+    for index in range(start, start + count):
+        capture = draw_capture(index, seed, "dev", codec="png", zoom=(1.0, 1.0))
+        frames = np.where(capture.clean[..., 3:] > 0, capture.clean[..., :3], KEY).astype(np.uint8)
+        started = time.process_time()
+        kind = choose_background(frames, tolerance=LOSSLESS_TOLERANCE).kind
+        seconds = round(time.process_time() - started, 2)
+        right = kind in RIGHT[capture.background]
+        rows.append(
+            {"index": index, "background": capture.background, "kind": kind, "right": right, "seconds": seconds}
+        )
+        print(json.dumps(rows[-1]), flush=True)
+    return {"rows": rows, "right": sum(bool(row["right"]) for row in rows), "of": len(rows)}
 
 
 def sprites_found(truth: tuple[np.ndarray, ...], found: list[np.ndarray]) -> list[bool]:
@@ -133,8 +157,12 @@ def main() -> None:
     parser.add_argument("--kind", choices=BACKGROUNDS)
     parser.add_argument("--codec")
     parser.add_argument("--zoom", type=float)
+    parser.add_argument("--kinds", action="store_true", help="only the kinds of background, without search")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if options.kinds:
+        write(options.out, options, record_kinds(options.count, options.start, options.seed))
+        return
     zoom = None if options.zoom is None else (options.zoom, options.zoom)
     rows = []
     for index in range(options.start, options.start + options.count):
@@ -151,9 +179,29 @@ def main() -> None:
                 }
         rows.append({"index": index, **row})
         print(json.dumps(rows[-1]), flush=True)
+        write(options.out, options, {"rows": rows, "summary": summary(rows).splitlines()})  # a capture more each time
     print(summary(rows))
-    if options.out is not None:
-        options.out.write_text(json.dumps({"rows": rows, "summary": summary(rows)}, indent=1) + "\n")
+
+
+def write(out: Path | None, options: argparse.Namespace, figures: dict[str, object]) -> None:
+    """Write a record: the command, the machine, the figures."""
+    if out is None:
+        return
+    words = {key: value for key, value in vars(options).items() if value not in (None, False) and key != "out"}
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    record = {
+        "script": "benchmarks/captures.py",
+        "options": words,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine,
+    }
+    out.write_text(json.dumps(record | figures, indent=1) + "\n")
 
 
 def summary(rows: list[dict[str, object]]) -> str:
