@@ -170,6 +170,14 @@ def header(title: str, summary: str, facts: Mapping[str, str], stack: str) -> st
     )
 
 
+def sprite_card(picture: str, title: str, said: str, more: str = "") -> str:
+    """An item of a list of sprites: a picture on chequers, its title and what is said of it, all as HTML."""
+    return (
+        f'<li><figure class="card{more}"><div class="check">{picture}</div>'
+        f"<figcaption><b>{title}</b><span>{said}</span></figcaption></figure></li>"
+    )
+
+
 def _sprites(dictionary: Dictionary, usage: Sequence[int], tracks: Sequence[int]) -> str:
     if not len(dictionary):
         return ""
@@ -183,10 +191,7 @@ def _sprites(dictionary: Dictionary, usage: Sequence[int], tracks: Sequence[int]
         used = "not used" if usage[entry] == 0 else f"used {_count(usage[entry], 'time')}"
         used += f" in {_count(tracks[entry], 'track')}" if tracks[entry] else ""
         picture = img(to_pixels(dictionary.sprites[entry]), name, LAYER_SIDE)
-        cards.append(
-            f'<li><figure class="card{"" if usage[entry] else " unused"}"><div class="check">{picture}</div>'
-            f"<figcaption><b>{dot}{escape(name)}</b><span>{used}</span></figcaption></figure></li>"
-        )
+        cards.append(sprite_card(picture, f"{dot}{escape(name)}", used, "" if usage[entry] else " unused"))
     by = "what looks alike side by side" if alike else "most used first"
     return (
         '<section aria-labelledby="sprites"><h2 id="sprites">What it learned</h2><p class="note">The sprites that the '

@@ -16,7 +16,7 @@ from delaminate.errors import FormatError
 from delaminate.exporters.chart import draw_curve
 from delaminate.exporters.figure_texts import SIGNALS
 from delaminate.exporters.files import ExportResult
-from delaminate.exporters.html import FOOTER, header, img, page
+from delaminate.exporters.html import FOOTER, header, img, page, sprite_card
 from delaminate.files import write_atomic
 
 MOST_PICTURES, MOST_SPRITES = 4, 200
@@ -83,8 +83,8 @@ def _sprites(sprites: Sequence[UInt8[np.ndarray, "h w 4"]]) -> str:
         height, width = pixels.shape[:2]
         scale = max(1, min(6, 96 // max(height, width)))
         shown = pixels.repeat(scale, 0).repeat(scale, 1)
-        said = f"sprite {number}, {width} x {height}"
-        cards.append(f'<li class="card">{img(shown, said)}<p class="note">{said}</p></li>')
+        title = f"sprite {number}"
+        cards.append(sprite_card(img(shown, title), title, f"{width} x {height} pixels"))
     more = f'<p class="note">And {len(sprites) - MOST_SPRITES} more.</p>' if len(sprites) > MOST_SPRITES else ""
     head = '<section aria-labelledby="sprites"><h2 id="sprites">Sprites</h2><ul class="sprites">'
     return f"{head}{''.join(cards)}</ul>{more}</section>"
@@ -95,6 +95,8 @@ def _signals(steps: Sequence[Mapping[str, Any]], signals: Mapping[str, str]) -> 
     charts = []
     for name, meaning in signals.items():
         curve = [(int(line["total_step"]) + 1, float(line[name]), str(line["stage"])) for line in steps if name in line]
+        if name == "loss" and not any(value for _, value, _ in curve):
+            continue  # a search has none
         if chart := draw_curve(curve, name):
             charts.append(
                 f'<h3><code>{name}</code></h3><p class="note">{escape(meaning)}</p><div class="card chart">{chart}</div>'

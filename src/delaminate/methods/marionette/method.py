@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, UInt8
@@ -44,6 +45,10 @@ class MarioNette(MarioNetteModel):
     background_kind = ""
     """What was taken for the background by a search: solid, static, rooms, panorama or parallax."""
     can_reconstruct_softly = True
+    training_signals: ClassVar[Mapping[str, str]] = {
+        "unexplained": "The share of all pixels that neither background nor sprites explain after a round of search.",
+        "sprites": "Sprites that search has found.",
+    }
 
     @classmethod
     def forecast_training(cls, config: Config, count: int, size: tuple[int, int]) -> Forecast | None:
