@@ -62,11 +62,11 @@ def scattered(count, size, patterns, each, seed=0, apart=False, hang=0):
     return np.stack(frames), truth
 
 
-def opened(frames, margin=12, background=None):
+def opened(frames, margin=12, background=None, tolerance=TOLERANCE):
     """Frames with nothing explained yet."""
     frames = frames[None] if frames.ndim == 3 else frames
     background = BACKGROUND.astype(np.float32)[None] / 255 if background is None else background
-    return Frames(frames, background, margin, ColourCodes(TOLERANCE))
+    return Frames(frames, background, margin, ColourCodes(tolerance))
 
 
 def bank_of(patterns, frames, **price):

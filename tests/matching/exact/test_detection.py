@@ -1,12 +1,16 @@
 """Where patterns occur in a frame, and which hides which."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.patterns import BACKGROUND as GROUND
 from helpers.patterns import bank_of, disc, frame_of, opened, paste, pattern, placed, scattered
 
-from delaminate.matching.exact.detection import Occurrence, PlacementCost, find, fit, fits, order, ring_of
+from delaminate.matching.exact import fitting
+from delaminate.matching.exact.detection import Occurrence, PlacementCost, find, order
+from delaminate.matching.exact.fitting import PatternPixels, ring_of
 from delaminate.matching.exact.templates import BACKGROUND, CLOSED, MISFIT, OPEN
 
 
@@ -18,32 +22,62 @@ def found_in(frame, patterns, **price):
 # --- the gain -----------------------------------------------------------------------------------------------------
 
 
-def test_a_fit_is_counted_pixel_by_pixel():
-    those = [pattern((8, 7), 1, disc(8)[:, :7]), pattern((5, 9), 2)]
-    frames = opened(frame_of((30, 30), [(0, 5, 6), (1, 9, 8), (0, 20, 25)], those))
+@pytest.mark.parametrize("tolerance", [0.06, 0.02])
+@pytest.mark.parametrize("at_once", [50, 2**20])
+def test_a_fit_is_counted_pixel_by_pixel(tolerance, at_once, monkeypatch):
+    monkeypatch.setattr(fitting, "AT_ONCE", at_once)
+    those = [pattern((8, 7), 1, disc(8)[:, :7]), pattern((5, 9), 2), replace(pattern((6, 6), 3), opacity=0.5)]
+    frame = frame_of((30, 30), [(0, 5, 6), (1, 9, 8), (0, 20, 25)], those)
+    frame[2:8, 20:26] = np.rint(127.5 * those[2].colour + 0.5 * GROUND[0, 0])
+    frames = opened(frame, tolerance=tolerance)
     frames.close(0, (slice(20, 24), slice(20, 40)), np.ones((4, 20), bool))
     rng = np.random.default_rng(0)
-    spots = np.stack([np.zeros(60, np.int64), rng.integers(0, 45, 60), rng.integers(0, 45, 60)], 1)
-    spots = np.concatenate([spots, [[0, 17, 18], [0, 32, 37]]])
-    some = those[0]
-    gains, misfits = fits(frames, spots, some, chunk=7)
-    for (_, top, left), gain, misfit in zip(spots, gains, misfits, strict=True):
-        hits = opened_ = harm = 0
+    candidates = np.stack([rng.integers(0, 3, 90), rng.integers(0, 45, 90), rng.integers(0, 45, 90)], 1)
+    candidates = np.concatenate([candidates, [[0, 17, 18], [0, 32, 37], [2, 14, 32], [1, 21, 20]]])
+    pixels = PatternPixels(those)
+    gains, misfits, hits = pixels.fit(frames, 0, candidates)
+    beside = pixels.snug(frames, 0, candidates)
+    assert hits[-2] == 36 and hits.min() == 0
+    for n, (entry, top, left) in enumerate(candidates):
+        some = those[entry]
+        hit = opened_ = harm = 0
         explained = np.zeros(some.size, bool)
         for y, x in np.argwhere(some.alpha):
-            kind = frames.kind[0, top + y, left + x]
-            difference = frames.colour[0, top + y, left + x].astype(float) - some.colour[y, x]
-            match = (difference**2).sum() <= frames.codes.tolerance**2
+            kind, shown = frames.kind[0, top + y, left + x], frames.colour[0, top + y, left + x].astype(float)
+            difference = shown - (some.opacity * some.colour[y, x] + (1 - some.opacity) * GROUND[0, 0] / 255)
+            match = (difference**2).sum() <= (1e-4 if tolerance < 0.03 else tolerance) ** 2
+            if some.opacity < 1:
+                match = np.abs(difference).max() <= frames.slack
             opened_ += kind == OPEN
-            hits += kind == OPEN and match
+            hit += kind == OPEN and match
             harm += kind == BACKGROUND and not match
-            explained[y, x] = match and kind != CLOSED
-        assert gain == pytest.approx(hits - MISFIT * (opened_ - hits) - harm)
-        assert misfit == pytest.approx((opened_ - hits) / max(opened_, 1))
-        one, pixels, share = fit(frames, 0, some, int(top), int(left))
-        assert (one, share) == (pytest.approx(gain), pytest.approx(misfit))
-        assert np.array_equal(pixels, explained)
-    assert fits(frames, spots[:0], some)[0].shape == (0,)
+            explained[y, x] = match
+        assert hits[n] == hit
+        assert gains[n] == pytest.approx(hit - MISFIT * (opened_ - hit) - harm)
+        assert misfits[n] == pytest.approx((opened_ - hit) / max(opened_, 1))
+        around = np.pad(frames.kind[0], 1)[top : top + some.size[0] + 2, left : left + some.size[1] + 2]
+        assert beside[n] == np.count_nonzero(ring_of(some.alpha) & (around != OPEN))
+        again = frames.fresh()
+        pixels.close(again, 0, candidates[n : n + 1])
+        window = again.kind[0, top : top + some.size[0], left : left + some.size[1]]
+        assert np.array_equal(
+            window == CLOSED, explained | (frames.kind_before[0] == CLOSED)[top:, left:][: some.size[0], : some.size[1]]
+        )
+    assert [len(each) for each in pixels.fit(frames, 0, candidates[:0])] == [0, 0, 0]
+
+
+def test_where_the_border_cuts_a_pattern_less_will_do():
+    those = [pattern((8, 8), 1, disc(8)), pattern((6, 10), 2)]
+    frames = opened(frame_of((30, 30), [], those))
+    bank = bank_of(those, frames, pixels=30)
+    rng = np.random.default_rng(0)
+    candidates = np.stack([rng.integers(0, 2, 200), rng.integers(0, 44, 200), rng.integers(0, 44, 200)], 1)
+    inside = np.zeros(frames.size, bool)
+    inside[frames.margin : -frames.margin, frames.margin : -frames.margin] = True
+    for (entry, top, left), price in zip(candidates, bank.prices_at(frames, candidates), strict=True):
+        alpha, whole = those[entry].alpha, bank.price.of(those[entry])
+        visible = int((alpha & inside[top : top + alpha.shape[0], left : left + alpha.shape[1]]).sum())
+        assert price == pytest.approx(min(max(4, 0.6 * visible), whole) if visible < alpha.sum() else whole)
 
 
 def test_a_price_is_pixels_or_a_share_and_never_more_than_most_of_the_pattern():

@@ -10,20 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
+from delaminate.matching.exact.fitting import Candidates, PatternPixels
 from delaminate.matching.exact.reading import GlyphReader
 from delaminate.matching.exact.templates import (
-    BACKGROUND,
-    CLOSED,
-    MISFIT,
     OPEN,
     Frames,
     HardSprite,
     Spectra,
-    Spots,
     TemplateCorrelator,
     templates,
 )
@@ -34,10 +31,14 @@ SNUG = 0.02
 """Bonus for each pixel around a pattern that is not open: among equal places, the one that leaves no crumbs."""
 MOST = 5_000
 """Candidates of a frame that are looked at closely, at most, for each group of patterns."""
-BLOCK = 16
-"""Side of the blocks, in pixels, for which it is noted when something in them was explained last."""
+TIE = 1e-8
+"""By how much a candidate is worse than the one before it; far less than any difference between gains."""
 SLACK = 0.6
 """Estimated gains above this share of the price are looked at closely; codes are not exact."""
+
+
+Scored = tuple[Int64[np.ndarray, "m 3"], Float[np.ndarray, " m"]]
+"""Candidates, and what each gains."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class PlacementCost:
 
 
 class TemplateBank:
-    """Patterns made ready for search: templates by size, and the rings around them."""
+    """Patterns made ready for search: templates by size, and all their pixels."""
 
     rounds = 3
     """How often a frame is gone through: what has been explained may let others show."""
@@ -97,55 +98,67 @@ class TemplateBank:
         self._measure()
 
     def _measure(self) -> None:
-        self.rings = [ring_of(p.alpha) for p in self.patterns]
-        self.rims = [int(ring.sum()) for ring in self.rings]
-        self.prices = [self.price.of(p) for p in self.patterns]
+        patterns = self.patterns
+        self.pixels = PatternPixels(patterns)
+        self.sizes = np.array([p.size for p in patterns], np.int64).reshape(-1, 2)
+        self.areas = np.array([p.area for p in patterns], np.int64)
+        self.prices = np.array([self.price.of(p) for p in patterns], np.float64)
         # Sums of alpha from the corner, to count what a border leaves.
-        self.sums = [np.pad(p.alpha.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0))) for p in self.patterns]
+        sums = [np.pad(p.alpha.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0))) for p in patterns]
+        self.sums = np.concatenate([*(each.ravel() for each in sums), np.zeros(0, np.int64)])
+        lengths = np.array([each.size for each in sums], np.int64)
+        self.first_sums = lengths.cumsum() - lengths
 
-    def prices_at(self, frames: Frames, k: int, spots: Spots) -> np.ndarray:
-        """What a pattern must gain at each of some places on padded frames: less where the border cuts it."""
-        (h, w), margin, (high, wide) = self.patterns[k].size, frames.margin, frames.size
-        top, left = (margin - spots[:, 1]).clip(0, h), (margin - spots[:, 2]).clip(0, w)
-        bottom, right = (high - margin - spots[:, 1]).clip(0, h), (wide - margin - spots[:, 2]).clip(0, w)
-        total = self.sums[k]
-        visible = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
-        cut = np.maximum(LEAST_CUT, self.price.cut * visible)
-        return np.where(visible < self.patterns[k].area, np.minimum(cut, self.prices[k]), self.prices[k])
+    def prices_at(self, frames: Frames, candidates: Candidates) -> Float[np.ndarray, " n"]:
+        """What patterns must gain at some places on padded frames: less where the border cuts them."""
+        entry, corner, margin = candidates[:, 0], candidates[:, 1:], frames.margin
+        prices, sizes = self.prices[entry], self.sizes[entry]
+        first = (margin - corner).clip(0, sizes)
+        last = (np.array(frames.size) - margin - corner).clip(0, sizes)
+        is_cut = np.flatnonzero(((first > 0) | (last < sizes)).any(1))
+        if len(is_cut) == 0:
+            return prices
+        entry, first, last = entry[is_cut], first[is_cut], last[is_cut]
 
-    def worth(self, frames: Frames, k: int, spots: Spots) -> list[tuple[float, Occurrence]]:
-        """Those of some places of a pattern, on padded frames, whose gain is worth its price; with that gain."""
-        gain, misfit = fits(frames, spots, self.patterns[k])
-        good = (gain >= self.prices_at(frames, k, spots)) & (misfit <= self.price.misfit)
-        corners = spots[good, 1:] - frames.margin
-        return [(each, Occurrence(k, y, x)) for each, (y, x) in zip(gain[good].tolist(), corners.tolist(), strict=True)]
+        def total(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+            return np.asarray(self.sums[self.first_sums[entry] + rows * (self.sizes[entry, 1] + 1) + columns])
 
-    def candidates(self, frames: Frames, index: int) -> list[tuple[float, Occurrence]]:
+        visible = total(last[:, 0], last[:, 1]) - total(first[:, 0], last[:, 1])
+        visible -= total(last[:, 0], first[:, 1]) - total(first[:, 0], first[:, 1])
+        cut = np.minimum(np.maximum(LEAST_CUT, self.price.cut * visible), self.prices[entry])
+        prices[is_cut] = np.where(visible < self.areas[entry], cut, self.prices[entry])
+        return prices
+
+    def worth(self, frames: Frames, index: int, candidates: Candidates) -> Scored:
+        """Those of some places, on a padded frame, whose gain is worth its price; with that gain."""
+        gain, misfit, _ = self.pixels.fit(frames, index, candidates)
+        good = (gain >= self.prices_at(frames, candidates)) & (misfit <= self.price.misfit)
+        return candidates[good], gain[good]
+
+    def candidates(self, frames: Frames, index: int) -> Scored:
         """Places whose gain is worth its price as things stand, with that gain."""
         maps = frames.maps(index)
         shared: Spectra = {}
-        found = []
+        found = [self.translucent(frames, index)]
         for group, correlator in self.groups:
             places, value = correlator.peaks(maps, *self._least(group, frames), reach=1, shared=shared)
             if len(places) > MOST:
                 places = places[np.argsort(-value, kind="stable")[:MOST]]
-            for n in np.unique(places[:, 0]):
-                spots = places[places[:, 0] == n]
-                spots[:, 0] = index
-                found += self.worth(frames, group[n], spots)
-        return found + self.translucent(frames, index)
+            places[:, 0] = np.array(group)[places[:, 0]]
+            found.append(places[np.argsort(places[:, 0], kind="stable")])
+        return self.worth(frames, index, np.concatenate(found))
 
-    def translucent(self, frames: Frames, index: int) -> list[tuple[float, Occurrence]]:
-        """Places of patterns that let the background shine through: where an open region of about their size is."""
+    def translucent(self, frames: Frames, index: int) -> Candidates:
+        """Places for patterns that let the background shine through: where an open region of about their size is."""
         mine = [k for k, pattern in enumerate(self.patterns) if pattern.opacity < 1 and pattern.area]
+        found = [np.zeros((0, 3), np.int64)]
         if not mine:
-            return []
+            return found[0]
         is_open = frames.kind[index] == OPEN
         labels, _ = ndimage.label(ndimage.binary_dilation(is_open, np.ones((3, 3))), np.ones((3, 3)))
         windows = ndimage.find_objects(labels * is_open)
         boxes = np.array([[y.start, x.start, y.stop, x.stop] for y, x in windows], np.int64).reshape(-1, 4)
         nudges = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)])
-        found: list[tuple[float, Occurrence]] = []
         for k in mine:
             size = np.array(self.patterns[k].size)
             near = boxes[((boxes[:, 2:] - boxes[:, :2]) <= size + 2).all(1)]
@@ -157,15 +170,14 @@ class TemplateBank:
             ]
             spots = (np.concatenate(corners)[:, None] + nudges).reshape(-1, 2)
             spots = np.unique(spots[(spots >= 0).all(1) & (spots + size <= np.array(frames.size)).all(1)], axis=0)
-            if len(spots):
-                found += self.worth(frames, k, np.pad(spots, ((0, 0), (1, 0)), constant_values=index))
-        return found
+            found.append(np.pad(spots, ((0, 0), (1, 0)), constant_values=k))
+        return np.concatenate(found)
 
     def _least(self, group: list[int], frames: Frames) -> tuple[Float[Tensor, "K Y 1"], Float[Tensor, "K 1 X"]]:
         """From which estimate on places are looked at, by row and by column: lower where the border cuts a pattern."""
         margin = frames.margin
         sizes = [self.patterns[k].size for k in group]
-        full = torch.tensor([SLACK * self.prices[k] for k in group])[:, None]
+        full = torch.tensor(SLACK * self.prices[group], dtype=torch.float32)[:, None]
         found = []
         for axis in (0, 1):
             length, side = frames.size[axis], torch.tensor([size[axis] for size in sizes])[:, None]
@@ -189,72 +201,9 @@ class ComponentBank(TemplateBank):
         self.reader = GlyphReader([patterns[k].alpha for k in self.known])
         self._measure()
 
-    def candidates(self, frames: Frames, index: int) -> list[tuple[float, Occurrence]]:
-        found = []
-        for reading in self.reader.read(frames, index):
-            found += self.worth(frames, self.known[reading.entry], np.array([[index, reading.top, reading.left]]))
-        return found
-
-
-def ring_of(alpha: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h2 w2"]:
-    """Pixels beside a shape, in a box one pixel wider on each side."""
-    wide = np.pad(alpha, 1)
-    grown = wide.copy()
-    grown[1:] |= wide[:-1]
-    grown[:-1] |= wide[1:]
-    grown[:, 1:] |= wide[:, :-1]
-    grown[:, :-1] |= wide[:, 1:]
-    return grown & ~wide
-
-
-def fits(frames: Frames, spots: Spots, pattern: HardSprite, chunk: int = 512) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a pattern at places of padded frames: its gains, and the shares of open pixels that it fails to match."""
-    gains, misfits = [np.zeros(0)], [np.zeros(0)]
-    for first in range(0, len(spots), chunk):
-        kind, match = _looked_at(frames, spots[first : first + chunk], pattern)
-        is_open = kind == OPEN
-        matched = np.count_nonzero(is_open & match, 1)
-        opened = np.count_nonzero(is_open, 1)
-        harm = np.count_nonzero((kind == BACKGROUND) & ~match, 1)
-        gains.append(matched - MISFIT * (opened - matched) - harm)
-        misfits.append((opened - matched) / opened.clip(1))
-    return np.concatenate(gains), np.concatenate(misfits)
-
-
-def _looked_at(
-    frames: Frames, spots: Spots, pattern: HardSprite
-) -> tuple[UInt8[np.ndarray, "n a"], Bool[np.ndarray, "n a"]]:
-    """Of the pixels that a pattern covers at some places: their kinds, and whether they match."""
-    if pattern.opacity < 1:
-        colour, kind = frames.windows(spots, 0, 0, pattern.size)
-        mixed = pattern.opacity * pattern.colour + (1 - pattern.opacity) * frames.behind_at(spots, pattern.size)
-        match = np.asarray((np.abs(colour - mixed) <= frames.slack).all(-1))
-        return kind[:, pattern.alpha].astype(np.uint8), match[:, pattern.alpha]
-    if not frames.codes.exact:
-        colour, kind = frames.windows(spots, 0, 0, pattern.size)
-        match = frames.codes.same(colour, pattern.colour)
-        return kind[:, pattern.alpha].astype(np.uint8), match[:, pattern.alpha]
-    height, width = frames.size
-    y, x = np.nonzero(pattern.alpha)
-    place = ((spots[:, 0] * height + spots[:, 1]) * width + spots[:, 2])[:, None] + (y * width + x)
-    return frames.kind.ravel().take(place), frames.packed.ravel().take(place) == pattern.packed[pattern.alpha]
-
-
-def fit(
-    frames: Frames, index: int, pattern: HardSprite, top: int, left: int
-) -> tuple[float, Bool[np.ndarray, "h w"], float]:
-    """Fit a pattern at one place: its gain, the pixels it explains, the share of open ones that it fails to match."""
-    h, w = pattern.size
-    window = slice(top, top + h), slice(left, left + w)
-    kind = frames.kind[index][window]
-    match = frames.shows(index, window, pattern)
-    is_open = (kind == OPEN) & pattern.alpha
-    matched = is_open & match
-    opened, hits = int(np.count_nonzero(is_open)), int(np.count_nonzero(matched))
-    harm = int(np.count_nonzero((kind == BACKGROUND) & pattern.alpha & ~match))
-    # A pixel of the background's colour explains why nothing behind it is seen.
-    explained = pattern.alpha & match & (kind != CLOSED)
-    return hits - MISFIT * (opened - hits) - harm, explained, (opened - hits) / max(opened, 1)
+    def candidates(self, frames: Frames, index: int) -> Scored:
+        found = [(self.known[each.entry], each.top, each.left) for each in self.reader.read(frames, index)]
+        return self.worth(frames, index, np.array(found, np.int64).reshape(-1, 3))
 
 
 def find(frames: Frames, index: int, bank: TemplateBank, rounds: int | None = None) -> list[Occurrence]:
@@ -263,57 +212,76 @@ def find(frames: Frames, index: int, bank: TemplateBank, rounds: int | None = No
     Returns:
         Places from front to back.
     """
-    margin = frames.margin
     taken: list[Occurrence] = []
     for _ in range(rounds or bank.rounds):
-        # Snugness is at most a few pixels, so that the gain with all of it bounds the worth from above.
-        heap = []
-        for number, (gain, place) in enumerate(bank.candidates(frames, index)):
-            heap.append((-(gain + SNUG * bank.rims[place.entry]), number, place, -1))
-        heapq.heapify(heap)
-        before = len(taken)
-        changed = np.zeros([-(-n // BLOCK) for n in frames.size], np.int64)  # when each block was closed last
-        while heap:
-            value, number, place, seen = heapq.heappop(heap)
-            pattern = bank.patterns[place.entry]
-            h, w = pattern.size
-            y, x = place.top + margin, place.left + margin
-            blocks = changed[
-                max(y - 1, 0) // BLOCK : (y + h) // BLOCK + 1, max(x - 1, 0) // BLOCK : (x + w) // BLOCK + 1
-            ]
-            if blocks.max() > max(seen, 0) or (
-                seen < 0 and heap and value + SNUG * bank.rims[place.entry] > heap[0][0]
-            ):
-                worth = _worth(frames, index, bank, place)
-                if worth is None:
-                    continue
-                if heap and worth < -heap[0][0] - 1e-6 and worth < -value - 1e-6:
-                    heapq.heappush(heap, (-worth, number, place, len(taken) - before))
-                    continue
-            _, matched, _ = fit(frames, index, pattern, y, x)
-            frames.close(index, (slice(y, y + h), slice(x, x + w)), matched)
-            taken.append(place)
-            blocks[...] = len(taken) - before
-        if len(taken) == before:
+        chosen = _choose(frames, index, bank, *bank.candidates(frames, index))
+        if len(chosen) == 0:
             break
+        taken += [Occurrence(k, y - frames.margin, x - frames.margin) for k, y, x in chosen.tolist()]
     return order(frames, index, bank.patterns, taken)
 
 
-def _worth(frames: Frames, index: int, bank: TemplateBank, place: Occurrence) -> float | None:
-    """What a candidate gains as things stand, snugness included; None if that is not worth its price."""
-    pattern, margin = bank.patterns[place.entry], frames.margin
-    h, w = pattern.size
-    y, x = place.top + margin, place.left + margin
-    price = bank.prices[place.entry]
-    if min(y, x) < margin or y + h > frames.size[0] - margin or x + w > frames.size[1] - margin:
-        price = bank.prices_at(frames, place.entry, np.array([[index, y, x]]))[0]
-    gain, _, misfit = fit(frames, index, pattern, y, x)
-    if gain < price or misfit > bank.price.misfit:
-        return None
-    around = frames.kind[index, max(y - 1, 0) : y + h + 1, max(x - 1, 0) : x + w + 1]
-    ring = bank.rings[place.entry]
-    snug = np.count_nonzero(ring & (around != OPEN)) if ring.shape == around.shape else 0
-    return gain + SNUG * snug
+def _choose(
+    frames: Frames, index: int, bank: TemplateBank, candidates: Candidates, gain: Float[np.ndarray, " n"]
+) -> Int64[np.ndarray, "m 3"]:
+    """Take candidates best first, each by what is still open then; closes what they match.
+
+    Those that no better one overlaps are taken together, as one after the other would be. (Locally dominant weights;
+    Preis, 1999)
+    """
+    pixels, count = bank.pixels, len(candidates)
+    # Of equal ones, the first: what stands in rows is taken from one end.
+    tie = TIE * np.arange(count)
+    value = gain + SNUG * pixels.snug(frames, index, candidates) - tie
+    prices = bank.prices_at(frames, candidates)
+    left, is_good = np.ones(count, bool), np.ones(count, bool)
+    one, other, overlap = _near(candidates, bank.sizes)
+    chosen = [candidates[:0]]
+    while is_good.any():
+        shown, rivals = np.where(is_good, value, -np.inf), np.full(count, -np.inf)
+        np.maximum.at(rivals, one[overlap], shown[other[overlap]])
+        take = is_good & (value > rivals)
+        some = np.flatnonzero(take)
+        some = some[np.argsort(-value[some], kind="stable")]
+        pixels.close(frames, index, candidates[some])
+        chosen.append(candidates[some])
+        left &= ~take
+        is_good &= ~take
+        again = np.zeros(count, bool)
+        again[other[take[one]]] = True
+        again = np.flatnonzero(again & left)
+        gains, misfit, hits = pixels.fit(frames, index, candidates[again])
+        value[again] = gains + SNUG * pixels.snug(frames, index, candidates[again]) - tie[again]
+        is_good[again] = (gains >= prices[again]) & (misfit <= bank.price.misfit)
+        left[again[hits < prices[again]]] = False  # open pixels never become more
+        kept = left[one] & left[other]
+        one, other, overlap = one[kept], other[kept], overlap[kept]
+    return np.concatenate(chosen)
+
+
+def _near(
+    candidates: Candidates, sizes: Int64[np.ndarray, "K 2"], chunk: int = 512
+) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"], Bool[np.ndarray, " m"]]:
+    """Pairs of places whose boxes touch, each pair both ways round, and whether they overlap."""
+    first = candidates[:, 1:]
+    last = first + sizes[candidates[:, 0]]
+    by_top = np.argsort(first[:, 0], kind="stable")
+    tops, tallest = first[by_top, 0], int((last - first)[:, 0].max(initial=0))
+    pairs = [np.zeros((0, 2), np.int64)]
+    for start in range(0, len(candidates), chunk):
+        mine = by_top[start : start + chunk]
+        theirs = by_top[
+            np.searchsorted(tops, tops[start] - tallest) : np.searchsorted(tops, last[mine, 0].max(), "right")
+        ]
+        touch = np.ones((len(mine), len(theirs)), bool)
+        for axis in (0, 1):
+            touch &= first[mine, None, axis] <= last[None, theirs, axis]
+            touch &= first[None, theirs, axis] <= last[mine, None, axis]
+        a, b = np.nonzero(touch)
+        pairs.append(np.stack([mine[a], theirs[b]], 1))
+    one, other = np.concatenate(pairs).T
+    one, other = one[one != other], other[one != other]
+    return one, other, ((first[one] < last[other]) & (first[other] < last[one])).all(1)
 
 
 def order(frames: Frames, index: int, patterns: list[HardSprite], places: list[Occurrence]) -> list[Occurrence]:

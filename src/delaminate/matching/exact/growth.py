@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float32
 from scipy import ndimage
 from torch import Tensor
 
-from delaminate.matching.exact.detection import Occurrence, PlacementCost, find, ring_of
+from delaminate.matching.exact.detection import Occurrence, PlacementCost, find
+from delaminate.matching.exact.fitting import ring_of
 from delaminate.matching.exact.hashing import bank_of, find_windows
 from delaminate.matching.exact.templates import (
     BACKGROUND,

@@ -6,22 +6,20 @@ Lookups propose; the pixels themselves decide, as with correlations. (Rolling ha
 """
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, UInt32, UInt64
 
-from delaminate.matching.exact.detection import LEAST_CUT, Occurrence, PlacementCost, TemplateBank
-from delaminate.matching.exact.templates import BACKGROUND, MISFIT, OPEN, Frames, HardSprite, Shape, Spots
+from delaminate.matching.exact.detection import PlacementCost, Scored, TemplateBank
+from delaminate.matching.exact.fitting import Candidates
+from delaminate.matching.exact.templates import OPEN, Frames, HardSprite, Shape, Spots
 from delaminate.rng import numpy_stream
 
 SHAPES: tuple[Shape, ...] = ((3, 3), (2, 2), (3, 1), (1, 3), (1, 1))
 INNER, BORDER = 10, 3
 """Windows of a pattern that are looked up: inside, and along each side for where the frame's border cuts it."""
-AT_ONCE = 2**20
-"""Pixels of patterns that are compared with a frame at a time."""
 MOST_OF_FLAT = 300
 """Places of one flat pattern on one frame that are looked at, at most."""
 APART = 3
@@ -226,64 +224,20 @@ class HashBank(TemplateBank):
     def __init__(self, patterns: list[HardSprite], frames: Frames, price: PlacementCost) -> None:
         self.patterns, self.price = patterns, price
         self.table = WindowTable([windows_of_pattern(p) for p in patterns], [p.size for p in patterns])
-        self._last: tuple[Frames, int, Spots] | None = None
+        self.flat = np.array([pattern.is_flat for pattern in patterns], bool)
+        self._last: tuple[Frames, int, Candidates] | None = None
         self._measure()
-        # All pixels of all patterns one after the other, so that one pass over memory looks at all places.
-        corners = [np.argwhere(pattern.alpha) for pattern in patterns]
-        self.areas = np.array([len(each) for each in corners], np.int64)
-        self.firsts = self.areas.cumsum() - self.areas
-        self.pixels = np.concatenate([*corners, np.zeros((0, 2), np.int64)])
-        self.values = np.concatenate([*(p.packed[p.alpha] for p in patterns), np.zeros(0, np.uint32)])
 
-    def candidates(self, frames: Frames, index: int) -> list[tuple[float, Occurrence]]:
+    def candidates(self, frames: Frames, index: int) -> Scored:
         if self._last is None or self._last[0] is not frames or self._last[1] != index:
             self._last = frames, index, self.table.spots(frames, index)  # frames are gone through one by one
-        spots = self._last[2]
-        gain, misfit = self._fits(frames, index, spots)
-        found = []
-        good = np.flatnonzero(
-            (gain >= np.minimum(LEAST_CUT, np.array(self.prices))[spots[:, 0]]) & (misfit <= self.price.misfit)
-        )
-        spots, gain = spots[good], gain[good]
-        borders = np.flatnonzero(np.diff(spots[:, 0], prepend=-1, append=-1))
-        for first, last in itertools.pairwise(borders):
-            some, value, entry = spots[first:last].copy(), gain[first:last], int(spots[first, 0])
-            if len(some) > MOST_OF_FLAT and self.patterns[entry].is_flat:  # it fits all over a flat area
-                best = np.argsort(-value, kind="stable")[:MOST_OF_FLAT]
-                some, value = some[best], value[best]
-            some[:, 0] = index
-            worth = value >= self.prices_at(frames, entry, some)
-            corners = (some[worth, 1:] - frames.margin).tolist()
-            found += [
-                (each, Occurrence(entry, y, x)) for each, (y, x) in zip(value[worth].tolist(), corners, strict=True)
-            ]
-        return found + self.translucent(frames, index)
-
-    def _fits(self, frames: Frames, index: int, spots: Spots) -> tuple[np.ndarray, np.ndarray]:
-        """As `fits`, for places of many patterns on one frame."""
-        gains, misfits = [np.zeros(0)], [np.zeros(0)]
-        width = frames.size[1]
-        kinds, values = frames.kind[index].ravel(), frames.packed[index].ravel()
-        offsets = self.pixels[:, 0] * width + self.pixels[:, 1]
-        areas = self.areas[spots[:, 0]]
-        ends = areas.cumsum()
-        start = 0
-        while start < len(spots):
-            stop = max(int(np.searchsorted(ends, (ends[start - 1] if start else 0) + AT_ONCE)), start + 1)
-            entry, area = spots[start:stop, 0], areas[start:stop]
-            begin = area.cumsum() - area
-            pixel = np.arange(int(area.sum())) + np.repeat(self.firsts[entry] - begin, area)
-            place = np.repeat(spots[start:stop, 1] * width + spots[start:stop, 2], area) + offsets[pixel]
-            kind = kinds.take(place)
-            match = values.take(place) == self.values.take(pixel)
-            is_open = kind == OPEN
-            matched = np.add.reduceat(is_open & match, begin, dtype=np.int64)
-            opened = np.add.reduceat(is_open, begin, dtype=np.int64)
-            harm = np.add.reduceat((kind == BACKGROUND) & ~match, begin, dtype=np.int64)
-            gains.append(matched - MISFIT * (opened - matched) - harm)
-            misfits.append((opened - matched) / opened.clip(1))
-            start = stop
-        return np.concatenate(gains), np.concatenate(misfits)
+        found, gain = self.worth(frames, index, np.concatenate([self._last[2], self.translucent(frames, index)]))
+        for entry in np.flatnonzero(np.bincount(found[:, 0], minlength=len(self.patterns)) > MOST_OF_FLAT):
+            if self.flat[entry]:  # it fits all over a flat area
+                mine = np.flatnonzero(found[:, 0] == entry)
+                rest = mine[np.argsort(-gain[mine], kind="stable")[MOST_OF_FLAT:]]
+                found, gain = np.delete(found, rest, 0), np.delete(gain, rest)
+        return found, gain
 
 
 def bank_of(patterns: list[HardSprite], frames: Frames, price: PlacementCost) -> TemplateBank:

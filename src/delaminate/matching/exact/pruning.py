@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from delaminate.matching.exact.description import Prices, picture_bits
+from delaminate.matching.exact.description import Prices
 from delaminate.matching.exact.detection import Occurrence
 from delaminate.matching.exact.parsing import Parse
 from delaminate.matching.exact.search import FrameStack, Search, explained
@@ -27,7 +27,7 @@ def prune(scenes: FrameStack, patterns: list[HardSprite], search: Search, sample
         search.progress.check()
         if len(keep) == 1:
             continue
-        own = picture_bits(np.rint(255 * patterns[k].colour).astype(np.uint8), prices, patterns[k].alpha)
+        own = prices.pixel * patterns[k].area + prices.place
         if int(usage[k]) * patterns[k].area * prices.pixel > OFTEN * (own + prices.place):
             continue  # it explains so much that nothing can replace it for less
         spots = [(i, place) for i, some in enumerate(found.places) for place in some if place.entry == k]

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
-from delaminate.matching.exact.detection import TemplateBank, find, ring_of
+from delaminate.matching.exact.detection import TemplateBank, find
+from delaminate.matching.exact.fitting import ring_of
 from delaminate.matching.exact.glyphs import GlyphClass, Shape, classes_of, letter_height, shapes_of
 from delaminate.matching.exact.growth import (
     cut_seed,
@@ -309,7 +310,7 @@ def mirrored(frames: Frames, patterns: list[HardSprite], search: Search) -> list
     hopeful: set[int] = set()
     for index in range(len(frames) if others else 0):
         search.progress.check()
-        hopeful |= {place.entry for _, place in bank.candidates(frames, index)}
+        hopeful |= set(bank.candidates(frames, index)[0][:, 0].tolist())
     found = []
     for number in sorted(hopeful):
         count = close(frames, others[number], search)

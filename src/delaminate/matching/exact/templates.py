@@ -244,11 +244,15 @@ class Frames:
         """Go back to what was known before."""
         self.kind[indices] = kinds
         for index in indices:
-            self._maps.pop(index, None)
+            self.forget_maps(index)
 
     def close(self, index: int, window: tuple[slice, slice], pixels: Bool[np.ndarray, "h w"]) -> None:
         """Count pixels of a window as explained."""
         self.kind[index][window][pixels] = CLOSED
+        self.forget_maps(index)
+
+    def forget_maps(self, index: int) -> None:
+        """What is known about a frame's pixels has changed."""
         self._maps.pop(index, None)
 
 

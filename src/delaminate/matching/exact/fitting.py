@@ -1,0 +1,127 @@
+"""How well patterns fit at many places of a frame.
+
+All pixels of all patterns lie one after the other, so that one pass over memory counts at all places together.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from delaminate.matching.exact.templates import BACKGROUND, CLOSED, MISFIT, OPEN, Frames, HardSprite
+
+AT_ONCE = 2**20
+"""Pixels of patterns that are compared with a frame at a time."""
+
+Candidates = Int64[np.ndarray, "n 3"]
+"""Pattern, and row and column of its corner on the padded frame."""
+
+
+def ring_of(alpha: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h2 w2"]:
+    """Pixels beside a shape, in a box one pixel wider on each side."""
+    wide = np.pad(alpha, 1)
+    grown = wide.copy()
+    grown[1:] |= wide[:-1]
+    grown[:-1] |= wide[1:]
+    grown[:, 1:] |= wide[:, :-1]
+    grown[:, :-1] |= wide[:, 1:]
+    return grown & ~wide
+
+
+class _Masks:
+    """Pixels of some masks one after the other, by their distance from a corner."""
+
+    def __init__(self, masks: Sequence[np.ndarray], start: int = 0) -> None:
+        corners = [np.argwhere(mask) + start for mask in masks]
+        self.areas = np.array([len(each) for each in corners], np.int64)
+        self.firsts = self.areas.cumsum() - self.areas
+        self.corners = np.concatenate([*corners, np.zeros((0, 2), np.int64)])
+
+    def at(self, candidates: Candidates, width: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+        """A part of the places at a time: which, where the pixels of each begin, and number and place of all of them."""
+        offsets = self.corners[:, 0] * width + self.corners[:, 1]
+        areas = self.areas[candidates[:, 0]]
+        ends = areas.cumsum()
+        first = 0
+        while first < len(candidates):
+            done = int(ends[first - 1]) if first else 0
+            last = max(int(np.searchsorted(ends, done + AT_ONCE)), first + 1)
+            entry, area = candidates[first:last, 0], areas[first:last]
+            begin = area.cumsum() - area
+            pixel = np.arange(int(area.sum())) + np.repeat(self.firsts[entry] - begin, area)
+            place = np.repeat(candidates[first:last, 1] * width + candidates[first:last, 2], area) + offsets[pixel]
+            yield slice(first, last), begin, pixel, place
+            first = last
+
+
+class PatternPixels:
+    """The pixels of some patterns, and of the rings around them.
+
+    Args:
+        patterns: With at least one pixel each, where they are asked for.
+    """
+
+    def __init__(self, patterns: Sequence[HardSprite]) -> None:
+        self.inside = _Masks([pattern.alpha for pattern in patterns])
+        self.rings = _Masks([ring_of(pattern.alpha) for pattern in patterns], start=-1)
+        nothing = np.zeros((0, 3), np.float32)
+        self.colour = np.concatenate([*(p.colour[p.alpha] for p in patterns), nothing])
+        self.packed = np.concatenate([*(p.packed[p.alpha] for p in patterns), np.zeros(0, np.uint32)])
+        opacity = np.array([pattern.opacity for pattern in patterns], np.float32)
+        self.opacity = np.repeat(opacity, self.inside.areas)
+        self.all_opaque = bool((opacity == 1).all())
+
+    def fit(
+        self, frames: Frames, index: int, candidates: Candidates
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+        """Fit patterns at places that lie within a padded frame.
+
+        Returns:
+            Gains, shares of open pixels that are not matched, and the number of those that are.
+        """
+        count = len(candidates)
+        gain, misfit, hits = np.zeros(count), np.zeros(count), np.zeros(count, np.int64)
+        kinds = frames.kind[index].ravel()
+        for some, begin, pixel, place in self.inside.at(candidates, frames.size[1]):
+            kind, match = kinds.take(place), self._match(frames, index, pixel, place)
+            is_open = kind == OPEN
+            matched = np.add.reduceat(is_open & match, begin, dtype=np.int64)
+            opened = np.add.reduceat(is_open, begin, dtype=np.int64)
+            harm = np.add.reduceat((kind == BACKGROUND) & ~match, begin, dtype=np.int64)
+            gain[some], hits[some] = matched - MISFIT * (opened - matched) - harm, matched
+            misfit[some] = (opened - matched) / opened.clip(1)
+        return gain, misfit, hits
+
+    def snug(self, frames: Frames, index: int, candidates: Candidates) -> Int64[np.ndarray, " n"]:
+        """How many pixels beside each place are not open."""
+        count = np.zeros(len(candidates), np.int64)
+        kinds = frames.kind[index].ravel()
+        for some, begin, _, place in self.rings.at(candidates, frames.size[1]):
+            # What lies beyond the padded frame is in the margin on its other side, where nothing is open either.
+            count[some] = np.add.reduceat(kinds.take(place, mode="wrap") != OPEN, begin, dtype=np.int64)
+        return count
+
+    def close(self, frames: Frames, index: int, candidates: Candidates) -> None:
+        """Count as explained what patterns match; one of the background's colour explains why nothing behind it is seen."""
+        kinds = frames.kind[index].ravel()  # a view
+        for _, _, pixel, place in self.inside.at(candidates, frames.size[1]):
+            kinds[place[self._match(frames, index, pixel, place)]] = CLOSED
+        frames.forget_maps(index)
+
+    def _match(self, frames: Frames, index: int, pixel: np.ndarray, place: np.ndarray) -> Bool[np.ndarray, " a"]:
+        """Whether pixels of patterns have the colours of a frame's."""
+        if frames.codes.exact:
+            match = frames.packed[index].ravel().take(place) == self.packed.take(pixel)
+        else:
+            shown = frames.colour[index].reshape(-1, 3).take(place, 0)
+            match = frames.codes.same(shown, self.colour.take(pixel, 0))
+        if not self.all_opaque:
+            shines = np.flatnonzero(self.opacity.take(pixel) < 1)
+            if len(shines):
+                mine = place[shines]
+                opacity, colour = self.opacity[pixel[shines], None], self.colour[pixel[shines]]
+                spots = np.stack([np.full(len(mine), index), *np.divmod(mine, frames.size[1])], 1)
+                mixed = opacity * colour + (1 - opacity) * frames.behind_at(spots, (1, 1))[:, 0, 0]
+                shown = frames.colour[index].reshape(-1, 3)[mine]
+                match[shines] = (np.abs(shown - mixed) <= frames.slack).all(-1)
+        return np.asarray(match)
