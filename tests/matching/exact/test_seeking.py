@@ -32,6 +32,14 @@ def test_regions_that_recur_are_patterns_and_two_side_by_side_are_none():
     assert all(any(alike(each, other) for other in (hero, coin)) for each in found)
 
 
+def test_what_shows_beside_something_in_front_is_no_pattern():
+    """Ladders of which crates leave one column: no sprites of one column, however often they come."""
+    crate, ladder = pattern((12, 12), 1), pattern((12, 12), 2)
+    places = [[(1, 4, 4 + n), (0, 4, 5 + n), (0, 6, 40)] for n in range(8)]
+    frames = np.stack([frame_of((44, 60), some, [crate, ladder]) for some in places])
+    assert [each.area for each in regions_in(frames)] == [144]
+
+
 def test_a_bullet_of_six_pixels_pays_for_itself():
     bullet = HardSprite(np.full((2, 3, 3), 0.9, np.float32), np.ones((2, 3), bool))
     frames = np.stack(

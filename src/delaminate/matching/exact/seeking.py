@@ -21,7 +21,7 @@ from delaminate.matching.exact.hashing import bank_of
 from delaminate.matching.exact.progress import RoundState
 from delaminate.matching.exact.reading import LETTER, PART, GlyphReader, unions_of
 from delaminate.matching.exact.search import FrameStack, Search
-from delaminate.matching.exact.templates import OPEN, Frames, HardSprite
+from delaminate.matching.exact.templates import CLOSED, OPEN, Frames, HardSprite
 
 REGIONS = 3
 """Times that a region must recur to be a pattern."""
@@ -31,6 +31,8 @@ LEVELS = 3
 """Times that regions are looked for, each in what the regions before leave open."""
 HELD = 0.3
 """A region is not taken as it is if smaller ones explain this share of it."""
+HEMMED_IN = 0.4
+"""A region is what is left of something in part hidden if more of its outline than this is beside what has been explained."""
 FLAT = 3 / 255
 """Colours of a flat patch differ by no more in a channel."""
 APART = 0.8
@@ -138,9 +140,12 @@ def _groups(frames: Frames, search: Search) -> list[_Group]:
     margin, (height, width) = frames.margin, frames.size
     for index in range(len(frames)):
         search.progress.check()
-        labels, _ = ndimage.label(frames.kind[index] == OPEN, np.ones((3, 3)))
+        labels, count = ndimage.label(frames.kind[index] == OPEN, np.ones((3, 3)))
+        hemmed = _closed_outline(frames.kind[index], labels, count)
         for number, window in enumerate(ndimage.find_objects(labels), start=1):
             rows, columns = window
+            if hemmed[number - 1] > HEMMED_IN:
+                continue
             if max(rows.stop - rows.start, columns.stop - columns.start) > 2 * search.growth.reach:
                 continue
             if rows.start <= margin or columns.start <= margin:
@@ -156,6 +161,18 @@ def _groups(frames: Frames, search: Search) -> list[_Group]:
             group.spots.append((index, rows.start, columns.start))
     groups = sorted(exact.values(), key=lambda group: -group.worth)
     return groups if frames.codes.exact else _merged(groups, frames)
+
+
+def _closed_outline(kind: np.ndarray, labels: np.ndarray, count: int) -> Float32[np.ndarray, " n"]:
+    """The share of each region's outline that is beside closed pixels."""
+    whole, closed = np.zeros(count + 1), np.zeros(count + 1)
+    for axis in (0, 1):
+        for here, there in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+            inside, beyond = (labels[here], kind[there]) if axis == 0 else (labels[:, here], kind[:, there])
+            edge = (inside > 0) & (beyond != OPEN)
+            whole += np.bincount(inside[edge], minlength=count + 1)
+            closed += np.bincount(inside[edge & (beyond == CLOSED)], minlength=count + 1)
+    return (closed / whole.clip(1))[1:].astype(np.float32)
 
 
 def _merged(groups: list[_Group], frames: Frames) -> list[_Group]:
