@@ -93,12 +93,14 @@ class PatternPixels:
         return gain, misfit, hits
 
     def snug(self, frames: Frames, index: int, candidates: Candidates) -> Int64[np.ndarray, " n"]:
-        """How many pixels beside each place are not open."""
+        """How many pixels beside each place are not open; what lies beyond the frame may go on there."""
         count = np.zeros(len(candidates), np.int64)
-        kinds = frames.kind[index].ravel()
+        beside = np.zeros(frames.size, bool)
+        inside = slice(frames.margin, -frames.margin)
+        beside[inside, inside] = frames.kind[index][inside, inside] != OPEN
         for some, begin, _, place in self.rings.at(candidates, frames.size[1]):
-            # What lies beyond the padded frame is in the margin on its other side, where nothing is open either.
-            count[some] = np.add.reduceat(kinds.take(place, mode="wrap") != OPEN, begin, dtype=np.int64)
+            # What lies beyond the padded frame is in the margin on its other side.
+            count[some] = np.add.reduceat(beside.ravel().take(place, mode="wrap"), begin, dtype=np.int64)
         return count
 
     def close(self, frames: Frames, index: int, candidates: Candidates) -> None:

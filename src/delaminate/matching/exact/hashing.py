@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, UInt32, UInt64
+from jaxtyping import Bool, Int64, UInt32, UInt64
 
 from delaminate.matching.exact.detection import PlacementCost, Scored, TemplateBank
 from delaminate.matching.exact.fitting import Candidates
@@ -18,7 +18,7 @@ from delaminate.matching.exact.templates import OPEN, Frames, HardSprite, Shape,
 from delaminate.rng import numpy_stream
 
 SHAPES: tuple[Shape, ...] = ((3, 3), (2, 2), (3, 1), (1, 3), (1, 1))
-INNER, BORDER = 10, 3
+INNER, BORDER = 24, 3
 """Windows of a pattern that are looked up: inside, and along each side for where the frame's border cuts it."""
 MOST_OF_FLAT = 300
 """Places of one flat pattern on one frame that are looked at, at most."""
@@ -63,11 +63,12 @@ def _is_flat(values: UInt32[np.ndarray, "H W"], shape: Shape) -> Bool[np.ndarray
     return _every(lambda rows, columns: values[rows, columns] == corner, size, shape)
 
 
-def _begins(values: UInt32[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """Pixels whose left neighbour is of another colour, or not in the mask: where a flat run begins."""
+def _in_run(values: UInt32[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> Int64[np.ndarray, "H W"]:
+    """How many pixels to the left of each the run of its colour, in the mask, begins."""
     begins = np.ones(values.shape, bool)
     begins[:, 1:] = (values[:, 1:] != values[:, :-1]) | ~mask[:, :-1]
-    return begins
+    column = np.arange(values.shape[1])
+    return np.asarray(column - np.maximum.accumulate(np.where(begins, column, 0), 1))
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _choose(
     if not inside.any():
         return []
     hashes, flat = window_hashes(values, shape), _is_flat(values, shape)
-    begins = _begins(values, mask)[: inside.shape[0], : inside.shape[1]]
+    begins = _in_run(values, mask)[: inside.shape[0], : inside.shape[1]] == 0
     usable = inside & (begins | ~flat)
     if border:
         edge = np.zeros_like(usable)
@@ -167,10 +168,10 @@ class WindowTable:
         """
         found = [np.zeros((0, 3), np.int64)]
         for shape, (keys, rows) in self.tables.items():
-            hashes, places, begins = windows_of_frame(frames, index, shape)
+            hashes, places, runs = windows_of_frame(frames, index, shape)
             if fresh:
                 now = all_inside(frames.kind[index] == OPEN, shape)[places[:, 0], places[:, 1]]
-                hashes, places, begins = hashes[now], places[now], begins[now]
+                hashes, places, runs = hashes[now], places[now], runs[now]
             first = np.searchsorted(keys, hashes, "left")
             hit = np.flatnonzero(keys[first.clip(max=len(keys) - 1)] == hashes)
             if len(hit) == 0:
@@ -181,11 +182,13 @@ class WindowTable:
                 np.arange(int(counts.sum())) - np.repeat(counts.cumsum() - counts, counts) + np.repeat(first, counts)
             )
             at = np.repeat(hit, counts)
-            row, place = rows[which], places[at]
-            keep = (row[:, 3] == 0) | begins[at]
+            row, place, run = rows[which], places[at], runs[at]
+            # Along the frame's border, what is left of tiles that stand in rows may be one flat run.
+            begins = run % np.where(row[:, 4] == 1, self.sizes[row[:, 0], 1], frames.size[1]) == 0
+            keep = (row[:, 3] == 0) | begins
             corner = place[keep] - row[keep, 1:3]
             row = row[keep]
-            keep = (row[:, 4] == 0) | self._is_cut(corner, row[:, 0], frames)
+            keep = (row[:, 4] == 0) | (row[:, 3] == 0) | self._is_cut(corner, row[:, 0], frames)
             sizes = self.sizes[row[:, 0]]
             keep &= (corner >= 0).all(1) & (corner + sizes <= np.array(frames.size)).all(1)
             found.append(np.concatenate([row[keep, :1], corner[keep]], 1))
@@ -200,21 +203,21 @@ class WindowTable:
 
 
 def windows_of_frame(frames: Frames, index: int, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The windows of a frame that show open pixels only: hash, row and column, and whether a flat run begins there."""
+    """The windows of a frame that show open pixels only: hash, row and column, and how far to the left its run begins."""
     key = index, shape
     if key not in frames.lookups:
         is_open, values = frames.was_open[index], frames.packed[index]
         places, hashes = np.zeros((0, 2), np.int64), np.zeros(0, np.uint64)
-        begins = np.zeros(0, bool)
+        runs = np.zeros(0, np.int64)
         rows, columns = np.flatnonzero(is_open.any(1)), np.flatnonzero(is_open.any(0))
         if len(rows):
             window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
             inside = all_inside(is_open[window], shape)
             places = np.argwhere(inside)
             hashes = window_hashes(values[window], shape)[inside]
-            begins = _begins(values[window], is_open[window])[places[:, 0], places[:, 1]]
+            runs = _in_run(values[window], is_open[window])[places[:, 0], places[:, 1]]
             places = places + np.array([rows[0], columns[0]])
-        frames.lookups[key] = hashes, places, begins
+        frames.lookups[key] = hashes, places, runs
     return frames.lookups[key]
 
 
