@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from helpers.patterns import BACKGROUND, disc, frame_of, pattern
 
 from delaminate.data.synthetic.captures import draw_capture
@@ -9,6 +10,7 @@ from delaminate.matching.exact.background import rooms, scenes_of, solid, static
 from delaminate.matching.exact.choice import choose_background, clip_bits
 from delaminate.matching.exact.description import Prices, frames_bits, outline, picture_bits, regions_of
 from delaminate.matching.exact.noise import LOSSLESS_TOLERANCE, LOSSY_TOLERANCE, estimate_noise, is_lossy
+from delaminate.matching.exact.templates import LUMA_FIRST, ColourCodes
 
 PRICES = Prices(colour=6.0, place=18.0)
 
@@ -80,3 +82,30 @@ def test_noise_is_told_from_drawings():
     noisy = np.clip(clean + np.random.default_rng(0).normal(0, 3, clean.shape), 0, 255).astype(np.uint8)
     assert not is_lossy(clean) and estimate_noise(clean)[0] == LOSSLESS_TOLERANCE
     assert is_lossy(noisy) and estimate_noise(noisy)[0] == LOSSY_TOLERANCE
+
+
+def test_shaded_drawings_in_pictures_that_have_nothing_to_do_with_each_other_are_no_noise():
+    rng = np.random.default_rng(0)
+    ramp = np.arange(12, dtype=np.uint8)
+    shaded = np.stack(
+        [90 + 3 * ramp[:, None] + 2 * ramp, 160 - 4 * ramp[:, None] + ramp, 70 + ramp + 0 * ramp[:, None]], 2
+    )
+    frames = np.full((16, 96, 96, 3), 30, np.uint8)
+    for frame in frames:
+        for top, left in rng.integers(0, 84, (20, 2)):
+            frame[top : top + 12, left : left + 12] = shaded
+    assert not is_lossy(frames)
+    noise = rng.integers(-4, 5, frames.shape)
+    assert is_lossy(np.clip(frames + noise, 0, 255).astype(np.uint8))
+
+
+def test_chroma_counts_less_where_compression_smears_it():
+    grey, tinted = np.full(3, 0.5, np.float32), np.array([0.5, 0.5, 0.5], np.float32)
+    tinted += np.array([0.12, -0.06, 0.02], np.float32)  # the same luma
+    lighter = grey + 0.095
+    for tolerance, same in ((LOSSY_TOLERANCE, (True, False)), (0.06, (False, False))):
+        codes = ColourCodes(tolerance)
+        assert (bool(codes.same(grey, tinted)), bool(codes.same(grey, lighter))) == same
+        shown = codes(torch.from_numpy(np.stack([grey, tinted, lighter])[None, None]))[0, :, 0]
+        assert float(shown[:, 0] @ shown[:, 0]) == pytest.approx(1, abs=1e-5)
+    assert np.linalg.norm(LUMA_FIRST.T @ np.ones(3)) == pytest.approx(3**0.5, abs=1e-5)

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Int64, UInt8, UInt32
 from torch import Tensor
 
+from delaminate.matching.exact.noise import is_noisy
 from delaminate.matching.tile_cells import colour_codes, orient
 from delaminate.rng import numpy_stream
 
@@ -110,17 +111,30 @@ class HardSprite:
         return cls((colour[window] * kept[..., None]).astype(np.float32), kept.copy()), int(rows[0]), int(columns[0])
 
 
+def _luma_first(chroma: float) -> Float32[np.ndarray, "3 3"]:
+    """Of colours (..., 3), the luma and the chroma (ITU-R BT.601), as far apart as in RGB for greys; chroma counts less."""
+    luma = np.array([0.299, 0.587, 0.114])
+    blue, red = (np.array([0, 0, 1]) - luma) / (1 - luma[2]), (np.array([1, 0, 0]) - luma) / (1 - luma[0])
+    return np.stack([luma * 3**0.5, blue * chroma, red * chroma], 1).astype(np.float32)
+
+
+LUMA_FIRST = _luma_first(chroma=0.5)
+"""Compression keeps luma sharp and smears chroma over its neighbours, so chroma says less."""
+
+
 class ColourCodes:
     """Turns colours into unit vectors whose inner product says whether they are the same.
 
     Args:
-        tolerance: Distance in RGB below which two colours count as one, in [0, 1] units.
+        tolerance: Distance in RGB below which two colours count as one, in [0, 1] units; `LUMA_FIRST` for noisy sources.
     """
 
     def __init__(self, tolerance: float) -> None:
         rng = numpy_stream("colour codes", CODE_WIDTH)
         self.tolerance = tolerance
-        self.weight = torch.from_numpy(rng.normal(size=(CODE_WIDTH, 3)) / max(tolerance, 1 / 255)).float()
+        self.metric = LUMA_FIRST if is_noisy(tolerance) else np.eye(3, dtype=np.float32)
+        drawn = rng.normal(size=(3, CODE_WIDTH)) / max(tolerance, 1 / 255)
+        self.weight = torch.from_numpy(self.metric @ drawn).float().T
         self.phase = torch.from_numpy(rng.uniform(0, 2 * np.pi, CODE_WIDTH)).float()
 
     def __call__(self, colour: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B D H W"]:
@@ -134,7 +148,7 @@ class ColourCodes:
 
     def same(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether colours (..., 3) are within the tolerance of each other."""
-        difference = one - other
+        difference = (one - other) @ self.metric if is_noisy(self.tolerance) else one - other
         return np.asarray(np.einsum("...c,...c->...", difference, difference) <= self.tolerance**2)
 
 
