@@ -166,6 +166,10 @@ class PlaneLocator:
         return alike_.mean(1).astype(np.float32)
 
 
+REACH = 8
+"""Pixels to the left and to the right of a thing at rest whose colours may go on behind it."""
+
+
 def solid(frames: UInt8[np.ndarray, "N H W 3"]) -> Background:
     """The commonest colour: of the fullest of 32 x 32 x 32 bins the commonest, or its median where none stands out."""
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 100)).astype(int)].reshape(-1, 3)
@@ -356,7 +360,76 @@ def _stack(frames: np.ndarray, places: np.ndarray, noisy: bool = False, most: in
     for left, right, stack, there in _blocks(frames, places, (rows, columns), most):
         rgb[:, left:right], seen, same = _settled(stack, there, noisy)
         restless[:, left:right] = (seen >= 5) & (same < 0.75 * seen)
-    return Background(fill_in(rgb, restless) / 255)
+    areas = restless_areas(restless)
+    filled = fill_in(rgb, areas)
+    if not noisy:
+        things = _small(ndimage.binary_dilation(areas, np.ones((5, 5))))
+        blocks = list(_blocks(frames, places, (rows, columns), most)) if things.any() else []
+        _continue_around(filled, rgb, things, areas, blocks)
+    return Background(filled / 255)
+
+
+def _small(mask: Bool[np.ndarray, "h w"], most: int = 64) -> Bool[np.ndarray, "h w"]:
+    """The connected areas of a mask that have no side of more pixels than that."""
+    labels, _ = ndimage.label(mask)
+    sizes = [
+        max(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in ndimage.find_objects(labels)
+    ]
+    is_small = np.array([False, *(size <= most for size in sizes)])
+    return np.asarray(is_small[labels])
+
+
+def _continue_around(
+    filled: Float32[np.ndarray, "h w 3"],
+    rgb: Float32[np.ndarray, "h w 3"],
+    things: Bool[np.ndarray, "h w"],
+    restless: Bool[np.ndarray, "h w"],
+    blocks: list[tuple[int, int, Int32[np.ndarray, "n _h _w 3"], Bool[np.ndarray, "n _h _w"]]],
+    least: float = 0.1,
+) -> None:
+    """Where a thing at rest now and then shows a colour that its row has beside it, that is what it hides.
+
+    Row by row: things stand on what they stand on. Of the rim around what is restless, what has none of the thing's colours is
+    as it was seen.
+
+    Args:
+        filled: With a guess behind the things; is changed.
+        rgb: The commonest colours.
+        things: What is restless, and a rim around it.
+        restless: Without the rim.
+        blocks: From `_blocks`.
+        least: Share of the frames that must show the colour.
+    """
+    labels, count = ndimage.label(things)
+    beside: dict[tuple[int, int], np.ndarray] = {}
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        near = slice(max(columns.start - REACH, 0), columns.stop + REACH)
+        for row in range(rows.start, rows.stop):
+            beside[number, row] = np.unique(_packed(rgb[row, near][~things[row, near]].astype(np.int32)))
+    values = [(left, right, np.where(there, _packed(stack), -1)) for left, right, stack, there in blocks]
+    own = [np.zeros(0, np.int32) for _ in range(count + 1)]
+    for left, right, shown in values:
+        part, core = labels[:, left:right], restless[:, left:right]
+        for number in np.unique(part[part > 0]).tolist():
+            own[number] = np.union1d(own[number], shown[:, (part == number) & core])
+    for left, right, shown in values:
+        part = labels[:, left:right]
+        for row in np.flatnonzero((part > 0).any(1)).tolist():
+            for number in np.unique(part[row][part[row] > 0]).tolist():
+                mine = np.flatnonzero(part[row] == number)
+                colours = shown[:, row, mine]
+                best, times = commonest(np.where(np.isin(colours, beside[number, row]), colours, -1))
+                sure = times >= np.maximum(2, least * (colours >= 0).sum(0))
+                told = np.stack([best >> 16 & 255, best >> 8 & 255, best & 255], -1)
+                before = rgb[row, left + mine]
+                as_seen = ~restless[row, left + mine] & ~np.isin(_packed(before.astype(np.int32)), own[number])
+                filled[row, left + mine] = np.select(
+                    [sure[:, None], as_seen[:, None]], [told, before], filled[row, left + mine]
+                )
+
+
+def _packed(colour: Int32[np.ndarray, "*S"]) -> Int32[np.ndarray, "*T"]:
+    return colour @ np.array([1 << 16, 1 << 8, 1], np.int32)
 
 
 def _blocks(
@@ -390,7 +463,7 @@ def _settled(
     Never a mix of channels: where an animation goes on, a median by channel would be a colour that nobody has seen.
     """
     coarse = 4 if noisy else 0
-    packed = ((stack >> coarse) << coarse) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    packed = _packed((stack >> coarse) << coarse)
     best, _ = commonest(np.where(there, packed, -1))
     colour = np.stack([best >> 16 & 255, best >> 8 & 255, best & 255], -1).astype(np.float32)
     if noisy:  # the middle of the bin, then the mean of what lies around
@@ -456,19 +529,21 @@ def retold(
     return rgb, told
 
 
-def fill_in(rgb: Float32[np.ndarray, "h w 3"], restless: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 3"]:
-    """Fill what never settles, such as a coin that spins in its place, with what is beside it, row by row.
-
-    Regions are closed first: the middle of the coin may stand still.
-    """
-    solid_ = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(restless, 4), np.ones((5, 5))))[4:-4, 4:-4]
-    labels, _ = ndimage.label(solid_)
+def restless_areas(restless: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Areas in which much never settles, such as a coin that spins in its place; its middle may stand still."""
+    closed = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(restless, 4), np.ones((5, 5))))[4:-4, 4:-4]
+    labels, _ = ndimage.label(closed)
     sizes = np.bincount(labels.ravel())
-    solid_ = ndimage.binary_dilation(solid_ & (sizes[labels] >= 6), np.ones((5, 5)))
+    return np.asarray(closed & (sizes[labels] >= 6))
+
+
+def fill_in(rgb: Float32[np.ndarray, "h w 3"], areas: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 3"]:
+    """Fill areas, and what is closely around them, with what lies beside, row by row."""
+    wide = ndimage.binary_dilation(areas, np.ones((5, 5)))
     filled = rgb.copy()
     columns = np.arange(rgb.shape[1])
-    for y in np.flatnonzero(solid_.any(1) & ~solid_.all(1)):
-        known = ~solid_[y]
+    for y in np.flatnonzero(wide.any(1) & ~wide.all(1)):
+        known = ~wide[y]
         for channel in range(3):
             filled[y, ~known, channel] = np.interp(columns[~known], columns[known], rgb[y, known, channel])
     return filled

@@ -15,12 +15,19 @@ from delaminate.matching.exact.noise import is_noisy
 from delaminate.matching.exact.parsing import Parse
 from delaminate.matching.exact.pruning import prune
 from delaminate.matching.exact.search import FrameStack, Search, explained
-from delaminate.matching.exact.templates import HardSprite
+from delaminate.matching.exact.templates import HardSprite, packed
 
 ROAMING = 4
 """Places at which a pattern must be seen for its likeness in the background to be taken for a mistake."""
 PAINTED = 0.6
 """Of a pattern, the share that the background must show for it to have been painted in."""
+
+
+HOLE_SEEN, HOLE_STANDS, HOLE_GOES_ON = 3, 0.6, 0.5
+"""A pattern that is seen so often at one place of the background stands there. If this share of its occurrences stand, and this
+share of its outline goes on in the background around it, it is a hole in that."""
+SHARD = 32
+"""Pixels that something has, at most, that stands and has only colours that the background has around it, to be a hole."""
 
 
 def settle_background(
@@ -175,8 +182,8 @@ def absorb_static(
             first, last = np.array([top + h - height, left + w - width]), np.array([top, left])
             if count >= always * max(int(((offsets >= first) & (offsets <= last)).all(1).sum()), MENDERS):
                 stands.append((top, left))
-        hole = not stands and _is_hole(pattern, corners, rgb)
-        stands = [max(corners, key=lambda place: corners[place])] if hole else stands
+        hole = [] if stands else _holes(pattern, corners, rgb)
+        stands = hole or stands
         if not hole and (not stands or sum(corners[place] for place in stands) < always * occurrences):
             kept.append(pattern)
             continue
@@ -186,15 +193,36 @@ def absorb_static(
     return kept, Background(rgb)
 
 
-def _is_hole(
-    pattern: HardSprite, corners: Counter[tuple[int, int]], rgb: Float32[np.ndarray, "h w 3"], share: float = 0.6
-) -> bool:
-    """Whether a pattern that is seen at one place only goes on in the background around it: a sprite once stood there."""
-    if not corners or max(corners.values()) < 0.9 * sum(corners.values()):
-        return False
-    (top, left), (h, w) = max(corners, key=lambda place: corners[place]), pattern.size
+def _holes(
+    pattern: HardSprite, corners: Counter[tuple[int, int]], rgb: Float32[np.ndarray, "h w 3"]
+) -> list[tuple[int, int]]:
+    """Where a pattern stands, if it only goes on there in the background around it: something was before it once."""
+    often = {place: count for place, count in corners.items() if count >= HOLE_SEEN}
+    if sum(often.values()) < HOLE_STANDS * sum(corners.values()):
+        return []
+    weights = list(often.values())
+    if np.average([_goes_on(pattern, place, rgb) for place in often], weights=weights) >= HOLE_GOES_ON:
+        return list(often)
+    if (
+        pattern.area <= SHARD
+        and np.average([_blends_in(pattern, place, rgb) for place in often], weights=weights) > 0.9
+    ):
+        return list(often)
+    return []
+
+
+def _blends_in(pattern: HardSprite, place: tuple[int, int], rgb: Float32[np.ndarray, "h w 3"], reach: int = 4) -> float:
+    """The share of a pattern's pixels that have a colour that the background has closely around."""
+    (top, left), (h, w) = place, pattern.size
+    around = rgb[max(top - reach, 0) : max(top + h + reach, 0), max(left - reach, 0) : max(left + w + reach, 0)]
+    return float(np.isin(pattern.packed[pattern.alpha], packed(around)).mean())
+
+
+def _goes_on(pattern: HardSprite, place: tuple[int, int], rgb: Float32[np.ndarray, "h w 3"]) -> float:
+    """The share of a pattern's outline that has the colour that the background has beyond it."""
+    (top, left), (h, w) = place, pattern.size
     if top < 1 or left < 1 or top + h + 1 > rgb.shape[0] or left + w + 1 > rgb.shape[1]:
-        return False
+        return 0.0
     around, goes_on, beside = rgb[top - 1 : top + h + 1, left - 1 : left + w + 1], 0, 0
     wide, colour = np.pad(pattern.alpha, 1), np.pad(pattern.colour, ((1, 1), (1, 1), (0, 0)))
     for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
@@ -202,7 +230,7 @@ def _is_hole(
         beyond = np.roll(around, (-down, -right), (0, 1))
         beside += int(rim.sum())
         goes_on += int((rim & (np.abs(colour - beyond) < 0.02).all(2)).sum())
-    return goes_on >= share * max(beside, 1)
+    return goes_on / max(beside, 1)
 
 
 def _corners(scenes: FrameStack, found: Parse, count: int) -> list[Counter[tuple[int, int]]]:
