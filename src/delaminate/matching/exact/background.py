@@ -384,7 +384,7 @@ def _continue_around(
     rgb: Float32[np.ndarray, "h w 3"],
     things: Bool[np.ndarray, "h w"],
     restless: Bool[np.ndarray, "h w"],
-    blocks: list[tuple[int, int, Int32[np.ndarray, "n _h _w 3"], Bool[np.ndarray, "n _h _w"]]],
+    blocks: list[tuple[int, int, Int32[np.ndarray, "_n _h _w 3"], Bool[np.ndarray, "_n _h _w"]]],
     least: float = 0.1,
 ) -> None:
     """Where a thing at rest now and then shows a colour that its row has beside it, that is what it hides.

@@ -292,6 +292,9 @@ def extract_tile(frames: Frames, pattern: HardSprite, indices: list[int], price:
         if len(lengths) < 6:
             continue
         count = max(n for n in range(1, int(lengths.max()) + 1) if (lengths % n == 0).mean() >= 0.75)
+        if count == 1:  # of one more cell than the tiles have, a part may be seen at the end of most rows
+            longer = range(3, int(lengths.max()) + 1)
+            count = max((n for n in longer if np.bincount(lengths % n).max() >= 0.65 * len(lengths)), default=1)
         if abs((count - 1) * shift + cell.size[axis] - pattern.size[axis]) > 1:
             # Cells need not be quite alike; so pieces of the row as it was are tried, too.
             side, row = (count - 1) * shift + cell.size[axis], slice(None)

@@ -23,7 +23,7 @@ PAINTED = 0.6
 """Of a pattern, the share that the background must show for it to have been painted in."""
 
 
-HOLE_SEEN, HOLE_STANDS, HOLE_GOES_ON = 3, 0.6, 0.5
+HOLE_SEEN, HOLE_STANDS, HOLE_GOES_ON = 2, 0.6, 0.5
 """A pattern that is seen so often at one place of the background stands there. If this share of its occurrences stand, and this
 share of its outline goes on in the background around it, it is a hole in that."""
 SHARD = 32
