@@ -1,16 +1,24 @@
 """Bits: what recurs is told once, what continues costs little, and backgrounds pay like anything else."""
 
+import io
+
 import numpy as np
 import pytest
-import torch
 from helpers.patterns import BACKGROUND, disc, frame_of, pattern
+from PIL import Image
 
 from delaminate.data.synthetic.captures import draw_capture
 from delaminate.matching.exact.background import rooms, scenes_of, solid, static
 from delaminate.matching.exact.choice import choose_background, clip_bits
 from delaminate.matching.exact.description import Prices, frames_bits, outline, picture_bits, regions_of
-from delaminate.matching.exact.noise import LOSSLESS_TOLERANCE, LOSSY_TOLERANCE, estimate_noise, is_lossy
-from delaminate.matching.exact.templates import LUMA_FIRST, ColourCodes
+from delaminate.matching.exact.noise import (
+    LOSSLESS_TOLERANCE,
+    LOSSY_TOLERANCE,
+    estimate_noise,
+    is_chroma_smeared,
+    is_lossy,
+)
+from delaminate.matching.exact.templates import ColourCodes
 
 PRICES = Prices(colour=6.0, place=18.0)
 
@@ -80,8 +88,8 @@ def test_noise_is_told_from_drawings():
     capture = draw_capture(3, background="static", codec="png", zoom=(1.0, 1.0))
     clean = np.ascontiguousarray(capture.clean[..., :3])
     noisy = np.clip(clean + np.random.default_rng(0).normal(0, 3, clean.shape), 0, 255).astype(np.uint8)
-    assert not is_lossy(clean) and estimate_noise(clean)[0] == LOSSLESS_TOLERANCE
-    assert is_lossy(noisy) and estimate_noise(noisy)[0] == LOSSY_TOLERANCE
+    assert not is_lossy(clean) and estimate_noise(clean).tolerance == LOSSLESS_TOLERANCE
+    assert is_lossy(noisy) and estimate_noise(noisy).tolerance == LOSSY_TOLERANCE
 
 
 def test_shaded_drawings_in_pictures_that_have_nothing_to_do_with_each_other_are_no_noise():
@@ -100,12 +108,23 @@ def test_shaded_drawings_in_pictures_that_have_nothing_to_do_with_each_other_are
 
 
 def test_chroma_counts_less_where_compression_smears_it():
-    grey, tinted = np.full(3, 0.5, np.float32), np.array([0.5, 0.5, 0.5], np.float32)
-    tinted += np.array([0.12, -0.06, 0.02], np.float32)  # the same luma
-    lighter = grey + 0.095
-    for tolerance, same in ((LOSSY_TOLERANCE, (True, False)), (0.06, (False, False))):
-        codes = ColourCodes(tolerance)
-        assert (bool(codes.same(grey, tinted)), bool(codes.same(grey, lighter))) == same
-        shown = codes(torch.from_numpy(np.stack([grey, tinted, lighter])[None, None]))[0, :, 0]
-        assert float(shown[:, 0] @ shown[:, 0]) == pytest.approx(1, abs=1e-5)
-    assert np.linalg.norm(LUMA_FIRST.T @ np.ones(3)) == pytest.approx(3**0.5, abs=1e-5)
+    grey = np.full(3, 0.5, np.float32)
+    tinted = grey + np.array([0.12, -0.06, 0.002], np.float32)  # about the same luma
+    lighter = grey + 0.055
+    for chroma, same in ((0.5, (True, False)), (1.0, (False, True))):
+        codes = ColourCodes(0.096, chroma)
+        assert (bool(codes.same(grey, tinted)), bool(codes.same(grey, lighter))) == (same[0], True)
+        # Greys are as far from each other as in RGB.
+        assert np.linalg.norm(codes.metric.T @ np.ones(3)) == pytest.approx(3**0.5, abs=1e-5)
+
+
+@pytest.mark.parametrize(("codec", "zoom", "smeared"), [("jpeg", 1.0, True), ("jpeg", 3.0, False), ("png", 1.0, False)])
+def test_smeared_chroma_is_seen(codec, zoom, smeared):
+    clean = np.ascontiguousarray(draw_capture(8, background="solid", codec="png", zoom=(1.0, 1.0)).clean[..., :3])
+    step = int(zoom)
+    frames = []
+    for frame in clean[::8].repeat(step, 1).repeat(step, 2):
+        file = io.BytesIO()
+        Image.fromarray(frame).save(file, codec, **({"quality": 90} if codec == "jpeg" else {}))
+        frames.append(np.asarray(Image.open(file))[step // 2 :: step, step // 2 :: step])
+    assert is_chroma_smeared(np.stack(frames)) == smeared

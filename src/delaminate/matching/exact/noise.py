@@ -1,10 +1,14 @@
 """How noisy a source is: whether colours recur to the bit, or only about."""
 
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Int16, UInt8
+from jaxtyping import Float32, Int16, UInt8
 
 LOSSLESS_TOLERANCE, LOSSY_TOLERANCE = 0.02, 0.16
 LOSSLESS_MATCH, LOSSY_MATCH = 0.95, 0.8
+SMEARED_CHROMA, SMOOTH = 0.5, 0.65
+"""What chroma counts where it is smeared; so smooth it is then, beside luma."""
 SMALL = 6
 """Levels of 255: compression leaves steps of so few between neighbours, drawings seldom do."""
 
@@ -55,6 +59,44 @@ def _share_of_small(steps: np.ndarray) -> float:
     return small / max(changed, 1)
 
 
-def estimate_noise(frames: UInt8[np.ndarray, "N H W 3"]) -> tuple[float, float]:
-    """The tolerance and the share of pixels to match, as `Search` and `RegionGrowing` take them, for a source."""
-    return (LOSSY_TOLERANCE, LOSSY_MATCH) if is_lossy(frames) else (LOSSLESS_TOLERANCE, LOSSLESS_MATCH)
+@dataclass(frozen=True)
+class Noise:
+    """What a source leaves of equal colours.
+
+    Attributes:
+        tolerance: Distance in RGB below which colours count as one, in [0, 1] units, as `Search` takes it.
+        match: Share of the pixels of a patch that must agree, as `RegionGrowing` takes it.
+        chroma: What chroma counts in the distance of two colours.
+    """
+
+    tolerance: float = LOSSLESS_TOLERANCE
+    match: float = LOSSLESS_MATCH
+    chroma: float = 1.0
+
+
+def estimate_noise(frames: UInt8[np.ndarray, "N H W 3"]) -> Noise:
+    """Estimate how noisy a source is."""
+    if not is_lossy(frames):
+        return Noise()
+    return Noise(LOSSY_TOLERANCE, LOSSY_MATCH, SMEARED_CHROMA if is_chroma_smeared(frames) else 1.0)
+
+
+def is_chroma_smeared(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
+    """Whether chroma was kept at half the resolution of luma (4:2:0), so that it changes more slowly, or every second pixel."""
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 8)).astype(int)].astype(np.float32)
+    luma = some @ np.array([0.299, 0.587, 0.114], np.float32)
+    chroma = np.stack([some[..., 2] - luma, some[..., 0] - luma])
+    if _sharpness(chroma) < SMOOTH * _sharpness(luma[None]):
+        return True
+    steps = np.abs(np.diff(chroma, axis=3)), np.abs(np.diff(luma[None], axis=3))
+    of_chroma, of_luma = (
+        min(each[..., 0::2].sum(), each[..., 1::2].sum()) / max(float(each.sum()), 1) for each in steps
+    )
+    return bool(of_chroma < min(0.25, 0.5 * of_luma))
+
+
+def _sharpness(values: Float32[np.ndarray, "C N H W"]) -> float:
+    """The second differences of some planes, as a multiple of the first: 2 where edges are sharp, 1 where they are smooth."""
+    first = sum(float(np.abs(np.diff(values, axis=axis)).sum()) for axis in (2, 3))
+    second = sum(float(np.abs(np.diff(values, 2, axis=axis)).sum()) for axis in (2, 3))
+    return second / max(first, 1.0)

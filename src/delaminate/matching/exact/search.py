@@ -24,6 +24,7 @@ class Search:
 
     Attributes:
         tolerance: Distance in RGB below which two colours count as one, in [0, 1] units.
+        chroma: What chroma counts in it, beside luma; 1: as in RGB.
         growth: How patterns grow.
         price: What a placement must gain.
         most: Patterns in the dictionary, at most.
@@ -34,6 +35,7 @@ class Search:
     """
 
     tolerance: float = 0.06
+    chroma: float = 1.0
     growth: RegionGrowing = field(default_factory=RegionGrowing)
     price: PlacementCost = field(default_factory=PlacementCost)
     most: int = 150
@@ -122,7 +124,7 @@ class FrameStack:
             return self.kept[key].fresh()
         rows = list(range(len(self))) if rows is None else rows
         behind = self.behind if len(self.behind) == 1 else self.behind[rows]
-        frames = Frames(self.frames[rows], behind, search.margin, ColourCodes(search.tolerance))
+        frames = Frames(self.frames[rows], behind, search.margin, ColourCodes(search.tolerance, search.chroma))
         if whole and frames.kind.size <= AT_ONCE:
             self.kept[key] = frames
             return frames.fresh()

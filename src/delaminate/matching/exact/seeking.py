@@ -33,6 +33,8 @@ HELD = 0.3
 """A region is not taken as it is if smaller ones explain this share of it."""
 HEMMED_IN = 0.4
 """A region is what is left of something in part hidden if more of its outline than this is beside what has been explained."""
+SPECK = 5
+"""Pixels of a region, at least, where colours do not recur to the bit: what is smaller may be noise."""
 FLAT = 3 / 255
 """Colours of a flat patch differ by no more in a channel."""
 APART = 0.8
@@ -153,7 +155,7 @@ def _groups(frames: Frames, search: Search) -> list[_Group]:
             if rows.stop >= height - margin or columns.stop >= width - margin:
                 continue
             alpha = labels[window] == number
-            if alpha.sum() < 2:
+            if alpha.sum() < (2 if frames.codes.exact else SPECK):
                 continue
             colour = (frames.colour[index][window] * alpha[..., None]).astype(np.float32)
             key = colour.tobytes() + np.packbits(alpha).tobytes() + bytes(alpha.shape)

@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Int64, UInt8, UInt32
 from torch import Tensor
 
-from delaminate.matching.exact.noise import is_noisy
 from delaminate.matching.tile_cells import colour_codes, orient
 from delaminate.rng import numpy_stream
 
@@ -118,21 +117,18 @@ def _luma_first(chroma: float) -> Float32[np.ndarray, "3 3"]:
     return np.stack([luma * 3**0.5, blue * chroma, red * chroma], 1).astype(np.float32)
 
 
-LUMA_FIRST = _luma_first(chroma=0.5)
-"""Compression keeps luma sharp and smears chroma over its neighbours, so chroma says less."""
-
-
 class ColourCodes:
     """Turns colours into unit vectors whose inner product says whether they are the same.
 
     Args:
-        tolerance: Distance in RGB below which two colours count as one, in [0, 1] units; `LUMA_FIRST` for noisy sources.
+        tolerance: Distance in RGB below which two colours count as one, in [0, 1] units.
+        chroma: What chroma counts in it, beside luma: 1 as in RGB. Compression keeps luma sharp and smears chroma.
     """
 
-    def __init__(self, tolerance: float) -> None:
+    def __init__(self, tolerance: float, chroma: float = 1.0) -> None:
         rng = numpy_stream("colour codes", CODE_WIDTH)
-        self.tolerance = tolerance
-        self.metric = LUMA_FIRST if is_noisy(tolerance) else np.eye(3, dtype=np.float32)
+        self.tolerance, self.chroma = tolerance, chroma
+        self.metric = np.eye(3, dtype=np.float32) if chroma == 1 else _luma_first(chroma)
         drawn = rng.normal(size=(3, CODE_WIDTH)) / max(tolerance, 1 / 255)
         self.weight = torch.from_numpy(self.metric @ drawn).float().T
         self.phase = torch.from_numpy(rng.uniform(0, 2 * np.pi, CODE_WIDTH)).float()
@@ -148,7 +144,7 @@ class ColourCodes:
 
     def same(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether colours (..., 3) are within the tolerance of each other."""
-        difference = (one - other) @ self.metric if is_noisy(self.tolerance) else one - other
+        difference = one - other if self.chroma == 1 else (one - other) @ self.metric
         return np.asarray(np.einsum("...c,...c->...", difference, difference) <= self.tolerance**2)
 
 

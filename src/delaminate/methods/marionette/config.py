@@ -220,6 +220,14 @@ class Config(MethodConfig):
         maximum=1,
         group="search",
     )
+    search_chroma: float = setting(
+        0.0,
+        "What chroma counts in that distance, beside luma: 1 as in RGB, less where compression smears it. 0: estimated "
+        "from the images.",
+        minimum=0,
+        maximum=1,
+        group="search",
+    )
     search_match: float = setting(
         0.0,
         "Share of a small patch that must agree to be the same patch; 1 minus the noise of the source. 0: estimated "
@@ -377,6 +385,11 @@ class Config(MethodConfig):
     def tolerance(self) -> float:
         """Distance in RGB below which two colours count as one, in [0, 1] units."""
         return self.search_tolerance or 0.06
+
+    @property
+    def chroma(self) -> float:
+        """What chroma counts in the distance of two colours."""
+        return self.search_chroma or 1.0
 
     @property
     def match(self) -> float:

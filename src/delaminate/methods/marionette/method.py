@@ -79,13 +79,14 @@ class MarioNette(MarioNetteModel):
             config = replace(config, background_colour=transparent)
         if config.search_tolerance and config.search_match:
             return config
-        tolerance, match = estimate_noise(pixels.permute(0, 2, 3, 1).cpu().numpy())
+        noise = estimate_noise(pixels.permute(0, 2, 3, 1).cpu().numpy())
         if config.search_tolerance:
-            match = LOSSLESS_MATCH
+            noise = replace(noise, match=LOSSLESS_MATCH)
         return replace(
             config,
-            search_tolerance=config.search_tolerance or tolerance,
-            search_match=config.search_match or match,
+            search_tolerance=config.search_tolerance or noise.tolerance,
+            search_match=config.search_match or noise.match,
+            search_chroma=config.search_chroma or noise.chroma,
         )
 
     @property

@@ -166,7 +166,7 @@ class Matcher(SearchPlayer):
     def _publish(self, patterns: list[HardSprite]) -> None:
         """Put what has been found into the model."""
         c, model = self.model.config, self.model
-        sprites, looks = merge_variants(patterns, ColourCodes(c.tolerance), c.flips, c.recolours)
+        sprites, looks = merge_variants(patterns, ColourCodes(c.tolerance, c.chroma), c.flips, c.recolours)
         model.store.put(sprites, looks)
         model.alive.copy_((torch.arange(len(model.alive)) < len(sprites)).to(model.alive))
 
