@@ -127,7 +127,7 @@ def measure(capture: Capture, folder: Path) -> dict[str, object]:
     sprites = [s.permute(1, 2, 0).mul(255).round().numpy() for s in model.dictionary().sprites[:-1]]
     hits = sprites_found(capture.sprites, sprites)
     errors = []
-    for frame, scene in zip(capture.frames, found.scenes, strict=False):
+    for frame, scene in zip(_kept(capture), found.scenes, strict=True):
         shown = scene.composite().permute(1, 2, 0).numpy()
         wanted = torch.from_numpy(frame).float().div(255).numpy()
         wanted = wanted[..., :3] * wanted[..., 3:]
@@ -143,6 +143,14 @@ def measure(capture: Capture, folder: Path) -> dict[str, object]:
         "kind": kind, "right": kind in RIGHT[capture.background], "psnr": float(np.mean(errors)),
         "native": list(run.images.size), "seconds": round(time.monotonic() - started, 1), "said": getattr(found, "summary", ""),
     }  # fmt: skip
+
+
+def _kept(capture: Capture) -> list[np.ndarray]:
+    """The frames that the file has: in a GIF, frames like the one before only make that last longer."""
+    frames = list(capture.frames)
+    if capture.codec != "gif":
+        return frames
+    return [frame for n, frame in enumerate(frames) if n == 0 or not np.array_equal(frame, frames[n - 1])]
 
 
 def _spread(values: list[float]) -> str:

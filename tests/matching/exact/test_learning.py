@@ -9,7 +9,7 @@ from delaminate.matching.exact.background import Background
 from delaminate.matching.exact.detection import Occurrence
 from delaminate.matching.exact.learning import learn_round
 from delaminate.matching.exact.parsing import Parse
-from delaminate.matching.exact.pruning import join, prune
+from delaminate.matching.exact.pruning import hangs_together, join, prune
 from delaminate.matching.exact.search import FrameStack, explained, parse_all
 from delaminate.matching.exact.settling import _absorbed, absorb_static, uncover
 from delaminate.matching.exact.templates import HardSprite
@@ -271,3 +271,11 @@ def test_twins_at_one_distance_are_one_sprite():
     found = learned(frames, rounds=2)[0]
     assert any(alike(each, twins, 0.97) for each in found)
     assert not any(alike(each, half, 0.97) for each in found)
+
+
+def test_noise_that_recurs_does_not_hang_together():
+    rng = np.random.default_rng(0)
+    strewn = HardSprite(np.zeros((16, 16, 3), np.float32), rng.random((16, 16)) < 0.25)
+    line = HardSprite(np.zeros((1, 9, 3), np.float32), np.ones((1, 9), bool))
+    assert not hangs_together(strewn) and not hangs_together(line)
+    assert hangs_together(pattern((16, 16), 1, disc(16))) and hangs_together(pattern((2, 3), 1))

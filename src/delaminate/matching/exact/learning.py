@@ -5,7 +5,7 @@ import numpy as np
 from delaminate.matching.exact.cells import lattice_tiles
 from delaminate.matching.exact.parsing import reestimate, split
 from delaminate.matching.exact.progress import FINISH, REVISE, SEEK, RoundState
-from delaminate.matching.exact.pruning import join, prune
+from delaminate.matching.exact.pruning import hangs_together, join, prune
 from delaminate.matching.exact.search import FrameStack, Search, explained, parse_all
 from delaminate.matching.exact.seeking import (
     close,
@@ -87,5 +87,8 @@ def _finished(scenes: FrameStack, patterns: list[HardSprite], search: Search) ->
     halves = split(scenes.fresh(search), patterns, found, search.growth, scenes.offsets)
     if len(halves) > len(patterns):
         patterns, found = halves, explained(scenes, halves, search)
-    patterns = reestimate(scenes.fresh(search), patterns, found, search.growth)
+    frames = scenes.fresh(search)
+    patterns = reestimate(frames, patterns, found, search.growth)
+    if not frames.codes.exact:
+        patterns = [pattern for pattern in patterns if hangs_together(pattern)]
     return prune(scenes, patterns, search)

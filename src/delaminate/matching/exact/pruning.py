@@ -41,6 +41,14 @@ def prune(scenes: FrameStack, patterns: list[HardSprite], search: Search, sample
     return [patterns[k] for k in ordered]
 
 
+def hangs_together(pattern: HardSprite, least: float = 0.6) -> bool:
+    """Whether most pixels of a pattern have others above or below, and beside them: noise that recurs is strewn."""
+    alpha = np.pad(pattern.alpha, 1)
+    upright = alpha[:-2, 1:-1] | alpha[2:, 1:-1]
+    across = alpha[1:-1, :-2] | alpha[1:-1, 2:]
+    return bool((upright & across & pattern.alpha).sum() >= least * max(pattern.area, 1))
+
+
 def _cost(found: Parse, prices: Prices) -> float:
     """Bits of the placements, and of what is wrong, region by region."""
     told = sum(map(len, found.places)) + int(found.pieces.sum())

@@ -182,9 +182,9 @@ def absorb_static(
             first, last = np.array([top + h - height, left + w - width]), np.array([top, left])
             if count >= always * max(int(((offsets >= first) & (offsets <= last)).all(1).sum()), MENDERS):
                 stands.append((top, left))
-        hole = [] if stands else _holes(pattern, corners, rgb)
-        stands = hole or stands
-        if not hole and (not stands or sum(corners[place] for place in stands) < always * occurrences):
+        if sum(corners[place] for place in stands) < always * max(occurrences, 1):
+            stands = _holes(pattern, corners, rgb)
+        if not stands:
             kept.append(pattern)
             continue
         for top, left in stands:
@@ -211,7 +211,9 @@ def _holes(
     return []
 
 
-def _blends_in(pattern: HardSprite, place: tuple[int, int], rgb: Float32[np.ndarray, "h w 3"], reach: int = 4) -> float:
+def _blends_in(
+    pattern: HardSprite, place: tuple[int, int], rgb: Float32[np.ndarray, "h w 3"], reach: int = 10
+) -> float:
     """The share of a pattern's pixels that have a colour that the background has closely around."""
     (top, left), (h, w) = place, pattern.size
     around = rgb[max(top - reach, 0) : max(top + h + reach, 0), max(left - reach, 0) : max(left + w + reach, 0)]
