@@ -24,24 +24,24 @@ class Search:
 
     Attributes:
         tolerance: Distance in RGB below which two colours count as one, in [0, 1] units.
-        chroma: What chroma counts in it, beside luma; 1: as in RGB.
         growth: How patterns grow.
         price: What a placement must gain.
         most: Patterns in the dictionary, at most.
         patience: Vain attempts to find another pattern before a round ends.
         flips: Also look for mirror images of what has been found.
         components: Sprites are whole connected regions, not grown from patches.
+        chroma: What chroma counts in the distance of two colours, beside luma; 1: as in RGB.
         progress: Is told of what is found, and may stop the search.
     """
 
     tolerance: float = 0.06
-    chroma: float = 1.0
     growth: RegionGrowing = field(default_factory=RegionGrowing)
     price: PlacementCost = field(default_factory=PlacementCost)
     most: int = 150
     patience: int = 8
     flips: bool = False
     components: bool = False
+    chroma: float = 1.0
     progress: Progress = field(default_factory=Progress)
 
     def bank(self, patterns: list[HardSprite], frames: Frames, strict: bool = False) -> TemplateBank:

@@ -352,6 +352,5 @@ def search_of(c: Config) -> Search:
     reach = (c.max_sprite - c.search_seed) // 2
     growth = RegionGrowing(c.search_seed, reach, c.match, misfit=min(1.1 - c.match, 0.5))
     price = PlacementCost(c.search_min_pixels, c.search_min_share)
-    return Search(
-        c.tolerance, c.chroma, growth, price, c.num_sprites, flips=c.flips, components=c.search_parts == "components"
-    )
+    components = c.search_parts == "components"
+    return Search(c.tolerance, growth, price, c.num_sprites, flips=c.flips, components=components, chroma=c.chroma)
