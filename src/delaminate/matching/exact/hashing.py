@@ -19,7 +19,8 @@ from delaminate.rng import numpy_stream
 
 SHAPES: tuple[Shape, ...] = ((3, 3), (2, 2), (3, 1), (1, 3), (1, 1))
 INNER, BORDER = 24, 3
-"""Windows of a pattern that are looked up: inside, and along each side for where the frame's border cuts it."""
+"""Windows of a pattern that are looked up: inside, and along the two outermost lines of each side, for where the frame's border
+cuts it."""
 MOST_OF_FLAT = 300
 """Places of one flat pattern on one frame that are looked at, at most."""
 APART = 3
@@ -117,25 +118,25 @@ def _choose(
         return []
     hashes, flat = window_hashes(values, shape), _is_flat(values, shape)
     begins = _in_run(values, mask)[: inside.shape[0], : inside.shape[1]] == 0
-    usable = inside & (begins | ~flat)
-    if border:
-        edge = np.zeros_like(usable)
-        if shape[1] == 1:
-            edge[:, :2] = edge[:, -2:] = True
-        else:
-            edge[:2] = edge[-2:] = True
-        usable &= edge
-    places = np.argwhere(usable)
-    # Those of several colours first, then from the corners inwards, so that the choice does not depend on luck.
-    order = np.lexsort((places[:, 1], places[:, 0], flat[usable]))
-    chosen: list[np.ndarray] = []
-    limit = 4 * BORDER if border else INNER
-    for place in places[order]:
-        if all(np.abs(place - other).max() >= APART for other in chosen):
-            chosen.append(place)
-            if len(chosen) >= 4 * limit:
-                break
-    few = [chosen[n] for n in np.linspace(0, len(chosen) - 1, min(len(chosen), limit)).astype(int)]
+    lines: list[np.ndarray] = [inside & (begins | ~flat)]
+    if border:  # of a sprite that the frame's border cuts, one line may be left
+        axis = 1 if shape[1] == 1 else 0
+        numbers = np.arange(inside.shape[axis])
+        both_ends = sorted({0, 1, len(numbers) - 2, len(numbers) - 1} & set(numbers.tolist()))
+        lines = [inside & np.expand_dims(numbers == n, 1 - axis) for n in both_ends]
+    limit = BORDER if border else INNER
+    few: list[np.ndarray] = []
+    for usable in lines:
+        places = np.argwhere(usable)
+        # Those of several colours first, then from the corners inwards, so that the choice does not depend on luck.
+        order = np.lexsort((places[:, 1], places[:, 0], flat[usable]))
+        chosen: list[np.ndarray] = []
+        for place in places[order]:
+            if all(np.abs(place - other).max() >= APART for other in chosen):
+                chosen.append(place)
+                if len(chosen) >= 4 * limit:
+                    break
+        few += [chosen[n] for n in np.linspace(0, len(chosen) - 1, min(len(chosen), limit)).astype(int)]
     return [_Window(shape, int(hashes[y, x]), int(y), int(x), bool(flat[y, x]), border) for y, x in few]
 
 
