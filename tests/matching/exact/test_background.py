@@ -141,6 +141,24 @@ def test_what_never_settles_is_filled_from_beside():
     assert np.array_equal(grounds.fill_in(rgb, restless & False), rgb)
 
 
+def test_behind_a_coin_that_spins_in_its_place_the_rows_go_on():
+    """It hides what is behind it in six of seven frames; its rim never changes, and what lies around is full of lines."""
+    rgb = np.full((48, 150, 3), (90, 160, 110), np.uint8)
+    rgb[20::4] = (70, 130, 80)
+    rgb[:16] = world()[:16]
+    faces = [pattern((9, 9), 1, disc(9)), pattern((9, 9), 2, disc(9))]
+    faces[1].colour[[0, -1]] = faces[0].colour[[0, -1]]
+    corners = walk(60, (8, 100))
+    frames = np.stack([rgb[y : y + 40, x : x + 50] for y, x in corners]).copy()
+    for n, ((y, x), frame) in enumerate(zip(corners, frames, strict=True)):
+        if n % 7:
+            paste(frame, faces[n % 2], 22 - y, 60 - x)
+    found = np.rint(panorama(frames).rgb * 255)
+    assert found.shape == rgb.shape
+    around = slice(16, 38), slice(50, 80)
+    assert np.array_equal(found[around], rgb[around])
+
+
 # --- which of them --------------------------------------------------------------------------------------------------
 
 

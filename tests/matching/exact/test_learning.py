@@ -273,6 +273,23 @@ def test_twins_at_one_distance_are_one_sprite():
     assert not any(alike(each, half, 0.97) for each in found)
 
 
+def test_a_line_of_the_background_that_was_lost_at_several_places_goes_back_to_it():
+    """It stands, in the background's own colours; a lamp stands too, but in its own."""
+    size = (40, 60)
+    true = np.full((*size, 3), 0.4, np.float32)
+    true[10::8] = 0.2
+    line = HardSprite(np.full((1, 6, 3), 0.2, np.float32), np.ones((1, 6), bool))
+    lamp = HardSprite(np.full((2, 2, 3), 0.9, np.float32), np.ones((2, 2), bool))
+    picture, places = true.copy(), [(10, 5), (18, 30), (26, 12)]
+    for top, left in places:
+        picture[top, left : left + 6] = 0.4
+    images = [[(0, *places[k]) for k in range(3) if (n + k) % 3] + [(1, 3, 40)] * (n % 2) for n in range(12)]
+    scenes = FrameStack.of(np.repeat(np.rint(255 * true)[None].astype(np.uint8), 12, 0), Background(picture))
+    kept, background = absorb_static(scenes, [line, lamp], occurrences(*images), Background(picture))
+    assert kept == [lamp]
+    assert np.array_equal(background.rgb, true)
+
+
 def test_noise_that_recurs_does_not_hang_together():
     rng = np.random.default_rng(0)
     strewn = HardSprite(np.zeros((16, 16, 3), np.float32), rng.random((16, 16)) < 0.25)

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -364,8 +364,8 @@ def _stack(frames: np.ndarray, places: np.ndarray, noisy: bool = False, most: in
     filled = fill_in(rgb, areas)
     if not noisy:
         things = _small(ndimage.binary_dilation(areas, np.ones((5, 5))))
-        blocks = list(_blocks(frames, places, (rows, columns), most)) if things.any() else []
-        _continue_around(filled, rgb, things, areas, blocks)
+        if things.any():
+            _continue_around(filled, rgb, things, areas, lambda: _blocks(frames, places, (rows, columns), most))
     return Background(filled / 255)
 
 
@@ -384,7 +384,7 @@ def _continue_around(
     rgb: Float32[np.ndarray, "h w 3"],
     things: Bool[np.ndarray, "h w"],
     restless: Bool[np.ndarray, "h w"],
-    blocks: list[tuple[int, int, Int32[np.ndarray, "_n _h _w 3"], Bool[np.ndarray, "_n _h _w"]]],
+    blocks: Callable[[], Iterator[tuple[int, int, np.ndarray, np.ndarray]]],
     least: float = 0.1,
 ) -> None:
     """Where a thing at rest now and then shows a colour that its row has beside it, that is what it hides.
@@ -397,7 +397,7 @@ def _continue_around(
         rgb: The commonest colours.
         things: What is restless, and a rim around it.
         restless: Without the rim.
-        blocks: From `_blocks`.
+        blocks: `_blocks` of the frames; asked twice, since all of them together may not fit in memory.
         least: Share of the frames that must show the colour.
     """
     labels, count = ndimage.label(things)
@@ -406,14 +406,14 @@ def _continue_around(
         near = slice(max(columns.start - REACH, 0), columns.stop + REACH)
         for row in range(rows.start, rows.stop):
             beside[number, row] = np.unique(_packed(rgb[row, near][~things[row, near]].astype(np.int32)))
-    values = [(left, right, np.where(there, _packed(stack), -1)) for left, right, stack, there in blocks]
     own = [np.zeros(0, np.int32) for _ in range(count + 1)]
-    for left, right, shown in values:
+    for left, right, stack, there in blocks():
         part, core = labels[:, left:right], restless[:, left:right]
         for number in np.unique(part[part > 0]).tolist():
-            own[number] = np.union1d(own[number], shown[:, (part == number) & core])
-    for left, right, shown in values:
-        part = labels[:, left:right]
+            mine = (part == number) & core
+            own[number] = np.union1d(own[number], _packed(stack[:, mine][there[:, mine]]))
+    for left, right, stack, there in blocks():
+        part, shown = labels[:, left:right], np.where(there, _packed(stack), -1)
         for row in np.flatnonzero((part > 0).any(1)).tolist():
             for number in np.unique(part[row][part[row] > 0]).tolist():
                 mine = np.flatnonzero(part[row] == number)
