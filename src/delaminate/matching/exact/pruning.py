@@ -10,6 +10,8 @@ from delaminate.matching.exact.templates import HardSprite
 
 OFTEN = 40
 """A pattern is kept unasked if what it explains would take so many times the bits that it takes itself."""
+VARIANT = 2
+"""What a pixel costs in which a variant differs from another sprite, in pixels: its place is told, too."""
 TWINS = 0.8
 """A pattern is half of a sprite if this share of its occurrences are pairs, and no more, at one distance."""
 
@@ -34,8 +36,12 @@ def prune(scenes: FrameStack, patterns: list[HardSprite], search: Search, sample
         some = [spots[n] for n in np.linspace(0, len(spots) - 1, min(len(spots), sample)).astype(int)]
         around = scenes.surroundings([(i, place.top, place.left) for i, place in some], patterns[k].size)
         others = [patterns[j] for j in keep if j != k]
-        bits = [_cost(explained(around, these, search), prices) for these in ([*others, patterns[k]], others)]
-        if (bits[1] - bits[0]) * len(spots) / len(some) < own:
+        with_it, without = (explained(around, these, search) for these in ([*others, patterns[k]], others))
+        if sum(map(len, without.places)) <= sum(map(len, with_it.places)):
+            # Another takes its place: it need only be told where it differs from that, and how.
+            wrong = (int(without.left.sum()) - int(with_it.left.sum())) / len(some)
+            own = prices.pixel * min(patterns[k].area, VARIANT * wrong) + prices.place
+        if (_cost(without, prices) - _cost(with_it, prices)) * len(spots) / len(some) < own:
             keep.remove(k)
     ordered = sorted(keep, key=lambda k: -int(usage[k]))
     return [patterns[k] for k in ordered]
