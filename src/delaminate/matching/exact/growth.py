@@ -292,9 +292,12 @@ def extract_tile(frames: Frames, pattern: HardSprite, indices: list[int], price:
         if len(lengths) < 6:
             continue
         count = max(n for n in range(1, int(lengths.max()) + 1) if (lengths % n == 0).mean() >= 0.75)
-        if count == 1:  # of one more cell than the tiles have, a part may be seen at the end of most rows
+        rows_of_several = lengths[lengths > 1]
+        if count == 1 and len(rows_of_several) >= 6:
+            # A cell alone may be another thing; and of one more than tiles have, a part may be seen where most rows end.
             longer = range(3, int(lengths.max()) + 1)
-            count = max((n for n in longer if np.bincount(lengths % n).max() >= 0.65 * len(lengths)), default=1)
+            even = (n for n in longer if np.bincount(rows_of_several % n).max() >= 0.65 * len(rows_of_several))
+            count = next(even, 1)
         if abs((count - 1) * shift + cell.size[axis] - pattern.size[axis]) > 1:
             # Cells need not be quite alike; so pieces of the row as it was are tried, too.
             side, row = (count - 1) * shift + cell.size[axis], slice(None)
@@ -304,9 +307,9 @@ def extract_tile(frames: Frames, pattern: HardSprite, indices: list[int], price:
                 tiles.append(HardSprite.cut(pattern.colour[piece], pattern.alpha[piece])[0])
             laid = [lay(tile) for tile in tiles]
             best = int(np.argmin([length for _, _, length in laid]))
-            # A tile explains what the row of tiles did; if it does not, it is none.
+            # A tile explains nearly what the row of tiles did; if it does not, it is none.
             before = lay(pattern)[1]
-            if laid[best][1] <= before + 0.02 * ((kept == OPEN).sum() - before):
+            if laid[best][1] <= before + 0.08 * ((kept == OPEN).sum() - before):
                 pattern = tiles[best]
     return pattern
 
