@@ -221,3 +221,12 @@ def test_recorded_cases_come_back_at_their_own_size(name, factor):
     rows, columns = images.canvas_maps[0].blocks.edges
     again = images.pixels.repeat_interleave(torch.from_numpy(np.diff(rows)), 2)
     assert torch.equal(again.repeat_interleave(torch.from_numpy(np.diff(columns)), 3), raw.pixels)
+
+
+def test_what_a_model_knows_goes_before_what_few_frames_seem_to_be():
+    """A map drawn in squares of two pixels, enlarged 2 x 3: a single frame looks like 4 x 6."""
+    small = np.random.default_rng(0).integers(0, 256, (9, 10, 3)).astype(np.uint8).repeat(2, 0).repeat(2, 1)
+    frame = small.repeat(2, 0).repeat(3, 1)
+    for found in (delaminate.open_images([frame], (18, 20)), delaminate.open_images([frame], like=(18, 20))):
+        assert np.array_equal(found.pixels[0].permute(1, 2, 0).numpy(), small)
+    assert delaminate.open_images([frame]).size != (18, 20)

@@ -279,10 +279,10 @@ def _from_memory(
         raise DataError(f"open_images: images are of the sizes {sorted(sizes)}; give one size for all.")
     height, width = next(iter(sizes))
     if size is not None and len(sizes) == 1:
-        factor = height // size[0]
-        if factor >= 2 and (height, width) == (factor * size[0], factor * size[1]):
+        factor = height // size[0], width // size[1]
+        if min(factor) >= 2 and (height, width) == (factor[0] * size[0], factor[1] * size[1]):
             whole = _from_memory(arrays, None, fit, names, None)
-            if is_enlarged(whole.images.pixels, factor):
+            if enlargement_undone(whole.images, size).size == size:
                 return replace(whole, images=enlargement_undone(whole.images, size, callback))
     fitted = [fit_image(array, size or (array.shape[0], array.shape[1]), fit) for array in arrays]
     pixels = torch.from_numpy(np.stack([canvas for canvas, _ in fitted])).permute(0, 3, 1, 2).contiguous()  # N 3 H W
@@ -364,14 +364,13 @@ def _find_enlargement(images: ImageSet, like: tuple[int, int] | None, estimate: 
     factor = images.size[0] // like[0] if like else 0
     if like is not None and images.size == (factor * like[0], factor * like[1]) and is_enlarged(images.pixels, factor):
         return factor
-    factor = detect_enlargement(images.pixels)
-    if factor > 1 or not estimate:
-        return factor
-    found = estimate_enlargement(images.pixels)
-    if found is None and like is not None and min(images.size[0] / like[0], images.size[1] / like[1]) >= LEAST_KNOWN:
+    if estimate and like is not None and min(images.size[0] / like[0], images.size[1] / like[1]) >= LEAST_KNOWN:
+        # What is known goes first: few frames of a map drawn in double pixels look enlarged twice as much.
         known = Enlargement((images.size[0] / like[0], images.size[1] / like[1]))
-        found = known if max(known.factor) <= LARGEST_STEP and explains(images.pixels, known) else None
-    return found
+        if max(known.factor) <= LARGEST_STEP and explains(images.pixels, known):
+            return known
+    factor = detect_enlargement(images.pixels)
+    return factor if factor > 1 or not estimate else estimate_enlargement(images.pixels)
 
 
 def parse_zoom(text: str) -> Zoom:
