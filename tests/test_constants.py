@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from delaminate.data.reading import read_image
 from delaminate.matching.exact.background import Background
-from delaminate.matching.exact.detection import fit
+from delaminate.matching.exact.fitting import PatternPixels
 from delaminate.matching.exact.dictionary import Appearance
 from delaminate.matching.exact.templates import CODE_WIDTH, ColourCodes, Frames, HardSprite, templates
 from delaminate.methods.dti_sprites import Config as DTISpritesConfig
@@ -97,8 +97,8 @@ def test_a_pattern_is_worth_something_if_three_tenths_of_what_it_covers_agree(ro
     frame[0, 5:15, 5:15] = (255, 0, 0)  # something else, which is not the background
     frame[0, 5 : 5 + rows, 5:15] = np.rint(255 * colour[:rows])
     frames = Frames(frame, np.zeros((1, 1, 1, 3), np.float32), 2, codes)
-    gain, explained, _ = fit(frames, 0, some, 7, 7)
-    assert int(explained.sum()) == 10 * rows
+    (gain,), _, (matched,) = PatternPixels([some]).fit(frames, 0, np.array([[0, 7, 7]]))
+    assert matched == 10 * rows
     assert gain == pytest.approx(10 * rows - 0.4 * (100 - 10 * rows))
     assert (gain > 0) == worthwhile
     # What proposes places counts as what decides does.
