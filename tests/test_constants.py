@@ -8,8 +8,8 @@ from torch.testing import assert_close
 
 from delaminate.data.reading import read_image
 from delaminate.matching.exact.background import Background
-from delaminate.matching.exact.fitting import PatternPixels
 from delaminate.matching.exact.dictionary import Appearance
+from delaminate.matching.exact.fitting import PatternPixels
 from delaminate.matching.exact.templates import CODE_WIDTH, ColourCodes, Frames, HardSprite, templates
 from delaminate.methods.dti_sprites import Config as DTISpritesConfig
 from delaminate.methods.dti_sprites import DTISprites
