@@ -13,8 +13,6 @@ import argparse
 import io
 import json
 import math
-import os
-import platform
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +22,7 @@ import torch
 from PIL import Image
 
 from delaminate import decompose, train
+from delaminate.bench.run import machine
 from delaminate.data.synthetic.captures import BACKGROUNDS, Capture, draw_capture
 from delaminate.matching.exact.choice import choose_background
 from delaminate.matching.exact.noise import LOSSLESS_TOLERANCE
@@ -196,18 +195,11 @@ def write(out: Path | None, options: argparse.Namespace, figures: dict[str, obje
     if out is None:
         return
     words = {key: value for key, value in vars(options).items() if value not in (None, False) and key != "out"}
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
     record = {
         "script": "benchmarks/captures.py",
         "options": words,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine,
+        "machine": machine(),
     }
     out.write_text(json.dumps(record | figures, indent=1) + "\n")
 

@@ -11,17 +11,15 @@ the largest memory, sprites learned, and how many of the drawn sprites, seen who
 import argparse
 import itertools
 import json
-import os
-import platform
 import resource
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from delaminate import train
+from delaminate.bench.run import machine
 
 HEIGHT, WIDTH, SIDE = 240, 256, 16
 AT_ONCE = 12
@@ -122,19 +120,12 @@ def main() -> None:
         "explained": run.verdict.figures.get("explained"),
         "psnr": run.verdict.figures["psnr"],
     }
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
     words = {key: value for key, value in vars(options).items() if key != "out"}
     record = {
         "script": "benchmarks/speed_search.py",
         "options": words,
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine,
+        "machine": machine(),
     }
     print(json.dumps(figures))
     if options.out is not None:

@@ -282,8 +282,11 @@ def _from_memory(
         factor = height // size[0], width // size[1]
         if min(factor) >= 2 and (height, width) == (factor[0] * size[0], factor[1] * size[1]):
             whole = _from_memory(arrays, None, fit, names, None)
-            if enlargement_undone(whole.images, size).size == size:
-                return replace(whole, images=enlargement_undone(whole.images, size, callback))
+            few = whole.images.subset(range(min(FEW, len(arrays))))
+            if enlargement_undone(few, size).size == size:
+                undone = enlargement_undone(whole.images, size, callback)
+                if undone.size == size:
+                    return replace(whole, images=undone)
     fitted = [fit_image(array, size or (array.shape[0], array.shape[1]), fit) for array in arrays]
     pixels = torch.from_numpy(np.stack([canvas for canvas, _ in fitted])).permute(0, 3, 1, 2).contiguous()  # N 3 H W
     images = ImageSet(pixels, names, tuple(canvas_map for _, canvas_map in fitted), transparent=key)

@@ -30,6 +30,11 @@ from delaminate.matching.exact.templates import (
     peaks,
 )
 
+DIVIDED, EVEN = 0.75, 0.65
+"""A tile is so many cells if they divide the lengths of this share of the rows; or of this, once one remainder is taken away."""
+LOST = 0.08
+"""Of what rows of tiles explain, the share that a tile may leave, at most."""
+
 
 @dataclass(frozen=True)
 class RegionGrowing:
@@ -291,12 +296,12 @@ def extract_tile(frames: Frames, pattern: HardSprite, indices: list[int], price:
         lengths = np.array([n for some in rows_ for n in some])
         if len(lengths) < 6:
             continue
-        count = max(n for n in range(1, int(lengths.max()) + 1) if (lengths % n == 0).mean() >= 0.75)
+        count = max(n for n in range(1, int(lengths.max()) + 1) if (lengths % n == 0).mean() >= DIVIDED)
         rows_of_several = lengths[lengths > 1]
         if count == 1 and len(rows_of_several) >= 6:
             # A cell alone may be another thing; and of one more than tiles have, a part may be seen where most rows end.
             longer = range(3, int(lengths.max()) + 1)
-            even = (n for n in longer if np.bincount(rows_of_several % n).max() >= 0.65 * len(rows_of_several))
+            even = (n for n in longer if np.bincount(rows_of_several % n).max() >= EVEN * len(rows_of_several))
             count = next(even, 1)
         if abs((count - 1) * shift + cell.size[axis] - pattern.size[axis]) > 1:
             # Cells need not be quite alike; so pieces of the row as it was are tried, too.
@@ -309,7 +314,7 @@ def extract_tile(frames: Frames, pattern: HardSprite, indices: list[int], price:
             best = int(np.argmin([length for _, _, length in laid]))
             # A tile explains nearly what the row of tiles did; if it does not, it is none.
             before = lay(pattern)[1]
-            if laid[best][1] <= before + 0.08 * ((kept == OPEN).sum() - before):
+            if laid[best][1] <= before + LOST * ((kept == OPEN).sum() - before):
                 pattern = tiles[best]
     return pattern
 

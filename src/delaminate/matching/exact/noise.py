@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int16, UInt8
+from jaxtyping import Float32, UInt8
+
+from delaminate.matching.tile_cells import colour_codes
 
 LOSSLESS_TOLERANCE, LOSSY_TOLERANCE = 0.02, 0.16
 LOSSLESS_MATCH, LOSSY_MATCH = 0.95, 0.8
@@ -30,9 +32,10 @@ def is_lossy(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
     A photograph stored without loss has small steps in space; but what stands still in it does so to the bit. Pictures that
     have nothing to do with each other differ by steps of any size; but where drawings recur, so do their colours.
     """
-    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 16)).astype(int)].astype(np.int16)
+    chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), 16)).astype(int)]
+    some = chosen.astype(np.int16)
     space = np.abs(np.diff(some, axis=2)).max(3)
-    if _share_of_small(space) < 0.1 or _colours_a_change(some) < FEW_COLOURS:
+    if _share_of_small(space) < 0.1 or _colours_a_change(chosen) < FEW_COLOURS:
         return False
     if len(frames) < 2:
         return True
@@ -40,11 +43,10 @@ def is_lossy(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
     return _share_of_small(np.stack([np.abs(frames[i].astype(np.int16) - frames[i + 1]).max(2) for i in few])) > 0.02
 
 
-def _colours_a_change(frames: Int16[np.ndarray, "N H W 3"]) -> float:
+def _colours_a_change(frames: UInt8[np.ndarray, "N H W 3"]) -> float:
     """How many colours windows of some frames have for each pixel at which the colour changes: the median."""
-    numbers = frames.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     shares = []
-    for frame in numbers:
+    for frame in colour_codes(frames):
         for top in range(0, frame.shape[0], WINDOW):
             for left in range(0, frame.shape[1], WINDOW):
                 window = frame[top : top + WINDOW, left : left + WINDOW]
