@@ -31,7 +31,7 @@ from delaminate.matching.exact.templates import (
 )
 
 DIVIDED, EVEN = 0.75, 0.65
-"""A tile is so many cells if they divide the lengths of this share of the rows; or of this, once one remainder is taken away."""
+"""A tile is so many cells if they divide the lengths of this share of the rows; or of this, with one remainder taken away."""
 LOST = 0.08
 """Of what rows of tiles explain, the share that a tile may leave, at most."""
 
