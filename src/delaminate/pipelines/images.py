@@ -1,5 +1,6 @@
 """Images in: whatever a person has, at a model's size or at its own, with pixel art brought back to its own pixels."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -363,17 +364,40 @@ def enlargement_undone(
 
 
 def _find_enlargement(images: ImageSet, like: tuple[int, int] | None, estimate: bool) -> int | Enlargement | None:
-    """The exact whole factor, first that of images the model knows, else what most edges agree on."""
+    """The factor of images the model knows, else the exact whole one, or what most edges agree on where that is larger."""
     factor = images.size[0] // like[0] if like else 0
     if like is not None and images.size == (factor * like[0], factor * like[1]) and is_enlarged(images.pixels, factor):
         return factor
     if estimate and like is not None and min(images.size[0] / like[0], images.size[1] / like[1]) >= LEAST_KNOWN:
-        # What is known goes first: few frames of a map drawn in double pixels look enlarged twice as much.
-        known = Enlargement((images.size[0] / like[0], images.size[1] / like[1]))
-        if max(known.factor) <= LARGEST_STEP and explains(images.pixels, known):
+        known = _known_enlargement(images, like)
+        if known is not None:
             return known
     factor = detect_enlargement(images.pixels)
-    return factor if factor > 1 or not estimate else estimate_enlargement(images.pixels)
+    if not estimate:
+        return factor
+    estimated = estimate_enlargement(images.pixels)
+    if estimated is None:
+        return factor
+    # Where blocks at the border are cut, the exact rule sees but a divisor: 2 for blocks of 4 of which 2 are left.
+    larger = factor == 1 or all(step > factor and step % factor == 0 for step in estimated.factor)
+    return estimated if larger else factor
+
+
+def _known_enlargement(images: ImageSet, like: tuple[int, int]) -> Enlargement | None:
+    """The enlargement that brings images to a model's size: few frames of a map in double pixels look enlarged twice as much.
+
+    Blocks at the border may be cut, so whole factors are tried before what the sizes give.
+    """
+    estimated = estimate_enlargement(images.pixels)
+    if estimated is not None and estimated.blocks(images.size).canvas == like:
+        return estimated
+    broken = images.size[0] / like[0], images.size[1] / like[1]
+    for factors in ((float(math.ceil(broken[0])), float(math.ceil(broken[1]))), broken):
+        if max(factors) <= LARGEST_STEP:
+            known = enlargement_by(images.pixels, factors)
+            if known.blocks(images.size).canvas == like and explains(images.pixels, known):
+                return known
+    return None
 
 
 def parse_zoom(text: str) -> Zoom:
