@@ -217,3 +217,15 @@ def test_a_model_stored_in_half_precision_decomposes_as_well(tmp_path):
     assert [[(p.entry, p.transforms) for p in some] for some in one.images] == [
         [(p.entry, p.transforms) for p in some] for some in two.images
     ]
+
+
+def test_what_is_explained_is_judged_as_search_compares_colours():
+    """A verdict on noisy pages must not ask sprites to explain the grain of paper."""
+    page = torch.full((1, 3, 4, 4), 0.8)
+    grain, ink, chroma = page - 0.1, page - 0.4, page + torch.tensor([0.1, -0.051, 0.0]).view(1, 3, 1, 1)
+    pages = MarioNette(replace(SMALL, background="solid", search_tolerance=0.3, search_match=0.8), 0)
+    exact = MarioNette(SMALL, 0)
+    assert pages.same_colours(page, grain).all() and not pages.same_colours(page, ink).any()
+    assert not exact.same_colours(page, grain).any() and not exact.same_colours(page, page + 2 * (chroma - page)).any()
+    smeared = MarioNette(replace(SMALL, search_tolerance=0.16, search_match=0.8, search_chroma=0.3), 0)
+    assert smeared.same_colours(page, page + 2 * (chroma - page)).all()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.config import at_defaults, build, suggest
@@ -23,6 +23,8 @@ from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.layers import Layers
 from delaminate.scene.placements import Dictionary
 
+ALIKE = 0.12
+"""Distance in RGB, in [0, 1] units, up to which a pixel counts as explained."""
 SLACK = 1 / 255
 """By how much images may lie outside [0, 1]: resampling overshoots."""
 
@@ -171,6 +173,10 @@ class Method(nn.Module, ABC):
     def background_text(self) -> str:
         """What was taken for the background, in a few words; empty where there is nothing to say."""
         return ""
+
+    def same_colours(self, one: Float[Tensor, "B 3 H W"], other: Float[Tensor, "B 3 H W"]) -> Bool[Tensor, "B H W"]:
+        """Whether pixels in [0, 1] count as equal where it is judged what is explained: within `ALIKE`."""
+        return (one - other).square().sum(1) <= ALIKE**2
 
     def advice(self, level: str, by: str) -> str:
         """What to try where images are explained only partly (`fair`), badly (`poor`), or not at all (`nothing`)."""

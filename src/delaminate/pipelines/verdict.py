@@ -15,8 +15,6 @@ from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import OWN_RASTER
 
 Level = Literal["good", "fair", "poor", "nothing"]
-ALIKE = 0.12
-"""Distance in RGB, in [0, 1] units, up to which a pixel counts as explained."""
 GOOD_SHARE, POOR_SHARE = 0.9, 0.5
 """Shares of what is no background that are explained."""
 GOOD_PSNR, POOR_PSNR = 28.0, 18.0
@@ -78,8 +76,8 @@ class Tally:
         self.errors += errors
         if found.background:
             bare = Decomposition(found.dictionary, tuple(some[:1] for some in found.images), found.size, True)
-            there = (images - bare.composite().to(images)).square().sum(1) > ALIKE**2
-            right = (images - rebuilt).square().sum(1) <= ALIKE**2
+            there = ~self.method.same_colours(images, bare.composite().to(images))
+            right = self.method.same_colours(images, rebuilt)
             self.there += int(there.sum())
             self.explained += int((there & right).sum())
 

@@ -5,13 +5,14 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Generator, Tensor
 
 from delaminate.errors import FormatError, ShapeError
 from delaminate.matching.exact.dictionary import of_eight_bits
 from delaminate.matching.exact.noise import LOSSLESS_MATCH, estimate_noise, is_noisy
-from delaminate.methods.base import Forecast
+from delaminate.matching.exact.templates import ColourCodes
+from delaminate.methods.base import ALIKE, Forecast
 from delaminate.methods.marionette.config import PRESETS, Config
 from delaminate.methods.marionette.distillation import Distiller, take_over
 from delaminate.methods.marionette.model import FEW, Hard, MarioNetteModel
@@ -274,6 +275,14 @@ class MarioNette(MarioNetteModel):
         if (height, width) == self.image_size:
             return "a still picture"
         return f"a picture of {height} x {width} pixels, of which each image shows a part"
+
+    def same_colours(self, one: Float[Tensor, "B 3 H W"], other: Float[Tensor, "B 3 H W"]) -> Bool[Tensor, "B H W"]:
+        """As search compares colours, where that is wider: a sprite should not explain noise and smeared chroma."""
+        if not self.config.search_steps:
+            return super().same_colours(one, other)
+        codes = ColourCodes(max(ALIKE, self.config.tolerance), self.config.chroma)
+        first, second = (each.permute(0, 2, 3, 1).cpu().numpy() for each in (one, other))
+        return torch.from_numpy(codes.same(first, second)).to(one.device)
 
     def advice(self, level: str, by: str) -> str:
         if level == "good" or by != "search":
