@@ -33,7 +33,7 @@ from steps import stepper
 from delaminate.bench.run import machine
 from delaminate.methods.perturbgan import PRESETS, PerturbGAN
 from delaminate.methods.perturbgan.networks import shift_foreground
-from delaminate.methods.perturbgan.training import Discriminator, Painter
+from delaminate.methods.perturbgan.training import Discriminator, GeneratorPlayer
 from delaminate.methods.players import StepContext
 from delaminate.rng import stream
 from delaminate.scene.layers import Layers
@@ -97,7 +97,7 @@ def proof() -> dict[str, float]:
     """Compare losses and gradients of both steps in float64."""
     model, images = PerturbGAN(SMALL).double(), photos(16).double()
     turns = (
-        (Painter(model), model.generator, lambda: plain.painter_loss(model, BATCH, stream(1))),
+        (GeneratorPlayer(model), model.generator, lambda: plain.painter_loss(model, BATCH, stream(1))),
         (Discriminator(model), model.discriminator, lambda: plain.discriminator_loss(model, 2 * images - 1, stream(1))),
     )
     worst = difference = 0.0

@@ -147,14 +147,12 @@ class Method(nn.Module, ABC):
         except ConfigError as error:
             raise FormatError(str(error)) from None
         try:
-            with torch.device("meta"):  # shapes and types, without memory for any of them
-                expected = cls(config).export_state(everything=True)
-        except RuntimeError:  # sizes beyond counting
+            with storage.SizeLimit(storage.LARGEST_MODEL):
+                model = cls(config)
+        except (OverflowError, RuntimeError):  # RuntimeError: sizes beyond counting
             raise storage.too_large(folder) from None
-        rules = storage.TensorRules(expected, cls.optional_tensors, cls.resizable_tensors)
-        tensors = storage.read_tensors(folder, rules)
-        model = cls(config)
-        model.import_state(tensors)
+        rules = storage.TensorRules(model.export_state(everything=True), cls.optional_tensors, cls.resizable_tensors)
+        model.import_state(storage.read_tensors(folder, rules))
         model.eval()
         return model.to(device)
 

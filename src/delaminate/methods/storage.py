@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from delaminate import zoo
 from delaminate.config import suggest, to_dict
@@ -129,6 +130,28 @@ def read_config(folder: Path) -> tuple[str, dict[str, Any]]:
     return found["method"], found["config"]
 
 
+class SizeLimit(TorchFunctionMode):
+    """While it is on, tensors of more than `most` numbers in all are refused before there is memory for them.
+
+    Shapes alone (device "meta") would say it, too; but for those torch loads its compiler, which takes a second.
+    """
+
+    MAKERS = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in self.MAKERS:
+            size = kwargs["size"] if "size" in kwargs else args[0] if isinstance(args[0], tuple | list) else args
+            self.left -= math.prod(number for number in size if isinstance(number, int))
+            if self.left < 0:
+                raise OverflowError
+        return func(*args, **kwargs)
+
+
 def read_tensors(folder: Path, rules: TensorRules) -> dict[str, Tensor]:
     """Read the tensors of a model folder, of the types that are expected.
 
@@ -136,9 +159,6 @@ def read_tensors(folder: Path, rules: TensorRules) -> dict[str, Tensor]:
         FormatError: A tensor is missing, unexpected, of another shape or type, or holds numbers that are not finite.
     """
     path = folder / "model.safetensors"
-    count = sum(math.prod(tensor.shape) for tensor in rules.expected.values())
-    if count > LARGEST_MODEL:
-        raise too_large(folder)
     try:
         with safe_open(path, framework="pt") as file:
             return _checked(path, file, rules)

@@ -72,8 +72,23 @@ class EqualizedConv(nn.Module):
 
 def blur(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     """Convolve every channel with the outer product of (1, 2, 1) / 4 and itself; zeros lie outside."""
-    kernel = _binomial(x.dtype, x.device).expand(x.shape[1], 1, 3, 3)
-    return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+    return _Blur.apply(x)
+
+
+class _Blur(torch.autograd.Function):
+    """The blur is its own adjoint, at every order: as a convolution torch would differentiate its constant kernel, too.
+
+    A second derivative of that, of a penalty on slopes, is one small convolution for each channel and image.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        kernel = _binomial(x.dtype, x.device).expand(x.shape[1], 1, 3, 3)
+        return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Blur.apply(gradient)
 
 
 # Made once: a GPU waits for whatever is brought to it. What is cached must serve training, whoever asks for it first.
