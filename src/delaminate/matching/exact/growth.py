@@ -30,6 +30,8 @@ from delaminate.matching.exact.templates import (
     peaks,
 )
 
+SAMPLED = 200
+"""Occurrences that are looked at, at most, to see where a pattern goes on."""
 DIVIDED, EVEN = 0.75, 0.65
 """A tile is so many cells if they divide the lengths of this share of the rows; or of this, with one remainder taken away."""
 LOST = 0.08
@@ -393,13 +395,15 @@ def common_continuation(frames: Frames, spots: Spots, grown: GrowthLevel, growth
     """
     side, pattern = growth.seed, grown.pattern
     h, w = pattern.size
-    colour, kind = frames.windows(spots, grown.down - side, grown.right - side, (h + 2 * side, w + 2 * side))
+    down, right = grown.down - side, grown.right - side
+    some = spots[np.linspace(0, len(spots) - 1, min(len(spots), SAMPLED)).astype(int)]
+    _, kind = frames.windows(some, down, right, (h + 2 * side, w + 2 * side))
     ring = np.pad(ring_of(pattern.alpha), side - 1)
     # Thin things need not go on at the very pixel: one beside it will do.
     beyond = (kind == OPEN) & ~np.pad(pattern.alpha, side)
     goes_on = ndimage.binary_dilation(beyond, np.ones((1, 3, 3))).sum(0)
     tells = (kind != CLOSED).sum(0)
-    endless = ring & (goes_on >= 0.9 * tells) & (tells >= 0.3 * len(spots))
+    endless = ring & (goes_on >= 0.9 * tells) & (tells >= 0.3 * len(some))
     labels, count = ndimage.label(endless, np.ones((3, 3)))
     if count == 0:
         return None
@@ -408,9 +412,10 @@ def common_continuation(frames: Frames, spots: Spots, grown: GrowthLevel, growth
         return None
     y, x = np.argwhere(labels == sizes.argmax() + 1).mean(0).round().astype(int)
     half = side // 2
-    window = slice(max(y - half, 0), y + half + 1), slice(max(x - half, 0), x + half + 1)
-    outside = ~np.pad(pattern.alpha, side)[window]
-    patch, state = colour[:, *window], np.where(outside, kind[:, *window], CLOSED)
+    top, left = max(y - half, 0), max(x - half, 0)
+    outside = ~np.pad(pattern.alpha, side)[top : y + half + 1, left : x + half + 1]
+    patch, kind = frames.windows(spots, down + top, right + left, (outside.shape[0], outside.shape[1]))
+    state = np.where(outside, kind, CLOSED)
     best = None
     for reference in np.linspace(0, len(spots) - 1, min(len(spots), 40)).astype(int):
         usable = (state != CLOSED) & (state[reference] != CLOSED)

@@ -183,13 +183,16 @@ class GlyphReader:
                 found += [Reading(r.entry, r.top + corner[0], r.left + corner[1]) for r in some if share >= SHARE]
         return found
 
-    def pursue(self, ink: Mask, is_open: Mask, smallest: float) -> tuple[list[Reading], float]:
+    def pursue(
+        self, ink: Mask, is_open: Mask, smallest: float, among: Bool[np.ndarray, " k"] | None = None
+    ) -> tuple[list[Reading], float]:
         """Letters in one region.
 
         Args:
             ink: All ink.
             is_open: That which is to be explained.
             smallest: Height of a letter in pixels, at least.
+            among: Which glyphs may be found; None: all.
 
         Returns:
             Letters, with their corners on the region, and the share of it that they explain.
@@ -200,7 +203,9 @@ class GlyphReader:
             [
                 k
                 for k, mask in enumerate(self.glyphs)
-                if smallest <= mask.shape[0] <= is_open.shape[0] + margin and mask.shape[1] <= is_open.shape[1] + margin
+                if smallest <= mask.shape[0] <= is_open.shape[0] + margin
+                and mask.shape[1] <= is_open.shape[1] + margin
+                and (among is None or among[k])
             ],
             dtype=np.int64,
         )

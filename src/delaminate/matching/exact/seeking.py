@@ -39,6 +39,10 @@ FLAT = 3 / 255
 """Colours of a flat patch differ by no more in a channel."""
 APART = 0.8
 """A rare region is no letter if others explain this share of it: they touch."""
+JOINED, NARROWER = 0.9, 0.8
+"""Letters that touch explain this share of a class, at least; each is narrower than this share of it."""
+BROAD, HABIT = 1.5, 0.03
+"""Letters touch by habit where this share of what is as high as a letter is so many times as broad as a letter is high."""
 LARGEST_GROUPS = 400
 """Groups of like regions that are looked at, at most: those that explain most."""
 
@@ -299,6 +303,9 @@ def seek_components(frames: Frames, known: list[HardSprite], search: Search) -> 
     dotted = classes_of(stacked, [each.mask for each in classes] + [pattern.alpha for pattern in known])
     fresh = [(each, shapes) for each in classes if not each.known and len(each.members) > 1]
     fresh += [(each, stacked) for each in dotted if not each.known and len(each.members) > 1]
+    if _letters_touch(shapes, height):
+        joined = _are_joined([each for each, _ in fresh], [each for each in classes if each.known], height)
+        fresh = [pair for pair, are_letters in zip(fresh, joined, strict=True) if not are_letters]
     fresh.sort(key=lambda pair: -pair[0].worth)
     masks = [pattern.alpha for pattern in known] + [each.mask for each, _ in fresh]
     reader, rare = GlyphReader(masks), []
@@ -310,6 +317,24 @@ def seek_components(frames: Frames, known: list[HardSprite], search: Search) -> 
             rare.append((each, shapes))
     some = (fresh + rare)[: max(search.most - len(known), 0)]
     return [_sprite_of(frames, each, shapes) for each, shapes in some]
+
+
+def _letters_touch(shapes: list[Shape], height: float) -> bool:
+    """Whether letters touch by habit; where they seldom do, those that recur joined were cut as one type."""
+    broad = [s.mask.shape[1] > BROAD * height for s in shapes if s.mask.shape[0] >= LETTER * height]
+    return bool(broad) and float(np.mean(broad)) >= HABIT
+
+
+def _are_joined(fresh: list[GlyphClass], known: list[GlyphClass], height: float) -> list[bool]:
+    """Which new classes are letters that touch: each of those recurs by itself, and more often than they do together."""
+    reader = GlyphReader([each.mask for each in fresh + known])
+    count, width = (np.array(n) for n in zip(*((len(g.members), g.mask.shape[1]) for g in fresh + known), strict=True))
+    found = []
+    for n, each in enumerate(fresh):
+        single = (count > count[n]) & (width <= NARROWER * width[n])
+        letters, share = reader.pursue(each.mask, each.mask, LETTER * height, single)
+        found.append(len(letters) > 1 and share >= JOINED)
+    return found
 
 
 def _sprite_of(frames: Frames, glyph: GlyphClass, shapes: list[Shape]) -> HardSprite:

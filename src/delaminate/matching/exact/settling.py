@@ -198,7 +198,7 @@ def _holes(
 ) -> list[tuple[int, int]]:
     """Where a pattern stands, if it only goes on there in the background around it: something was before it once."""
     often = {place: count for place, count in corners.items() if count >= HOLE_SEEN}
-    if sum(often.values()) < HOLE_STANDS * sum(corners.values()):
+    if not often or sum(often.values()) < HOLE_STANDS * sum(corners.values()):
         return []
     weights = list(often.values())
     if np.average([_goes_on(pattern, place, rgb) for place in often], weights=weights) >= HOLE_GOES_ON:

@@ -296,11 +296,11 @@ class MarioNette(MarioNetteModel):
             tries.append("for pages of text --preset text-pages")
         tries.append("for photographs of one kind of thing `redo` or `perturbgan`")
         said = (
-            "What does not recur to the pixel is not found here"
-            if level != "fair"
-            else "What else recurs may be found by"
+            "What else recurs may be found by other settings"
+            if level == "fair"
+            else "What does not recur is not found here"
         )
-        return f"{said}{': try ' if level != 'fair' else ' '}{'; '.join(tries)}."
+        return f"{said}: try {'; '.join(tries)}."
 
     def converged(self, context: StepContext) -> str | None:
         if context.stage == "search" and context.values.get("settled"):
