@@ -421,7 +421,7 @@ def test_an_object_of_a_photo_can_be_hidden(command, divided, tmp_path):
 @pytest.mark.parametrize("several", [True, False])
 def test_photos_with_several_things_are_told_that_these_share_a_layer(command, tmp_path, monkeypatch, several):
     monkeypatch.setattr(
-        "delaminate.pipelines.decomposition.has_separate_parts",
+        "delaminate.pipelines.scene_output.has_separate_parts",
         lambda labels: torch.tensor([several, False, False][: len(labels)]),
     )
     words = ("decompose", "perturbgan/objects-on-texture", "objects-on-texture", "-n", 3, "--out", tmp_path)

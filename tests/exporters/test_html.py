@@ -14,10 +14,11 @@ from delaminate.exporters import FORMATS, write_report
 from delaminate.exporters.chart import draw_curve, ticks
 from delaminate.exporters.figure_texts import EXPLANATIONS, SHARES, explanation
 from delaminate.exporters.html import count_tracks, count_usage, segmentation_picture
-from delaminate.exporters.residuals import heat_picture, residual_path, residual_picture
+from delaminate.exporters.residuals import heat_picture, residual_picture
 from delaminate.exporters.similarity import sprite_order
 from delaminate.files import png_bytes, write_atomic
 from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.format import residual_file
 from delaminate.scene.placements import Dictionary
 from delaminate.scene.scenes import Scene
 
@@ -148,7 +149,7 @@ def test_what_was_not_explained_is_shown_as_heat(tmp_path):
         picture = residual_picture(original, scene.composite())
         assert (picture[4:12, 6:20] > 0).any()
         assert not picture[:4].any()
-        write_atomic(residual_path(tmp_path, scene.name), png_bytes(picture))
+        write_atomic(tmp_path / residual_file(scene.name), png_bytes(picture))
     assert "Not explained" not in written(tmp_path, images=None)
     assert written(tmp_path, images=None, residuals=folder).count("Not explained (") == 2
     assert written(tmp_path, images=originals).count("Not explained (") == 3
@@ -161,7 +162,7 @@ def test_what_was_not_explained_is_shown_as_heat(tmp_path):
 
 @pytest.mark.parametrize("data", [b"", b"no picture", png_bytes(np.zeros((2, 2, 3), np.uint8))])
 def test_residuals_that_are_none_are_refused(tmp_path, data):
-    write_atomic(residual_path(tmp_path, NAMES[0]), data)
+    write_atomic(tmp_path / residual_file(NAMES[0]), data)
     with pytest.raises(FormatError, match="residuals"):
         written(tmp_path, residuals=tmp_path / "residuals")
 

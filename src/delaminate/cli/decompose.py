@@ -21,6 +21,17 @@ def decompose(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time, fewer where they are large.")] = 64,
     overwrite: Annotated[bool, typer.Option(help="Remove the scenes in OUT, edits included, and start over.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the scenes in OUT: finished and edited ones stay, the rest is made."),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Only part I of N, from 1/N to N/N: machines share the work, and OUT."),
+    ] = None,
+    packed: Annotated[
+        bool, typer.Option("--packed", help="Into few large files (tar) instead of some for each scene.")
+    ] = False,
     again: Again = False,
     device: Device = "auto",
 ) -> None:
@@ -31,15 +42,22 @@ def decompose(
     rebuild each image, at the model's size and at the image's own, and which files were skipped and why. Redraw a sprite
     of the dictionary and every image that uses it changes. Ends with 1 if no image holds anything but background.
 
+    Wherever it is cut off, the same command with --resume finishes it. For very many images give --packed, and share the work:
+    each machine gets a --shard of its own and writes into the same OUT.
+
         delaminate decompose dti-sprites/tetrominoes pieces/images --out scenes
+
+        delaminate decompose runs/photos photos/ --out scenes --packed --shard 2/4 --resume
     """
     from delaminate.pipelines.decomposition import decompose as decompose_images
     from delaminate.pipelines.images import parse_zoom
+    from delaminate.pipelines.shards import parse_shard
 
     with progress_bar("Decomposing") as callback:
         found = decompose_images(
             model, images, out, by=by, fit=fit, zoom=None if zoom is None else parse_zoom(zoom), limit=limit, batch=batch,
-            overwrite=overwrite or again, device=device, callback=callback,
+            overwrite=overwrite or again, resume=resume, shard=None if shard is None else parse_shard(shard), packed=packed,
+            device=device, callback=callback,
         )  # fmt: skip
     report_skipped(found.skipped)
     typer.echo(f"{found.summary}\nNext: delaminate export {quote(str(out))} --to html --out report")

@@ -21,7 +21,7 @@ from delaminate.errors import ShapeError
 from delaminate.exporters.chart import Point, draw_curve
 from delaminate.exporters.figure_texts import LAYER_STEPS, SHARES, SPRITE_STEPS, base_name, explanation
 from delaminate.exporters.files import ExportResult, painted_layers
-from delaminate.exporters.residuals import heat_picture, read_residual, residual_picture
+from delaminate.exporters.residuals import Residuals, heat_picture, read_residual, residual_picture
 from delaminate.exporters.similarity import sprite_order
 from delaminate.files import from_pixels, png_bytes, to_pixels, write_atomic
 from delaminate.scene.collection import SceneSet, shared_dictionary
@@ -251,9 +251,9 @@ def _images(
     )
 
 
-def _residual(scene: Scene, original: np.ndarray | None, folder: str | Path | None) -> np.ndarray | None:
+def _residual(scene: Scene, original: np.ndarray | None, residuals: Residuals | None) -> np.ndarray | None:
     """What a scene does not explain, as it was measured or as it can be."""
-    found = None if folder is None else read_residual(Path(folder), scene.name)
+    found = None if residuals is None else read_residual(residuals, scene.name)
     if found is None and original is not None and original.shape[:2] == scene.size:
         found = residual_picture(from_pixels(original), scene.composite().float())
     return found
@@ -327,7 +327,7 @@ def write_report(
     usage: Sequence[int] | None = None,
     next_steps: Sequence[str] | None = None,
     facts: Mapping[str, str] | None = None,
-    residuals: str | Path | None = None,
+    residuals: Residuals | None = None,
 ) -> ExportResult:
     """Write the page.
 
@@ -342,8 +342,8 @@ def write_report(
         usage: How often each dictionary entry is used; counted in the scenes when None.
         next_steps: Advice, what stands in backticks set as code; None: what suits scenes with sprites, or without.
         facts: Short facts for the head of the page, such as the method and the training time.
-        residuals: A folder of what was not explained, as `decompose` writes it; where it has no picture of a scene,
-            the original is compared if there is one.
+        residuals: Pictures of what was not explained: a folder as `decompose` writes it, or `SceneSet.residual`; where a scene
+            has none, the original is compared if there is one.
 
     Raises:
         ConfigError: The scenes do not share a dictionary.
@@ -387,6 +387,6 @@ def page(title: str, parts: Sequence[str]) -> str:
     return head + "\n".join(part for part in parts if part) + "\n</body>\n</html>\n"
 
 
-def write_html(scenes: Sequence[Scene], out: str | Path, *, residuals: str | Path | None = None) -> ExportResult:
+def write_html(scenes: Sequence[Scene], out: str | Path, *, residuals: Residuals | None = None) -> ExportResult:
     """Write `OUT/report.html` about scenes alone, with what was not explained where a folder has it."""
     return write_report(Path(out) / "report.html", title="Layers", scenes=scenes, residuals=residuals)

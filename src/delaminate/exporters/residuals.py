@@ -1,9 +1,11 @@
 """Residuals: what layers do not explain, as small grey pictures beside the scenes, and as heat on a page.
 
-FOLDER/residuals/<name>.png    mean absolute difference of the channels, 255 for 1, shrunk by averaging
+A residual is the mean absolute difference of the channels, 255 for 1, shrunk by averaging.
 """
 
+import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +17,12 @@ from torch import Tensor
 from delaminate.errors import FormatError
 from delaminate.files import to_pixels
 
-RESIDUALS = "residuals"
 SIDE = 160  # pixels of the longest side, at most
+Residuals = str | Path | Callable[[str], bytes | None]
 LARGEST_READ = 4096
 FULL_HEAT = 0.5  # a difference that is shown at its hottest
 # From nothing over dark red and orange to pale yellow.
 HEAT = np.array([[13, 8, 26], [92, 18, 76], [178, 42, 58], [236, 118, 36], [252, 226, 130]], dtype=np.float64)
-
-
-def residual_path(folder: Path, name: str) -> Path:
-    """Say where the residual of a scene lies in a folder of scenes."""
-    return folder / RESIDUALS / f"{name}.png"
 
 
 def residual_picture(
@@ -41,33 +38,43 @@ def residual_picture(
     return to_pixels(difference)[..., 0]
 
 
-def read_residual(folder: Path, name: str) -> UInt8[np.ndarray, "h w"] | None:
+def read_residual(residuals: Residuals, name: str) -> UInt8[np.ndarray, "h w"] | None:
     """Read a scene's residual; None where there is none.
 
     Args:
-        folder: The folder `residuals`.
+        residuals: The folder `residuals`, or what gives the bytes of the PNG.
         name: The scene's name.
 
     Raises:
         FormatError: It is no such picture.
     """
-    path = folder / f"{name}.png"
-    if not path.is_file():
-        return None
+    where = f"residual of {name!r:.120}"
+    try:
+        if callable(residuals):
+            data = residuals(name)
+        else:
+            path = Path(residuals) / f"{name}.png"
+            data, where = path.read_bytes() if path.is_file() else None, str(path)
+    except OSError as error:
+        raise FormatError(f"{where}: cannot be read ({error.strerror or error}).") from error
+    return None if data is None else _decoded(data, where)
+
+
+def _decoded(data: bytes, where: str) -> UInt8[np.ndarray, "h w"]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with Image.open(path, formats=("PNG",)) as image:
+            with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
                 if image.mode != "L" or max(image.size) > LARGEST_READ:
                     raise FormatError(
-                        f"{path}: {image.width} x {image.height} pixels of kind {image.mode}; expected 8-bit grey, at "
+                        f"{where}: {image.width} x {image.height} pixels of kind {image.mode}; expected 8-bit grey, at "
                         f"most {LARGEST_READ}. Delete it, or decompose again."
                     )
                 return np.array(image)
     except FormatError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, Warning, Image.DecompressionBombError) as error:
-        raise FormatError(f"{path}: is no PNG that can be read ({error!s:.120}).") from error
+        raise FormatError(f"{where}: is no PNG that can be read ({error!s:.120}).") from error
 
 
 def heat_picture(residual: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:

@@ -1,7 +1,7 @@
 """Decompose images into scenes: in memory, or into a folder, batch by batch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,12 @@ from delaminate.data import ImageSet
 from delaminate.data.sets import natural_key
 from delaminate.data.synthetic import DRAWINGS, Split
 from delaminate.engine.record import Callback
-from delaminate.errors import ConfigError, DataError, OutputError
-from delaminate.exporters.animations import without_background
-from delaminate.exporters.residuals import residual_path, residual_picture
-from delaminate.files import json_bytes, png_bytes, write_atomic
+from delaminate.errors import ConfigError, DataError
 from delaminate.methods import Method, load_model
-from delaminate.metrics import psnr
 from delaminate.pipelines.devices import pick_device
 from delaminate.pipelines.images import (
     BATCH_PIXELS,
     Images,
-    OpenedImages,
     Zoom,
     canvas,
     check_fit,
@@ -31,16 +26,16 @@ from delaminate.pipelines.images import (
     forecast_text,
     open_with_originals,
 )
-from delaminate.pipelines.output_folders import ERRORS, make_room_for_scenes
-from delaminate.pipelines.verdict import Tally, Verdict
-from delaminate.refinement.small_regions import has_separate_parts
+from delaminate.pipelines.journal import model_digest
+from delaminate.pipelines.scene_folder import SceneFolder
+from delaminate.pipelines.scene_output import SceneOutput, means
+from delaminate.pipelines.shards import Shard, shard_rows
+from delaminate.pipelines.verdict import Verdict
 from delaminate.scene.canvas_map import Blocks
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.loading import load_scenes
-from delaminate.scene.placements import OWN_RASTER, Dictionary
-from delaminate.scene.saving import SceneWriter
-from delaminate.scene.scenes import Scene, check_name, with_photo
-from delaminate.scene.validation import check_bounds
+from delaminate.scene.placements import Dictionary
+from delaminate.scene.scenes import Scene
 from delaminate.scene.views import joined, page_of
 
 
@@ -94,7 +89,7 @@ class DecomposedImages(Sequence[Scene]):
     @property
     def means(self) -> dict[str, float]:
         """Mean `psnr` and `psnr_original` over all scenes, in dB; empty where layers show the images themselves."""
-        return _means(self.rows)
+        return means(self.rows)
 
     @property
     def summary(self) -> str:
@@ -129,6 +124,9 @@ def decompose(
     zoom: Zoom | None = None,
     batch: int = 64,
     overwrite: bool = False,
+    resume: bool = False,
+    shard: Shard | None = None,
+    packed: bool = False,
     device: str = "auto",
     callback: Callback | None = None,
 ) -> DecomposedImages:
@@ -139,6 +137,9 @@ def decompose(
 
     Pixel art that was enlarged is worked on at its own size, the frames of a clip get tracks, and layers of photos have the
     photo's own pixels.
+
+    A call with `out` that was cut off, wherever that was, is finished by the same call with `resume`: the folder ends with the
+    same bytes as if nothing had happened, on the same device with the same `batch`. What was edited since stays.
 
     Args:
         model: A model, or the path or name of one.
@@ -151,14 +152,22 @@ def decompose(
         zoom: By how much pixel art was enlarged, down and across; None: it is found.
         batch: Images at a time, fewer where they are large.
         overwrite: Remove the scenes in `out`, edits included.
+        resume: Go on with the scenes in `out`: those that are there stay, and only what is missing is made. Where nothing is
+            there yet, all is.
+        shard: Only part (i, n) of the images, i from 1 to n. Processes on any machines may write their shards into one
+            folder at a time; the last to end lists all scenes, and `resume` without `shard` makes what one of them left.
+        packed: Pack the scenes into few large files: see `pack_scenes`. Where scenes are there, as these are.
         device: "auto", "cpu", "cuda" or "cuda:N".
         callback: Is told how far it is: `stage("decompose", 0, count)`, then `step("decompose", done, {})`.
 
     Raises:
-        ConfigError: The model cannot decompose that way, or `out` holds scenes.
+        ConfigError: The model cannot decompose that way; `out` holds scenes, or with `resume` such as another model or other
+            settings made; or there is no such shard, or it is one of a clip, whose frames are followed from the first on.
         DataError: No image became a scene.
     """
     check_fit(fit)
+    if out is None and (resume or packed):
+        raise ConfigError("decompose: resume and packed are about a folder of scenes; give `out`.")
     where = pick_device(device)
     method = model.to(where) if isinstance(model, Method) else load_model(model, where)
     split: Split = "dev" if isinstance(images, str) and images in DRAWINGS else "train"  # of a real set, the whole
@@ -166,51 +175,79 @@ def decompose(
         images, canvas(method, by), fit, like=method.image_size, transparent=method.transparent, count=limit, split=split,
         zoom=zoom, callback=callback,
     )  # fmt: skip
-    found, by = opened.images, by or method.default
-    copies = method.copies_input(by)
-    batch = max(1, min(batch, BATCH_PIXELS // _largest(found, copies)))
-    folder = None if out is None else Path(out)
-    if folder is not None:
-        make_room_for_scenes(folder, overwrite, len(found))
-    forecast = method.forecast_decomposition(len(found), found.size, batch)
-    if forecast is not None and callback is not None:
-        callback.note(forecast_text(forecast, found.size))
+    by = by or method.default
+    rows = _rows(opened.images, shard)
+    batch = max(1, min(batch, BATCH_PIXELS // _largest(opened.images, method.copies_input(by))))
     name = str(model) if not isinstance(model, Method) else model.name
-    writer = None if folder is None else SceneWriter(folder, found.rate, opened.durations, opened.blocks)
-    output = _Output(opened, name, by, copies, list(found.skipped), writer)
-    _decompose_batches(method, by, where, batch, output, callback)
+    folder = None
+    if out is not None:
+        settings = {"model": model_digest(method), "by": by, "fit": fit, "zoom": None if zoom is None else list(zoom)}
+        folder = SceneFolder(Path(out), opened, settings, shard, resume, overwrite, packed)
+    output = SceneOutput(opened, method, by, name, folder)
+    _announce(output, len(rows), batch, callback)
+    _decompose_batches(output, rows, where, batch, callback)
     if not output.rows:
         raise DataError(
             f"{images if isinstance(images, str | Path) else 'decompose'}: no image became a scene; the skipped files say why."
         )
-    return output.result(folder)
+    return _result(output)
 
 
-def _decompose_batches(
-    method: Method, by: str, device: str, batch: int, output: "_Output", callback: Callback | None
-) -> None:
-    """Go through all images; wherever that ends, what is there is written and judged."""
-    found = output.opened.images
-    follow, tally = follower(found), Tally(method, by)
+def _rows(images: ImageSet, shard: Shard | None) -> range:
+    """The images of a shard.
+
+    Raises:
+        ConfigError: There is no such shard.
+    """
+    if shard is not None and images.rate is not None:
+        raise ConfigError("--shard: the frames of a clip are followed from the first to the last; leave it out.")
+    return shard_rows(len(images), shard)
+
+
+def _announce(output: SceneOutput, count: int, batch: int, callback: Callback | None) -> None:
+    """Say what the computation will take, and what is there already."""
+    if callback is None:
+        return
+    size = output.opened.images.size
+    forecast = output.method.forecast_decomposition(count, size, batch)
+    if forecast is not None:
+        callback.note(forecast_text(forecast, size))
+    if output.folder is not None and output.rows:
+        callback.note(f"Going on with {output.folder.folder}: {len(output.rows)} scenes are there.")
+
+
+def _decompose_batches(output: SceneOutput, rows: range, device: str, batch: int, callback: Callback | None) -> None:
+    """Go through images; wherever that ends, what is there is written and judged.
+
+    Batches are the same whatever is there already, so that numbers are.
+    """
+    found, folder = output.opened.images, output.folder
+    follow = follower(found)
     if callback is not None:
-        callback.stage("decompose", 0, len(found))
+        callback.stage("decompose", 0, len(rows))
     try:
-        for first in range(0, len(found), batch):
-            rows = range(first, min(first + batch, len(found)))
-            some, pixels = _decomposed(method, found, rows, by, device, follow)
-            rebuilt = some.composite().to(pixels)
-            errors = psnr(pixels, rebuilt).tolist()
-            tally.add(some, pixels, rebuilt, errors)
-            output.add(some, errors, pixels, rows)
+        for first in range(rows.start, rows.stop, batch):
+            some = range(first, min(first + batch, rows.stop))
+            done = {row for row in some if output.is_done(row)}
+            # Frames of a clip are gone through again, so that what is followed keeps its number.
+            if len(done) < len(some) or found.rate is not None or (folder is not None and folder.lacks_sprites()):
+                output.add(*_decomposed(output.method, found, some, output.by, device, follow), some, done)
             if callback is not None:
-                callback.step("decompose", rows.stop, {})
+                callback.step("decompose", some.stop - rows.start, {})
     except KeyboardInterrupt:
-        if callback is not None and output.writer is not None:
-            callback.note(f"Stopped: {len(output.rows)} of {len(found)} scenes are in {output.writer.folder}.")
+        if callback is not None and folder is not None:
+            callback.note(
+                f"Stopped: {len(output.rows)} of {len(found)} scenes are in {folder.folder}. The same command with --resume "
+                "goes on."
+            )
         raise
     finally:
-        output.verdict = tally.verdict()
-        output.write_errors()
+        output.publish()
+        if folder is not None:
+            folder.close()
+    if callback is not None and folder is not None:
+        for note in folder.notes():
+            callback.note(note)
 
 
 def _largest(images: ImageSet, copies: bool) -> int:
@@ -233,113 +270,18 @@ def _decomposed(
     return follow(method.decompose(pixels.to(device), by, part.canvas_maps)), pixels
 
 
-@dataclass
-class _Output:
-    """Takes up scenes batch by batch; what is written stays usable when that is interrupted."""
-
-    opened: OpenedImages
-    model: str
-    by: str
-    copies: bool
-    skipped: list[tuple[str, str]]
-    writer: SceneWriter | None
-    scenes: list[Scene] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    num_scattered: int = 0
-    written: int = 0
-    verdict: Verdict | None = None
-
-    def add(self, found: Decomposition, errors: list[float], pixels: Float[Tensor, "B 3 H W"], rows: range) -> None:
-        """Take up a batch: its scenes, and what they do not explain."""
-        names = self._usable_names(found, rows)
-        some = replace(
-            found,
-            images=tuple(found.images[index] for index in names),
-            canvas_maps=None if found.canvas_maps is None else tuple(found.canvas_maps[index] for index in names),
-        )
-        kept = some.scenes(list(names.values()))
-        if self.copies:
-            self.num_scattered += int(has_separate_parts(some.labels()[0]).sum())
-        told: list[dict[str, Any]] = []
-        for place, (index, name) in enumerate(names.items()):
-            original = self.opened.original(rows[index])
-            if original is not None and self.copies and tuple(original.shape[1:]) == kept[place].size:
-                kept[place] = with_photo(kept[place], original)
-            row: dict[str, Any] = {"name": name}
-            if not self.copies:  # a photo seen through its own masks is itself
-                if original is None:  # an image without a file has only the model's size
-                    original, rebuilt = pixels[index], found[index : index + 1].composite()[0].to(pixels)
-                    at_original = errors[index]
-                else:
-                    rebuilt = kept[place].composite().cpu()
-                    at_original = float(psnr(original[None], rebuilt[None]))
-                row |= {"psnr": errors[index], "psnr_original": at_original}
-                if self.writer is not None:
-                    picture = png_bytes(residual_picture(original, rebuilt))
-                    write_atomic(residual_path(self.writer.folder, name), picture)
-            told.append(row)
-        if not kept:
-            return
-        if self.opened.images.transparent is not None:
-            # What is behind everything was transparent in the images: it is no layer.
-            kept = [without_background(scene) for scene in kept]
-        if self.writer is None:
-            self.scenes += kept
-        else:
-            self.writer.add(kept)
-        self.rows += told
-        # For who kills it, who loses a twentieth at most. It is written whole, so every batch would be quadratic.
-        if len(self.rows) >= 1.05 * self.written:
-            self.write_errors()
-
-    def _usable_names(self, found: Decomposition, rows: range) -> dict[int, str]:
-        """Names of the images of a batch that can become scenes, by their position in it; others are skipped."""
-        names: dict[int, str] = {}
-        for index, row in enumerate(rows):
-            name = self.opened.full_name(row)
-            try:
-                check_name(name)
-                check_bounds(*_sizes(found, index))
-            except (ConfigError, OutputError) as problem:
-                self.skipped.append((self.opened.images.names[row], str(problem)))
-                continue
-            names[index] = name
-        return names
-
-    def write_errors(self) -> None:
-        """Write how closely the scenes so far rebuild their images, and which images were skipped."""
-        if not self.rows or self.writer is None:
-            return
-        skipped = [{"name": name, "reason": reason} for name, reason in self.skipped]
-        errors = {"model": self.model, "by": self.by, **_means(self.rows), "images": self.rows, "skipped": skipped}
-        if self.verdict is not None:
-            errors["verdict"] = self.verdict.figures
-        write_atomic(self.writer.folder / ERRORS, json_bytes(errors))
-        self.written = len(self.rows)
-
-    def result(self, folder: Path | None) -> DecomposedImages:
-        return DecomposedImages(
-            self.rows,
-            self.skipped,
-            self.by,
-            self.copies,
-            self.num_scattered,
-            self.verdict,
-            folder,
-            tuple(self.scenes),
-            self.opened.images.rate,
-            self.opened.durations,
-            self.opened.blocks,
-        )
-
-
-def _means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Means of the errors that scenes have, if they have any."""
-    keys = [key for key in ("psnr", "psnr_original") if rows and key in rows[0]]
-    return {key: sum(row[key] for row in rows) / len(rows) for key in keys}
-
-
-def _sizes(found: Decomposition, index: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """The sizes that a scene's canvas, and its layers' own rasters at the most, have at the original size."""
-    size = found.size if found.canvas_maps is None else found.canvas_maps[index].original
-    return size, [size for placement in found.images[index] if placement.entry == OWN_RASTER]
+def _result(output: SceneOutput) -> DecomposedImages:
+    images, listed = output.opened.images, output.listed
+    return DecomposedImages(
+        output.rows,
+        output.skipped,
+        output.by,
+        output.method.copies_input(output.by),
+        sum(record.scattered for record in listed),
+        output.verdict,
+        None if output.folder is None else output.folder.folder,
+        tuple(output.scenes.values()),
+        images.rate,
+        output.opened.durations,
+        output.opened.blocks,
+    )

@@ -10,7 +10,6 @@ from delaminate.data.sets import natural_key
 from delaminate.errors import ConfigError
 from delaminate.exporters import FORMATS, ExportResult
 from delaminate.exporters.files import coverage, frame_milliseconds, merged
-from delaminate.exporters.residuals import RESIDUALS
 from delaminate.files import png_bytes, to_pixels, write_atomic
 from delaminate.pipelines.decomposition import DecomposedImages
 from delaminate.pipelines.output_folders import refuse_files
@@ -66,13 +65,14 @@ def export(
     durations = _durations(loaded)
     if rate is None and durations is not None:
         given["durations"] = durations
+    measured = loaded.scenes if isinstance(loaded, DecomposedImages) else loaded
+    if not native and isinstance(measured, SceneSet):
+        given["residuals"] = measured.residual
     if native:
         loaded = _at_native_size(loaded)
     loaded = enlarged(loaded, scale)
     if indexed:
         given["indexed"] = True
-    if not native and folder is not None and (folder / RESIDUALS).is_dir():
-        given["residuals"] = folder / RESIDUALS
     if background is not None:
         given["background"] = background
     written = {}

@@ -8,7 +8,7 @@ from delaminate.errors import ConfigError, OutputError
 from delaminate.scene.format import MAX_SCENES
 
 ERRORS = "errors.json"
-SCENE_PARTS = ("summary.json", ERRORS, "dictionary", "scenes", "residuals")
+SCENE_PARTS = ("summary.json", "journal*.jsonl", ERRORS, "dictionary", "scenes", "residuals", "packs")
 """What a folder of scenes holds; the summary is removed first, for without it there are no scenes."""
 
 
@@ -18,7 +18,7 @@ def make_room(out: Path, overwrite: bool, parts: Sequence[str], precious: Sequen
     Args:
         out: The folder.
         overwrite: Whether it is asked for.
-        parts: Files and folders that such a call leaves.
+        parts: Files and folders that such a call leaves: their names, or patterns of them.
         precious: Those of them by which one sees that a call has left something.
         held: What that is, and what could be done with it, in words.
 
@@ -28,19 +28,24 @@ def make_room(out: Path, overwrite: bool, parts: Sequence[str], precious: Sequen
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; --out takes a folder.")
-    if not any((out / part).exists() for part in precious):
+    if not any(any(out.glob(part)) for part in precious):
         return
     if not overwrite:
         raise ConfigError(f"{out}: holds {held}, choose another --out, or replace it with --overwrite.")
-    for part in (out / name for name in parts):
+    for part in [path for name in parts for path in out.glob(name)]:
         if part.is_dir():
             shutil.rmtree(part)
         else:
             part.unlink(missing_ok=True)
 
 
-def make_room_for_scenes(out: Path, overwrite: bool, count: int) -> None:
+def make_room_for_scenes(out: Path, overwrite: bool, count: int, beside: bool = False) -> None:
     """Make room for so many scenes, as `make_room` does.
+
+    Args:
+        out, overwrite: As of `make_room`.
+        count: How many will be there.
+        beside: Those that are there stay, and others come beside them.
 
     Raises:
         ConfigError: The folder holds scenes, and it is not asked for; or they are more than could be read again.
@@ -51,8 +56,8 @@ def make_room_for_scenes(out: Path, overwrite: bool, count: int) -> None:
             f"{out}: would hold {count:,} scenes; expected at most {MAX_SCENES:,} in a folder. Make them in parts, each "
             "with an --out of its own (-n takes fewer)."
         )
-    held = "scenes already, maybe edited by hand. Export or recompose them"
-    make_room(out, overwrite, SCENE_PARTS, SCENE_PARTS[:1], held)
+    held = "scenes already, maybe edited by hand. Go on with them by `decompose --resume`, export or recompose them"
+    make_room(out, overwrite, SCENE_PARTS, () if beside else SCENE_PARTS[:2], held)
 
 
 def refuse_files(paths: Sequence[Path], overwrite: bool) -> None:

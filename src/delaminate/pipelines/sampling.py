@@ -74,6 +74,9 @@ def sample(
         if callback is not None and folder is not None:
             callback.note(f"Stopped: {done} of {count} scenes are in {folder}.")
         raise
+    finally:
+        if writer is not None:
+            writer.finish()
     if folder is not None:
         return load_scenes(folder)
     return SceneSet([scene.name for scene in scenes], Dictionary(()), lambda index: scenes[index])

@@ -1,7 +1,8 @@
 """An honest line about what came out: after a training, and after images have been taken apart."""
 
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -38,59 +39,89 @@ class Verdict:
     figures: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class ImageTally:
+    """What a decomposition makes of one image, at the model's size.
+
+    Attributes:
+        objects: Placements but for the background.
+        shown: The dictionary entries that they show.
+        there: Pixels that do not show the background alone.
+        explained: Those of them that the decomposition explains.
+        psnr: Of its composite, in dB.
+    """
+
+    objects: int
+    shown: tuple[int, ...]
+    there: int
+    explained: int
+    psnr: float
+
+
+def count_images(
+    method: Method,
+    found: Decomposition,
+    images: Float[Tensor, "B 3 H W"],
+    rebuilt: Float[Tensor, "B 3 H W"],
+    errors: list[float],
+) -> list[ImageTally]:
+    """Count what was found in some images, at the model's size: given their composites, and PSNR in dB."""
+    first = 1 if found.background else 0
+    there = explained = [0] * len(found)
+    if found.background:
+        bare = Decomposition(found.dictionary, tuple(some[:1] for some in found.images), found.size, True)
+        seen = ~method.same_colours(images, bare.composite().to(images))  # B H W
+        right = method.same_colours(images, rebuilt)
+        there, explained = seen.sum((1, 2)).tolist(), (seen & right).sum((1, 2)).tolist()
+    shown = [tuple(p.entry for p in some[first:] if p.entry != OWN_RASTER) for some in found.images]
+    return [
+        ImageTally(len(some) - first, *counts)
+        for some, counts in zip(found.images, zip(shown, there, explained, errors, strict=True), strict=True)
+    ]
+
+
 @dataclass
 class Tally:
-    """Adds up what decompositions make of images, batch by batch.
+    """Adds up what decompositions make of images.
 
     Attributes:
         method: Which model.
         by: The way of decomposing.
+        sprites: How many the dictionary holds, backgrounds left out.
+        rows: What became of each image.
     """
 
     method: Method
     by: str
-    images: int = 0
-    objects: int = 0
-    empty: int = 0
-    shown: Counter[int] = field(default_factory=Counter)
-    there: int = 0
-    explained: int = 0
-    errors: list[float] = field(default_factory=list)
-    sprites: int = 0
+    sprites: int
+    rows: Sequence[ImageTally]
 
-    def add(
-        self,
-        found: Decomposition,
-        images: Float[Tensor, "B 3 H W"],
-        rebuilt: Float[Tensor, "B 3 H W"],
-        errors: list[float],
-    ) -> None:
-        """Take up what was found in some images, at the model's size: their composites, and PSNR in dB."""
-        first = 1 if found.background else 0
-        counts = [len(placements) - first for placements in found.images]
-        self.images += len(counts)
-        self.objects += sum(counts)
-        self.empty += sum(count <= 0 for count in counts)
-        self.shown.update(p.entry for some in found.images for p in some[first:] if p.entry != OWN_RASTER)
-        self.sprites = len(found.dictionary) - len(found.dictionary.backgrounds)
-        self.errors += errors
-        if found.background:
-            bare = Decomposition(found.dictionary, tuple(some[:1] for some in found.images), found.size, True)
-            there = ~self.method.same_colours(images, bare.composite().to(images))
-            right = self.method.same_colours(images, rebuilt)
-            self.there += int(there.sum())
-            self.explained += int((there & right).sum())
+    @cached_property
+    def shown(self) -> set[int]:
+        """Dictionary entries that are in use."""
+        return {entry for row in self.rows for entry in row.shown}
+
+    @cached_property
+    def objects(self) -> int:
+        """Placements in all images."""
+        return sum(row.objects for row in self.rows)
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean PSNR in dB; 0 where there is no image."""
+        return sum(row.psnr for row in self.rows) / max(len(self.rows), 1)
 
     @property
     def share(self) -> float | None:
         """Of the pixels that do not show the background alone, the share that is explained; None where there are none."""
-        return self.explained / self.there if self.there else None
+        there = sum(row.there for row in self.rows)
+        return sum(row.explained for row in self.rows) / there if there else None
 
     def level(self) -> Level:
         """How good it is."""
-        if not self.images:
+        if not self.rows:
             return "nothing"
-        mean = sum(self.errors) / len(self.errors)
+        mean = self.mean
         if self.objects == 0:  # images of the background alone are explained by it
             return "fair" if mean >= GOOD_PSNR and not self.method.copies_input(self.by) else "nothing"
         if self.method.copies_input(self.by):
@@ -102,14 +133,15 @@ class Tally:
 
     def verdict(self) -> Verdict:
         """Say it."""
-        level, used = self.level(), len(self.shown)
-        figures: dict[str, Any] = {"level": level, "images": self.images, "objects": self.objects, "empty": self.empty}
+        level, used, count = self.level(), len(self.shown), len(self.rows)
+        empty = sum(row.objects <= 0 for row in self.rows)
+        figures: dict[str, Any] = {"level": level, "images": count, "objects": self.objects, "empty": empty}
         said = []
         if self.sprites:
             figures |= {"sprites": self.sprites, "sprites_used": used}
             said.append(f"{self.sprites} sprite{'s' * (self.sprites != 1)}, {used} in use")
         if not self.method.copies_input(self.by):
-            mean, worst = sum(self.errors) / max(len(self.errors), 1), min(self.errors, default=0.0)
+            mean, worst = self.mean, min((row.psnr for row in self.rows), default=0.0)
             figures |= {"psnr": mean, "psnr_least": worst}
             if self.share is not None:
                 figures["explained"] = self.share
@@ -118,8 +150,8 @@ class Tally:
         if background := self.method.background_text:
             figures["background"] = background
             said.append(f"background: {background}")
-        if self.empty and level != "nothing":
-            said.append(f"{self.empty} of {self.images} images hold nothing but background")
+        if empty and level != "nothing":
+            said.append(f"{empty} of {count} images hold nothing but background")
         head = {
             "good": "", "fair": "Partly explained: ", "poor": "Badly explained: ", "nothing": "Nothing was found: "
         }[level]  # fmt: skip
@@ -131,10 +163,11 @@ class Tally:
 def judge(method: Method, images: ImageSet, sample: int = SAMPLE) -> Verdict:
     """Judge a model by some of the images that it was trained on, without labels."""
     rows = torch.linspace(0, len(images) - 1, min(len(images), sample)).round().long().tolist()
-    tally = Tally(method, method.default)
+    counted, sprites = [], 0
     for row in rows:
         pixels = images.batch([row])
         found = method.decompose(pixels, method.default)
         rebuilt = found.composite().to(pixels)
-        tally.add(found, pixels, rebuilt, psnr(pixels, rebuilt).tolist())
-    return tally.verdict()
+        counted += count_images(method, found, pixels, rebuilt, psnr(pixels, rebuilt).tolist())
+        sprites = len(found.dictionary) - len(found.dictionary.backgrounds)
+    return Tally(method, method.default, sprites, counted).verdict()

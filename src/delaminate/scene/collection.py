@@ -16,19 +16,22 @@ from delaminate.scene.views import joined, page_of
 
 KEPT_PIXELS = 2**26
 """Pixels of own rasters that a `SceneSet` keeps: 1 GiB in memory."""
+KEPT_LAYERS = 2**18
+"""Layers that it keeps, without their rasters."""
 
 
 class SceneSet(Sequence[Scene]):
-    """Scenes that are made when they are asked for. They are kept as far as KEPT_PIXELS go, and else made again.
+    """Scenes that are made when they are asked for. They are kept as far as KEPT_PIXELS and KEPT_LAYERS go, else made again.
 
     Attributes:
         names: The scenes' names.
         dictionary: The sprites that they share.
         durations: Milliseconds that each is seen, by its name, where they are the frames of a clip and that is known.
         blocks: What the originals are made of, where they are enlarged pixel art.
+        residual: Reads the picture (PNG) of what the scene of a name does not explain; it gives None where there is none.
 
     Args:
-        names, dictionary, durations, blocks: As above.
+        names, dictionary, durations, blocks, residual: As above.
         make: Makes the scene of an index.
     """
 
@@ -39,14 +42,16 @@ class SceneSet(Sequence[Scene]):
         make: Callable[[int], Scene],
         durations: Mapping[str, float] | None = None,
         blocks: Blocks | None = None,
+        residual: Callable[[str], bytes | None] = lambda name: None,
     ) -> None:
         self.names = tuple(names)
         self.dictionary = dictionary
         self.durations = durations
         self.blocks = blocks
+        self.residual = residual
         self._make = make
         self._kept: dict[int, Scene] = {}
-        self._room = KEPT_PIXELS
+        self._room, self._layers_left = KEPT_PIXELS, KEPT_LAYERS
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,9 +71,10 @@ class SceneSet(Sequence[Scene]):
         scene = self._make(places)
         rasters = [layer.placement.raster for layer in scene.layers if layer.placement.raster is not None]
         pixels = sum(raster.shape[1] * raster.shape[2] for raster in rasters)
-        if pixels <= self._room:
+        if pixels <= self._room and len(scene.layers) < self._layers_left:
             self._kept[places] = scene
             self._room -= pixels
+            self._layers_left -= len(scene.layers) + 1
         return scene
 
     def _repr_html_(self) -> str:
@@ -84,11 +90,14 @@ class SceneSet(Sequence[Scene]):
             lambda index: self[places[index]],
             self.durations,
             self.blocks,
+            self.residual,
         )
 
     def changed(self, change: Callable[[Scene], Scene]) -> "SceneSet":
         """Change each scene when it is asked for; names and dictionary stay."""
-        return SceneSet(self.names, self.dictionary, lambda index: change(self[index]), self.durations, self.blocks)
+        return SceneSet(
+            self.names, self.dictionary, lambda index: change(self[index]), self.durations, self.blocks, self.residual
+        )
 
 
 def with_sprite(scenes: Sequence[Scene], entry: int, sprite: Float[Tensor, "4 h w"]) -> list[Scene]:

@@ -6,6 +6,8 @@
     FOLDER/dictionary/<entry>.png        one sprite each, shared by all scenes
     FOLDER/scenes/<name>/scene.json      layers back to front
     FOLDER/scenes/<name>/layers/*.png    rasters of layers that show no dictionary entry
+    FOLDER/residuals/<name>.png          what the layers do not explain, where that was measured
+    FOLDER/packs/*.tar                   the same files of scenes and residuals, where they are packed (`packing`)
 
 `docs/scenes.md` describes it and `docs/scene-schema.json` is its schema.
 """
@@ -19,11 +21,19 @@ from delaminate.scene.scenes import Scene
 SCENE_FORMAT, SUMMARY_FORMAT, VERSION = "delaminate-scene", "delaminate-scenes", 1
 
 # Bounds on what a file may ask for.
-MAX_LAYERS, MAX_ENTRIES, MAX_SCENES, MAX_TRANSFORMS = 4096, 4096, 100_000, 16
+MAX_LAYERS, MAX_ENTRIES, MAX_SCENES, MAX_TRANSFORMS = 4096, 4096, 2**21, 16
 MAX_FILE_BYTES = 2**28
 RATES = (0.01, 1000.0)  # frames per second
 DURATIONS = (0.001, 1e9)  # milliseconds that a frame is seen
 MAX_NUMBER = 1e9  # of a transform's parameters and their inverse
+
+
+SUMMARY, RESIDUALS = "summary.json", "residuals"
+
+
+def residual_file(name: str) -> str:
+    """Say where the residual of a scene lies, from the folder of scenes."""
+    return f"{RESIDUALS}/{name}.png"
 
 
 def blocks_document(blocks: Blocks) -> dict[str, Any]:

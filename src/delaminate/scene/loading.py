@@ -8,7 +8,7 @@ import json
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,25 +33,37 @@ from delaminate.scene.format import (
     MAX_TRANSFORMS,
     RATES,
     SCENE_FORMAT,
+    SUMMARY,
     SUMMARY_FORMAT,
     VERSION,
+    residual_file,
 )
+from delaminate.scene.packing import NAME as PACK_NAME
+from delaminate.scene.packing import Packed, read_packed
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
 from delaminate.scene.scenes import LAYER_ID, Scene, SceneLayer, check_name
 
-# ---- Loading ----------------------------------------------------------------------------------------------------
-
 
 class _Folder:
-    """Reads the dictionary, or one scene, of a folder that somebody else may have made, and keeps count of the pixels."""
+    """Reads the dictionary, or one scene, of a folder that somebody else may have made, and keeps count of the pixels.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: The folder.
+        packed: The files of a packed scene, which are read instead.
+    """
+
+    def __init__(self, root: Path, packed: Mapping[str, bytes] | None = None) -> None:
         self.root = root
         self.inside = root.resolve()
+        self.packed = packed
         self.pixels_left = values.MAX_SCENE_PIXELS
 
     def read(self, relative: str) -> bytes:
         path = self.root / relative
+        if self.packed is not None:
+            if relative not in self.packed:
+                raise FormatError(f"{path}: is missing in its pack; the scenes are not complete.")
+            return self.packed[relative]
         try:
             if not path.resolve().is_relative_to(self.inside):
                 raise FormatError(f"{path}: leads out of {self.root}.")
@@ -59,7 +71,7 @@ class _Folder:
                 raise FormatError(f"{path}: has {path.stat().st_size} bytes; expected at most {MAX_FILE_BYTES}.")
             return path.read_bytes()
         except FileNotFoundError as error:
-            if relative == "summary.json":
+            if relative == SUMMARY:
                 raise FormatError(
                     f"{self.root}: holds no scenes (there is no summary.json). Give the folder that was --out of `decompose`."
                 ) from error
@@ -214,27 +226,71 @@ def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
 
 
 @dataclass(frozen=True)
-class _Summary:
-    """What `summary.json` says; still images and older folders have neither rate, durations nor blocks."""
+class Summary:
+    """What `summary.json` says; still images and older folders have neither rate, durations nor blocks.
 
-    lists: dict[str, Any]
+    Attributes:
+        entries: The dictionary's rows.
+        places: Where each scene lies, by its name, in the order of the list; None: in files of its own.
+        rate: Frames per second.
+        durations: Milliseconds that each scene is seen, by its name.
+        blocks: What the originals are made of.
+    """
+
+    entries: list[Any]
+    places: dict[str, Packed | None]
     rate: float | None
-    durations: list[float] | None
+    durations: dict[str, float] | None
     blocks: Blocks | None
 
 
-def _read_summary(reader: _Folder) -> _Summary:
-    summary = reader.read_json("summary.json", SUMMARY_FORMAT)
-    where = reader.root / "summary.json"
+def read_summary(folder: str | Path) -> Summary:
+    """Read `folder/summary.json`.
+
+    Raises:
+        FormatError: It is missing or not what it claims to be.
+    """
+    root = Path(folder)
+    summary = _Folder(root).read_json(SUMMARY, SUMMARY_FORMAT)
+    where = str(root / SUMMARY)
     rate, durations, blocks = (summary.pop(key, None) for key in ("rate", "durations", "blocks"))
     if rate is not None:
         rate = values.number(rate, f"{where}: rate", *RATES)
+    entries, rows = values.fields(summary, where, "dictionary", "scenes")
+    places: dict[str, Packed | None] = {}
+    for index, row in enumerate(values.items(rows, f"{where}: scenes", 0, MAX_SCENES)):
+        name, place = _place(row, f"{where}: scenes[{index}]")
+        places[name] = place
+    if len(places) != len(rows):
+        raise FormatError(f"{where}: two scenes have the same name.")
     if durations is not None:
-        scenes = summary.get("scenes")
-        count = len(scenes) if isinstance(scenes, list) else 0
-        listed = values.items(durations, f"{where}: durations", count, count)
-        durations = [values.number(each, f"{where}: durations", *DURATIONS) for each in listed]
-    return _Summary(summary, rate, durations, None if blocks is None else _blocks(blocks, f"{where}: blocks"))
+        listed = values.items(durations, f"{where}: durations", len(rows), len(rows))
+        lasting = [values.number(each, f"{where}: durations", *DURATIONS) for each in listed]
+        durations = dict(zip(places, lasting, strict=True))
+    return Summary(entries, places, rate, durations, None if blocks is None else _blocks(blocks, f"{where}: blocks"))
+
+
+def _place(row: object, where: str) -> tuple[str, Packed | None]:
+    """The name of a scene, and where it lies."""
+    packed = ("pack",) if isinstance(row, dict) and "pack" in row else ()
+    name, _, _, *place = values.fields(row, where, "name", "layers", "rounding_error", *packed)
+    try:
+        check_name(values.typed(name, f"{where}.name", str))
+    except ConfigError as error:
+        raise FormatError(f"{where}: {error}") from error
+    return name, place_from(place[0], f"{where}.pack") if packed else None
+
+
+def place_from(value: object, where: str) -> Packed:
+    """Read where a packed scene lies: [name of the archive, byte, number of bytes].
+
+    Raises:
+        FormatError: It is something else.
+    """
+    pack, offset, size = values.items(value, where, 3, 3)
+    if not PACK_NAME.fullmatch(values.typed(pack, where, str)):
+        raise FormatError(f"{where}: is {pack!r:.60}; expected the name of a pack, such as '000000'.")
+    return Packed(pack, values.whole(offset, where, 0, 2**53), values.whole(size, where, 1, 2**53))
 
 
 def _blocks(value: object, where: str) -> Blocks:
@@ -256,13 +312,76 @@ def load_rate(folder: str | Path) -> float | None:
     Raises:
         FormatError: The summary is missing or not what it claims to be.
     """
-    return _read_summary(_Folder(Path(folder))).rate
+    return read_summary(folder).rate
+
+
+def load_dictionary(folder: Path, entries: Sequence[object]) -> Dictionary:
+    """Load the sprites of a folder of scenes, given their rows in its summary.
+
+    Raises:
+        FormatError: A file is missing, too large or not what it claims to be.
+    """
+    return _load_dictionary(_Folder(folder), list(entries), f"{folder / SUMMARY}: dictionary")
+
+
+def load_scene(folder: Path, name: str, dictionary: Dictionary, place: Packed | None = None) -> Scene:
+    """Load one scene of a folder.
+
+    Args:
+        folder: The folder of scenes.
+        name: Of the scene.
+        dictionary: The folder's.
+        place: Where it lies, if it is packed.
+
+    Raises:
+        FormatError: A file is missing, too large or not what it claims to be.
+    """
+    files = None if place is None else read_packed(folder, name, place)
+    return _load_scene(_Folder(folder, files), name, dictionary)
+
+
+def read_files(folder: Path, name: str, place: Packed | None = None) -> dict[str, bytes]:
+    """Read the files of a scene as they are: its document and rasters, packed ones with the residual.
+
+    Args:
+        folder, name, place: As of `load_scene`.
+
+    Returns:
+        Their names from the folder, and what they hold; nothing where there is no such scene.
+
+    Raises:
+        FormatError: A pack is damaged, or a file too large.
+    """
+    if place is not None:
+        return read_packed(folder, name, place)
+    here, reader = folder / "scenes" / name, _Folder(folder)
+    paths = [*sorted((here / "layers").glob("*.png")), here / "scene.json"]
+    return {
+        path.relative_to(folder).as_posix(): reader.read(path.relative_to(folder).as_posix())
+        for path in paths
+        if path.is_file()
+    }
+
+
+def read_residual(folder: Path, name: str, place: Packed | None = None) -> bytes | None:
+    """Read the picture of what a scene does not explain, as it is; None where there is none.
+
+    Args:
+        folder, name, place: As of `load_scene`.
+
+    Raises:
+        FormatError: It cannot be read.
+    """
+    if place is not None:
+        return read_packed(folder, name, place).get(residual_file(name))
+    return _Folder(folder).read(residual_file(name)) if (folder / residual_file(name)).is_file() else None
 
 
 def load_scenes(folder: str | Path, order: Callable[[str], Any] | None = None) -> SceneSet:
     """Load the scenes that `folder/summary.json` lists; they share one dictionary.
 
-    All are read and checked. Those whose rasters take much memory together are read again when they are asked for.
+    Scenes that have files of their own are all read and checked; packed ones are when they are asked for. Those whose rasters
+    take much memory together are read again when they are asked for.
 
     Args:
         folder: Where they are.
@@ -272,27 +391,19 @@ def load_scenes(folder: str | Path, order: Callable[[str], Any] | None = None) -
         FormatError: A file is missing, too large or not what it claims to be.
     """
     root = Path(folder)
-    where = str(root / "summary.json")
-    reader = _Folder(root)
-    summary = _read_summary(reader)
-    rows, scenes = values.fields(summary.lists, where, "dictionary", "scenes")
-    dictionary = _load_dictionary(reader, rows, f"{where}: dictionary")
-    names = []
-    for index, row in enumerate(values.items(scenes, f"{where}: scenes", 0, MAX_SCENES)):
-        name, _, _ = values.fields(row, f"{where}: scenes[{index}]", "name", "layers", "rounding_error")
-        try:
-            check_name(values.typed(name, f"{where}: scenes[{index}].name", str))
-        except ConfigError as error:
-            raise FormatError(f"{where}: {error}") from error
-        names.append(name)
-    if len(set(names)) != len(names):
-        raise FormatError(f"{where}: two scenes have the same name.")
-    lasting = None if summary.durations is None else dict(zip(names, summary.durations, strict=True))
-    if order is not None:
-        names.sort(key=order)
+    summary = read_summary(root)
+    dictionary = load_dictionary(root, summary.entries)
+    places = summary.places
+    names = list(places) if order is None else sorted(places, key=order)
     loaded = SceneSet(
-        names, dictionary, lambda index: _load_scene(_Folder(root), names[index], dictionary), lasting, summary.blocks
+        names,
+        dictionary,
+        lambda index: load_scene(root, names[index], dictionary, places[names[index]]),
+        summary.durations,
+        summary.blocks,
+        lambda name: read_residual(root, name, places[name]),
     )
-    for _ in loaded:
-        pass  # read once, and so checked
+    for index, name in enumerate(names):
+        if places[name] is None:
+            loaded[index]  # read once, and so checked
     return loaded

@@ -1,0 +1,232 @@
+"""A folder that scenes are written into, and that a later call can go on with.
+
+The files of a batch come first, then its lines in the journal, and now and then the lists that others read, `summary.json`
+and `errors.json`. A process may be killed anywhere: what the journal does not know is done again, to the same bytes.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from delaminate.errors import ConfigError, FormatError
+from delaminate.files import json_bytes, write_atomic
+from delaminate.pipelines.images import OpenedImages
+from delaminate.pipelines.journal import Journal, Record, Settings, journal_path, journals
+from delaminate.pipelines.output_folders import ERRORS, make_room_for_scenes
+from delaminate.pipelines.shards import Shard
+from delaminate.scene.format import SUMMARY
+from delaminate.scene.loading import load_dictionary, load_scene, read_files, read_summary
+from delaminate.scene.packing import Packed, PackWriter, is_packed
+from delaminate.scene.placements import Dictionary
+from delaminate.scene.saving import SavedScene, SceneWriter, check_kind, digest_of
+from delaminate.scene.scenes import Scene
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+NAMED = 5
+"""Scenes that a note names."""
+
+
+class SceneFolder:
+    """Scenes on disk, and the journal of how they came.
+
+    Args:
+        folder: Where they are.
+        opened: The images: rate, durations and blocks go into the summary.
+        settings: What is asked for, for the journal.
+        shard: Which part of the images this call is for.
+        resume: Go on with what is there.
+        overwrite: Remove it.
+        packed: Pack the scenes; where there are some already, as these are.
+
+    Raises:
+        ConfigError: The folder holds scenes, and neither is asked for; or they were made with other settings, or are no
+            scenes of `decompose`; or both are asked for.
+        FormatError: What is there is damaged.
+        OutputError: The folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        opened: OpenedImages,
+        settings: Settings,
+        shard: Shard | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        packed: bool = False,
+    ) -> None:
+        self.folder, self.shard = folder, shard
+        _make_room(folder, shard, resume, overwrite, len(opened.images))
+        check_kind(folder, packed or None)
+        self.journal = Journal(folder, shard, settings)
+        self.resumed = self.journal.begun
+        self.edited: list[str] = []
+        self.changed: list[str] = []
+        places = self._place_records() if self.resumed else []
+        packs = None
+        if packed or is_packed(folder):
+            packs = PackWriter(folder, "" if shard is None else f"{shard[0]}-of-{shard[1]}-", places)
+        self.writer = SceneWriter(folder, opened.images.rate, opened.durations, opened.blocks, packs)
+        self.writer.entries = self.journal.entries
+        self._take()
+        if resume and shard is None:
+            self._remove_temporary()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to write the lists again; a shard does at its end."""
+        return self.shard is None and self.writer.is_due
+
+    @cached_property
+    def dictionary(self) -> Dictionary:
+        """The sprites as they are in the folder by now."""
+        entries = self.writer.entries or []
+        return load_dictionary(self.folder, [{"id": name, "background": back, "used": 0} for name, back in entries])
+
+    def lacks_sprites(self) -> bool:
+        """Say whether a picture of the dictionary is missing."""
+        return any(not (self.folder / "dictionary" / f"{name}.png").exists() for name, _ in self.journal.entries or [])
+
+    def has(self, name: str, image: str) -> bool:
+        """Say whether an image is dealt with: its scene is there, as it was made of the image, or as somebody edited it.
+
+        Args:
+            name: Of the image.
+            image: Its digest.
+        """
+        record = self.journal.records.get(name)
+        if record is None:
+            return False
+        if record.saved is None:
+            return record.image == image  # it was skipped
+        files = self._files(name, record.saved.place)
+        if digest_of(name, files) == record.saved.digest:
+            if record.image != image:
+                self.changed.append(name)
+            return record.image == image
+        return self._keep_edited(name, files, record.saved.place)
+
+    def add(
+        self,
+        scenes: Sequence[Scene],
+        residuals: Mapping[str, bytes],
+        records: Sequence[Record],
+        entries: Sequence[tuple[str, bool]],
+    ) -> None:
+        """Write scenes and then what has become of their images."""
+        for record in records:
+            self.writer.forget(record.name)
+        if scenes:
+            self.writer.save_dictionary(scenes[0].dictionary, keep=self.resumed)
+        own = [scene for scene in scenes if self._is_free(scene)]
+        if own:
+            self.writer.save(own, residuals)
+        self.journal.append([replace(each, saved=self.writer.saved.get(each.name)) for each in records], entries)
+
+    def publish(self, names: Sequence[str], figures: dict[str, Any]) -> None:
+        """Write the lists.
+
+        Args:
+            names: Of all images: scenes of others stay in the folder, unlisted.
+            figures: How closely scenes rebuild their images.
+        """
+        self.writer.finish(names)
+        write_atomic(self.folder / ERRORS, json_bytes(figures))
+
+    def has_grown(self) -> bool:
+        """Say whether other shards have come further, and take up what they did."""
+        if self.shard is None or not self.journal.read():
+            return False
+        self._take()
+        return True
+
+    def close(self) -> None:
+        """Let other calls write here."""
+        self.journal.close()
+
+    def notes(self) -> list[str]:
+        """What a person should hear at the end."""
+        said = []
+        for names, what in (
+            (self.edited, "edited since they were made; they stay as they are"),
+            (self.changed, "made of images that have changed since; they were made anew"),
+        ):
+            if names:
+                more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+                said.append(f"{len(names)} scenes were {what}: {', '.join(names[:NAMED])}{more}.")
+        return said
+
+    def _take(self) -> None:
+        known = (record.saved for record in self.journal.records.values() if record.saved is not None)
+        self.writer.take([each for each in known if each.name not in self.writer.saved])
+
+    def _place_records(self) -> list[Packed]:
+        """Let records say where scenes lie by now: an edit, packing or unpacking may have moved them."""
+        records = self.journal.records
+        if (self.folder / SUMMARY).exists():
+            for name, place in read_summary(self.folder).places.items():
+                record = records.get(name)
+                if record is not None and record.saved is not None and record.saved.place != place:
+                    records[name] = replace(record, saved=replace(record.saved, place=place))
+        saved = [record.saved for record in records.values() if record.saved is not None]
+        return [each.place for each in saved if each.place is not None]
+
+    def _files(self, name: str, place: Packed | None) -> dict[str, bytes]:
+        """The files of a scene as they are; what cannot be read counts as missing."""
+        with suppress(FormatError):
+            return read_files(self.folder, name, place)
+        return {}
+
+    def _keep_edited(self, name: str, files: Mapping[str, bytes], place: Packed | None) -> bool:
+        """Take up a scene that is not as it was written, if it can be read."""
+        try:
+            scene = load_scene(self.folder, name, self.dictionary, place)
+        except FormatError:
+            return False
+        self.edited.append(name)
+        self.writer.forget(name)
+        self.writer.take([SavedScene.of(scene, files, place)])
+        return True
+
+    def _is_free(self, scene: Scene) -> bool:
+        """Say whether nobody has put something of their own in a scene's place."""
+        there = {} if self.writer.packs is not None else self._files(scene.name, None)
+        record = self.journal.records.get(scene.name)
+        if f"scenes/{scene.name}/scene.json" not in there or not self.resumed:
+            return True
+        if record is not None and record.saved is not None and digest_of(scene.name, there) == record.saved.digest:
+            return True  # it was made of an older image
+        if digest_of(scene.name, there) == digest_of(scene.name, self.writer.files(scene)[1]):
+            return True  # a call that was killed has written it
+        return not self._keep_edited(scene.name, there, None)
+
+    def _remove_temporary(self) -> None:
+        """Remove what a call that was killed was writing."""
+        for part in ("", "dictionary", "scenes", "residuals"):
+            place = self.folder / part
+            for path in place.glob(".*.tmp") if not part else place.rglob(".*.tmp"):
+                if TEMPORARY.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+
+
+def _make_room(folder: Path, shard: Shard | None, resume: bool, overwrite: bool, count: int) -> None:
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with the scenes that are there, --overwrite removes them: choose one.")
+    if shard is not None and overwrite:
+        raise ConfigError(
+            f"--overwrite: would remove the scenes of other shards in {folder}. Remove the folder before the first one starts, "
+            "or choose another --out."
+        )
+    known = journals(folder)
+    if (resume or shard is not None) and not known and (folder / SUMMARY).exists():
+        raise ConfigError(
+            f"{folder}: holds scenes without a journal (an older release made them, or another command), so that they "
+            "cannot be gone on with. Choose another --out, or start over with --overwrite."
+        )
+    if shard is not None and not resume and journal_path(folder, shard) in known:
+        raise ConfigError(f"{folder}: shard {shard[0]}/{shard[1]} was begun already. Go on with it by --resume.")
+    make_room_for_scenes(folder, overwrite, count, beside=resume or shard is not None)

@@ -1,0 +1,187 @@
+"""Where decompositions go, batch by batch: what has become of each image, and its scene, in memory or in a folder."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from delaminate.errors import ConfigError, OutputError
+from delaminate.exporters.animations import without_background
+from delaminate.exporters.residuals import residual_picture
+from delaminate.files import png_bytes
+from delaminate.methods import Method
+from delaminate.metrics import psnr
+from delaminate.pipelines.images import OpenedImages
+from delaminate.pipelines.journal import Record, image_digest
+from delaminate.pipelines.scene_folder import SceneFolder
+from delaminate.pipelines.verdict import Tally, Verdict, count_images
+from delaminate.refinement.small_regions import has_separate_parts
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.placements import OWN_RASTER
+from delaminate.scene.scenes import Scene, check_name, with_photo
+from delaminate.scene.validation import check_bounds
+
+
+@dataclass
+class SceneOutput:
+    """Takes up what was found batch by batch; what is there stays usable when that is interrupted.
+
+    Attributes:
+        opened: What is decomposed.
+        method, by: What decomposes it, and how.
+        model: The model's name, for the figures.
+        folder: Where scenes go; None: they stay in memory.
+    """
+
+    opened: OpenedImages
+    method: Method
+    by: str
+    model: str
+    folder: SceneFolder | None = None
+    scenes: dict[str, Scene] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    entries: Sequence[tuple[str, bool]] = ()
+
+    def __post_init__(self) -> None:
+        if self.folder is not None:
+            self.records, self.entries = self.folder.journal.records, self.folder.journal.entries or ()
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The whole names of all images, in their order."""
+        return [self.opened.full_name(row) for row in range(len(self.opened.images))]
+
+    @property
+    def listed(self) -> list[Record]:
+        """What has become of images, in their order."""
+        return [self.records[name] for name in self.names if name in self.records]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Name and errors of every scene."""
+        return [{"name": record.name, **record.errors} for record in self.listed if record.skipped is None]
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """Name and reason of every image that became no scene."""
+        shown = dict(zip(self.names, self.opened.images.names, strict=True))
+        known = [(shown[record.name], record.skipped) for record in self.listed if record.skipped is not None]
+        return [*self.opened.images.skipped, *known]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What came out, judged by all images."""
+        sprites = sum(not background for _, background in self.entries)
+        return Tally(self.method, self.by, sprites, [record.tally for record in self.listed]).verdict()
+
+    def is_done(self, row: int) -> bool:
+        """Say whether nothing is left to do for an image, because a scene of it is there."""
+        return self.folder is not None and self.folder.has(self.names[row], image_digest(self.opened.images, row))
+
+    def add(
+        self, found: Decomposition, pixels: Float[Tensor, "B 3 H W"], rows: range, done: Collection[int] = ()
+    ) -> None:
+        """Take up a batch.
+
+        Args:
+            found: What was found in its images.
+            pixels: They themselves, at the model's size.
+            rows: Which images they are.
+            done: Those of them whose scenes stay as they are.
+        """
+        rebuilt = found.composite().to(pixels)
+        errors = psnr(pixels, rebuilt).tolist()
+        tallies = count_images(self.method, found, pixels, rebuilt, errors)
+        self.entries = [
+            (found.dictionary.name(i), i in found.dictionary.backgrounds) for i in range(len(found.dictionary))
+        ]
+        left = [index for index, row in enumerate(rows) if row not in done]
+        reasons = {index: self._reason(found, index, self.names[rows[index]]) for index in left}
+        usable = [index for index in left if reasons[index] is None]
+        scenes, scattered = self._scenes(found, usable, rows)
+        records, residuals = [], {}
+        for index in left:
+            name = self.names[rows[index]]
+            told: dict[str, float] = {}
+            if index in scenes and not self.method.copies_input(
+                self.by
+            ):  # a photo seen through its own masks is itself
+                told, residual = self._measure(scenes[index], pixels[index], rebuilt[index], errors[index], rows[index])
+                residuals[name] = residual
+            digest = "" if self.folder is None else image_digest(self.opened.images, rows[index])
+            records.append(Record(name, digest, tallies[index], told, index in scattered, skipped=reasons[index]))
+        kept = list(scenes.values())
+        if self.opened.images.transparent is not None:
+            # What is behind everything was transparent in the images: it is no layer.
+            kept = [without_background(scene) for scene in kept]
+        if self.folder is None:
+            self.scenes.update((scene.name, scene) for scene in kept)
+            self.records.update((record.name, record) for record in records)
+        else:
+            self.folder.add(kept, residuals, records, self.entries)
+            if self.folder.is_due:
+                self.publish()
+
+    def publish(self) -> None:
+        """Write the lists of a folder: its scenes, how closely they rebuild their images, which images were skipped."""
+        if self.folder is None:
+            return
+        while True:
+            rows = self.rows
+            skipped = [{"name": name, "reason": reason} for name, reason in self.skipped]
+            figures = {"model": self.model, "by": self.by, **means(rows), "images": rows, "skipped": skipped}
+            if rows:
+                self.folder.publish(self.names, figures | {"verdict": self.verdict.figures})
+            if not self.folder.has_grown():
+                return
+
+    def _reason(self, found: Decomposition, index: int, name: str) -> str | None:
+        """Why an image cannot become a scene; None: it can."""
+        size = found.size if found.canvas_maps is None else found.canvas_maps[index].original
+        try:
+            check_name(name)
+            check_bounds(size, [size for placement in found.images[index] if placement.entry == OWN_RASTER])
+        except (ConfigError, OutputError) as problem:
+            return str(problem)
+        return None
+
+    def _scenes(self, found: Decomposition, usable: Sequence[int], rows: range) -> tuple[dict[int, Scene], set[int]]:
+        """Scenes of some images of a batch, by their position in it, and those with a layer in several large parts."""
+        maps = None if found.canvas_maps is None else tuple(found.canvas_maps[index] for index in usable)
+        some = replace(found, images=tuple(found.images[index] for index in usable), canvas_maps=maps)
+        made = some.scenes([self.names[rows[index]] for index in usable])
+        if not made or not self.method.copies_input(self.by):
+            return dict(zip(usable, made, strict=True)), set()
+        for place, index in enumerate(usable):
+            original = self.opened.original(rows[index])
+            if original is not None and tuple(original.shape[1:]) == made[place].size:
+                made[place] = with_photo(made[place], original)
+        parts = has_separate_parts(some.labels()[0]).tolist()
+        return dict(zip(usable, made, strict=True)), {index for index, each in zip(usable, parts, strict=True) if each}
+
+    def _measure(
+        self,
+        scene: Scene,
+        pixels: Float[Tensor, "3 H W"],
+        rebuilt: Float[Tensor, "3 H W"],
+        error: float,
+        row: int,
+    ) -> tuple[dict[str, float], bytes]:
+        """How closely a scene rebuilds its image, at the model's size and at its own, and a picture of what is left."""
+        original, at_original = self.opened.original(row), error
+        if original is None:  # an image without a file has only the model's size
+            original = pixels
+        else:
+            rebuilt = scene.composite().cpu()
+            at_original = float(psnr(original[None], rebuilt[None]))
+        told = {"psnr": error, "psnr_original": at_original}
+        return told, b"" if self.folder is None else png_bytes(residual_picture(original, rebuilt))
+
+
+def means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Means of the errors that scenes have, if they have any."""
+    keys = [key for key in ("psnr", "psnr_original") if rows and key in rows[0]]
+    return {key: sum(row[key] for row in rows) / len(rows) for key in keys}
