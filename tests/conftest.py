@@ -39,6 +39,7 @@ SLOW = (
     "test_every_preset_builds_and_takes_two_steps_with_every_player[instagram",
     "test_every_preset_builds_and_takes_two_steps_with_every_player[weizmann",
     "test_a_long_clip_is_recomposed",
+    "test_a_process_killed_at_random_moments_is_finished",
     "test_what_large_frames_take",
     "test_it_learns_floating_sprites",
 )

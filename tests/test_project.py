@@ -180,12 +180,14 @@ PUBLIC = [
     "load_scenes",
     "open_data",
     "open_images",
+    "pack_scenes",
     "recompose",
     "sample",
     "save_model",
     "save_scenes",
     "segment",
     "train",
+    "unpack_scenes",
 ]
 
 

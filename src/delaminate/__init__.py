@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from delaminate.pipelines.evaluation import Evaluation, evaluate
     from delaminate.pipelines.exporting import edit, export, recompose
     from delaminate.pipelines.images import open_images
+    from delaminate.pipelines.repacking import pack_scenes, unpack_scenes
     from delaminate.pipelines.sampling import sample
     from delaminate.pipelines.training import TrainedRun, train
     from delaminate.scene.collection import SceneSet
@@ -64,6 +65,7 @@ _PLACES = {
     "pipelines.evaluation": ("Evaluation", "evaluate"),
     "pipelines.exporting": ("edit", "export", "recompose"),
     "pipelines.images": ("open_images",),
+    "pipelines.repacking": ("pack_scenes", "unpack_scenes"),
     "pipelines.sampling": ("sample",),
     "pipelines.training": ("TrainedRun", "train"),
     "scene.collection": ("SceneSet",),
@@ -124,12 +126,14 @@ __all__ = [
     "load_scenes",
     "open_data",
     "open_images",
+    "pack_scenes",
     "recompose",
     "sample",
     "save_model",
     "save_scenes",
     "segment",
     "train",
+    "unpack_scenes",
 ]
 
 

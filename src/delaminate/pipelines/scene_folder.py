@@ -111,20 +111,14 @@ class SceneFolder:
         return self._keep_edited(name, files, record.saved.place)
 
     def add(
-        self,
-        scenes: Sequence[Scene],
-        residuals: Mapping[str, bytes],
-        records: Sequence[Record],
-        entries: Sequence[tuple[str, bool]],
+        self, dictionary: Dictionary, scenes: Sequence[Scene], residuals: Mapping[str, bytes], records: Sequence[Record]
     ) -> None:
         """Write scenes and then what has become of their images."""
+        self.writer.save_dictionary(dictionary, keep=self.resumed)
         for record in records:
             self.writer.forget(record.name)
-        if scenes:
-            self.writer.save_dictionary(scenes[0].dictionary, keep=self.resumed)
-        own = [scene for scene in scenes if self._is_free(scene)]
-        if own:
-            self.writer.save(own, residuals)
+        self.writer.save([scene for scene in scenes if self._make_free(scene)], residuals)
+        entries = self.writer.entries or []
         self.journal.append([replace(each, saved=self.writer.saved.get(each.name)) for each in records], entries)
 
     def publish(self, names: Sequence[str], figures: dict[str, Any]) -> None:
@@ -192,17 +186,26 @@ class SceneFolder:
         self.writer.take([SavedScene.of(scene, files, place)])
         return True
 
-    def _is_free(self, scene: Scene) -> bool:
-        """Say whether nobody has put something of their own in a scene's place."""
-        there = {} if self.writer.packs is not None else self._files(scene.name, None)
-        record = self.journal.records.get(scene.name)
-        if f"scenes/{scene.name}/scene.json" not in there or not self.resumed:
+    def _make_free(self, scene: Scene) -> bool:
+        """Remove what a scene's place holds, unless somebody has put something of their own there."""
+        if not self.resumed or self.writer.packs is not None:
             return True
-        if record is not None and record.saved is not None and digest_of(scene.name, there) == record.saved.digest:
-            return True  # it was made of an older image
-        if digest_of(scene.name, there) == digest_of(scene.name, self.writer.files(scene)[1]):
-            return True  # a call that was killed has written it
-        return not self._keep_edited(scene.name, there, None)
+        there = self._files(scene.name, None)
+        new = self.writer.files(scene)[1]
+        record = self.journal.records.get(scene.name)
+        # What was written: for an image as it was then, or by a call that was killed before its journal knew.
+        ours = {digest_of(scene.name, new)} | ({record.saved.digest} if record is not None and record.saved else set())
+        document = f"scenes/{scene.name}/scene.json"
+        if (
+            document in there
+            and digest_of(scene.name, there) not in ours
+            and self._keep_edited(scene.name, there, None)
+        ):
+            return False
+        for name in reversed(there):  # the document first: what is half made has none
+            if there[name] != new.get(name):
+                (self.folder / name).unlink(missing_ok=True)
+        return True
 
     def _remove_temporary(self) -> None:
         """Remove what a call that was killed was writing."""

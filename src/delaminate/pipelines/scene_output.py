@@ -121,7 +121,9 @@ class SceneOutput:
             self.scenes.update((scene.name, scene) for scene in kept)
             self.records.update((record.name, record) for record in records)
         else:
-            self.folder.add(kept, residuals, records, self.entries)
+            # The sprites are those of scenes: at the images' own size.
+            dictionary = (kept or found[:1].scenes())[0].dictionary
+            self.folder.add(dictionary, kept, residuals, records)
             if self.folder.is_due:
                 self.publish()
 

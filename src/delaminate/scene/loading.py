@@ -355,12 +355,9 @@ def read_files(folder: Path, name: str, place: Packed | None = None) -> dict[str
     if place is not None:
         return read_packed(folder, name, place)
     here, reader = folder / "scenes" / name, _Folder(folder)
-    paths = [*sorted((here / "layers").glob("*.png")), here / "scene.json"]
-    return {
-        path.relative_to(folder).as_posix(): reader.read(path.relative_to(folder).as_posix())
-        for path in paths
-        if path.is_file()
-    }
+    rasters = sorted(path for path in (here / "layers").glob("*.png") if LAYER_ID.fullmatch(path.stem))
+    found = [path.relative_to(folder).as_posix() for path in (*rasters, here / "scene.json") if path.is_file()]
+    return {file_name: reader.read(file_name) for file_name in found}
 
 
 def read_residual(folder: Path, name: str, place: Packed | None = None) -> bytes | None:
