@@ -255,7 +255,7 @@ def _record(value: Mapping[str, Any], where: str) -> Record:
         place = saved["place"]
         scene = SavedScene(
             str(saved["name"]), int(saved["layers"]), float(saved["rounding_error"]), tuple(map(int, saved["entries"])),
-            str(saved["digest"]), None if place is None else place_from([place["pack"], place["offset"], place["size"]], where),
+            str(saved["digest"]), None if place is None else place_from(place, where),
         )  # fmt: skip
     errors = {str(key): float(number) for key, number in value["errors"].items()}
     skipped = None if value["skipped"] is None else str(value["skipped"])

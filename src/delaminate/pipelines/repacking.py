@@ -125,5 +125,5 @@ def _finish(source: Path, target: Path, places: Sequence[Packed | None]) -> None
     for row, place in zip(summary["scenes"], places, strict=True):
         row.pop("pack", None)
         if place is not None:
-            row["pack"] = [place.pack, place.offset, place.size]
+            row["pack"] = list(place)
     write_atomic(target / SUMMARY, json_bytes(summary))

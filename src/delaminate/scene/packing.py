@@ -10,8 +10,8 @@ import io
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from delaminate.errors import FormatError, OutputError
 from delaminate.scene.format import residual_file
@@ -27,8 +27,7 @@ NAME = re.compile(r"([0-9]+-of-[0-9]+-)?[0-9]{6}")
 END = bytes(2 * tarfile.BLOCKSIZE)
 
 
-@dataclass(frozen=True)
-class Packed:
+class Packed(NamedTuple):
     """Where the files of a scene lie.
 
     Attributes:
@@ -42,6 +41,7 @@ class Packed:
 
     @property
     def end(self) -> int:
+        """The byte behind them."""
         return self.offset + self.size
 
 

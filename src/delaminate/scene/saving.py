@@ -288,7 +288,7 @@ class SceneWriter:
 def _row(saved: SavedScene) -> dict[str, Any]:
     """A scene in the summary."""
     row = {"name": saved.name, "layers": saved.layers, "rounding_error": saved.rounding_error}
-    return row if saved.place is None else row | {"pack": list(dataclasses.astuple(saved.place))}
+    return row if saved.place is None else row | {"pack": list(saved.place)}
 
 
 def save_scenes(

@@ -26,6 +26,9 @@ from delaminate.scene.views import page_of
 LAYER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+PLAIN_NAME = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._ -]{0,254}/)*[A-Za-z0-9_-][A-Za-z0-9._ -]{0,254}")
+"""What names of scenes mostly are; such a name needs no closer look."""
+
 BORDER = "border"
 """The id of the layer that shows the margins around a picture: black bars, a window's frame."""
 
@@ -256,6 +259,8 @@ def check_name(name: str) -> None:
     Raises:
         ConfigError: It is absolute, has `..`, a drive letter, a backslash or a control character, or is too long.
     """
+    if len(name) <= 1024 and PLAIN_NAME.fullmatch(name):
+        return
     parts = name.split("/")
     outside = any(part in ("", ".", "..") or len(part.encode("utf-8", "replace")) > 255 for part in parts)
     if not is_plain_text(name, 1024) or outside or "\\" in name or re.match(r"[A-Za-z]:", name):
