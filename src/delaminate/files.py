@@ -4,6 +4,9 @@ import io
 import json
 import os
 import secrets
+import struct
+import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from delaminate.errors import OutputError
+
+MADE_OF = "delaminate-made-of"
 
 
 def to_pixels(raster: Float[torch.Tensor, "C h w"]) -> UInt8[np.ndarray, "h w C"]:
@@ -28,11 +34,30 @@ def from_pixels(pixels: UInt8[np.ndarray, "h w C"]) -> Float[torch.Tensor, "C h 
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous().float() / 255
 
 
-def png_bytes(pixels: np.ndarray) -> bytes:
-    """Encode (h, w), (h, w, 3) or (h, w, 4) pixels, uint8, or (h, w) uint16."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+def png_bytes(pixels: np.ndarray, made_of: str | None = None) -> bytes:
+    """Encode (h, w), (h, w, 3) or (h, w, 4) pixels, uint8, or (h, w) uint16.
+
+    Args:
+        pixels: The picture.
+        made_of: Digest of what it was made of, put into the file as a text: `read_made_of` finds it again.
+    """
+    buffer, text = io.BytesIO(), PngInfo()
+    if made_of is not None:
+        text.add_text(MADE_OF, made_of)
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=text)
     return buffer.getvalue()
+
+
+def read_made_of(path: Path) -> str | None:
+    """Read what a PNG was made of, as `png_bytes` has put it there; None: it does not say, or is no PNG."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=("PNG",)) as image:
+                found = image.info.get(MADE_OF)
+    except (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, Image.DecompressionBombError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def write_atomic(path: Path, data: bytes, durable: bool = False) -> None:

@@ -313,6 +313,57 @@ def test_clips_are_resumed_with_the_same_tracks_and_have_no_shards(command, mode
     assert "followed from the first to the last" in err
 
 
+def stamps(folder):
+    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+
+
+def test_images_that_were_recomposed_are_left_and_changed_ones_made_anew(command, scenes, tmp_path):
+    out = tmp_path / "flat"
+    finished(command, ("recompose", scenes), out)
+    whole = files_of(out)
+    (out / "000003.png").unlink()
+    finished(command, ("edit", scenes, "move", "--scene", "000001.png", "--layer", "layer-01", "--by", 2, 0), scenes)
+    before = stamps(out)
+    finished(command, ("recompose", scenes), out, "--resume")
+    after = stamps(out)
+    assert {name for name in after if after[name] != before.get(name)} == {"000001.png", "000003.png"}
+    assert {name for name, data in files_of(out).items() if data != whole[name]} == {"000001.png"}
+    # Another sprite changes all that show it.
+    for sprite in (scenes / "dictionary").iterdir():
+        Image.new("RGBA", (9, 9), "blue").save(sprite)
+    assert {name for name, at in stamps(out).items() if at != after[name]} == set()
+    finished(command, ("recompose", scenes), out, "--resume")
+    assert {name for name, at in stamps(out).items() if at == after[name]} == set()
+    # What this did not make is not written over.
+    Image.new("RGB", (9, 9)).save(out / "000002.png")
+    code, _, err = command("recompose", scenes, "--out", out, "--resume")
+    assert code == 2
+    assert f"{out / '000002.png'}: is there already" in err
+
+
+def test_formats_that_are_finished_are_left_out(command, scenes, tmp_path, monkeypatch):
+    out, words = tmp_path / "out", ("export", scenes, "--to", "png,ora")
+    finished(command, words, tmp_path / "whole")
+
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as change:
+        change.setattr("delaminate.exporters.openraster.write_atomic", stop)
+        assert command(*words, "--out", out)[0] == 130
+    before = stamps(out)
+    said = finished(command, words, out, "--resume")
+    assert said.startswith("ora: ") and "png: " not in said
+    assert stamps(out) == before
+    assert files_of(out) == files_of(tmp_path / "whole")
+    assert "Everything in" in finished(command, words, out, "--resume")
+    assert "png: " in finished(command, words, out, "--resume", "--scale", 2)  # another question
+    finished(command, ("edit", scenes, "hide", "--layer", "layer-01"), scenes)
+    assert "png: " in finished(command, words, out, "--resume", "--scale", 2)
+    (out / "exported.json").write_bytes(b"[")
+    assert "png: " in finished(command, words, out, "--resume")
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_process_killed_at_random_moments_is_finished(command, model, tmp_path, packed):
     drawn = delaminate.draw("tetrominoes", 200, split="dev").images

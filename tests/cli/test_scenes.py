@@ -189,7 +189,8 @@ def test_exports_may_be_enlarged_and_have_palettes(command, scenes, tmp_path):
 def test_every_format_is_exported_into_its_own_folder(command, scenes, tmp_path):
     code, out, _ = command("export", scenes, "--to", "png,masks,atlas,ora,coco,html", "--out", tmp_path / "out")
     assert code == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"png", "masks", "atlas", "ora", "coco", "html"}
+    formats = {"png", "masks", "atlas", "ora", "coco", "html"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*formats, "exported.json"}
     assert out.count("composites back within") >= 3
     assert "report.html" in {path.name for path in (tmp_path / "out" / "html").iterdir()}
 

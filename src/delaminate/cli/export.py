@@ -27,12 +27,20 @@ def export(
         bool, typer.Option("--indexed", help="Sheets as PNGs with a palette of 256 colours at most.")
     ] = False,
     scale: Annotated[int, typer.Option(help="Everything this many times as large, 1 to 64: every pixel a block.")] = 1,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Leave out formats that are finished in OUT, of the same scenes and options."),
+    ] = False,
     ground: Annotated[bool | None, typer.Option(hidden=True, help="Older name of --background.")] = None,
 ) -> None:
     from delaminate.pipelines.exporting import export as export_scenes
 
     shown = ground if background is None else background
-    written = export_scenes(scenes, out, to, rate=rate, background=shown, native=native, indexed=indexed, scale=scale)
+    written = export_scenes(
+        scenes, out, to, rate=rate, background=shown, native=native, indexed=indexed, scale=scale, resume=resume
+    )
+    if not written:
+        typer.echo(f"Everything in {out} is finished.")
     for name, result in written.items():
         error = "" if result.max_error is None else f"; composites back within {result.max_error:.4f} of 1"
         typer.echo(f"{name}: {len(result.files)} files in {out / name}{error}")

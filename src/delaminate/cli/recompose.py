@@ -12,6 +12,9 @@ def recompose(
     scenes: Annotated[Path, typer.Argument(help="A folder that `delaminate decompose` or `edit` wrote.")],
     out: Annotated[Path, typer.Option(help="Where the images go, as PNG under the scenes' names.")],
     overwrite: Annotated[bool, typer.Option(help="Write over files of these names in OUT; others stay.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Only what is missing in OUT, or was made before its scene was changed.")
+    ] = False,
     again: Again = False,
 ) -> None:
     """Flatten every scene into an image: after an edit, or after you have redrawn a sprite.
@@ -20,4 +23,5 @@ def recompose(
     """
     from delaminate.pipelines.exporting import recompose as recompose_scenes
 
-    typer.echo(f"{len(recompose_scenes(scenes, out, overwrite=overwrite or again))} images in {out}")
+    paths = recompose_scenes(scenes, out, overwrite=overwrite or again, resume=resume)
+    typer.echo(f"{len(paths)} images in {out}")

@@ -1,6 +1,8 @@
 """Scenes out: as files for other programs, as flat images, and changed."""
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,14 @@ from delaminate.data.sets import natural_key
 from delaminate.errors import ConfigError
 from delaminate.exporters import FORMATS, ExportResult
 from delaminate.exporters.files import coverage, frame_milliseconds, merged
-from delaminate.files import png_bytes, to_pixels, write_atomic
+from delaminate.files import json_bytes, png_bytes, read_made_of, to_pixels, write_atomic
 from delaminate.pipelines.decomposition import DecomposedImages
 from delaminate.pipelines.output_folders import refuse_files
 from delaminate.scene.collection import SceneSet, shared_dictionary
 from delaminate.scene.enlarging import enlarged
 from delaminate.scene.loading import load_rate, load_scenes
 from delaminate.scene.native import native_scenes
-from delaminate.scene.saving import save_scenes
+from delaminate.scene.saving import save_scenes, scene_digest
 from delaminate.scene.scenes import Scene
 
 Scenes = str | Path | Sequence[Scene]
@@ -34,8 +36,9 @@ def export(
     native: bool = False,
     indexed: bool = False,
     scale: int = 1,
+    resume: bool = False,
 ) -> dict[str, ExportResult]:
-    """Write layers in the formats of other programs.
+    """Write layers in the formats of other programs. `out/exported.json` says which are finished.
 
     Args:
         scenes: A folder of scenes, or scenes that share a dictionary.
@@ -46,9 +49,10 @@ def export(
         native: Pixel art that was enlarged is written at its pixels' own size; other scenes as they are.
         indexed: Sheets as PNGs with a palette of up to 256 colours, the transparent one included.
         scale: Everything this many times as large, every pixel a block.
+        resume: Leave formats out that an earlier call has finished with the same scenes and options.
 
     Returns:
-        By format what was written, and how closely it composites back.
+        By format what was written, and how closely it composites back; nothing of formats that were left out.
 
     Raises:
         ConfigError: A format is unknown, or holds sprites where the scenes share none; no format has a palette; the scale is
@@ -76,10 +80,42 @@ def export(
     if background is not None:
         given["background"] = background
     written = {}
+    finished = _Finished(Path(out), loaded)
     for name in names:
         options = {option: given[option] for option in FORMATS[name].options if option in given}
-        written[name] = FORMATS[name].write(loaded, Path(out) / name, **options)
+        if not (resume and finished.has(name, options)):
+            written[name] = FORMATS[name].write(loaded, Path(out) / name, **options)
+            finished.add(name, options)
     return written
+
+
+class _Finished:
+    """Which formats a folder holds, and what they were made of."""
+
+    def __init__(self, out: Path, scenes: Sequence[Scene]) -> None:
+        self.path = out / "exported.json"
+        digest = hashlib.blake2b(digest_size=16)
+        for scene in scenes:
+            digest.update(scene_digest(scene).encode())
+        self.scenes = digest.hexdigest()
+        try:
+            found = json.loads(self.path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            found = {}
+        self.made_of = found if isinstance(found, dict) else {}
+
+    def has(self, name: str, options: Mapping[str, Any]) -> bool:
+        """Say whether a format is finished, with these scenes and options."""
+        return bool(self.made_of.get(name) == self._made_of(options))
+
+    def add(self, name: str, options: Mapping[str, Any]) -> None:
+        """Note that a format is finished."""
+        self.made_of[name] = self._made_of(options)
+        write_atomic(self.path, json_bytes(self.made_of))
+
+    def _made_of(self, options: Mapping[str, Any]) -> str:
+        told = {key: value for key, value in options.items() if key != "residuals"}
+        return hashlib.blake2b(f"{self.scenes} {json.dumps(told, sort_keys=True)}".encode(), digest_size=16).hexdigest()
 
 
 def _opened(scenes: Scenes) -> tuple[Sequence[Scene], Path | None]:
@@ -140,27 +176,33 @@ def format_names(to: str | Iterable[str]) -> list[str]:
     return names
 
 
-def recompose(scenes: Scenes, out: str | Path, *, overwrite: bool = False) -> list[Path]:
+def recompose(scenes: Scenes, out: str | Path, *, overwrite: bool = False, resume: bool = False) -> list[Path]:
     """Flatten every scene into an image, PNG under the scene's name; transparent where no layer covers it.
 
     Args:
         scenes: A folder of scenes, or scenes.
         out: Where the images go.
         overwrite: Write over files of these names; others stay.
+        resume: Leave images that are there and were made of the same scenes, and write over those that an earlier call has
+            made of scenes as they were before.
 
     Returns:
         The files, in the order of the scenes.
 
     Raises:
-        ConfigError: A file is there already.
+        ConfigError: A file is there already; with `resume`, one that this did not make.
     """
     loaded = load_scenes(scenes) if isinstance(scenes, str | Path) else scenes
     names = loaded.names if isinstance(loaded, SceneSet) else [scene.name for scene in loaded]
     paths = [Path(out) / (name if name.lower().endswith(".png") else f"{name}.png") for name in names]
-    refuse_files(paths, overwrite)
+    there = {path: read_made_of(path) for path in paths if path.exists()} if resume else {}
+    refuse_files([path for path in paths if there.get(path) is None], overwrite)
     for scene, path in zip(loaded, paths, strict=True):
+        made_of = scene_digest(scene)
+        if there.get(path) == made_of:
+            continue
         opaque = bool(coverage(scene).min() > 1 - 0.5 / 255)
-        write_atomic(path, png_bytes(to_pixels(scene.composite()) if opaque else merged(scene)))
+        write_atomic(path, png_bytes(to_pixels(scene.composite()) if opaque else merged(scene), made_of))
     return paths
 
 

@@ -76,6 +76,18 @@ def digest_of(name: str, files: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
+def scene_digest(scene: Scene) -> str:
+    """Take the digest of all that decides how a scene looks: its layers, their rasters, the sprites that they show."""
+    digest = hashlib.blake2b(json_bytes(scene_document(scene)), digest_size=16)
+    sprites = scene.dictionary.sprites
+    shown = sorted({layer.placement.entry for layer in scene.layers} - {OWN_RASTER})
+    rasters = [layer.placement.raster for layer in scene.layers if layer.placement.raster is not None]
+    for raster in (*(sprites[entry] for entry in shown), *rasters):
+        digest.update(f"{raster.dtype} {tuple(raster.shape)}".encode())
+        digest.update(raster.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _rounded(scene: Scene, dictionary: Dictionary) -> Scene:
     """What will be loaded again, with own rasters in 8 bits.
 
