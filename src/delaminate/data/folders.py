@@ -4,6 +4,7 @@ An `ImageSet` is all that training sees: pixels, names, and where each canvas li
 Labels live beside it in a `LabelledSet` and are read by metrics only.
 """
 
+import fnmatch
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,12 +29,18 @@ UNREAD = {
 }
 """What people take for images and is not read within a folder, and what to do with it."""
 
+SCENES = "layers, not photos: written by `decompose`, `edit` or `sample`", ("dictionary", "residuals", "scenes")
 OUTPUTS = (
-    ({"summary.json", "scenes"}, "layers, not photos: written by `decompose`, `edit` or `sample`",
-     ("dictionary", "residuals", "scenes")),
-    ({"config.yaml", "metrics.jsonl"}, "pictures of a run, not photos: written by `train`", ("previews",)),
+    (("summary.json", "scenes"), *SCENES),
+    (("summary.json", "packs"), *SCENES),
+    (("dictionary", "journal*.jsonl"), *SCENES),  # of a call that has just begun
+    (("config.yaml", "metrics.jsonl"), "pictures of a run, not photos: written by `train`", ("previews",)),
 )  # fmt: skip
 """Results of ours that may lie among somebody's images: what shows them, what they are, and their folders of pictures."""
+
+
+def _shown_by(signs: Iterable[str], names: set[str]) -> bool:
+    return all(sign in names or ("*" in sign and bool(fnmatch.filter(names, sign))) for sign in signs)
 
 
 def load_folder(
@@ -155,7 +162,7 @@ def _files(root: Path) -> tuple[list[Path], list[tuple[str, str]]]:
     files, passed = [], []
     for place, folders, names in os.walk(root):
         here = Path(place)
-        found = [(what, parts) for signs, what, parts in OUTPUTS if signs <= {*folders, *names}]
+        found = [(what, parts) for signs, what, parts in OUTPUTS if _shown_by(signs, {*folders, *names})]
         if found and here != root:
             passed.append((f"{here.relative_to(root).as_posix()}/", found[0][0]))
             folders.clear()

@@ -78,8 +78,8 @@ class SceneFolder:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to write the lists again; a shard does at its end."""
-        return self.shard is None and self.writer.is_due
+        """Whether it is time to write the lists again; shards do at their end: each knows itself alone before."""
+        return self.writer.is_due if self.shard is None else not (self.folder / SUMMARY).exists()
 
     @cached_property
     def dictionary(self) -> Dictionary:
