@@ -313,6 +313,28 @@ def test_clips_are_resumed_with_the_same_tracks_and_have_no_shards(command, mode
     assert "followed from the first to the last" in err
 
 
+def test_scenes_among_their_images_are_no_images_when_it_goes_on(command, model, pieces, kind, tmp_path, cut_off):
+    folder = tmp_path / "one"
+    shutil.copytree(pieces / "images", folder)
+    words = ("decompose", model, folder, "--batch", 2, *kind)
+    with cut_off(1):
+        command(*words, "--out", folder)
+    finished(command, words, folder, "--resume")
+    assert len(load_scenes(folder)) == 5
+    finished(command, words, folder, "--overwrite")
+    assert len(load_scenes(folder)) == 5
+
+
+def test_nothing_to_go_on_with_is_left_where_nothing_came_out(command, model, pieces, tmp_path, monkeypatch):
+    words = ("decompose", model, pieces / "images", "--out", tmp_path / "out")
+    with monkeypatch.context() as change:
+        change.setattr("delaminate.scene.validation.MAX_SIDE", 3)
+        code, _, err = command(*words)
+        assert code == 2
+        assert "no image became a scene" in err
+    assert command(*words)[0] == 0
+
+
 def stamps(folder):
     return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("*.png")}
 

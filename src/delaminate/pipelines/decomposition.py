@@ -184,8 +184,12 @@ def decompose(
         settings = {"model": model_digest(method), "by": by, "fit": fit, "zoom": None if zoom is None else list(zoom)}
         folder = SceneFolder(Path(out), opened, settings, shard, resume, overwrite, packed)
     output = SceneOutput(opened, method, by, name, folder)
-    _announce(output, len(rows), batch, callback)
-    _decompose_batches(output, rows, where, batch, callback)
+    try:
+        _announce(output, len(rows), batch, callback)
+        _decompose_batches(output, rows, where, batch, callback)
+    finally:
+        if folder is not None:
+            folder.close()
     if not output.rows:
         raise DataError(
             f"{images if isinstance(images, str | Path) else 'decompose'}: no image became a scene; the skipped files say why."
@@ -243,8 +247,6 @@ def _decompose_batches(output: SceneOutput, rows: range, device: str, batch: int
         raise
     finally:
         output.publish()
-        if folder is not None:
-            folder.close()
     if callback is not None and folder is not None:
         for note in folder.notes():
             callback.note(note)

@@ -121,6 +121,7 @@ class Journal:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror or error}).") from error
         try:
             _lock(self._file, self.path)
+            self._empty = self.path.stat().st_size == 0
             if shard is None:
                 self._wait_for_nobody()
             self.read()
@@ -144,7 +145,7 @@ class Journal:
             self.entries = list(entries)
             lines.append({"dictionary": self.entries})
         self._append(lines + [dataclasses.asdict(record) for record in records])
-        self._empty = self._empty and not records
+        self._empty = self._empty and all(record.saved is None for record in records)
         self.records.update((record.name, record) for record in records)
 
     def read(self) -> bool:
@@ -167,12 +168,12 @@ class Journal:
         return self._sizes != before
 
     def close(self) -> None:
-        """Let others write. A journal that tells of no image is removed: there is nothing to go on with."""
+        """Let others write. A journal that tells of no scene is removed: there is nothing to go on with."""
+        self._file.close()
         if self._empty:
             self.path.unlink(missing_ok=True)
             with suppress(OSError):  # other things are in there
                 self.folder.rmdir()
-        self._file.close()
 
     def _append(self, lines: Sequence[dict[str, Any]]) -> None:
         data = b"".join(json.dumps(line, allow_nan=False).encode() + b"\n" for line in lines)

@@ -66,7 +66,11 @@ class SceneFolder:
         self.resumed = self.journal.begun
         self.edited: list[str] = []
         self.changed: list[str] = []
-        places = self._place_records() if self.resumed else []
+        try:
+            places = self._place_records() if self.resumed else []
+        except BaseException:
+            self.close()
+            raise
         packs = None
         if packed or is_packed(folder):
             packs = PackWriter(folder, "" if shard is None else f"{shard[0]}-of-{shard[1]}-", places)
