@@ -23,7 +23,7 @@ REGISTRIES = tuple(f"{name}.{end}" for name, end in (("pypi", "org"), ("pythonho
 REGISTRIES += ("download." + "pytorch.org", "conda." + "anaconda.org")
 MACHINE_PATH = re.compile(r"(?<![\w./-])/(?:work|root|home|Users)/\w")
 NOT_REQUIRED = ("pydantic", "fastapi", "uvicorn", "starlette", "av", "psd_tools", "h5py", "tensorboard", "onnx")
-NOT_REQUIRED += ("huggingface_hub", "torchvision", "ale_py", "typer", "pytest", "hypothesis", "beartype")
+NOT_REQUIRED += ("huggingface_hub", "pyarrow", "torchvision", "ale_py", "typer", "pytest", "hypothesis", "beartype")
 
 
 def tracked_texts():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from delaminate.exporters.godot import write_godot, write_godot_tileset
     from delaminate.exporters.html import write_html, write_report
     from delaminate.exporters.openraster import write_openraster
+    from delaminate.exporters.parquet import write_parquet
     from delaminate.exporters.phaser import write_phaser
     from delaminate.exporters.photoshop import write_psd
     from delaminate.exporters.placements import write_placements
@@ -41,6 +42,7 @@ _PLACES = {
     "write_masks": "pngs",
     "write_mp4": "video",
     "write_openraster": "openraster",
+    "write_parquet": "parquet",
     "write_phaser": "phaser",
     "write_placements": "placements",
     "write_pngs": "pngs",
@@ -67,6 +69,7 @@ __all__ = [
     "write_masks",
     "write_mp4",
     "write_openraster",
+    "write_parquet",
     "write_phaser",
     "write_placements",
     "write_pngs",

@@ -90,6 +90,12 @@ FORMATS = {
     "placements": Format(
         "placements:write_placements", "where every sprite is, as CSV and JSON", ("rate", "durations")
     ),
+    "parquet": Format(
+        "parquet:write_parquet",
+        "placements and masks as one table, for data frames",
+        ("rate", "durations"),
+        "table",
+    ),
     "coco": Format("coco:write_coco", "masks as annotations, for training detectors"),
     "html": Format("html:write_html", "one page to look at and to send to a colleague", ("residuals",)),
 }
