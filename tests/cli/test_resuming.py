@@ -189,6 +189,24 @@ def test_scenes_of_images_that_have_changed_are_made_anew(command, model, pieces
     assert again == whole
 
 
+def test_scenes_that_were_being_made_anew_when_it_was_cut_off_are_no_edits(
+    command, model, pieces, kind, tmp_path, cut_off
+):
+    images, out = tmp_path / "images", tmp_path / "out"
+    shutil.copytree(pieces / "images", images)
+    words = ("decompose", model, images, "--batch", 1, *kind)
+    finished(command, words, out)
+    for number in (1, 2):
+        shutil.copy(images / "000004.png", images / f"00000{number}.png")
+    with cut_off(1):  # the journal knows the first of the two, the summary does not
+        command(*words, "--out", out, "--resume")
+    said = finished(command, words, out, "--resume")
+    assert "were edited" not in said
+    finished(command, words, tmp_path / "whole")
+    ours, whole = load_scenes(out), load_scenes(tmp_path / "whole")
+    assert all((one.composite() == other.composite()).all() for one, other in zip(ours, whole, strict=True))
+
+
 def test_another_model_and_other_settings_are_refused(command, words, model, pieces, tmp_path):
     out = tmp_path / "out"
     finished(command, words, out)

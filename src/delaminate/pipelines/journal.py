@@ -99,6 +99,7 @@ class Journal:
 
     Attributes:
         records: What is known, by the images' names, from all journals in the folder.
+        written: Digests of all scenes that were ever written: whatever else is there, somebody has edited.
         entries: Id of each dictionary entry, and whether it is a background; None: not known yet.
         begun: There was a journal before.
 
@@ -111,6 +112,7 @@ class Journal:
     def __init__(self, folder: Path, shard: Shard | None, settings: Settings) -> None:
         self.folder, self.path, self.settings = folder, journal_path(folder, shard), settings
         self.records: dict[str, Record] = {}
+        self.written: set[str] = set()
         self.entries: list[tuple[str, bool]] | None = None
         self._sizes: dict[Path, int] = {}
         self._empty = False
@@ -175,6 +177,11 @@ class Journal:
             with suppress(OSError):  # other things are in there
                 self.folder.rmdir()
 
+    def _know(self, record: Record) -> None:
+        self.records[record.name] = record
+        if record.saved is not None:
+            self.written.add(record.saved.digest)
+
     def _append(self, lines: Sequence[dict[str, Any]]) -> None:
         data = b"".join(json.dumps(line, allow_nan=False).encode() + b"\n" for line in lines)
         try:
@@ -194,8 +201,7 @@ class Journal:
                 elif "dictionary" in value:
                     self.entries = [(str(name), bool(background)) for name, background in value["dictionary"]]
                 else:
-                    record = _record(value, where)
-                    self.records[record.name] = record
+                    self._know(_record(value, where))
             except (FormatError, ConfigError):
                 raise
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -108,11 +108,12 @@ class SceneFolder:
         if record.saved is None:
             return record.image == image  # it was skipped
         files = self._files(name, record.saved.place)
-        if digest_of(name, files) == record.saved.digest:
-            if record.image != image:
-                self.changed.append(name)
-            return record.image == image
-        return self._keep_edited(name, files, record.saved.place)
+        digest = digest_of(name, files)
+        if digest not in self.journal.written:
+            return self._keep_edited(name, files, record.saved.place)
+        if record.image != image:
+            self.changed.append(name)
+        return record.image == image and digest == record.saved.digest
 
     def add(
         self, dictionary: Dictionary, scenes: Sequence[Scene], residuals: Mapping[str, bytes], records: Sequence[Record]
@@ -196,15 +197,11 @@ class SceneFolder:
             return True
         there = self._files(scene.name, None)
         new = self.writer.files(scene)[1]
-        record = self.journal.records.get(scene.name)
-        # What was written: for an image as it was then, or by a call that was killed before its journal knew.
-        ours = {digest_of(scene.name, new)} | ({record.saved.digest} if record is not None and record.saved else set())
-        document = f"scenes/{scene.name}/scene.json"
-        if (
-            document in there
-            and digest_of(scene.name, there) not in ours
-            and self._keep_edited(scene.name, there, None)
-        ):
+        # A call that was killed may have written a scene before its journal knew.
+        fresh = digest_of(scene.name, new)
+        old = digest_of(scene.name, there)
+        edited = f"scenes/{scene.name}/scene.json" in there and old != fresh and old not in self.journal.written
+        if edited and self._keep_edited(scene.name, there, None):
             return False
         for name in reversed(there):  # the document first: what is half made has none
             if there[name] != new.get(name):
