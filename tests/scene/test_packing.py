@@ -60,12 +60,12 @@ def test_any_program_opens_the_archives(plain, packed, tmp_path):
     }
 
 
-def test_every_verb_takes_packed_scenes(plain, packed, tmp_path, command):
+def test_all_that_users_do_takes_packed_scenes(plain, packed, tmp_path):
     for kind, folder in (("plain", plain), ("packed", packed)):
         out = tmp_path / "out" / kind
-        assert command("edit", folder, "move", "--scene", "000001.png", "--layer", "layer-01", "--by", 3, 1)[0] == 0
-        assert command("export", folder, "--to", "png,masks,coco,html,placements", "--out", out / "export")[0] == 0
-        assert command("recompose", folder, "--out", out / "flat")[0] == 0
+        delaminate.edit(folder, lambda scene, layer: scene.move(layer, 3, 1), names=["000001.png"], layers=["layer-01"])
+        delaminate.export(folder, out / "export", "png,masks,coco,html,placements")
+        delaminate.recompose(folder, out / "flat")
     assert files_of(tmp_path / "out" / "plain") == files_of(tmp_path / "out" / "packed")
     # The edit in place has left no archive behind that nothing is in, and the residuals are kept.
     assert [path.name for path in (packed / "packs").iterdir()] == ["000001.tar"]
@@ -193,7 +193,7 @@ def test_links_that_lead_out_are_refused(packed, tmp_path):
         list(load_scenes(packed))
 
 
-def test_damaged_archives_give_our_errors_only(packed):
+def test_damaged_archives_are_refused_by_our_errors_only(packed):
     numbers, messages = random.Random(3), []
     path = packed / "packs" / "000000.tar"
     good = path.read_bytes()
