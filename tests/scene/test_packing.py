@@ -14,7 +14,7 @@ import delaminate
 from delaminate.errors import ConfigError, FormatError, OutputError
 from delaminate.scene import packing
 from delaminate.scene.loading import load_scene, load_scenes, read_summary
-from delaminate.scene.packing import Packed, PackWriter, read_packed
+from delaminate.scene.packing import PackWriter, read_packed
 from delaminate.scene.saving import SceneWriter, save_scenes
 
 
@@ -108,7 +108,7 @@ def test_archives_hold_so_many_scenes_and_then_the_next_is_begun(tmp_path, monke
     writer = PackWriter(tmp_path)
     files = [{f"scenes/{number}/scene.json": b"{}" * number} for number in range(5)]
     places = [*writer.append(files[:1]), *writer.append(files[1:])]
-    assert [place.pack for place in places] == ["000000", "000000", "000001", "000001", "000002"]
+    assert [place[0] for place in places] == ["000000", "000000", "000001", "000001", "000002"]
     for number, place in enumerate(places):
         assert read_packed(tmp_path, str(number), place) == files[number]
     whole = files_of(tmp_path)
@@ -117,7 +117,7 @@ def test_archives_hold_so_many_scenes_and_then_the_next_is_begun(tmp_path, monke
     assert again.append(files[3:]) == places[3:]
     assert files_of(tmp_path) == whole
     monkeypatch.setattr(packing, "MAX_PACK_BYTES", 1500)
-    assert [place.pack for place in PackWriter(tmp_path / "small").append(files[:2])] == ["000000", "000001"]
+    assert [place[0] for place in PackWriter(tmp_path / "small").append(files[:2])] == ["000000", "000001"]
     monkeypatch.setattr(packing, "MAX_PACKED_BYTES", 500)
     with pytest.raises(OutputError, match="expected at most 500"):
         again.append(files[:1])
@@ -181,7 +181,7 @@ def test_archives_that_hold_other_things_than_a_scene_are_refused(tmp_path, memb
     (tmp_path / "packs").mkdir()
     (tmp_path / "packs" / "000000.tar").write_bytes(data.getvalue())
     with pytest.raises(FormatError, match=r"000000\.tar"):
-        read_packed(tmp_path, "a", Packed("000000", 0, len(data.getvalue())))
+        read_packed(tmp_path, "a", ("000000", 0, len(data.getvalue())))
 
 
 def test_links_that_lead_out_are_refused(packed, tmp_path):
@@ -219,7 +219,7 @@ def test_a_million_images_take_two_thousand_files_and_one_is_opened_by_one_read(
     writer.finish()
     place = read_summary(tmp_path).places[made[0].name]
     read = packing.read_packed(tmp_path, made[0].name, place)
-    assert sum(map(len, read.values())) <= place.size
+    assert sum(map(len, read.values())) <= place[2]
     again = load_scene(tmp_path, made[0].name, load_scenes(tmp_path).dictionary, place)
     assert len(again.layers) == len(made[0].layers)
     with Image.open(io.BytesIO(next(data for name, data in read.items() if name.endswith(".png")))) as picture:

@@ -50,7 +50,7 @@ def pack_scenes(
     count, begin = _prepare(source, target, overwrite, packed=False)
     writer = PackWriter(target)
     places = _copy(begin, put, callback, count)
-    remove_packs(target, {place.pack for place in places if place is not None})
+    remove_packs(target, {place[0] for place in places if place is not None})
     _finish(source, target, places)
     return count
 

@@ -290,7 +290,7 @@ def place_from(value: object, where: str) -> Packed:
     pack, offset, size = values.items(value, where, 3, 3)
     if not PACK_NAME.fullmatch(values.typed(pack, where, str)):
         raise FormatError(f"{where}: is {pack!r:.60}; expected the name of a pack, such as '000000'.")
-    return Packed(pack, values.whole(offset, where, 0, 2**53), values.whole(size, where, 1, 2**53))
+    return pack, values.whole(offset, where, 0, 2**53), values.whole(size, where, 1, 2**53)
 
 
 def _blocks(value: object, where: str) -> Blocks:

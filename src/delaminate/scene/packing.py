@@ -11,7 +11,6 @@ import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from delaminate.errors import FormatError, OutputError
 from delaminate.scene.format import residual_file
@@ -27,22 +26,9 @@ NAME = re.compile(r"([0-9]+-of-[0-9]+-)?[0-9]{6}")
 END = bytes(2 * tarfile.BLOCKSIZE)
 
 
-class Packed(NamedTuple):
-    """Where the files of a scene lie.
-
-    Attributes:
-        pack: Name of the archive, without its suffix.
-        offset, size: Which of its bytes.
-    """
-
-    pack: str
-    offset: int
-    size: int
-
-    @property
-    def end(self) -> int:
-        """The byte behind them."""
-        return self.offset + self.size
+Packed = tuple[str, int, int]
+"""Where the files of a scene lie: name of the archive without its suffix, first byte, number of bytes. A plain tuple, for
+there may be a million of them, and the garbage collector passes over those."""
 
 
 def is_packed(folder: Path) -> bool:
@@ -61,22 +47,23 @@ def read_packed(folder: Path, name: str, place: Packed) -> dict[str, bytes]:
     Raises:
         FormatError: The archive is missing or damaged, or holds other files there than those of this scene.
     """
-    path = pack_path(folder, place.pack)
-    where = f"{path}: scene {name!r:.80} at byte {place.offset}"
-    if place.size > MAX_PACKED_BYTES:
-        raise FormatError(f"{where}: has {place.size} bytes; expected at most {MAX_PACKED_BYTES}.")
+    pack, offset, size = place
+    path = pack_path(folder, pack)
+    where = f"{path}: scene {name!r:.80} at byte {offset}"
+    if size > MAX_PACKED_BYTES:
+        raise FormatError(f"{where}: has {size} bytes; expected at most {MAX_PACKED_BYTES}.")
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
             raise FormatError(f"{path}: leads out of {folder}.")
         with path.open("rb") as file:
-            file.seek(place.offset)
-            data = file.read(place.size)
+            file.seek(offset)
+            data = file.read(size)
     except FileNotFoundError as error:
         raise FormatError(f"{path}: is missing; the scenes are not complete.") from error
     except (OSError, RuntimeError, ValueError) as error:
         raise FormatError(f"{path}: cannot be read ({error}).") from error
-    if len(data) < place.size:
-        raise FormatError(f"{where}: the file ends within it; expected {place.size} bytes.")
+    if len(data) < size:
+        raise FormatError(f"{where}: the file ends within it; expected {size} bytes.")
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             found = {member.name: _content(archive, member) for member in archive}
@@ -117,10 +104,10 @@ class PackWriter:
 
     def __init__(self, folder: Path, prefix: str = "", places: Sequence[Packed] = (), number: int = 0) -> None:
         self.folder, self.prefix = folder, prefix
-        own = [place for place in places if re.fullmatch(re.escape(prefix) + r"[0-9]{6}", place.pack)]
-        self.number = max((int(place.pack[-6:]) for place in own), default=number)
-        last = [place for place in own if place.pack == self.pack]
-        self.end, self.count = max((place.end for place in last), default=0), len(last)
+        own = [place for place in places if re.fullmatch(re.escape(prefix) + r"[0-9]{6}", place[0])]
+        self.number = max((int(pack[-6:]) for pack, _, _ in own), default=number)
+        ends = [offset + size for pack, offset, size in own if pack == self.pack]
+        self.end, self.count = max(ends, default=0), len(ends)
 
     @property
     def pack(self) -> str:
@@ -146,7 +133,7 @@ class PackWriter:
             if self.count >= SCENES_PER_PACK or (self.count and self.end + len(data) > MAX_PACK_BYTES):
                 self._write(start, waiting)
                 self.number, self.end, self.count, waiting, start = self.number + 1, 0, 0, [], 0
-            places.append(Packed(self.pack, self.end, len(data)))
+            places.append((self.pack, self.end, len(data)))
             waiting.append(data)
             self.end, self.count = self.end + len(data), self.count + 1
         self._write(start, waiting)

@@ -344,7 +344,7 @@ def save_scenes(
         writer.save(some, {name: picture for name, picture in kept.items() if picture is not None})
     writer.finish()
     if packs is not None:
-        remove_packs(folder, {each.place.pack for each in writer.saved.values() if each.place is not None})
+        remove_packs(folder, {each.place[0] for each in writer.saved.values() if each.place is not None})
     return max((each.rounding_error for each in writer.saved.values()), default=0.0)
 
 
