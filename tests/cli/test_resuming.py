@@ -400,6 +400,12 @@ def test_formats_that_are_finished_are_left_out(command, scenes, tmp_path, monke
     assert "png: " in finished(command, words, out, "--resume", "--scale", 2)  # another question
     finished(command, ("edit", scenes, "hide", "--layer", "layer-01"), scenes)
     assert "png: " in finished(command, words, out, "--resume", "--scale", 2)
+    shutil.rmtree(out / "png")
+    assert finished(command, words, out, "--resume", "--scale", 2).startswith("png: ")
+    with monkeypatch.context() as change:  # what is being written anew is not finished any more
+        change.setattr("delaminate.exporters.openraster.write_atomic", stop)
+        assert command(*words, "--out", out, "--scale", 2)[0] == 130
+    assert finished(command, words, out, "--resume", "--scale", 2).startswith("ora: ")
     (out / "exported.json").write_bytes(b"[")
     assert "png: " in finished(command, words, out, "--resume")
 

@@ -84,6 +84,7 @@ def export(
     for name in names:
         options = {option: given[option] for option in FORMATS[name].options if option in given}
         if not (resume and finished.has(name, options)):
+            finished.remove(name)
             written[name] = FORMATS[name].write(loaded, Path(out) / name, **options)
             finished.add(name, options)
     return written
@@ -106,7 +107,12 @@ class _Finished:
 
     def has(self, name: str, options: Mapping[str, Any]) -> bool:
         """Say whether a format is finished, with these scenes and options."""
-        return bool(self.made_of.get(name) == self._made_of(options))
+        return (self.path.parent / name).is_dir() and bool(self.made_of.get(name) == self._made_of(options))
+
+    def remove(self, name: str) -> None:
+        """Note that a format is being written."""
+        if self.made_of.pop(name, None) is not None:
+            write_atomic(self.path, json_bytes(self.made_of))
 
     def add(self, name: str, options: Mapping[str, Any]) -> None:
         """Note that a format is finished."""

@@ -103,12 +103,11 @@ class SceneOutput:
         usable = [index for index in left if reasons[index] is None]
         scenes, scattered = self._scenes(found, usable, rows)
         records, residuals = [], {}
+        copies = self.method.copies_input(self.by)  # a photo seen through its own masks is itself
         for index in left:
             name = self.names[rows[index]]
             told: dict[str, float] = {}
-            if index in scenes and not self.method.copies_input(
-                self.by
-            ):  # a photo seen through its own masks is itself
+            if index in scenes and not copies:
                 told, residual = self._measure(scenes[index], pixels[index], rebuilt[index], errors[index], rows[index])
                 residuals[name] = residual
             digest = "" if self.folder is None else image_digest(self.opened.images, rows[index])
