@@ -199,16 +199,7 @@ class GlyphReader:
         """
         margin = REACH + 1
         high, wide = (next(step for step in (*STEPS, 640) if step >= n + 2 * margin + 4) for n in is_open.shape)
-        usable = np.array(
-            [
-                k
-                for k, mask in enumerate(self.glyphs)
-                if smallest <= mask.shape[0] <= is_open.shape[0] + margin
-                and mask.shape[1] <= is_open.shape[1] + margin
-                and (among is None or among[k])
-            ],
-            dtype=np.int64,
-        )
+        usable = self._usable(is_open.shape, margin, smallest, among)
         found: list[Reading] = []
         if len(usable) == 0:
             return found, 0.0
@@ -239,6 +230,14 @@ class GlyphReader:
             shown = ndimage.binary_dilation(shown, CROSS)  # what frays around it is explained, too
             closed |= is_open & shown
             is_open &= ~shown
+
+    def _usable(
+        self, size: tuple[int, ...], margin: int, smallest: float, among: Bool[np.ndarray, " k"] | None
+    ) -> Int64[np.ndarray, " n"]:
+        """Which glyphs fit into a region and are high enough."""
+        sizes = np.array([mask.shape for mask in self.glyphs]).reshape(-1, 2)
+        fits = (sizes[:, 0] >= smallest) & (sizes <= np.array(size) + margin).all(1)
+        return np.flatnonzero(fits if among is None else fits & among)
 
     def _spectra(self, size: tuple[int, int]) -> np.ndarray:
         """For correlation, Fourier transforms of the glyphs and of the rims around them, two pixels away."""
