@@ -15,7 +15,12 @@ BELIEVED = 0.6
 """A camera is believed if a shifted frame disagrees in less than this share of the pixels in which it disagrees as it is."""
 
 
-def step(before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"]) -> tuple[int, int]:
+def near_of(noisy: bool) -> int:
+    """Levels of 255 by which colours may differ and still count as the same place."""
+    return 2 * NEAR if noisy else NEAR
+
+
+def step(before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"], near: int = NEAR) -> tuple[int, int]:
     """How far the camera moved down and right between two frames, by phase correlation; whole pixels."""
     one, two = (_edges(frame) for frame in (before, after))
     spectrum = scipy.fft.rfft2(one) * np.conj(scipy.fft.rfft2(two))
@@ -27,15 +32,19 @@ def step(before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"]) 
         for y in {down, down - height}:
             for x in {right, right - width}:
                 if abs(y) <= height // 2 and abs(x) <= width // 2:
-                    share = agreement(before, after, y, x)
+                    share = agreement(before, after, y, x, near)
                     # Standing still wins where nothing tells.
                     if share > best + (0.002 if (y, x) != (0, 0) else -0.002):
                         best, winner = share, (y, x)
-    return _climb(before, after, winner, best)
+    return _climb(before, after, winner, best, near)
 
 
 def _climb(
-    before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"], start: tuple[int, int], share: float
+    before: UInt8[np.ndarray, "H W 3"],
+    after: UInt8[np.ndarray, "H W 3"],
+    start: tuple[int, int],
+    share: float,
+    near: int,
 ) -> tuple[int, int]:
     """Go to neighbouring steps while more of the frames agrees: large sprites draw the peaks of correlation aside."""
     (height, width), reach = before.shape[:2], 2
@@ -45,7 +54,7 @@ def _climb(
         around = itertools.product(range(y - reach, y + reach + 1), range(x - reach, x + reach + 1))
         fresh = [p for p in around if p not in tried and abs(p[0]) <= height // 2 and abs(p[1]) <= width // 2]
         tried.update(fresh)
-        shares = [agreement(before, after, *place) for place in fresh]
+        shares = [agreement(before, after, *place, near) for place in fresh]
         if not shares or max(shares) <= share + 0.002:
             return best
         share = max(shares)
@@ -58,21 +67,21 @@ def _edges(frame: np.ndarray) -> np.ndarray:
     return (grey - grey.mean()) * window.astype(np.float32)
 
 
-def agreement(before: np.ndarray, after: np.ndarray, down: int, right: int) -> float:
+def agreement(before: np.ndarray, after: np.ndarray, down: int, right: int, near: int = NEAR) -> float:
     """Share of the overlapping pixels that are alike when the camera moved by (down, right)."""
     height, width = before.shape[:2]
     a = before[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
     b = after[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
-    return alike(a.astype(np.int16), b)
+    return alike(a.astype(np.int16), b, near)
 
 
-def alike(one: np.ndarray, other: np.ndarray) -> float:
+def alike(one: np.ndarray, other: np.ndarray, near: int = NEAR) -> float:
     """Share of pixels that are alike, of every other one as on a chequerboard.
 
     Not of every other row and column: where pixels are doubled, those cannot tell a shift by one.
     """
-    near = [(np.abs(one[n::2, n::2] - other[n::2, n::2]) <= NEAR).all(2).ravel() for n in (0, 1)]
-    return float(np.concatenate(near).mean())
+    same = [(np.abs(one[n::2, n::2] - other[n::2, n::2]) <= near).all(2).ravel() for n in (0, 1)]
+    return float(np.concatenate(same).mean())
 
 
 class Locator:
@@ -128,7 +137,7 @@ class Locator:
         return np.asarray(scipy.fft.irfft2(total, self.size))
 
 
-def is_scrolled(frames: UInt8[np.ndarray, "N H W 3"], sample: int = 12) -> bool:
+def is_scrolled(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False, sample: int = 12) -> bool:
     """Whether images follow each other as a camera moves: neighbours agree clearly better once one is shifted.
 
     A thing that moves over one colour makes a shifted frame agree better, too; but a camera moves what lies all over
@@ -136,23 +145,24 @@ def is_scrolled(frames: UInt8[np.ndarray, "N H W 3"], sample: int = 12) -> bool:
     """
     if len(frames) < 10:
         return False
+    near = near_of(noisy)
     pairs = np.linspace(0, len(frames) - 2, min(len(frames) - 1, 4 * sample)).astype(int)
-    still = np.array([agreement(frames[i], frames[i + 1], 0, 0) for i in pairs])
+    still = np.array([agreement(frames[i], frames[i + 1], 0, 0, near) for i in pairs])
     least = np.argsort(still, kind="stable")[:sample]  # a camera may rest most of the time
-    steps = [step(frames[i], frames[i + 1]) for i in pairs[least]]
-    shifted = [agreement(frames[i], frames[i + 1], *each) for i, each in zip(pairs[least], steps, strict=True)]
+    steps = [step(frames[i], frames[i + 1], near) for i in pairs[least]]
+    shifted = [agreement(frames[i], frames[i + 1], *each, near) for i, each in zip(pairs[least], steps, strict=True)]
     better = (1 - np.array(shifted)) < BELIEVED * (1 - still[least])
-    spread = [_is_spread(frames[i], frames[i + 1], *each) for i, each in zip(pairs[least], steps, strict=True)]
+    spread = [_is_spread(frames[i], frames[i + 1], *each, near) for i, each in zip(pairs[least], steps, strict=True)]
     return bool(np.median(shifted) > 0.6 and np.mean(better & np.array(spread)) > 0.4)
 
 
-def _is_spread(before: np.ndarray, after: np.ndarray, down: int, right: int, cells: int = 10) -> bool:
+def _is_spread(before: np.ndarray, after: np.ndarray, down: int, right: int, near: int, cells: int = 10) -> bool:
     """Whether what agrees only if a frame is shifted lies all along the frame, not in one place."""
     height, width = before.shape[:2]
     rows = slice(max(-down, 0), height - max(down, 0))
     columns = slice(max(-right, 0), width - max(right, 0))
     now = after[rows, columns].astype(np.int16)
     moved = before[rows.start + down : rows.stop + down, columns.start + right : columns.stop + right]
-    tells = (np.abs(now - moved) <= NEAR).all(2) & (np.abs(now - before[rows, columns]) > NEAR).any(2)
+    tells = (np.abs(now - moved) <= near).all(2) & (np.abs(now - before[rows, columns]) > near).any(2)
     covered = [sum(bool(part.any()) for part in np.array_split(tells.any(axis), cells)) for axis in (0, 1)]
     return max(covered) >= 0.7 * cells

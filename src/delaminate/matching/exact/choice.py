@@ -86,7 +86,7 @@ def choose_background(
     cut = rooms(frames, noisy)
     if cut is not None:
         candidates["rooms"] = cut
-    elif is_scrolled(frames):
+    elif is_scrolled(frames, noisy):
         candidates |= _scrolled(frames, noisy)
     bits = {name: clip_bits(frames, each, tolerance, plain) for name, each in candidates.items()}
     if bare is not None and (told := clip_bits(frames, bare, tolerance, plain)) < bits["static"]:
@@ -118,7 +118,7 @@ def _scrolled(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool) -> dict[str, Ba
     """The panorama of a clip, and its two planes if there are two motions."""
     one, places = panorama_and_places(frames, noisy=noisy)
     found = {"panorama": one if one.rgb.shape[:2] != frames.shape[1:3] else static(frames, noisy)}
-    two = second_plane(frames, one.rgb, places)
+    two = second_plane(frames, one.rgb, places, noisy)
     if two is not None:
         found["parallax"] = Background(*two)
     return found

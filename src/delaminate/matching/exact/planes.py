@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from scipy import ndimage
 
 from delaminate.matching.exact.background import Plane, laid
-from delaminate.matching.exact.camera import NEAR
+from delaminate.matching.exact.camera import near_of
 
 LEAST_SHARE = 0.03
 """Of all pixels, the share that one panorama must leave unexplained for a second plane to be looked for."""
@@ -16,7 +16,10 @@ PAIRS = 60
 
 
 def second_plane(
-    frames: UInt8[np.ndarray, "N H W 3"], rgb: Float32[np.ndarray, "h w 3"], places: Int64[np.ndarray, "N 2"]
+    frames: UInt8[np.ndarray, "N H W 3"],
+    rgb: Float32[np.ndarray, "h w 3"],
+    places: Int64[np.ndarray, "N 2"],
+    noisy: bool = False,
 ) -> tuple[Float32[np.ndarray, "h2 w2 3"], Plane] | None:
     """Look for a second plane in what a panorama does not explain.
 
@@ -24,21 +27,23 @@ def second_plane(
         frames: A clip.
         rgb: The panorama of the plane that fills most of the frames, in [0, 1].
         places: Top and left of each frame on it.
+        noisy: Colours recur about, not to the bit.
 
     Returns:
         The far plane's picture and the near plane; None where there is no second motion.
     """
     height, width = frames.shape[1:3]
+    slack = near_of(noisy)
     levels = np.rint(rgb * 255).astype(np.int16)
     rest = np.stack(
         [
-            (np.abs(levels[y : y + height, x : x + width] - frame) > NEAR).any(2)
+            (np.abs(levels[y : y + height, x : x + width] - frame) > slack).any(2)
             for frame, (y, x) in zip(frames, places, strict=True)
         ]
     )
     if rest.mean() < LEAST_SHARE:
         return None
-    ratio = _relative_speed(frames, rest, places)
+    ratio = _relative_speed(frames, rest, places, slack)
     if ratio is None:
         return None
     others = np.rint((places - places[0]) * ratio).astype(np.int64)
@@ -49,8 +54,8 @@ def second_plane(
     shown = rest if near_is_rest else ~rest
     for attempt in range(3):
         # At first all pixels tell of the far plane: what is the same in both belongs to that.
-        far_matches = _far_matches(frames, far, shown if attempt else shown & False)
-        picture, alpha = _near(frames, near, shown, far_matches)
+        far_matches = _far_matches(frames, far, shown if attempt else shown & False, slack)
+        picture, alpha = _near(frames, near, shown, far_matches, slack)
         shown = np.stack([_window(alpha, place, (height, width)) for place in near])
     if not 0.01 < shown.mean() < 0.95:
         return None
@@ -71,7 +76,7 @@ def _window(mask: Bool[np.ndarray, "h w"], place: np.ndarray, size: tuple[int, i
 
 
 def _far_matches(
-    frames: UInt8[np.ndarray, "N H W 3"], far: Int64[np.ndarray, "N 2"], shown: Bool[np.ndarray, "N H W"]
+    frames: UInt8[np.ndarray, "N H W 3"], far: Int64[np.ndarray, "N 2"], shown: Bool[np.ndarray, "N H W"], slack: int
 ) -> Bool[np.ndarray, "N H W"]:
     """Where frames look like the far plane, estimated from what does not show the near one."""
     height, width = frames.shape[1:3]
@@ -79,7 +84,7 @@ def _far_matches(
     levels = np.rint(rgb * 255).astype(np.int16)
     return np.stack(
         [
-            (np.abs(levels[y : y + height, x : x + width] - frame) <= NEAR).all(2)
+            (np.abs(levels[y : y + height, x : x + width] - frame) <= slack).all(2)
             for frame, (y, x) in zip(frames, far, strict=True)
         ]
     )
@@ -90,6 +95,7 @@ def _near(
     near: Int64[np.ndarray, "N 2"],
     shown: Bool[np.ndarray, "N H W"],
     far_matches: Bool[np.ndarray, "N H W"],
+    slack: int,
 ) -> tuple[Float32[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
     """The near plane's picture, and where it is opaque: where it explains clearly more frames than the far one does."""
     rgb, _ = laid(frames, near, hidden=~shown)
@@ -99,14 +105,14 @@ def _near(
     for index, (y, x) in enumerate(near):
         window = slice(y, y + height), slice(x, x + width)
         views[window] += 1
-        mine[window] += (np.abs(levels[window] - frames[index]) <= NEAR).all(2)
+        mine[window] += (np.abs(levels[window] - frames[index]) <= slack).all(2)
         theirs[window] += far_matches[index]
     alpha = (mine >= OPAQUE * views) & (views >= 3) & (mine > theirs + 0.1 * views)
     return rgb, alpha
 
 
 def _relative_speed(
-    frames: UInt8[np.ndarray, "N H W 3"], rest: Bool[np.ndarray, "N H W"], places: Int64[np.ndarray, "N 2"]
+    frames: UInt8[np.ndarray, "N H W 3"], rest: Bool[np.ndarray, "N H W"], places: Int64[np.ndarray, "N 2"], slack: int
 ) -> float | None:
     """How fast what is left moves, compared with the panorama; None where nothing moves together."""
     count = len(frames)
@@ -116,7 +122,7 @@ def _relative_speed(
         return None
     votes = []
     for i, j in [moved[n] for n in np.linspace(0, len(moved) - 1, min(len(moved), PAIRS)).astype(int)]:
-        shift = _shift_of(frames[i], frames[j], rest[i], rest[j], places[j] - places[i])
+        shift = _shift_of(frames[i], frames[j], rest[i], rest[j], places[j] - places[i], slack)
         axis = int(np.abs(places[j] - places[i]).argmax())
         if shift is not None:
             votes.append(shift[axis] / float((places[j] - places[i])[axis]))
@@ -141,6 +147,7 @@ def _shift_of(
     one: Bool[np.ndarray, "H W"],
     other: Bool[np.ndarray, "H W"],
     camera: Int64[np.ndarray, "2"],
+    slack: int,
 ) -> tuple[int, int] | None:
     """By how much what two masks show moved, other than by the camera's own step; None where they hardly agree."""
     spectra = []
@@ -164,7 +171,7 @@ def _shift_of(
         both = one[a] & other[b]
         if both.sum() < max(20, 0.3 * min(one.sum(), other.sum())):
             continue
-        share = float((np.abs(before[a].astype(np.int16) - after[b]) <= NEAR).all(2)[both].mean())
+        share = float((np.abs(before[a].astype(np.int16) - after[b]) <= slack).all(2)[both].mean())
         if share > best:
             best, winner = share, (down, right)
     return winner
