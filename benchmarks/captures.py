@@ -166,13 +166,15 @@ def main() -> None:
     parser.add_argument("--zoom", type=float)
     parser.add_argument("--kinds", action="store_true", help="only the kinds of background, without search")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--resume", action="store_true", help="go on with the record at --out")
     options = parser.parse_args()
     if options.kinds:
         write(options.out, options, record_kinds(options.count, options.start, options.seed))
         return
     zoom = None if options.zoom is None else (options.zoom, options.zoom)
-    rows = []
-    for index in range(options.start, options.start + options.count):
+    rows = json.loads(options.out.read_text())["rows"] if options.resume and options.out.exists() else []
+    done = {row["index"] for row in rows}
+    for index in sorted(set(range(options.start, options.start + options.count)) - done):
         capture = draw_capture(index, options.seed, "dev", options.kind, options.codec, zoom)
         with tempfile.TemporaryDirectory() as folder:
             try:
