@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float64
-from scipy.signal import correlate
 from torch import Tensor
 
 ALPHA_IOU = 0.9
@@ -112,6 +111,8 @@ def _could_beat(sprite: Trimmed, other: Trimmed, least: float) -> bool:
 
 def _compare(sprite: Trimmed, other: Trimmed) -> tuple[float, float]:
     """IoU and colour error at the best shift."""
+    from scipy.signal import correlate  # it loads scipy.stats, which takes as long as a third of torch
+
     one, two = (sprite[3] > 0.5).astype(np.float64), (other[3] > 0.5).astype(np.float64)
     shared = np.rint(correlate(one, two, mode="full"))
     iou = shared / (one.sum() + two.sum() - shared)

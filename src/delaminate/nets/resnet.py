@@ -13,12 +13,15 @@ from delaminate.nets.blocks import BatchNorm
 Norm = Callable[[int], nn.Module]
 
 
+class _Convolution(nn.Conv2d):
+    """torch's own would draw weights from the global stream."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
 def _convolution(fan_in: int, fan_out: int, size: int, stride: int, rng: Generator) -> nn.Conv2d:
-    # torch's own constructor would draw weights from the global stream.
-    layer = nn.utils.skip_init(
-        nn.Conv2d, fan_in, fan_out, size, stride, padding=size // 2, bias=False, device=torch.get_default_device()
-    )
-    assert isinstance(layer, nn.Conv2d)
+    layer = _Convolution(fan_in, fan_out, size, stride, padding=size // 2, bias=False)
     # Kaiming normal, fan out.
     nn.init.normal_(layer.weight, std=math.sqrt(2 / (fan_out * size * size)), generator=rng)
     return layer

@@ -98,7 +98,7 @@ class DecomposedImages(Sequence[Scene]):
         said = "layers show the images themselves."
         if means:
             said = f"rebuilt at {means['psnr']:.1f} dB at the model's size, {means['psnr_original']:.1f} dB at the images' own."
-        if self.verdict is not None:
+        if self.verdict is not None and self.verdict.text:
             said += f" {self.verdict.text}"
         if 4 * self.num_scattered > len(self.rows):
             said += (

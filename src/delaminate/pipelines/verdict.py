@@ -156,8 +156,9 @@ class Tally:
             "good": "", "fair": "Partly explained: ", "poor": "Badly explained: ", "nothing": "Nothing was found: "
         }[level]  # fmt: skip
         advice = self.method.advice(level, self.by)
-        text = f"{head}{'; '.join(said)}." + (f" {advice}" if advice else "")
-        return Verdict(level, text[0].upper() + text[1:], figures | {"text": text})
+        what = (head + "; ".join(said)).rstrip(": ")
+        text = " ".join(part for part in (f"{what}." if what else "", advice) if part)
+        return Verdict(level, text[:1].upper() + text[1:], figures | {"text": text})
 
 
 def judge(method: Method, images: ImageSet, sample: int = SAMPLE) -> Verdict:
