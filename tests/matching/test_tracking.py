@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 
-from delaminate.matching.tracking import Tracker
+from delaminate.matching.tracking import Tracker, assign
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
 
@@ -132,3 +133,17 @@ def test_what_looks_out_from_behind_another_goes_on():
     gone = replace(clip([row[n > 8 :] for n, row in enumerate(seen)]), dictionary=dictionary)
     after = Tracker(frame_of=lambda n: gone.composite()[n]).follow(gone)
     assert [len(row) for row in numbers(after)] == [2] * 9 + [1] * 11
+
+
+def test_pairs_cost_as_little_as_those_of_the_whole_table():
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        size = rng.integers(1, 12, 2)
+        table = rng.uniform(0, 20, size)
+        table[rng.random(size) < 0.6] = 99  # out of reach
+        links = {(int(i), int(j)): float(table[i, j]) for i, j in np.argwhere(table < 99)}
+        capped = np.minimum(table, 15)
+        wanted = sum(capped[i, j] - 15 for i, j in zip(*linear_sum_assignment(capped), strict=True))
+        pairs = assign(links, 15)
+        assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs)
+        assert np.isclose(sum(table[i, j] - 15 for i, j in pairs), wanted)

@@ -1,12 +1,16 @@
 """Link placements through a clip, so that a thing keeps its number from frame to frame, also behind another."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from delaminate.scene.decomposition import Decomposition
@@ -87,28 +91,15 @@ class Tracker:
             [p.transforms[-1].matrix[:2] @ (w / 2, h / 2, 1) + camera for p, (h, w) in zip(objects, sizes, strict=True)]
         ).reshape(-1, 2)
         self.tracks = [track for track in self.tracks if self.frame - track.seen <= self.memory]
-        cost = np.full((len(objects), len(self.tracks)), self.lost)
-        for j, track in enumerate(self.tracks):
-            gone = self.frame - track.seen
-            expected = track.centre + track.velocity * gone
-            distance = np.minimum(
-                np.linalg.norm(centres - expected, axis=1), np.linalg.norm(centres - track.centre, axis=1) + 1
-            )
-            for i, placement in enumerate(objects):
-                price = 0.1 * self.change if placement.entry in track.shown else self.change
-                price = 0.0 if placement.entry == track.entry else price
-                if distance[i] <= self.reach * min(gone, 2):
-                    cost[i, j] = min(distance[i] + price, self.lost)
         numbers = [-1] * len(objects)
-        for i, j in zip(*linear_sum_assignment(cost), strict=True):
-            if cost[i, j] < self.lost:
-                track = self.tracks[j]
-                moved = (centres[i] - track.centre) / (self.frame - track.seen)
-                track.velocity = moved if track.entry == objects[i].entry else 0.5 * (track.velocity + moved)
-                track.centre, track.entry, track.seen = centres[i], objects[i].entry, self.frame
-                track.placement = objects[i]
-                track.shown.add(objects[i].entry)
-                numbers[i] = track.number
+        for i, j in assign(self._links(objects, centres), self.lost):
+            track = self.tracks[j]
+            moved = (centres[i] - track.centre) / (self.frame - track.seen)
+            track.velocity = moved if track.entry == objects[i].entry else 0.5 * (track.velocity + moved)
+            track.centre, track.entry, track.seen = centres[i], objects[i].entry, self.frame
+            track.placement = objects[i]
+            track.shown.add(objects[i].entry)
+            numbers[i] = track.number
         hidden = self._hidden(placements, found, camera)
         for i, placement in enumerate(objects):
             if numbers[i] < 0:
@@ -122,6 +113,27 @@ class Tracker:
         self.frame += 1
         tracked = (replace(placement, track=number) for placement, number in zip(objects, numbers, strict=True))
         return (*placements[:first], *hidden, *tracked)
+
+    def _links(
+        self, objects: tuple[Placement, ...], centres: Float64[np.ndarray, "n 2"]
+    ) -> dict[tuple[int, int], float]:
+        """What it costs that a placement continues a track, for each pair (placement, track) in reach of each other."""
+        if not len(objects) or not self.tracks:
+            return {}
+        last, velocity = (np.array([getattr(track, name) for track in self.tracks]) for name in ("centre", "velocity"))
+        gone = np.array([self.frame - track.seen for track in self.tracks])
+        expected, reach = last + velocity * gone[:, None], self.reach * np.minimum(gone, 2)
+        tree, links = KDTree(centres), {}
+        around = zip(
+            tree.query_ball_point(expected, reach), tree.query_ball_point(last, (reach - 1).clip(0)), strict=True
+        )
+        for j, (near, stayed) in enumerate(around):
+            track = self.tracks[j]
+            for i in {*near, *stayed}:
+                distance = min(math.dist(centres[i], expected[j]), math.dist(centres[i], last[j]) + 1)
+                price = 0.1 * self.change if objects[i].entry in track.shown else self.change
+                links[i, j] = distance + (0.0 if objects[i].entry == track.entry else price)
+        return links
 
     def _hidden(self, placements: tuple[Placement, ...], found: Decomposition, camera: np.ndarray) -> list[Placement]:
         """Things that were lost and show a little behind others; their tracks go on."""
@@ -176,6 +188,35 @@ class Tracker:
             if gain > best:
                 best, winner = gain, (tried, moved[:2] @ (w / 2, h / 2, 1))
         return winner
+
+
+def assign(links: Mapping[tuple[int, int], float], most: float) -> list[tuple[int, int]]:
+    """Pair rows with columns so that the sum of costs is least, if whatever is left over costs `most`.
+
+    Args:
+        links: The cost of each pair (row, column) that is possible; dearer ones than `most` are not.
+        most: Cost of what is in no pair.
+
+    Pairs that no others link are solved apart, so that many things take as many times as long as one.
+
+    Reference: Kuhn, The Hungarian Method for the Assignment Problem, 1955.
+    """
+    cheap = {pair: cost for pair, cost in links.items() if cost < most}
+    if not cheap:
+        return []
+    rows, columns = (np.array(n) for n in zip(*cheap, strict=True))
+    size = int(rows.max()) + 1, int(columns.max()) + 1
+    edges = coo_array((np.ones(len(rows)), (rows, columns + size[0])), shape=(sum(size),) * 2)
+    part = connected_components(edges, directed=False)[1][rows]
+    order = np.argsort(part, kind="stable")
+    found = []
+    for some in np.split(order, np.flatnonzero(np.diff(part[order])) + 1):
+        (own_rows, row), (own_columns, column) = (np.unique(n[some], return_inverse=True) for n in (rows, columns))
+        cost = np.full((len(own_rows), len(own_columns)), float(most))
+        cost[row, column] = [cheap[int(rows[n]), int(columns[n])] for n in some]
+        pairs = zip(*linear_sum_assignment(cost), strict=True)
+        found += [(int(own_rows[i]), int(own_columns[j])) for i, j in pairs if cost[i, j] < most]
+    return found
 
 
 def _far(place: tuple[int, ...], middle: int) -> int:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
+from delaminate.matching.boxes import touching
 from delaminate.matching.exact.fitting import Candidates, PatternPixels
 from delaminate.matching.exact.reading import GlyphReader
 from delaminate.matching.exact.templates import (
@@ -260,28 +261,20 @@ def _choose(
 
 
 def _near(
-    candidates: Candidates, sizes: Int64[np.ndarray, "K 2"], chunk: int = 512
+    candidates: Candidates, sizes: Int64[np.ndarray, "K 2"]
 ) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"], Bool[np.ndarray, " m"]]:
     """Pairs of places whose boxes touch, each pair both ways round, and whether they overlap."""
     first = candidates[:, 1:]
     last = first + sizes[candidates[:, 0]]
-    by_top = np.argsort(first[:, 0], kind="stable")
-    tops, tallest = first[by_top, 0], int((last - first)[:, 0].max(initial=0))
-    pairs = [np.zeros((0, 2), np.int64)]
-    for start in range(0, len(candidates), chunk):
-        mine = by_top[start : start + chunk]
-        theirs = by_top[
-            np.searchsorted(tops, tops[start] - tallest) : np.searchsorted(tops, last[mine, 0].max(), "right")
-        ]
-        touch = np.ones((len(mine), len(theirs)), bool)
-        for axis in (0, 1):
-            touch &= first[mine, None, axis] <= last[None, theirs, axis]
-            touch &= first[None, theirs, axis] <= last[mine, None, axis]
-        a, b = np.nonzero(touch)
-        pairs.append(np.stack([mine[a], theirs[b]], 1))
-    one, other = np.concatenate(pairs).T
-    one, other = one[one != other], other[one != other]
+    one, other = touching(first, last)
     return one, other, ((first[one] < last[other]) & (first[other] < last[one])).all(1)
+
+
+def boxes_of(patterns: list[HardSprite], places: list[Occurrence]) -> Int64[np.ndarray, "n 4"]:
+    """Top, left, bottom and right of places, in pixels."""
+    sizes = [patterns[place.entry].size for place in places]
+    rows = [(p.top, p.left, p.top + h, p.left + w) for p, (h, w) in zip(places, sizes, strict=True)]
+    return np.array(rows, dtype=np.int64).reshape(-1, 4)
 
 
 def order(frames: Frames, index: int, patterns: list[HardSprite], places: list[Occurrence]) -> list[Occurrence]:
@@ -290,34 +283,34 @@ def order(frames: Frames, index: int, patterns: list[HardSprite], places: list[O
     Where nothing tells, the one found earlier is in front. Cycles are cut where the evidence is weakest in sum.
     """
     votes: dict[tuple[int, int], int] = {}
-    boxes = np.array(
-        [[p.top, p.left, p.top + patterns[p.entry].size[0], p.left + patterns[p.entry].size[1]] for p in places]
-    )
+    boxes = boxes_of(patterns, places)
     matches = {}
     margin = frames.margin
-    for i in range(len(places)):
-        first = np.maximum(boxes[i, :2], boxes[:i, :2])
-        last = np.minimum(boxes[i, 2:], boxes[:i, 2:])
-        for j in np.flatnonzero((first < last).all(1)).tolist():
-            cut = []
-            for a in (i, j):
-                if a not in matches:
-                    pattern = patterns[places[a].entry]
-                    window = (
-                        slice(boxes[a, 0] + margin, boxes[a, 2] + margin),
-                        slice(boxes[a, 1] + margin, boxes[a, 3] + margin),
-                    )
-                    matches[a] = frames.shows(index, window, pattern) & pattern.alpha
-                rows = slice(first[j, 0] - boxes[a, 0], last[j, 0] - boxes[a, 0])
-                columns = slice(first[j, 1] - boxes[a, 1], last[j, 1] - boxes[a, 1])
-                cut.append((patterns[places[a].entry].alpha[rows, columns], matches[a][rows, columns]))
-            both = cut[0][0] & cut[1][0]
-            if both.any():
-                mine, theirs = int((both & cut[0][1] & ~cut[1][1]).sum()), int((both & cut[1][1] & ~cut[0][1]).sum())
-                if mine > theirs:
-                    votes[i, j] = mine - theirs
-                else:
-                    votes[j, i] = max(theirs - mine, 1)
+    one, other = touching(boxes[:, :2], boxes[:, 2:])
+    later = one > other
+    for i, j in zip(one[later].tolist(), other[later].tolist(), strict=True):
+        first, last = np.maximum(boxes[i, :2], boxes[j, :2]), np.minimum(boxes[i, 2:], boxes[j, 2:])
+        if not (first < last).all():
+            continue
+        cut = []
+        for a in (i, j):
+            if a not in matches:
+                pattern = patterns[places[a].entry]
+                window = (
+                    slice(boxes[a, 0] + margin, boxes[a, 2] + margin),
+                    slice(boxes[a, 1] + margin, boxes[a, 3] + margin),
+                )
+                matches[a] = frames.shows(index, window, pattern) & pattern.alpha
+            rows = slice(first[0] - boxes[a, 0], last[0] - boxes[a, 0])
+            columns = slice(first[1] - boxes[a, 1], last[1] - boxes[a, 1])
+            cut.append((patterns[places[a].entry].alpha[rows, columns], matches[a][rows, columns]))
+        both = cut[0][0] & cut[1][0]
+        if both.any():
+            mine, theirs = int((both & cut[0][1] & ~cut[1][1]).sum()), int((both & cut[1][1] & ~cut[0][1]).sum())
+            if mine > theirs:
+                votes[i, j] = mine - theirs
+            else:
+                votes[j, i] = max(theirs - mine, 1)
     return [places[i] for i in _sorted_by_votes(len(places), votes)]
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from delaminate.matching.boxes import touching
 from delaminate.matching.exact.description import Prices
-from delaminate.matching.exact.detection import Occurrence
+from delaminate.matching.exact.detection import Occurrence, boxes_of
 from delaminate.matching.exact.parsing import Parse
 from delaminate.matching.exact.search import FrameStack, Search, explained
 from delaminate.matching.exact.templates import HardSprite
@@ -110,15 +111,11 @@ def join(patterns: list[HardSprite], found: Parse, search: Search, always: float
 
 def _neighbours(patterns: list[HardSprite], places: list[Occurrence], gap: int = 2) -> list[tuple[int, int]]:
     """Ordered pairs of placements, of opaque patterns, whose boxes touch."""
-    if not places:
-        return []
-    box = np.array(
-        [[p.top, p.left, p.top + patterns[p.entry].size[0], p.left + patterns[p.entry].size[1]] for p in places]
-    )
-    near = (box[:, None, :2] <= box[None, :, 2:] + gap) & (box[None, :, :2] <= box[:, None, 2:] + gap)
-    opaque = np.array([patterns[place.entry].opacity == 1 for place in places])
-    touching = near.all(2) & ~np.eye(len(places), dtype=bool) & opaque[:, None] & opaque
-    return [(int(a), int(b)) for a, b in np.argwhere(touching)]
+    boxes = boxes_of(patterns, places)
+    one, other = touching(boxes[:, :2], boxes[:, 2:], gap)
+    opaque = np.array([patterns[place.entry].opacity == 1 for place in places], dtype=bool)
+    both = opaque[one] & opaque[other]
+    return sorted(zip(one[both].tolist(), other[both].tolist(), strict=True))
 
 
 def _union(a: HardSprite, b: HardSprite, down: int, right: int) -> HardSprite:
