@@ -5,13 +5,13 @@ import pytest
 from helpers.patterns import BACKGROUND, alike, disc, frame_of, paste, pattern, placed, scattered, search
 
 from delaminate.matching.exact import search as searching
-from delaminate.matching.exact.background import Background
+from delaminate.matching.exact.background import Background, static
 from delaminate.matching.exact.detection import Occurrence
 from delaminate.matching.exact.learning import learn_round
 from delaminate.matching.exact.parsing import Parse
 from delaminate.matching.exact.pruning import hangs_together, join, prune
 from delaminate.matching.exact.search import FrameStack, explained, parse_all
-from delaminate.matching.exact.settling import _absorbed, absorb_static, uncover
+from delaminate.matching.exact.settling import _absorbed, absorb_static, settle_background, uncover
 from delaminate.matching.exact.templates import HardSprite
 
 SOLID = Background(BACKGROUND.astype(np.float32) / 255)
@@ -296,3 +296,20 @@ def test_noise_that_recurs_does_not_hang_together():
     line = HardSprite(np.zeros((1, 9, 3), np.float32), np.ones((1, 9), bool))
     assert not hangs_together(strewn) and not hangs_together(line)
     assert hangs_together(pattern((16, 16), 1, disc(16))) and hangs_together(pattern((2, 3), 1))
+
+
+def test_marks_that_are_never_taken_are_things_like_those_that_are():
+    """Pills on a path: some are eaten, one after the other; those that never are leave the background with them."""
+    pill = HardSprite(np.full((2, 4, 3), 204 / 255, np.float32), np.ones((2, 4), bool))
+    frames = np.full((24, 40, 60, 3), 30, np.uint8)
+    frames[:, 30:34] = 204  # a wall of the pills' own colour
+    for number, (row, column) in enumerate(np.ndindex(3, 6)):
+        eaten = 4 + number if number < 8 else 24
+        frames[:eaten, 4 + 8 * row : 6 + 8 * row, 5 + 9 * column : 9 + 9 * column] = 204
+    background = static(frames, noisy=False)
+    patterns, settled, found = settle_background(
+        FrameStack.of(frames, background), [pill], search(tolerance=0.02), background
+    )
+    assert [len(some) for some in found.places] == [18 - min(max(n - 3, 0), 8) for n in range(24)]
+    assert (settled.rgb[:29] == 30 / np.float32(255)).all() and (settled.rgb[30:34] == 204 / np.float32(255)).all()
+    assert len(patterns) == 1

@@ -19,6 +19,8 @@ from delaminate.matching.exact.templates import HardSprite, packed
 
 ROAMING = 4
 """Places at which a pattern must be seen for its likeness in the background to be taken for a mistake."""
+LEAST_MARK = 4
+"""Pixels of what is of one colour, at least, to be taken out of the background."""
 PAINTED = 0.6
 """Of a pattern, the share that the background must show for it to have been painted in."""
 
@@ -48,6 +50,8 @@ def settle_background(
     background = take_out_sprites(scenes, patterns, found, background, search)
     background, changed = uncover(scenes, patterns, found, background)
     background = _bare(scenes, background, search.tolerance) if changed else background
+    if not is_noisy(search.tolerance):
+        background = take_out_marks(scenes, patterns, found, background)
     if changed or background is not before:
         scenes = FrameStack.of(scenes.frames, background)
         patterns = prune(scenes, patterns, search)
@@ -135,6 +139,52 @@ def take_out_sprites(
     return _without(scenes, patterns, found, background, wrong, search.tolerance)
 
 
+def take_out_marks(scenes: FrameStack, patterns: list[HardSprite], found: Parse, background: Background) -> Background:
+    """Take patterns of one colour out of the background where they stand alone, as where they come and go.
+
+    A pill that is never eaten is as much a thing as the others. Patches of one colour are everywhere; so it must stand on the
+    very colour that is behind the others, with that all around.
+    """
+    if background.rgb.shape[:2] == (1, 1):
+        return background
+    rgb = background.rgb.copy()
+    for pattern, corners in zip(patterns, _corners(scenes, found, len(patterns)), strict=True):
+        if len(corners) >= ROAMING and pattern.is_flat and pattern.opacity == 1 and pattern.area >= LEAST_MARK:
+            behind = _behind(pattern, corners, background.rgb)
+            for top, left in [] if behind is None else _alone(pattern, behind, background.rgb):
+                rgb[top : top + pattern.size[0], left : left + pattern.size[1]][pattern.alpha] = behind
+    return background if np.array_equal(rgb, background.rgb) else Background(rgb)
+
+
+def _behind(
+    pattern: HardSprite, corners: Counter[tuple[int, int]], rgb: Float32[np.ndarray, "h w 3"]
+) -> Float32[np.ndarray, "3"] | None:
+    """The one colour that is behind most places of a pattern; None: there is none."""
+    (h, w), colours = pattern.size, Counter[tuple[float, ...]]()
+    for top, left in corners:
+        under = rgb[max(top, 0) : top + h, max(left, 0) : left + w]
+        if under.shape[:2] == (h, w) and (under[pattern.alpha] == under[pattern.alpha][0]).all():
+            colours[tuple(under[pattern.alpha][0].tolist())] += 1
+    if not colours or 2 * colours.most_common(1)[0][1] < len(corners):
+        return None
+    return np.array(colours.most_common(1)[0][0], np.float32)
+
+
+def _alone(
+    pattern: HardSprite, behind: Float32[np.ndarray, "3"], rgb: Float32[np.ndarray, "h w 3"]
+) -> list[tuple[int, int]]:
+    """Where a picture shows a pattern to the pixel, with one colour all around."""
+    wanted = np.where(np.pad(pattern.alpha, 1)[..., None], np.pad(pattern.colour, ((1, 1), (1, 1), (0, 0))), behind)
+    codes, template = packed(rgb), packed(wanted.astype(np.float32))
+    rows, columns = codes.shape[0] - template.shape[0] + 1, codes.shape[1] - template.shape[1] + 1
+    if rows <= 0 or columns <= 0:
+        return []
+    here = np.ones((rows, columns), bool)
+    for y, x in np.ndindex(template.shape):
+        here &= codes[y : y + rows, x : x + columns] == template[y, x]
+    return [(int(y) + 1, int(x) + 1) for y, x in np.argwhere(here)]
+
+
 def _without(
     scenes: FrameStack,
     patterns: list[HardSprite],
@@ -203,11 +253,10 @@ def _holes(
     weights = list(often.values())
     if np.average([_goes_on(pattern, place, rgb) for place in often], weights=weights) >= HOLE_GOES_ON:
         return list(often)
-    if (
-        pattern.area <= SHARD
-        and np.average([_blends_in(pattern, place, rgb) for place in often], weights=weights) > 0.9
-    ):
-        return list(often)
+    is_mark = pattern.is_flat and len(often) >= ROAMING and _behind(pattern, Counter(often), rgb) is not None
+    if pattern.area <= SHARD and not is_mark:
+        blends_in = np.average([_blends_in(pattern, place, rgb) for place in often], weights=weights)
+        return list(often) if blends_in > 0.9 else []
     return []
 
 
