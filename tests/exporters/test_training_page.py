@@ -40,6 +40,7 @@ def test_the_page_has_notes_signals_and_pictures_and_loads_nothing(tmp_path, pre
         rows="images, masks",
         facts=facts,
         signals={"covered": "How much."},
+        worst=[np.zeros((4, 12, 3), np.uint8)] * 2,
     )
     text = (tmp_path / "a.html").read_text()
     page = Page(text)
@@ -54,7 +55,8 @@ def test_the_page_has_notes_signals_and_pictures_and_loads_nothing(tmp_path, pre
     # Signals that the log has, and no terms that mean nothing by themselves.
     assert re.findall(r"<h3><code>(\w+)</code></h3>", text) == ["loss", "covered"]
     assert page.tags.count("svg") == 2
-    assert page.tags.count("figure") == 4  # of six
+    assert page.tags.count("figure") == 4 + 2  # of six pictures; and the worst images
+    assert "Rebuilt worst" in content
 
 
 def test_a_training_that_has_not_begun_has_a_page_too(tmp_path):

@@ -33,6 +33,7 @@ def write_history(
     signals: Mapping[str, str] | None = None,
     verdict: str = "",
     sprites: Sequence[UInt8[np.ndarray, "h w 4"]] = (),
+    worst: Sequence[UInt8[np.ndarray, "_H _W 3"]] = (),
 ) -> ExportResult:
     """Write the page.
 
@@ -46,6 +47,7 @@ def write_history(
         signals: Figures of the method that was trained, with their meaning; they come before those of all methods.
         verdict: What came out, in a sentence or two.
         sprites: The sprites that there are now, RGBA.
+        worst: Images that are rebuilt worst, each beside its reconstruction and the difference.
 
     Raises:
         FormatError: A preview is no picture.
@@ -59,6 +61,7 @@ def write_history(
         header(title, lead, facts or {}, ""),
         "<main>",
         _sprites(sprites),
+        _worst(worst),
         _notes(notes),
         _signals(steps, {**SIGNALS, **(signals or {})}),
         _pictures(previews, rows),
@@ -88,6 +91,14 @@ def _sprites(sprites: Sequence[UInt8[np.ndarray, "h w 4"]]) -> str:
     more = f'<p class="note">And {len(sprites) - MOST_SPRITES} more.</p>' if len(sprites) > MOST_SPRITES else ""
     head = '<section aria-labelledby="sprites"><h2 id="sprites">Sprites</h2><ul class="sprites">'
     return f"{head}{''.join(cards)}</ul>{more}</section>"
+
+
+def _worst(worst: Sequence[UInt8[np.ndarray, "_H _W 3"]]) -> str:
+    if not worst:
+        return ""
+    shown = "".join(f"<figure>{img(pixels, 'image, reconstruction, difference')}</figure>" for pixels in worst)
+    said = '<p class="note">Image, reconstruction and what differs; of a sample of the training images.</p>'
+    return f'<section aria-labelledby="worst"><h2 id="worst">Rebuilt worst</h2>{said}{shown}</section>'
 
 
 def _signals(steps: Sequence[Mapping[str, Any]], signals: Mapping[str, str]) -> str:

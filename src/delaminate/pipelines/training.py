@@ -130,6 +130,7 @@ class Training:
             facts={**self.facts, "Ended": ended},
             verdict="" if verdict is None else verdict.text,
             sprites=sprite_pictures(self.model),
+            worst=() if verdict is None else verdict.worst,
             signals=self.model.training_signals,
         )
         return page

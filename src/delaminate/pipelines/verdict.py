@@ -1,12 +1,13 @@
 """An honest line about what came out: after a training, and after images have been taken apart."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from delaminate.data import ImageSet
@@ -20,8 +21,8 @@ GOOD_SHARE, POOR_SHARE = 0.9, 0.5
 """Shares of what is no background that are explained."""
 GOOD_PSNR, POOR_PSNR = 28.0, 18.0
 """In dB."""
-SAMPLE = 12
-"""Images on which a training is judged."""
+SAMPLE, WORST, EXACT = 12, 3, 60.0
+"""Images on which a training is judged; those of them that are shown, if they are rebuilt below so many dB."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,14 @@ class Verdict:
         level: good, fair, poor, or nothing worth having.
         text: A sentence or two: sprites, the share explained, PSNR, what was taken for the background, what to try.
         figures: The same for machines.
+        worst: Images that are rebuilt worst, each with its reconstruction and the difference beside it; none where layers
+            show the images themselves.
     """
 
     level: Level
     text: str
     figures: dict[str, Any]
+    worst: tuple[UInt8[np.ndarray, "_H _W 3"], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,11 +168,16 @@ class Tally:
 def judge(method: Method, images: ImageSet, sample: int = SAMPLE) -> Verdict:
     """Judge a model by some of the images that it was trained on, without labels."""
     rows = torch.linspace(0, len(images) - 1, min(len(images), sample)).round().long().tolist()
-    counted, sprites = [], 0
+    counted, sprites, shown = [], 0, []
     for row in rows:
         pixels = images.batch([row])
         found = method.decompose(pixels, method.default)
         rebuilt = found.composite().to(pixels)
         counted += count_images(method, found, pixels, rebuilt, psnr(pixels, rebuilt).tolist())
         sprites = len(found.dictionary) - len(found.dictionary.backgrounds)
-    return Tally(method, method.default, sprites, counted).verdict()
+        shown.append(torch.cat([pixels, rebuilt, (pixels - rebuilt).abs()], 3)[0].mul(255).round().byte())
+    verdict = Tally(method, method.default, sprites, counted).verdict()
+    if method.copies_input(method.default):
+        return verdict
+    worst = sorted((n for n in range(len(rows)) if counted[n].psnr < EXACT), key=lambda n: counted[n].psnr)[:WORST]
+    return replace(verdict, worst=tuple(shown[n].permute(1, 2, 0).numpy() for n in worst))
