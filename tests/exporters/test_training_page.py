@@ -49,7 +49,7 @@ def test_the_page_has_notes_signals_and_pictures_and_loads_nothing(tmp_path, pre
     content = "".join(page.text)
     for said in (
         "A & B", "<u>", "<b>gone</b>. Begun anew, restart 1 of 3.", "Rows, from the top: images, masks.", "After 500 steps",
-        "After 3,000 steps", "12 logged steps, and 1 remarks",
+        "After 3,000 steps", "12 logged steps, and 1 remark.",
     ):  # fmt: skip
         assert said in content
     # Signals that the log has, and no terms that mean nothing by themselves.

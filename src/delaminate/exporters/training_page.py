@@ -55,7 +55,9 @@ def write_history(
     """
     notes = [str(line["note"]) for line in log if "note" in line]
     steps = [line for line in log if "stage" in line]
-    lead = f"{len(steps):,} logged steps, and {len(notes)} remarks." if steps else "No step has been finished yet."
+    lead = "No step has been finished yet."
+    if steps:
+        lead = f"{len(steps):,} logged step{'s' * (len(steps) != 1)}, and {len(notes)} remark{'s' * (len(notes) != 1)}."
     lead = f"{verdict} {lead}" if verdict else lead
     parts = [
         header(title, lead, facts or {}, ""),
