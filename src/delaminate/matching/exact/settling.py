@@ -19,8 +19,8 @@ from delaminate.matching.exact.templates import HardSprite, packed
 
 ROAMING = 4
 """Places at which a pattern must be seen for its likeness in the background to be taken for a mistake."""
-LEAST_MARK = 4
-"""Pixels of what is of one colour, at least, to be taken out of the background."""
+LEAST_MARK, APART = 4, 2
+"""Pixels of what is of one colour, at least, to be taken out of the background; and by which it is apart from all else."""
 PAINTED = 0.6
 """Of a pattern, the share that the background must show for it to have been painted in."""
 
@@ -159,12 +159,15 @@ def take_out_marks(scenes: FrameStack, patterns: list[HardSprite], found: Parse,
 def _behind(
     pattern: HardSprite, corners: Counter[tuple[int, int]], rgb: Float32[np.ndarray, "h w 3"]
 ) -> Float32[np.ndarray, "3"] | None:
-    """The one colour that is behind most places of a pattern; None: there is none."""
+    """The one colour that is behind and around most places of a pattern; None: there is none.
+
+    The strokes of a digit are closer to each other than marks are.
+    """
     (h, w), colours = pattern.size, Counter[tuple[float, ...]]()
     for top, left in corners:
-        under = rgb[max(top, 0) : top + h, max(left, 0) : left + w]
-        if under.shape[:2] == (h, w) and (under[pattern.alpha] == under[pattern.alpha][0]).all():
-            colours[tuple(under[pattern.alpha][0].tolist())] += 1
+        around = rgb[max(top - APART, 0) : top + h + APART, max(left - APART, 0) : left + w + APART]
+        if around.size and (around == around[0, 0]).all():
+            colours[tuple(around[0, 0].tolist())] += 1
     if not colours or 2 * colours.most_common(1)[0][1] < len(corners):
         return None
     return np.array(colours.most_common(1)[0][0], np.float32)
@@ -174,15 +177,15 @@ def _alone(
     pattern: HardSprite, behind: Float32[np.ndarray, "3"], rgb: Float32[np.ndarray, "h w 3"]
 ) -> list[tuple[int, int]]:
     """Where a picture shows a pattern to the pixel, with one colour all around."""
-    wanted = np.where(np.pad(pattern.alpha, 1)[..., None], np.pad(pattern.colour, ((1, 1), (1, 1), (0, 0))), behind)
-    codes, template = packed(rgb), packed(wanted.astype(np.float32))
-    rows, columns = codes.shape[0] - template.shape[0] + 1, codes.shape[1] - template.shape[1] + 1
-    if rows <= 0 or columns <= 0:
-        return []
+    shown = np.pad(pattern.alpha, APART)
+    colour = np.pad(pattern.colour, ((APART, APART), (APART, APART), (0, 0)))
+    template = packed(np.where(shown[..., None], colour, behind).astype(np.float32))
+    codes = packed(np.pad(rgb, ((APART, APART), (APART, APART), (0, 0)), mode="edge"))
+    rows, columns = (max(rgb.shape[axis] - pattern.size[axis] + 1, 0) for axis in (0, 1))
     here = np.ones((rows, columns), bool)
     for y, x in np.ndindex(template.shape):
         here &= codes[y : y + rows, x : x + columns] == template[y, x]
-    return [(int(y) + 1, int(x) + 1) for y, x in np.argwhere(here)]
+    return [(int(y), int(x)) for y, x in np.argwhere(here)]
 
 
 def _without(
