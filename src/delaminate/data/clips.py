@@ -16,10 +16,10 @@ import torch
 from jaxtyping import UInt8
 
 from delaminate.data.gif import count_gif_frames, gif_frames
-from delaminate.data.reading import MAX_PIXELS, VIDEO_SUFFIXES, Fit, fit_image, open_picture, reason_of
+from delaminate.data.reading import BROKEN, MAX_PIXELS, VIDEO_SUFFIXES, Fit, fit_image, open_picture
 from delaminate.data.sets import ImageSet
 from delaminate.data.transparency import Transparency, over_black, replace_transparency
-from delaminate.errors import DataError, MissingExtra
+from delaminate.errors import LONGEST_REASON, DataError, DelaminateError, MissingExtra, one_line, reading
 from delaminate.scene.canvas_map import CanvasMap
 
 ANIMATION_SUFFIXES = frozenset({".gif", ".png", ".apng", ".webp"})
@@ -88,9 +88,10 @@ def read_clip(
         raise DataError(f"{path}: there is no such file")
     if limit is not None and limit < 1:
         raise DataError(f"{path}: limit is {limit}; expected at least 1 frame")
-    container = _container(file)
-    source = _Animation(file) if container is None else _Video(file, container=container)
-    return _collect(source, size, limit, fit, transparent)
+    with reading(file, DataError, BROKEN):
+        container = _container(file)
+        source = _Animation(file) if container is None else _Video(file, container=container)
+        return _collect(source, size, limit, fit, transparent)
 
 
 def _container(file: Path) -> str | None:
@@ -120,7 +121,22 @@ class _Source:
     file: Path
     problem: str = ""
 
+    def whole_frames(self) -> Iterator[UInt8[np.ndarray, "H W C"]]:
+        """The frames before the file breaks off; decoders throw errors of any kind there, and `problem` says which.
+
+        Raises:
+            DataError: Our own errors, with the file's name.
+        """
+        with reading(self.file, DataError, BROKEN):
+            try:
+                yield from self.frames()
+            except DelaminateError:
+                raise
+            except Exception as error:
+                self.problem = one_line(str(error), LONGEST_REASON) or type(error).__name__
+
     def frames(self) -> Iterator[UInt8[np.ndarray, "H W C"]]:
+        """What the decoder gives."""
         raise NotImplementedError
 
     def durations(self, count: int) -> list[float]:
@@ -133,17 +149,9 @@ class _Animation(_Source):
     stated: list[float] = field(default_factory=list)
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "H W C"]]:
-        # Pillow raises errors of any kind on a broken file, hence the wide net.
-        try:
-            for picture, milliseconds in self._pictures():
-                self.stated.append(milliseconds)
-                yield picture
-        except GeneratorExit:
-            raise
-        except DataError as error:
-            raise DataError(f"{self.file}: {str(error).removeprefix(f'{self.file}: ')}") from error
-        except Exception as error:
-            self.problem = reason_of(self.file, error)
+        for picture, milliseconds in self._pictures():
+            self.stated.append(milliseconds)
+            yield picture
 
     def _pictures(self) -> Iterator[tuple[UInt8[np.ndarray, "H W 4"], float]]:
         with self.file.open("rb") as stream:
@@ -251,7 +259,7 @@ def _collect(
     arrays: list[UInt8[np.ndarray, "h w c"]] = []
     places: list[CanvasMap] = []
     num_bytes = 0
-    for pixels in source.frames():
+    for pixels in source.whole_frames():
         if limit is not None and len(arrays) >= limit:
             source.problem = ""
             break

@@ -24,7 +24,7 @@ from delaminate.engine.ema import EMA
 from delaminate.engine.guards import check_pixels, enough_memory, signals
 from delaminate.engine.optimizer import PlayerOptimizer
 from delaminate.engine.record import Callback, RunLog, SilentCallback
-from delaminate.errors import FormatError, TrainingError
+from delaminate.errors import FormatError, TrainingError, reading
 from delaminate.files import write_atomic
 from delaminate.methods.base import Method
 from delaminate.methods.players import GradientPlayer, InterruptedTurn, Player, SearchPlayer, Stage, StepContext
@@ -151,7 +151,7 @@ class _Run:
         path = self.out / "checkpoint.pt"
         state = checkpoint.load(path, self.device)
         self._refuse_another_run(state, path)
-        try:
+        with reading(path, FormatError, "does not fit this model; train again"):
             self.method.load_state_dict(state["weights"])
             self.stage_index, self.step, self.attempt = state["stage"], state["step"], state["attempt"]
             self.total_step, self.best_error = state["total_step"], state["best_error"]
@@ -170,10 +170,6 @@ class _Run:
                 for name, groups in state["optimisers"].items():
                     for group, values in groups.items():
                         self.optimisers[name].adams[group].load_state_dict(values)
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            raise FormatError(
-                f"{path}: does not fit this model ({' '.join(str(error).split())[:120]}). Train again."
-            ) from None
         if self.run_log is not None:
             self.run_log.cut(self.total_step)
 
@@ -234,20 +230,22 @@ class _Run:
         if self.device.type != "cpu" and self.step % self.intervals.log:
             return
         if not bool(torch.isfinite(loss)):
-            kept = f"The last good checkpoint is {self.out / 'checkpoint.pt'}." if self.out else ""
-            raise TrainingError(
-                f"{stage.name}, step {self.step}: the loss is {float(loss.detach())}; training stops. {kept} "
-                "Try a lower learning rate (--set learning_rate=...), or resume to repeat from the checkpoint."
-            )
+            raise self._broken(stage, f"the loss is {float(loss.detach())}")
+
+    def _broken(self, stage: Stage, why: str) -> TrainingError:
+        """Say why training cannot go on, and from where it can."""
+        kept = f"The last good checkpoint is {self.out / 'checkpoint.pt'}. " if self.out else ""
+        return TrainingError(
+            f"{stage.name}, step {self.step}: {why}; training stops. {kept}Try a lower learning rate "
+            "(--set learning_rate=...), or resume to repeat from the checkpoint."
+        )
 
     def _check(self, stage: Stage, last: bool) -> float:
         """Measure the label-free error, and keep the best model; or keep the last one, which changes no state."""
         with self.average.applied(self.method) if self.average else nullcontext():
             error = float(self.method.error(self.check_images, stage.name).mean())
             if not math.isfinite(error):
-                raise TrainingError(
-                    f"{stage.name}, step {self.step}: the check error is {error}; training stops. Try a lower learning rate."
-                )
+                raise self._broken(stage, f"the check error is {error}")
             if error <= self.best_error or last:
                 if not last:
                     self.best_error = error

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from delaminate.errors import FormatError
+from delaminate.errors import FormatError, reading
 from delaminate.files import to_pixels
 
 RESIDUALS = "residuals"
@@ -54,20 +54,15 @@ def read_residual(folder: Path, name: str) -> UInt8[np.ndarray, "h w"] | None:
     path = folder / f"{name}.png"
     if not path.is_file():
         return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(path, formats=("PNG",)) as image:
-                if image.mode != "L" or max(image.size) > LARGEST_READ:
-                    raise FormatError(
-                        f"{path}: {image.width} x {image.height} pixels of kind {image.mode}; expected 8-bit grey, at "
-                        f"most {LARGEST_READ}. Delete it, or decompose again."
-                    )
-                return np.array(image)
-    except FormatError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError, Warning, Image.DecompressionBombError) as error:
-        raise FormatError(f"{path}: is no PNG that can be read ({error!s:.120}).") from error
+    with reading(path, FormatError, "is no PNG that can be read"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with Image.open(path, formats=("PNG",)) as image:
+            if image.mode != "L" or max(image.size) > LARGEST_READ:
+                raise FormatError(
+                    f"{path}: {image.width} x {image.height} pixels of kind {image.mode}; expected 8-bit grey, at "
+                    f"most {LARGEST_READ}. Delete it, or decompose again."
+                )
+            return np.array(image)
 
 
 def heat_picture(residual: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
