@@ -159,23 +159,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--faults", type=int, default=200, help="stop a kind after so many")
-    parser.add_argument("--out", type=Path, help="a JSON file for the record")
+    parser.add_argument("--out", type=Path, help="a JSON file for the record; other kinds in it stay")
     chosen = parser.parse_args()
-    record: dict[str, Any] = {
+    record: dict[str, Any] = {"limits": {"bytes": MOST_BYTES, "seconds": MOST_SECONDS}, "kinds": {}}
+    if chosen.out is not None and chosen.out.exists():
+        record["kinds"] = json.loads(chosen.out.read_text())["kinds"]
+    made_by = {
         "command": " ".join(["python", "tools/fuzz.py", *sys.argv[1:]]),
-        "python": platform.python_version(),
         "seed": chosen.seed,
-        "limits": {"bytes": MOST_BYTES, "seconds": MOST_SECONDS},
-        "kinds": {},
+        "python": platform.python_version(),
     }
     seconds = chosen.seconds / len(chosen.kinds) if chosen.count is None else float("inf")
     for kind in chosen.kinds:
         found = campaign(kind, chosen.seed, chosen.first, chosen.count or 10**9, seconds, chosen.faults)
-        record["kinds"][kind] = found
+        record["kinds"][kind] = made_by | found
         print(f"{kind}: " + ", ".join(f"{key} {value}" for key, value in found.items() if key != "faults"), flush=True)
         if chosen.out is not None:
             chosen.out.write_text(json.dumps(record, indent=1) + "\n")
-    broken = {kind: len(found["faults"]) for kind, found in record["kinds"].items() if found["faults"]}
+    broken = {kind: len(record["kinds"][kind]["faults"]) for kind in chosen.kinds if record["kinds"][kind]["faults"]}
     print(f"fuzz: faults: {broken}" if broken else "fuzz: all is well", flush=True)
     sys.exit(1 if broken else 0)
 

@@ -202,13 +202,15 @@ def _spoil_zip(data: bytes, rng: random.Random) -> bytes:
     """Spoil a member, whose checksum is put right."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = [(info.filename, archive.read(info)) for info in archive.infolist()]
+            members = {info.filename: archive.read(info) for info in archive.infolist()}
     except Exception:  # spoiled already
+        members = {}
+    if not members:
         return _spoil_bytes(data, rng)
     chosen = rng.randrange(len(members)) if rng.random() < 0.5 else 0
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        for at, (name, content) in enumerate(members):
+        for at, (name, content) in enumerate(members.items()):
             archive.writestr(name, _spoil_bytes(content, rng) if at == chosen else content)
     return stream.getvalue()
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from delaminate.data.gif import count_gif_frames, gif_frames
+from delaminate.data.pictures import PictureStack
 from delaminate.data.reading import BROKEN, MAX_PIXELS, VIDEO_SUFFIXES, Fit, fit_image, open_picture
 from delaminate.data.sets import ImageSet
-from delaminate.data.transparency import Transparency, over_black, replace_transparency
+from delaminate.data.transparency import Transparency, over_black
 from delaminate.errors import LONGEST_REASON, DataError, DelaminateError, MissingExtra, one_line, reading
 from delaminate.scene.canvas_map import CanvasMap
 
@@ -27,6 +27,7 @@ ANIMATION_FORMATS = ("GIF", "PNG", "WEBP")
 
 MAX_CLIP_FRAMES = 20_000
 MAX_CLIP_BYTES = 4 * 2**30
+MAX_FRAME_PIXELS = 2**24  # of a GIF, APNG or WebP, whose small files may claim many frames of any size
 SHORTEST, SHORTEST_SHOWN = 10.0, 100.0  # browsers show a frame of at most 10 ms for 100 ms
 DEFAULT_VIDEO_RATE = 25.0
 
@@ -157,10 +158,10 @@ class _Animation(_Source):
         with self.file.open("rb") as stream:
             is_gif = stream.read(4) == b"GIF8"
         if is_gif:
-            for pixels, milliseconds in gif_frames(self.file.read_bytes(), MAX_PIXELS):
+            for pixels, milliseconds in gif_frames(self.file.read_bytes(), MAX_FRAME_PIXELS):
                 yield pixels, float(milliseconds)
             return
-        with open_picture(self.file, ANIMATION_FORMATS, MAX_PIXELS) as image:
+        with open_picture(self.file, ANIMATION_FORMATS, MAX_FRAME_PIXELS) as image:
             for number in range(MAX_CLIP_FRAMES + 1):
                 try:
                     image.seek(number)
@@ -256,14 +257,13 @@ def _video_pixels(frame: Any) -> UInt8[np.ndarray, "H W C"]:
 def _collect(
     source: _Source, size: tuple[int, int] | None, limit: int | None, fit: Fit, transparent: Transparency
 ) -> ImageSet:
-    arrays: list[UInt8[np.ndarray, "h w c"]] = []
+    pictures = PictureStack(str(source.file), MAX_CLIP_BYTES, 0 if limit is None else min(limit, MAX_CLIP_FRAMES))
     places: list[CanvasMap] = []
-    num_bytes = 0
     for pixels in source.whole_frames():
-        if limit is not None and len(arrays) >= limit:
+        if limit is not None and len(pictures) >= limit:
             source.problem = ""
             break
-        if len(arrays) >= MAX_CLIP_FRAMES:
+        if len(pictures) >= MAX_CLIP_FRAMES:
             raise DataError(
                 f"{source.file}: more than {MAX_CLIP_FRAMES:,} frames; give a limit (-n 1000), or cut the clip"
             )
@@ -272,23 +272,17 @@ def _collect(
             shown, place = pixels[..., :3] if opaque else pixels, CanvasMap.whole(*pixels.shape[:2])
         else:
             shown, place = fit_image(over_black(pixels), size or (pixels.shape[0], pixels.shape[1]), fit)
-        if arrays and shown.shape[:2] != arrays[0].shape[:2]:
+        if places and place.canvas != places[0].canvas:
             raise DataError(
-                f"{source.file}: frame 0 is {arrays[0].shape[:2]} and frame {len(arrays)} {shown.shape[:2]} "
+                f"{source.file}: frame 0 is {places[0].canvas} and frame {len(places)} {place.canvas} "
                 "(height, width); give one size for all: cut them, or add margins"
             )
-        num_bytes += shown.nbytes
-        if num_bytes > MAX_CLIP_BYTES:
-            raise DataError(
-                f"{source.file}: more than {MAX_CLIP_BYTES / 2**30:.3g} GiB of pixels; give a smaller size or a limit"
-            )
-        arrays.append(shown)
+        pictures.add(shown)
         places.append(place)
-    if not arrays:
+    if not places:
         raise DataError(f"{source.file}: no frame can be read: {source.problem or 'the clip is empty'}")
-    pictures, key = replace_transparency(arrays, None if size is not None else transparent)
-    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
-    names = tuple(f"frame-{index:06d}" for index in range(len(arrays)))
+    stacked, key = pictures.stacked(None if size is not None else transparent)
+    names = tuple(f"frame-{index:06d}" for index in range(len(places)))
     skipped = ((source.file.name, source.problem),) if source.problem else ()
-    durations = tuple(source.durations(len(arrays)))
+    durations = tuple(source.durations(len(places)))
     return ImageSet(stacked, names, tuple(places), skipped, durations=durations, transparent=key)

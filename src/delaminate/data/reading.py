@@ -28,6 +28,7 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi"})
 MASK_FORMATS = ("PNG", "GIF", "TIFF", "BMP")
 MASK_SUFFIXES = (".png", ".gif", ".tif", ".tiff", ".bmp")
 MAX_PIXELS = 50_000_000
+GREYS = np.rint(np.arange(65536) / 257).astype(np.uint8)  # of 16 bits, in 8
 BROKEN = "the image cannot be decoded"
 
 # `warnings.catch_warnings` changes the whole process: only one thread may hold it at a time.
@@ -232,7 +233,7 @@ def open_picture(path: Path | io.BytesIO, formats: Sequence[str], max_pixels: in
 def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", None)):
-        grey = np.rint(np.asarray(image).astype(np.float64) / 257).clip(0, 255).astype(np.uint8)
+        grey = GREYS[np.asarray(image).clip(0, 65535)]
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):
         raise DataError("32-bit grey has no fixed range; save the image with 8 or 16 bits")
