@@ -20,6 +20,7 @@ from delaminate.errors import ConfigError, reading
 
 T = TypeVar("T")
 LARGEST_FILE = 100_000
+MOST_LISTS = 500
 LARGEST_NUMBER = 2**63  # of whole numbers, either way: what files of models hold
 
 
@@ -232,6 +233,9 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """
     # Aliases are how a small file becomes a huge tree; settings need none.
     with reading(where, ConfigError, "not valid YAML"):
+        # The scanner takes the square of their number in time.
+        if text.count("[") + text.count("{") > MOST_LISTS:
+            raise ConfigError(f"{where}: holds more than {MOST_LISTS} lists; expected a short YAML text of settings.")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_PlainLoader)):
             raise ConfigError(f"{where}: YAML aliases are not allowed here. Write the values out.")
         values = yaml.load(text, Loader=_PlainLoader)  # noqa: S506

@@ -91,7 +91,7 @@ def reading(path: str | Path, kind: type[DelaminateError], fault: str, quote: bo
             raise
         raise kind(text if one_line(str(path)) in text else f"{one_line(str(path))}: {text}") from error
     except Exception as error:
-        raise kind(f"{one_line(str(path))}: {_reason(path, error, fault, quote)}") from error
+        raise kind(f"{one_line(str(path))}: {_reason(path, error, fault, quote)}.") from error
 
 
 def one_line(text: str, longest: int | None = None) -> str:

@@ -77,7 +77,7 @@ def load_folder(
         if limit is not None and len(pictures) >= limit:
             break
         if isinstance(read, DataError):
-            skipped.append((path.relative_to(root).as_posix(), str(read).removeprefix(f"{path}: ")))
+            skipped.append((path.relative_to(root).as_posix(), str(read).removeprefix(f"{path}: ").removesuffix(".")))
             continue
         pixels, canvas_map = read
         shape = shape or pixels.shape[:2]

@@ -185,6 +185,7 @@ class RunLog:
 
     def _append(self, line: dict[str, Any]) -> None:
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)  # it may have vanished; what is learned from here on is kept
             with self.path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:

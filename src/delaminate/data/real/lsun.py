@@ -42,7 +42,7 @@ def load_lsun(
         try:
             image = decode_image(value, name)
         except DataError as error:
-            skipped.append((name, str(error).removeprefix(f"{name}: ")))
+            skipped.append((name, str(error).removeprefix(f"{name}: ").removesuffix(".")))
             continue
         canvas, canvas_map = fit_image(image, size or (image.shape[0], image.shape[1]), fit)
         if pixels and canvas.shape != pixels[0].shape:

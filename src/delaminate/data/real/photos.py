@@ -227,6 +227,9 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
     wrong = next((number for number, words in enumerate(lines, start=1) if len(words) != 2), None)
     if wrong is not None or not lines:
         raise DataError(f"{path}: line {wrong or 1} is not two words")
+    outside = [word for words in lines for word in words if Path(word).is_absolute() or ".." in Path(word).parts]
+    if outside:
+        raise DataError(f"{path}: {outside[0]} leads out of the folder; expected names within")
     return [(first, second) for first, second in lines]
 
 
