@@ -107,7 +107,7 @@ def spoil(name: str, data: bytes, rng: random.Random) -> bytes:
             data = gzip.compress(_spoil_bytes(_unzipped(data), rng), 1)
         else:
             data = _spoil_bytes(data, rng)
-    return _with_checksums(data) if suffix in (".png", ".apng") and rng.random() < 0.8 else data
+    return with_checksums(data) if suffix in (".png", ".apng") and rng.random() < 0.8 else data
 
 
 def _spoil_bytes(data: bytes, rng: random.Random) -> bytes:
@@ -222,7 +222,7 @@ def _unzipped(data: bytes) -> bytes:
         return data
 
 
-def _with_checksums(data: bytes) -> bytes:
+def with_checksums(data: bytes) -> bytes:
     """Put the checksums of a PNG's pieces right, as far as they can be followed."""
     found, place = bytearray(data), 8
     while place + 12 <= len(found):
