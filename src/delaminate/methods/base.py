@@ -328,8 +328,8 @@ class Method(nn.Module, ABC):
         """
         try:
             yield
-        except (ShapeError, ArithmeticError) as error:
-            if self.origin is None:
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            if self.origin is None or isinstance(error, ConfigError | DataError | FormatError):
                 raise
             raise FormatError(
                 f"{self.origin}: its numbers make no layers of these images ({one_line(str(error), 120)}). Train the model "
