@@ -43,7 +43,7 @@ from delaminate.exporters.residuals import read_residual
 from delaminate.exporters.training_page import write_history
 from delaminate.files import png_bytes
 from delaminate.methods import METHODS, load_model
-from delaminate.pipelines.training import resolve_config
+from delaminate.pipelines.training import new_model, resolve_config
 from delaminate.scene.loading import load_rate, load_scenes
 from delaminate.scene.placements import Dictionary, Placement, Transform
 from delaminate.scene.saving import save_scenes
@@ -473,7 +473,7 @@ def _read_configuration(path: Path) -> None:
     method = METHODS[path.stem]
     config = resolve_config(method, next(iter(method.presets)), path, {})
     with torch.device("meta"):
-        method(replace(config, image_size=(64, 64)) if config.image_size == (0, 0) else config)
+        new_model(method, replace(config, image_size=(64, 64)) if config.image_size == (0, 0) else config, 0, str(path))
 
 
 def _read_settings(path: Path) -> None:

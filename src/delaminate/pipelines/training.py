@@ -17,7 +17,7 @@ from delaminate.engine import train as run_training
 from delaminate.engine.guards import alone_in
 from delaminate.engine.parallel import leads
 from delaminate.engine.record import PARTS, Callback, read_log
-from delaminate.errors import ConfigError, DelaminateError
+from delaminate.errors import ConfigError, DelaminateError, reading
 from delaminate.exporters.training_page import write_history
 from delaminate.files import json_bytes, to_pixels, write_atomic
 from delaminate.methods import METHODS, Method
@@ -235,7 +235,7 @@ def prepare_training(
     images = training_images(data, chosen.image_size, count, seed, fit, zoom=zoom, callback=callback)
     if model is None:
         chosen = method_class.fill_config(chosen, images.pixels, images.transparent)
-        model = method_class(chosen, seed)
+        model = new_model(method_class, chosen, seed, "--set" if config is None else str(config))
     facts = {"Method": model.name}
     if name and not resume:
         facts["Preset"] = name
@@ -276,6 +276,22 @@ def resolve_config(
             )
         found = config
     return build(found, settings, "--set")
+
+
+def new_model(method_class: type[Method], config: Any, seed: int, where: str) -> Method:
+    """Make an untrained model.
+
+    Args:
+        method_class: Its method.
+        config: A configuration of that.
+        seed: Seed of its first weights.
+        where: Where the settings come from, for messages.
+
+    Raises:
+        ConfigError: The settings ask for more than can be computed with.
+    """
+    with reading(where, ConfigError, "asks for a model that cannot be built"):
+        return method_class(config, seed)
 
 
 def _check_method_of(values: Mapping[str, Any], method_class: type[Method], where: str) -> None:
