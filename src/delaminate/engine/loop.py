@@ -131,9 +131,7 @@ class _Run:
     def save(self) -> None:
         """Write the checkpoint; weights that are not finite never replace good ones."""
         if not all(bool(torch.isfinite(weight).all()) for weight in self.method.parameters()):
-            raise TrainingError(
-                f"step {self.total_step}: weights are not finite; the last good checkpoint is kept. Try a lower learning rate."
-            )
+            raise self._broken("weights are not finite")
         if self.out is not None and self.first:
             checkpoint.save(self.out / "checkpoint.pt", self.state())
         self.last_save = time.monotonic()
@@ -230,13 +228,13 @@ class _Run:
         if self.device.type != "cpu" and self.step % self.intervals.log:
             return
         if not bool(torch.isfinite(loss)):
-            raise self._broken(stage, f"the loss is {float(loss.detach())}")
+            raise self._broken(f"the loss is {float(loss.detach())}", stage.name)
 
-    def _broken(self, stage: Stage, why: str) -> TrainingError:
+    def _broken(self, why: str, stage: str = "training") -> TrainingError:
         """Say why training cannot go on, and from where it can."""
         kept = f"The last good checkpoint is {self.out / 'checkpoint.pt'}. " if self.out else ""
         return TrainingError(
-            f"{stage.name}, step {self.step}: {why}; training stops. {kept}Try a lower learning rate "
+            f"{stage}, step {self.step}: {why}; training stops. {kept}Try a lower learning rate "
             "(--set learning_rate=...), or resume to repeat from the checkpoint."
         )
 
@@ -245,7 +243,7 @@ class _Run:
         with self.average.applied(self.method) if self.average else nullcontext():
             error = float(self.method.error(self.check_images, stage.name).mean())
             if not math.isfinite(error):
-                raise self._broken(stage, f"the check error is {error}")
+                raise self._broken(f"the check error is {error}", stage.name)
             if error <= self.best_error or last:
                 if not last:
                     self.best_error = error
