@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import lock
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -74,6 +75,30 @@ def test_the_lock_satisfies_every_requirement():
         versions = locked.get(canonicalize_name(requirement.name))
         assert versions, f"{requirement.name} is not in constraints.txt; run tools/lock.py"
         assert all(version in requirement.specifier for version in versions), requirement
+
+
+def test_every_package_of_the_lock_has_hashes_but_torch_whose_builds_differ_by_machine():
+    known = lock.known_hashes((ROOT / "constraints.txt").read_text())
+    assert len(known) == len(constraints())
+    assert [name for (name, _), hashes in known.items() if not hashes] == ["torch"]
+
+
+def test_what_was_installed_is_held_against_the_hashes():
+    good, bad = "a" * 64, "b" * 64
+    text = f"one-two==1.0 ; python_full_version < '3.12'\n#   sha256:{good}\ntorch==2.13.0\n"
+
+    def installed(name, version, digest):
+        archive = {"archive_info": {"hashes": {"sha256": digest} if digest else {}}}
+        return {"install": [{"metadata": {"name": name, "version": version}, "download_info": archive}]}
+
+    reports = [installed("One_Two", "1.0", good), installed("torch", "2.13.0+cpu", bad), installed("other", "1", bad)]
+    reports.append(
+        {"install": [{"metadata": {"name": "delaminate", "version": "1"}, "download_info": {"dir_info": {}}}]}
+    )
+    assert lock.unknown_files(reports, lock.known_hashes(text)) == ([], 1)
+    for digest in (bad, ""):
+        wrong, _ = lock.unknown_files([installed("one.two", "1.0", digest)], lock.known_hashes(text))
+        assert len(wrong) == 1 and wrong[0].startswith("one-two 1.0 came as")
 
 
 def test_the_changelog_knows_this_version():

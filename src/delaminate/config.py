@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 
 import yaml
 
-from delaminate.errors import ConfigError
+from delaminate.errors import ConfigError, reading
 
 T = TypeVar("T")
 LARGEST_FILE = 100_000
+MOST_LISTS = 500
+LARGEST_NUMBER = 2**63  # of whole numbers, either way: what files of models hold
 
 
 def suggest(word: str, words: Sequence[str]) -> str:
@@ -47,10 +49,8 @@ def build(base: T, values: Mapping[str, Any], where: str) -> T:
         if key not in known:
             raise ConfigError(f"{where}: unknown key {key!r}. {suggest(str(key), known)}")
         checked[key] = _convert(value, hints[key], f"{where}: {key}")
-    try:
+    with reading(where, ConfigError, "these settings do not go together"):
         return dataclasses.replace(base, **checked)
-    except ValueError as error:
-        raise ConfigError(str(error) if isinstance(error, ConfigError) else f"{where}: {error}") from None
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
@@ -73,6 +73,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         if len(value) != len(arguments):
             raise ConfigError(f"{where} has {len(value)} items; expected {len(arguments)}.")
         return tuple(_convert(item, a, where) for item, a in zip(value, arguments, strict=True))
+    if isinstance(value, int) and not -LARGEST_NUMBER <= value < LARGEST_NUMBER:
+        raise ConfigError(f"{where} has {len(f'{value:x}')} hexadecimal digits; expected a number of at most 16.")
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
@@ -200,23 +202,43 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The file is missing, too large, not YAML, or not a mapping.
     """
-    try:
+    with reading(path, ConfigError, "cannot be read as text"):
         if path.stat().st_size > LARGEST_FILE:
             raise ConfigError(f"{path}: larger than {LARGEST_FILE} bytes; expected a short YAML file of settings.")
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as text ({type(error).__name__}).") from None
+        text = path.read_text("utf-8")
     return parse_yaml(text, str(path))
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Knows the types that JSON has, and no other: no dates, bytes, sets or merged mappings."""
+
+    yaml_constructors = {  # noqa: RUF012
+        tag: yaml.SafeLoader.yaml_constructors[tag]
+        for tag in (
+            None,
+            *(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")),
+        )
+    }
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in rules if tag.rpartition(":")[2] in ("null", "bool", "int", "float")]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """Read settings in YAML, of the types that JSON has.
+
+    Raises:
+        ConfigError: The text is no YAML, has aliases, or is not a mapping.
+    """
     # Aliases are how a small file becomes a huge tree; settings need none.
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+    with reading(where, ConfigError, "not valid YAML"):
+        # The scanner takes the square of their number in time.
+        if text.count("[") + text.count("{") > MOST_LISTS:
+            raise ConfigError(f"{where}: holds more than {MOST_LISTS} lists; expected a short YAML text of settings.")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_PlainLoader)):
             raise ConfigError(f"{where}: YAML aliases are not allowed here. Write the values out.")
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())[:200]}") from None
+        values = yaml.load(text, Loader=_PlainLoader)  # noqa: S506
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -67,5 +67,5 @@ def test_a_training_that_has_not_begun_has_a_page_too(tmp_path):
 
 def test_what_is_no_picture_is_refused(tmp_path):
     (tmp_path / "00000500.png").write_bytes(b"GIF89a")
-    with pytest.raises(FormatError, match=r"00000500.png: cannot be read as a PNG"):
+    with pytest.raises(FormatError, match=r"00000500.png: is no PNG"):
         write_history(tmp_path / "a.html", title="A", log=LOG, previews=[tmp_path / "00000500.png"])

@@ -62,7 +62,7 @@ def test_images_are_brought_to_the_size_of_the_network(tmp_path):
 def test_what_is_no_network_of_images_is_refused(tmp_path):
     (tmp_path / "a.onnx").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     for path in (tmp_path / "a.onnx", tmp_path / "none.onnx"):
-        with pytest.raises(FormatError, match="cannot be used as a network in ONNX form"):
+        with pytest.raises(FormatError, match=r"cannot be used as a network in ONNX form|no such file"):
             Features(path)
     with pytest.raises(FormatError, match=r"expected floats \(B, 3, H, W\)"):
         Features(network(tmp_path / "b.onnx", channels=4))

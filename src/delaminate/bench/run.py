@@ -54,7 +54,7 @@ PAUSE = 90.0  # seconds between two lines of a log, from which on nothing was co
 
 def busy_seconds(times: list[float]) -> float:
     """Seconds that a log covers, given when its lines were written; the breaks between calls are left out."""
-    return sum(gap for before, after in itertools.pairwise(times) if (gap := after - before) < PAUSE)
+    return sum(gap for before, after in itertools.pairwise(times) if 0 <= (gap := after - before) < PAUSE)
 
 
 def run_seed(name: str, seed: int, out: Path, device: str, minutes: float | None, resume: bool) -> dict[str, Any]:

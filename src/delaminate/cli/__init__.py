@@ -5,7 +5,13 @@ Verb modules import nothing heavy at the top, so that every `--help` answers at 
 
 import importlib
 import os
+import signal
+import socket
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +36,10 @@ VERBS = {
     "settings": "settings:settings",
     "bench": "bench:bench",
 }
+
+
+PATIENCE = 4.0
+"""Seconds that a command has to end by itself once it was told to."""
 
 
 class _InOrder(TyperGroup):
@@ -85,6 +95,37 @@ def build_app() -> typer.Typer:
     return app
 
 
+@contextmanager
+def ends_in_time() -> Iterator[None]:
+    """See that Ctrl-C and SIGTERM are obeyed within five seconds, also where a long computation hears of neither.
+
+    What ends by itself until then, such as a training that saves, does. Files are written aside and moved into place, so that
+    none is left half written.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    hears, tells = socket.socketpair()
+    tells.setblocking(False)
+
+    def watch() -> None:
+        with hears:
+            if number := hears.recv(1):
+                time.sleep(PATIENCE)
+                os.write(2, b"Stopped before it had ended by itself; what was saved until then stays.\n")
+                os._exit(128 + number[0])
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        tells.close()
+        watcher.join(0.1)  # unless it waits: then the command may still take its time to end
+
+
 def main() -> None:
     """Run the command line. Our own errors are one red line and exit code 2; Ctrl-C exits with 130.
 
@@ -94,7 +135,8 @@ def main() -> None:
     # slower. OpenMP reads this once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        build_app()()
+        with ends_in_time():
+            build_app()()
     except DelaminateError as error:
         if os.environ.get("DELAMINATE_TRACEBACK") == "1":
             raise

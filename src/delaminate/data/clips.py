@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from delaminate.data.gif import count_gif_frames, gif_frames
-from delaminate.data.reading import MAX_PIXELS, VIDEO_SUFFIXES, Fit, fit_image, open_picture, reason_of
+from delaminate.data.pictures import PictureStack
+from delaminate.data.reading import BROKEN, MAX_PIXELS, VIDEO_SUFFIXES, Fit, fit_image, open_picture
 from delaminate.data.sets import ImageSet
-from delaminate.data.transparency import Transparency, over_black, replace_transparency
-from delaminate.errors import DataError, MissingExtra
+from delaminate.data.transparency import Transparency, over_black
+from delaminate.errors import LONGEST_REASON, DataError, DelaminateError, MissingExtra, one_line, reading
 from delaminate.scene.canvas_map import CanvasMap
 
 ANIMATION_SUFFIXES = frozenset({".gif", ".png", ".apng", ".webp"})
@@ -27,6 +27,7 @@ ANIMATION_FORMATS = ("GIF", "PNG", "WEBP")
 
 MAX_CLIP_FRAMES = 20_000
 MAX_CLIP_BYTES = 4 * 2**30
+MAX_FRAME_PIXELS = 2**24  # of a GIF, APNG or WebP, whose small files may claim many frames of any size
 SHORTEST, SHORTEST_SHOWN = 10.0, 100.0  # browsers show a frame of at most 10 ms for 100 ms
 DEFAULT_VIDEO_RATE = 25.0
 
@@ -88,9 +89,10 @@ def read_clip(
         raise DataError(f"{path}: there is no such file")
     if limit is not None and limit < 1:
         raise DataError(f"{path}: limit is {limit}; expected at least 1 frame")
-    container = _container(file)
-    source = _Animation(file) if container is None else _Video(file, container=container)
-    return _collect(source, size, limit, fit, transparent)
+    with reading(file, DataError, BROKEN):
+        container = _container(file)
+        source = _Animation(file) if container is None else _Video(file, container=container)
+        return _collect(source, size, limit, fit, transparent)
 
 
 def _container(file: Path) -> str | None:
@@ -120,7 +122,22 @@ class _Source:
     file: Path
     problem: str = ""
 
+    def whole_frames(self) -> Iterator[UInt8[np.ndarray, "H W C"]]:
+        """The frames before the file breaks off; decoders throw errors of any kind there, and `problem` says which.
+
+        Raises:
+            DataError: Our own errors, with the file's name.
+        """
+        with reading(self.file, DataError, BROKEN):
+            try:
+                yield from self.frames()
+            except DelaminateError:
+                raise
+            except Exception as error:
+                self.problem = one_line(str(error), LONGEST_REASON) or type(error).__name__
+
     def frames(self) -> Iterator[UInt8[np.ndarray, "H W C"]]:
+        """What the decoder gives."""
         raise NotImplementedError
 
     def durations(self, count: int) -> list[float]:
@@ -133,26 +150,18 @@ class _Animation(_Source):
     stated: list[float] = field(default_factory=list)
 
     def frames(self) -> Iterator[UInt8[np.ndarray, "H W C"]]:
-        # Pillow raises errors of any kind on a broken file, hence the wide net.
-        try:
-            for picture, milliseconds in self._pictures():
-                self.stated.append(milliseconds)
-                yield picture
-        except GeneratorExit:
-            raise
-        except DataError as error:
-            raise DataError(f"{self.file}: {str(error).removeprefix(f'{self.file}: ')}") from error
-        except Exception as error:
-            self.problem = reason_of(self.file, error)
+        for picture, milliseconds in self._pictures():
+            self.stated.append(milliseconds)
+            yield picture
 
     def _pictures(self) -> Iterator[tuple[UInt8[np.ndarray, "H W 4"], float]]:
         with self.file.open("rb") as stream:
             is_gif = stream.read(4) == b"GIF8"
         if is_gif:
-            for pixels, milliseconds in gif_frames(self.file.read_bytes(), MAX_PIXELS):
+            for pixels, milliseconds in gif_frames(self.file.read_bytes(), MAX_FRAME_PIXELS):
                 yield pixels, float(milliseconds)
             return
-        with open_picture(self.file, ANIMATION_FORMATS, MAX_PIXELS) as image:
+        with open_picture(self.file, ANIMATION_FORMATS, MAX_FRAME_PIXELS) as image:
             for number in range(MAX_CLIP_FRAMES + 1):
                 try:
                     image.seek(number)
@@ -248,14 +257,13 @@ def _video_pixels(frame: Any) -> UInt8[np.ndarray, "H W C"]:
 def _collect(
     source: _Source, size: tuple[int, int] | None, limit: int | None, fit: Fit, transparent: Transparency
 ) -> ImageSet:
-    arrays: list[UInt8[np.ndarray, "h w c"]] = []
+    pictures = PictureStack(str(source.file), MAX_CLIP_BYTES, 0 if limit is None else min(limit, MAX_CLIP_FRAMES))
     places: list[CanvasMap] = []
-    num_bytes = 0
-    for pixels in source.frames():
-        if limit is not None and len(arrays) >= limit:
+    for pixels in source.whole_frames():
+        if limit is not None and len(pictures) >= limit:
             source.problem = ""
             break
-        if len(arrays) >= MAX_CLIP_FRAMES:
+        if len(pictures) >= MAX_CLIP_FRAMES:
             raise DataError(
                 f"{source.file}: more than {MAX_CLIP_FRAMES:,} frames; give a limit (-n 1000), or cut the clip"
             )
@@ -264,23 +272,17 @@ def _collect(
             shown, place = pixels[..., :3] if opaque else pixels, CanvasMap.whole(*pixels.shape[:2])
         else:
             shown, place = fit_image(over_black(pixels), size or (pixels.shape[0], pixels.shape[1]), fit)
-        if arrays and shown.shape[:2] != arrays[0].shape[:2]:
+        if places and place.canvas != places[0].canvas:
             raise DataError(
-                f"{source.file}: frame 0 is {arrays[0].shape[:2]} and frame {len(arrays)} {shown.shape[:2]} "
+                f"{source.file}: frame 0 is {places[0].canvas} and frame {len(places)} {place.canvas} "
                 "(height, width); give one size for all: cut them, or add margins"
             )
-        num_bytes += shown.nbytes
-        if num_bytes > MAX_CLIP_BYTES:
-            raise DataError(
-                f"{source.file}: more than {MAX_CLIP_BYTES / 2**30:.3g} GiB of pixels; give a smaller size or a limit"
-            )
-        arrays.append(shown)
+        pictures.add(shown)
         places.append(place)
-    if not arrays:
+    if not places:
         raise DataError(f"{source.file}: no frame can be read: {source.problem or 'the clip is empty'}")
-    pictures, key = replace_transparency(arrays, None if size is not None else transparent)
-    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
-    names = tuple(f"frame-{index:06d}" for index in range(len(arrays)))
+    stacked, key = pictures.stacked(None if size is not None else transparent)
+    names = tuple(f"frame-{index:06d}" for index in range(len(places)))
     skipped = ((source.file.name, source.problem),) if source.problem else ()
-    durations = tuple(source.durations(len(arrays)))
+    durations = tuple(source.durations(len(places)))
     return ImageSet(stacked, names, tuple(places), skipped, durations=durations, transparent=key)

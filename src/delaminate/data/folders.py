@@ -11,12 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import UInt8
 
+from delaminate.data.pictures import PictureStack
 from delaminate.data.reading import SUFFIXES, VIDEO_SUFFIXES, Fit, fit_image, read_image, read_with_alpha
 from delaminate.data.sets import ImageSet, natural_key
-from delaminate.data.transparency import Transparency, replace_transparency
+from delaminate.data.transparency import Transparency
 from delaminate.errors import DataError
 from delaminate.scene.canvas_map import CanvasMap
 
@@ -76,57 +75,38 @@ def load_folder(
             return read_clip(folder, size, limit, fit, transparent)
     root, paths, skipped = _image_paths(Path(folder))
     names = _names(root, paths)
-    arrays: list[np.ndarray] = []
+    wanted = len(paths) if limit is None else min(limit, len(paths))
+    pictures = PictureStack(str(folder), MAX_CACHE_BYTES, wanted)
     kept: list[str] = []
-    frames: list[CanvasMap] = []
-    num_bytes = 0
+    maps: list[CanvasMap] = []
+    shape: tuple[int, int] | None = None
     for path, name, read in _read_all(paths, names, size, fit, transparent is not None):
-        if limit is not None and len(arrays) >= limit:
+        if limit is not None and len(pictures) >= limit:
             break
         if isinstance(read, DataError):
-            skipped.append((path.relative_to(root).as_posix(), str(read).removeprefix(f"{path}: ")))
+            skipped.append((path.relative_to(root).as_posix(), str(read).removeprefix(f"{path}: ").removesuffix(".")))
             continue
-        pixels, frame = read
-        if not pad and arrays and pixels.shape[:2] != arrays[0].shape[:2]:
+        pixels, canvas_map = read
+        shape = shape or pixels.shape[:2]
+        if not pad and pixels.shape[:2] != shape:
             raise DataError(
-                f"{folder}: '{kept[0]}' is {arrays[0].shape[:2]} and '{name}' {pixels.shape[:2]} "
+                f"{folder}: '{kept[0]}' is {shape} and '{name}' {pixels.shape[:2]} "
                 "(height, width); give one size for all: cut them, or add margins"
             )
-        num_bytes += pixels.nbytes
-        if num_bytes > MAX_CACHE_BYTES:
-            raise DataError(
-                f"{folder}: more than {MAX_CACHE_BYTES >> 30} GiB of pixels; give a smaller size or a limit"
-            )
-        arrays.append(pixels)
+        pictures.add(pixels)
         kept.append(name)
-        frames.append(frame)
-    if not arrays:
+        maps.append(canvas_map)
+    if not len(pictures):
         raise DataError(_nothing(Path(folder), skipped))
-    pictures, key = replace_transparency(arrays, None if size is not None else transparent)
-    if len({picture.shape for picture in pictures}) > 1:
-        pictures, frames = _padded(pictures, key, str(folder))
-    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()  # N 3 H W
-    return ImageSet(stacked, tuple(kept), tuple(frames), tuple(skipped), transparent=key)
+    stacked, key = pictures.stacked(None if size is not None else transparent)
+    whole = (int(stacked.shape[2]), int(stacked.shape[3]))
+    maps = [each if each.canvas == whole else _padded_map(each, whole) for each in maps]
+    return ImageSet(stacked, tuple(kept), tuple(maps), tuple(skipped), transparent=key)
 
 
-def _padded(
-    pictures: Sequence[UInt8[np.ndarray, "_h _w 3"]], key: tuple[int, int, int] | None, where: str
-) -> tuple[list[UInt8[np.ndarray, "_h _w 3"]], list[CanvasMap]]:
-    """Pad pictures to one size: with the colour that stands for nothing, else with the commonest colour of their borders."""
-    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
-    if 3 * height * width * len(pictures) > MAX_CACHE_BYTES:
-        raise DataError(f"{where}: more than {MAX_CACHE_BYTES >> 30} GiB of pixels; give a smaller size or a limit")
-    borders = [np.concatenate([each[0], each[-1], each[:, 0], each[:, -1]]) for each in pictures]
-    colours, counts = np.unique(np.concatenate(borders), axis=0, return_counts=True)
-    colour = np.array(key, np.uint8) if key is not None else colours[counts.argmax()]
-    padded, maps = [], []
-    for picture in pictures:
-        whole = np.empty((height, width, 3), np.uint8)
-        whole[:] = colour
-        whole[: picture.shape[0], : picture.shape[1]] = picture
-        padded.append(whole)
-        maps.append(CanvasMap(picture.shape[:2], (0.0, 0.0, float(width), float(height)), (height, width)))
-    return padded, maps
+def _padded_map(canvas_map: CanvasMap, size: tuple[int, int]) -> CanvasMap:
+    """The map of an image that was padded at the right and below."""
+    return CanvasMap(canvas_map.original, (0.0, 0.0, float(size[1]), float(size[0])), size)
 
 
 def image_folder(folder: str | Path) -> Path:

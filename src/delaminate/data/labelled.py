@@ -18,6 +18,7 @@ from delaminate.scene.canvas_map import CanvasMap
 
 EXPORTED = "instances.png"
 PARTS, INDEX = ("images", "masks", "classes"), "index.csv"
+LONGEST_NUMBER = 12  # digits
 HEADER = ["id", "name", "class", "foreground"]
 
 
@@ -95,7 +96,7 @@ def written_files(folder: str | Path) -> set[Path]:
             header, *rows = csv.reader(stream)
     except (OSError, ValueError, csv.Error):
         return set()
-    numbers = [row[0] for row in rows if row and row[0].isdecimal()]
+    numbers = [row[0] for row in rows if row and row[0].isdecimal() and len(row[0]) <= LONGEST_NUMBER]
     if header != HEADER or len(numbers) != len(rows):
         return set()
     places = [root / part / f"{number}.png" for part in PARTS for number in numbers]

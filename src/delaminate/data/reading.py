@@ -16,7 +16,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from delaminate.errors import DataError
+from delaminate.errors import DataError, reading
 from delaminate.scene.canvas_map import CanvasMap
 
 Fit = Literal["squash", "crop", "pad"]
@@ -28,6 +28,8 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi"})
 MASK_FORMATS = ("PNG", "GIF", "TIFF", "BMP")
 MASK_SUFFIXES = (".png", ".gif", ".tif", ".tiff", ".bmp")
 MAX_PIXELS = 50_000_000
+GREYS = np.rint(np.arange(65536) / 257).astype(np.uint8)  # of 16 bits, in 8
+BROKEN = "the image cannot be decoded"
 
 # `warnings.catch_warnings` changes the whole process: only one thread may hold it at a time.
 _WARNING_LOCK = threading.Lock()
@@ -65,14 +67,8 @@ def read_with_alpha(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.
 def _read(
     path: Path, formats: Sequence[str], max_pixels: int, pixels_from: Callable[[Image.Image], np.ndarray]
 ) -> np.ndarray:
-    # Pillow raises errors of any kind on a broken file, hence the wide net: each of them says one thing.
-    try:
-        with open_picture(path, formats, max_pixels) as image:
-            return pixels_from(image)
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path}: {reason_of(path, error)}") from error
+    with reading(path, DataError, BROKEN), open_picture(path, formats, max_pixels) as image:
+        return pixels_from(image)
 
 
 def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
@@ -86,11 +82,8 @@ def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UIn
     Raises:
         DataError: The content is truncated, too large or not such an image.
     """
-    try:
-        with open_picture(io.BytesIO(content), FORMATS, max_pixels) as image:
-            return _to_rgb(image)
-    except Exception as error:
-        raise DataError(f"{name}: {_reason(error)}") from error
+    with reading(name, DataError, BROKEN), open_picture(io.BytesIO(content), FORMATS, max_pixels) as image:
+        return _to_rgb(image)
 
 
 def pixels_of(image: Any, alpha: bool = False) -> UInt8[np.ndarray, "H W C"]:
@@ -134,18 +127,13 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> Int64[np.ndarra
     Raises:
         DataError: The file cannot be read, has several channels, or is in a format that loses values.
     """
-    try:
-        with open_picture(Path(path), MASK_FORMATS, max_pixels) as image:
-            if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
-                raise DataError(
-                    f"{path}: a mask has one channel of integers, this one is {image.mode}; "
-                    "save it as greyscale or palette PNG"
-                )
-            return np.asarray(image).astype(np.int64)
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path}: {reason_of(Path(path), error)}") from error
+    with reading(Path(path), DataError, BROKEN), open_picture(Path(path), MASK_FORMATS, max_pixels) as image:
+        if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+            raise DataError(
+                f"{path}: a mask has one channel of integers, this one is {image.mode}; "
+                "save it as greyscale or palette PNG"
+            )
+        return np.asarray(image).astype(np.int64)
 
 
 def fit_image(
@@ -223,23 +211,29 @@ def open_picture(path: Path | io.BytesIO, formats: Sequence[str], max_pixels: in
     """Open a file and check its size; nothing is decoded yet.
 
     Raises:
-        DataError: The image is too large; whatever Pillow raises on a broken file.
+        DataError: It is no such image, or too large; what else Pillow raises on a broken file is for `errors.reading`.
     """
-    with _WARNING_LOCK, warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = Image.open(path, formats=tuple(formats))
+    try:
+        with _WARNING_LOCK, warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=tuple(formats))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError("the image is too large to decode") from error
+    except UnidentifiedImageError as error:
+        if isinstance(path, Path) and not path.stat().st_size:
+            raise DataError("the file is empty") from error
+        raise DataError(f"not an image that we read ({', '.join(formats)})") from error
     width, height = image.size
     if width * height > max_pixels:
         image.close()
-        name = path if isinstance(path, Path) else "image"
-        raise DataError(f"{name}: {width} x {height} pixels are more than the {max_pixels:,} we decode")
+        raise DataError(f"{width} x {height} pixels are more than the {max_pixels:,} we decode")
     return image
 
 
 def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", None)):
-        grey = np.rint(np.asarray(image).astype(np.float64) / 257).clip(0, 255).astype(np.uint8)
+        grey = GREYS[np.asarray(image).clip(0, 65535)]
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):
         raise DataError("32-bit grey has no fixed range; save the image with 8 or 16 bits")
@@ -256,20 +250,3 @@ def _with_alpha(image: Image.Image) -> UInt8[np.ndarray, "H W C"]:
         if (pixels[..., 3] < 255).any():
             return pixels
     return _to_rgb(image)
-
-
-def reason_of(path: Path, error: Exception) -> str:
-    """What is wrong with a file, in one line."""
-    if not path.is_file():
-        return "there is no such file"
-    if path.stat().st_size == 0:
-        return "the file is empty"
-    return _reason(error)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return "the image is too large to decode"
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image that we read (" + ", ".join(FORMATS) + ")"
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]

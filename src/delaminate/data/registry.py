@@ -1,6 +1,7 @@
 """Data by name: drawn and recorded sets, and real ones found in the folder that DELAMINATE_DATA names."""
 
 import difflib
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -8,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from delaminate.data.folders import image_folder, load_folder
+from delaminate.data.folders import MAX_CACHE_BYTES, image_folder, load_folder
 from delaminate.data.labelled import load_labelled_folder
 from delaminate.data.reading import Fit
 from delaminate.data.real.games import SAMPLES
@@ -20,7 +21,7 @@ from delaminate.data.sets import ImageSet, LabelledSet, Labels, numbered
 from delaminate.data.synthetic.drawing import Drawing
 from delaminate.data.synthetic.scenes import DRAWINGS, Split, draw, draw_images
 from delaminate.data.transparency import Transparency
-from delaminate.errors import DataError
+from delaminate.errors import DataError, reading
 
 DEFAULT_COUNT = 1000
 
@@ -176,7 +177,7 @@ def load_benchmark(
     if benchmark.masks in SAMPLES:
         found = SAMPLES[benchmark.masks](folder, size, fit, benchmark.num_dev if split == "dev" else None)
     elif benchmark.masks == "none":
-        found = _load_archive(folder / f"{benchmark.folder}.npz", size)
+        found = load_archive(folder / f"{benchmark.folder}.npz", size)
     else:
         found = _with_objects(load_labelled_folder(folder, size, fit, benchmark.ignore), benchmark)
     found = replace(found, name=name)
@@ -209,13 +210,22 @@ def _with_objects(labelled: LabelledSet, benchmark: Benchmark) -> LabelledSet:
     return replace(labelled, labels=Labels(objects, values if benchmark.masks == "classes" else objects))
 
 
-def _load_archive(path: Path, size: tuple[int, int] | None) -> LabelledSet:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            images = ImageSet.from_arrays(archive["images"])
-            classes = torch.from_numpy(archive["labels"].astype(np.int64))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: not an archive with images and labels: {error}") from error
+def load_archive(path: Path, size: tuple[int, int] | None) -> LabelledSet:
+    """Read an .npz archive of `images`, (N, H, W, 3) bytes, and `labels`, their classes.
+
+    Raises:
+        DataError: It is no such archive, or its images have another size.
+    """
+    with reading(path, DataError, "not an archive with images and labels"):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > MAX_CACHE_BYTES:
+            raise DataError(f"{path}: unpacks to {unpacked:,} bytes; expected at most {MAX_CACHE_BYTES:,}")
+        with np.load(path, allow_pickle=False) as arrays:
+            images = ImageSet.from_arrays(arrays["images"])
+            classes = torch.from_numpy(arrays["labels"].astype(np.int64))
+        if classes.shape != (len(images),):
+            raise DataError(f"labels are {tuple(classes.shape)}; expected one for each of {len(images)} images")
     if size not in (None, images.size):
         raise DataError(f"{path}: images are {images.size}; asked for {size}. Leave the size out.")
     images = replace(images, names=numbered(len(images)))

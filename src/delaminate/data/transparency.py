@@ -37,6 +37,9 @@ def over_black(pixels: Pixels) -> UInt8[np.ndarray, "H W 3"]:
     """Composite RGBA pixels over black; RGB pixels stay."""
     if pixels.shape[2] == 3:
         return pixels
+    alpha = pixels[..., 3]
+    if not ((alpha > 0) & (alpha < 255)).any():
+        return np.ascontiguousarray(pixels[..., :3] * (alpha[..., None] // 255))
     rgba = Image.fromarray(pixels, "RGBA")
     return np.array(Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB"))
 
@@ -60,15 +63,26 @@ def replace_transparency(
     Raises:
         DataError: `transparent` is no colour.
     """
+    key = transparency_key(pictures, transparent)
+    return [shown_over(picture, key) for picture in pictures], key
+
+
+def transparency_key(pictures: Sequence[Pixels], transparent: Transparency) -> Colour | None:
+    """Choose the colour that transparent pixels of these pictures become, as `replace_transparency` says; None: black.
+
+    Raises:
+        DataError: `transparent` is no colour.
+    """
     if transparent is None or (transparent == "auto" and not _has_hard_alpha(pictures)):
-        return [over_black(picture) for picture in pictures], None
-    key = unused_colour(pictures) if transparent == "auto" else check_colour(transparent)
-    found = []
-    for picture in pictures:
-        if picture.shape[2] == 4:
-            picture = np.where(picture[..., 3:] >= SHOWN, picture[..., :3], np.array(key, np.uint8))
-        found.append(picture)
-    return found, key
+        return None
+    return unused_colour(pictures) if transparent == "auto" else check_colour(transparent)
+
+
+def shown_over(picture: Pixels, key: Colour | None) -> UInt8[np.ndarray, "_h _w 3"]:
+    """Turn an RGBA picture into an RGB one: over black, or with a colour in place of what is transparent."""
+    if picture.shape[2] == 3 or key is None:
+        return over_black(picture)
+    return np.where(picture[..., 3:] >= SHOWN, picture[..., :3], np.array(key, np.uint8))
 
 
 def check_colour(colour: Sequence[int]) -> Colour:

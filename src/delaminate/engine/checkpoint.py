@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from delaminate.errors import FormatError
+from delaminate.errors import FormatError, reading
 from delaminate.files import write_atomic
 
 FORMAT = 1
+FAULT = "damaged, or not a checkpoint of this library; put back the file that `train` wrote, or train again with --overwrite"
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -26,27 +27,14 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
     Raises:
         FormatError: The file is missing, damaged, of another version, or tries to be something else.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of foreign pickles, which are refused below
-            state = torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        raise FormatError(f"{path}: there is no checkpoint to resume. Start without --resume.") from None
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror or type(error).__name__}).") from None
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # a broken or foreign file raises errors of any kind, whose words say nothing to its owner
-        raise FormatError(
-            f"{path}: {_fault(path)}. Put back the file that `train` wrote, or train again: --overwrite, no --resume."
-        ) from None
+    if not path.exists():
+        raise FormatError(f"{path}: there is no checkpoint to resume. Start without --resume.")
+    # The decoder's advice, to read the file without this guard, is not passed on.
+    with reading(path, FormatError, FAULT, quote=False), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of foreign pickles, which are refused below
+        state = torch.load(path, map_location=device, weights_only=True)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise FormatError(
             f"{path}: not a checkpoint of format {FORMAT}. Train again, or use the version that wrote it."
         )
     return state
-
-
-def _fault(path: Path) -> str:
-    """What is wrong with a file that cannot be read."""
-    return "damaged, or not a checkpoint of this library" if path.stat().st_size else "the file is empty"

@@ -56,6 +56,13 @@ class EMA:
     def state(self) -> dict[str, Tensor]:
         return {**self.weights, "_count": torch.tensor(self.count)}
 
+    @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take the averages that `state` gave, of the same weights.
+
+        Raises:
+            LookupError, RuntimeError: They are of others.
+        """
         self.count = int(state["_count"])
-        self.weights = {name: value.clone() for name, value in state.items() if name != "_count"}
+        for name, weight in self.weights.items():
+            weight.copy_(state[name])

@@ -1,17 +1,19 @@
-"""What surrounds the steps of a training: images that do not fit, signals that stop it politely, too little memory."""
+"""What surrounds the steps of a training: images that do not fit, signals that stop it, too little memory, its folder."""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from delaminate.config import to_dict
-from delaminate.errors import DataError, TrainingError
+from delaminate.errors import DataError, OutputError, TrainingError
 from delaminate.methods.players import Stage
 
 
@@ -37,6 +39,35 @@ def enough_memory(config: Any, stage: Stage) -> Iterator[None]:
             f"{stage.name}: a batch of {stage.batch} images does not fit into memory. Try --set {less}, or a smaller "
             "image_size."
         ) from error
+
+
+LOCK = ".lock"
+"""File of a run folder that the training holds which writes there."""
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a run folder: a second training into it is refused. However the first one ends, the folder is free again.
+
+    Raises:
+        OutputError: Another training holds it, or nothing can be written there.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise OutputError(
+            f"{folder}: another training writes there. Wait for its end, stop it, or choose another --out."
+        ) from None
+    except NotImplementedError:
+        pass  # a network drive that knows no locks
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror or error}). Choose another --out.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ functions of (seed, stage, step, player, attempt).
 import math
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from delaminate.config import differences, parse_yaml, to_yaml
 from delaminate.engine import checkpoint, parallel
 from delaminate.engine.batches import batch_indices, fingerprint
 from delaminate.engine.ema import EMA
-from delaminate.engine.guards import check_pixels, enough_memory, signals
+from delaminate.engine.guards import alone_in, check_pixels, enough_memory, signals
 from delaminate.engine.optimizer import PlayerOptimizer
 from delaminate.engine.record import Callback, RunLog, SilentCallback
-from delaminate.errors import FormatError, TrainingError
+from delaminate.errors import FormatError, TrainingError, reading
 from delaminate.files import write_atomic
 from delaminate.methods.base import Method
 from delaminate.methods.players import GradientPlayer, InterruptedTurn, Player, SearchPlayer, Stage, StepContext
@@ -131,9 +131,7 @@ class _Run:
     def save(self) -> None:
         """Write the checkpoint; weights that are not finite never replace good ones."""
         if not all(bool(torch.isfinite(weight).all()) for weight in self.method.parameters()):
-            raise TrainingError(
-                f"step {self.total_step}: weights are not finite; the last good checkpoint is kept. Try a lower learning rate."
-            )
+            raise self._broken("weights are not finite")
         if self.out is not None and self.first:
             checkpoint.save(self.out / "checkpoint.pt", self.state())
         self.last_save = time.monotonic()
@@ -151,7 +149,7 @@ class _Run:
         path = self.out / "checkpoint.pt"
         state = checkpoint.load(path, self.device)
         self._refuse_another_run(state, path)
-        try:
+        with reading(path, FormatError, "does not fit this model; train again"):
             self.method.load_state_dict(state["weights"])
             self.stage_index, self.step, self.attempt = state["stage"], state["step"], state["attempt"]
             self.total_step, self.best_error = state["total_step"], state["best_error"]
@@ -170,10 +168,6 @@ class _Run:
                 for name, groups in state["optimisers"].items():
                     for group, values in groups.items():
                         self.optimisers[name].adams[group].load_state_dict(values)
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            raise FormatError(
-                f"{path}: does not fit this model ({' '.join(str(error).split())[:120]}). Train again."
-            ) from None
         if self.run_log is not None:
             self.run_log.cut(self.total_step)
 
@@ -234,26 +228,32 @@ class _Run:
         if self.device.type != "cpu" and self.step % self.intervals.log:
             return
         if not bool(torch.isfinite(loss)):
-            kept = f"The last good checkpoint is {self.out / 'checkpoint.pt'}." if self.out else ""
-            raise TrainingError(
-                f"{stage.name}, step {self.step}: the loss is {float(loss.detach())}; training stops. {kept} "
-                "Try a lower learning rate (--set learning_rate=...), or resume to repeat from the checkpoint."
-            )
+            raise self._broken(f"the loss is {float(loss.detach())}", stage.name)
+
+    def _broken(self, why: str, stage: str = "training") -> TrainingError:
+        """Say why training cannot go on, and from where it can."""
+        kept = f"The last good checkpoint is {self.out / 'checkpoint.pt'}. " if self.out else ""
+        return TrainingError(
+            f"{stage}, step {self.step}: {why}; training stops. {kept}Try a lower learning rate "
+            "(--set learning_rate=...), or resume to repeat from the checkpoint."
+        )
 
     def _check(self, stage: Stage, last: bool) -> float:
         """Measure the label-free error, and keep the best model; or keep the last one, which changes no state."""
         with self.average.applied(self.method) if self.average else nullcontext():
             error = float(self.method.error(self.check_images, stage.name).mean())
             if not math.isfinite(error):
-                raise TrainingError(
-                    f"{stage.name}, step {self.step}: the check error is {error}; training stops. Try a lower learning rate."
-                )
+                raise self._broken(f"the check error is {error}", stage.name)
             if error <= self.best_error or last:
                 if not last:
                     self.best_error = error
-                if self.out is not None and self.first:
-                    save_model(self.method, self.out / ("model" if last else "best"))
+                self._keep("model" if last else "best")
         return error
+
+    def _keep(self, name: str) -> None:
+        """Save the model as it stands."""
+        if self.out is not None and self.first:
+            save_model(self.method, self.out / name)
 
     def _preview(self) -> None:
         if self.run_log is None:
@@ -385,15 +385,19 @@ class _Run:
             self.callback.note(self.failure)
         while self.stage_index < len(stages) and reason is None:
             reason = self.stage(stages[self.stage_index], self.stage_index == len(stages) - 1)
+        if reason is not None:
+            self.save()  # first: there may be no time for more
         # Leave a usable model wherever training ends.
         self.method.eval()
         best = self.best_error
         if self.total_step or self.interrupted:
             begun = self.step > 0 or self.interrupted
             worked = max(self.stage_index - (not begun), 0)  # a stage that has not begun has taught nothing yet
-            best = min(best, self._check(stages[worked], last=True))
-        if reason is not None:
-            self.save()
+            if self.stopped is None:
+                best = min(best, self._check(stages[worked], last=True))
+            else:  # there is no time to measure it
+                with self.average.applied(self.method) if self.average else nullcontext():
+                    self._keep("model")
         if self.average:
             self.average.put(self.method)
         return TrainResult(reason is None, reason or "finished", self.total_step, best)
@@ -429,31 +433,33 @@ def train(
     Raises:
         DataError: The images have the wrong size, or there are none.
         TrainingError: The loss is not finite; the last good checkpoint stays.
+        OutputError: The folder cannot be written, or another training writes there.
+        KeyboardInterrupt: It was stopped twice; the last checkpoint stays.
     """
     device = torch.device(device)
     check_pixels(pixels, method.image_size)
-    joined = parallel.join(device)
-    remarks = (*method.prepare(pixels), *method.device_warnings(device))
-    method.to(device)
-    callback = callback or SilentCallback()
-    run = _Run(
-        method, pixels, None if out is None else Path(out), seed, budget or Budget(), intervals or Intervals(),
-        callback, device, tensorboard,
-    )  # fmt: skip
-    if resume:
-        run.restore()
-    else:
-        run.begin(remarks)
+    folder = None if out is None else Path(out)
+    with ExitStack() as ends:
+        if parallel.join(device):
+            ends.callback(torch.distributed.destroy_process_group)
+        if folder is not None and parallel.world()[0] == 0:
+            ends.enter_context(alone_in(folder))
+        remarks = (*method.prepare(pixels), *method.device_warnings(device))
+        method.to(device)
+        callback = callback or SilentCallback()
+        ends.callback(callback.close)
+        run = _Run(
+            method, pixels, folder, seed, budget or Budget(), intervals or Intervals(), callback, device, tensorboard
+        )
+        if run.run_log is not None:
+            ends.callback(run.run_log.close)
+        if resume:
+            run.restore()
+        else:
+            run.begin(remarks)
 
-    def tell(name: str) -> None:
-        run.stopped = name
+        def tell(name: str) -> None:
+            run.stopped = name
 
-    try:
         with signals(tell):
             return run.go()
-    finally:
-        callback.close()
-        if run.run_log is not None:
-            run.run_log.close()
-        if joined:
-            torch.distributed.destroy_process_group()

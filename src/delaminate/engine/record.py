@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Column
 from torch import Tensor
 
-from delaminate.errors import MissingExtra, OutputError
+from delaminate.errors import FormatError, MissingExtra, OutputError, one_line, reading
 from delaminate.files import write_atomic
 
 PARTS = (
@@ -71,6 +71,7 @@ SHOWN = ("loss", "check", "active", "idle")
 """Figures on the screen, besides the signals of the method; the others are in metrics.jsonl."""
 WIDE = 110
 """Columns of a terminal from which on there is room for a bar."""
+LARGEST_FIGURE = 1e30
 LINE_SECONDS = 30.0
 """Where output goes to a file or a pipe there is no bar, but a line every so many seconds."""
 
@@ -172,12 +173,10 @@ class RunLog:
         if not self.path.exists():
             return
         kept = []
-        for line in self.path.read_text().splitlines():
-            try:
-                if json.loads(line)["total_step"] < total_step:
-                    kept.append(line)
-            except (json.JSONDecodeError, KeyError, TypeError):
-                continue  # a line that a kill cut short
+        for line in self.path.read_text("utf-8", "replace").splitlines():
+            found = _parse(line)
+            if found is not None and found["total_step"] < total_step:
+                kept.append(line)
         write_atomic(self.path, "".join(f"{line}\n" for line in kept).encode())
 
     def note(self, total_step: int, text: str) -> None:
@@ -186,6 +185,7 @@ class RunLog:
 
     def _append(self, line: dict[str, Any]) -> None:
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)  # it may have vanished; what is learned from here on is kept
             with self.path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
@@ -219,11 +219,32 @@ def _row(pictures: np.ndarray) -> np.ndarray:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Read metrics.jsonl, passing over lines that were cut short."""
-    found = []
-    for line in (folder / "metrics.jsonl").read_text().splitlines():
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return found
+    """Read metrics.jsonl, passing over lines that were cut short, or are none of ours.
+
+    Returns:
+        Lines with `total_step`, and a `note`, or a `stage` and figures.
+
+    Raises:
+        FormatError: There is no such file.
+    """
+    path = folder / "metrics.jsonl"
+    with reading(path, FormatError, "cannot be read as text"):
+        lines = path.read_text("utf-8", "replace").splitlines()
+    return [line for line in map(_parse, lines) if line is not None]
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+    """Read a line of the log, its words and numbers alone; None where it was cut short by a kill, or is none of ours."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(line, dict):
+        return None
+    words = {key: one_line(line[key]) for key in ("note", "stage") if isinstance(line.get(key), str)}
+    numbers = {
+        one_line(key): value
+        for key, value in line.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > LARGEST_FIGURE
+    }
+    return words | numbers if words and isinstance(numbers.get("total_step"), int) else None

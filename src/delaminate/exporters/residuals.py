@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from delaminate.errors import FormatError
+from delaminate.errors import FormatError, reading
 from delaminate.files import to_pixels
 
 SIDE = 160  # pixels of the longest side, at most
@@ -48,33 +48,27 @@ def read_residual(residuals: Residuals, name: str) -> UInt8[np.ndarray, "h w"] |
     Raises:
         FormatError: It is no such picture.
     """
-    where = f"residual of {name!r:.120}"
-    try:
-        if callable(residuals):
-            data = residuals(name)
-        else:
-            path = Path(residuals) / f"{name}.png"
-            data, where = path.read_bytes() if path.is_file() else None, str(path)
-    except OSError as error:
-        raise FormatError(f"{where}: cannot be read ({error.strerror or error}).") from error
-    return None if data is None else _decoded(data, where)
+    if callable(residuals):
+        where = f"residual of {name!r:.120}"
+        data = residuals(name)
+        return None if data is None else _decoded(data, where)
+    path = Path(residuals) / f"{name}.png"
+    if not path.is_file():
+        return None
+    with reading(path, FormatError, "cannot be read"):
+        return _decoded(path.read_bytes(), path)
 
 
-def _decoded(data: bytes, where: str) -> UInt8[np.ndarray, "h w"]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-                if image.mode != "L" or max(image.size) > LARGEST_READ:
-                    raise FormatError(
-                        f"{where}: {image.width} x {image.height} pixels of kind {image.mode}; expected 8-bit grey, at "
-                        f"most {LARGEST_READ}. Delete it, or decompose again."
-                    )
-                return np.array(image)
-    except FormatError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError, Warning, Image.DecompressionBombError) as error:
-        raise FormatError(f"{where}: is no PNG that can be read ({error!s:.120}).") from error
+def _decoded(data: bytes, where: str | Path) -> UInt8[np.ndarray, "h w"]:
+    with reading(where, FormatError, "is no PNG that can be read"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            if image.mode != "L" or max(image.size) > LARGEST_READ:
+                raise FormatError(
+                    f"{where}: {image.width} x {image.height} pixels of kind {image.mode}; expected 8-bit grey, at "
+                    f"most {LARGEST_READ}. Delete it, or decompose again."
+                )
+            return np.array(image)
 
 
 def heat_picture(residual: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:

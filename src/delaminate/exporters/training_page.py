@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from delaminate.errors import FormatError
+from delaminate.errors import FormatError, reading
 from delaminate.exporters.chart import draw_curve
 from delaminate.exporters.figure_texts import SIGNALS
 from delaminate.exporters.files import ExportResult
@@ -20,6 +20,8 @@ from delaminate.exporters.html import FOOTER, header, img, page, sprite_card
 from delaminate.files import write_atomic
 
 MOST_PICTURES, MOST_SPRITES = 4, 200
+LARGEST_PREVIEW = 2**25
+"""Pixels of a preview that is shown."""
 
 
 def write_history(
@@ -68,7 +70,7 @@ def write_history(
         _signals(steps, {**SIGNALS, **(signals or {})}),
         _pictures(previews, rows),
     ]
-    write_atomic(Path(path), page(title, [*parts, "</main>", FOOTER]).encode())
+    write_atomic(Path(path), page(title, [*parts, "</main>", FOOTER]).encode("utf-8", "backslashreplace"))
     return ExportResult((Path(path),), None)
 
 
@@ -133,8 +135,7 @@ def _pictures(previews: Sequence[str | Path], rows: str) -> str:
 
 
 def _read(path: Path) -> UInt8[np.ndarray, "H W 3"]:
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FormatError(f"{path}: cannot be read as a PNG ({type(error).__name__}).") from None
+    with reading(path, FormatError, "is no PNG that can be read"), Image.open(path, formats=("PNG",)) as image:
+        if image.width * image.height > LARGEST_PREVIEW:
+            raise FormatError(f"{path}: {image.width} x {image.height} pixels; expected at most {LARGEST_PREVIEW:,}.")
+        return np.asarray(image.convert("RGB"))

@@ -1,7 +1,8 @@
 """Method: what every paper's class is made of, and what it can do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -12,7 +13,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.config import at_defaults, build, suggest
-from delaminate.errors import ConfigError, DataError, FormatError, ShapeError
+from delaminate.errors import ConfigError, DataError, FormatError, ShapeError, one_line, reading
 from delaminate.methods import storage
 from delaminate.methods.players import Stage, StepContext
 from delaminate.methods.settings import MethodConfig
@@ -61,6 +62,7 @@ class Method(nn.Module, ABC):
         ema_prefixes: Prefixes of the parameters that have a running mean (setting `ema`): what decomposes, or what later
             stages learn from.
         config: The frozen dataclass of all settings.
+        origin: The file of weights that it was loaded from, for messages; None: it was not.
     """
 
     name: ClassVar[str]
@@ -74,6 +76,7 @@ class Method(nn.Module, ABC):
     def __init__(self, config: MethodConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
+        self.origin: Path | None = None
 
     # --- making models ----------------------------------------------------------------------------------------------
 
@@ -142,17 +145,19 @@ class Method(nn.Module, ABC):
         Raises:
             FormatError: Anything in the folder is not what it should be.
         """
-        try:
-            config = cls.read_config(storage.read_config(folder)[1], str(folder / "config.json"))
-        except ConfigError as error:
-            raise FormatError(str(error)) from None
-        try:
-            with storage.SizeLimit(storage.LARGEST_MODEL):
-                model = cls(config)
-        except (OverflowError, RuntimeError):  # RuntimeError: sizes beyond counting
-            raise storage.too_large(folder) from None
+        settings, weights = folder / "config.json", folder / "model.safetensors"
+        with reading(settings, FormatError, "asks for a model that cannot be built"):
+            config = cls.read_config(storage.read_config(folder)[1], str(settings))
+            try:
+                with storage.SizeLimit(storage.LARGEST_MODEL):
+                    model = cls(config)
+            except OverflowError:
+                raise storage.too_large(folder) from None
         rules = storage.TensorRules(model.export_state(everything=True), cls.optional_tensors, cls.resizable_tensors)
-        model.import_state(storage.read_tensors(folder, rules))
+        tensors = storage.read_tensors(folder, rules)
+        with reading(weights, FormatError, "holds what does not go together"):
+            model.import_state(tensors)
+        model.origin = weights
         model.eval()
         return model.to(device)
 
@@ -317,9 +322,26 @@ class Method(nn.Module, ABC):
             box = (0.0, 0.0, float(width), float(height))
             canvas_maps = (CanvasMap((height, width), box, self.image_size),) * len(images)
             images = F.interpolate(images, self.image_size, mode="bilinear", antialias=True, align_corners=False)
-        with evaluation_mode(self):
+        with evaluation_mode(self), self._sound_weights():
             found = self._decompose(images, by)
         return Decomposition(found.dictionary, found.images, found.size, found.background, canvas_maps)
+
+    @contextmanager
+    def _sound_weights(self) -> Iterator[None]:
+        """Blame the file that a model comes from where numbers that it holds are finite and lead to nothing.
+
+        Raises:
+            FormatError: What comes out is no layers.
+        """
+        try:
+            yield
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            if self.origin is None or isinstance(error, ConfigError | DataError | FormatError):
+                raise
+            raise FormatError(
+                f"{self.origin}: its numbers make no layers of these images ({one_line(str(error), 120)}). Train the model "
+                "again, or fetch it again."
+            ) from error
 
     # --- more that a method may be able to do -----------------------------------------------------------------------
 

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from delaminate import zoo
 from delaminate.config import suggest, to_dict
-from delaminate.errors import ConfigError, FormatError, MissingExtra
+from delaminate.errors import ConfigError, FormatError, MissingExtra, one_line, reading
 from delaminate.files import write_atomic
 
 FORMAT = 1
+BROKEN = "damaged, or not a safetensors file; train the model again, or fetch it again"
 LARGEST_CONFIG = 100_000
 LARGEST_MODEL = 2**28
 
@@ -115,14 +116,10 @@ def read_config(folder: Path) -> tuple[str, dict[str, Any]]:
         FormatError: config.json is missing, too large or not what it should be.
     """
     path = folder / "config.json"
-    try:
+    with reading(path, FormatError, "cannot be read as JSON; is this a model folder?"):
         if path.stat().st_size > LARGEST_CONFIG:
             raise FormatError(f"{path}: larger than {LARGEST_CONFIG} bytes; that is no configuration.")
-        found = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"{path}: cannot be read as JSON ({type(error).__name__}). Is this a model folder?") from None
+        found = json.loads(path.read_text("utf-8"))
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise FormatError(f"{path}: not a model of format {FORMAT}. Train again, or use the version that wrote it.")
     if not isinstance(found.get("method"), str) or not isinstance(found.get("config"), dict):
@@ -159,15 +156,13 @@ def read_tensors(folder: Path, rules: TensorRules) -> dict[str, Tensor]:
         FormatError: A tensor is missing, unexpected, of another shape or type, or holds numbers that are not finite.
     """
     path = folder / "model.safetensors"
-    try:
-        with safe_open(path, framework="pt") as file:
-            return _checked(path, file, rules)
-    except FileNotFoundError:
-        raise FormatError(f"{path}: missing. A model folder holds model.safetensors and config.json.") from None
-    except (SafetensorError, OSError):
-        raise FormatError(
-            f"{path}: damaged, or not a safetensors file. Train the model again, or fetch it again."
-        ) from None
+    if not path.exists():
+        raise FormatError(f"{path}: missing. A model folder holds model.safetensors and config.json.")
+    with (
+        reading(path, FormatError, BROKEN, quote=False),
+        safe_open(path, framework="pt") as file,
+    ):
+        return _checked(path, file, rules)
 
 
 def too_large(folder: Path) -> FormatError:
@@ -240,5 +235,4 @@ def _from_hub(repository: str) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=files))
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise FormatError(f"hub:{repository}: cannot be fetched ({reason}).") from None
+        raise FormatError(f"hub:{repository}: cannot be fetched ({one_line(str(error), 120)}).") from None

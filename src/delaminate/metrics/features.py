@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from delaminate.errors import FormatError, MissingExtra
+from delaminate.errors import FormatError, MissingExtra, reading
 from delaminate.metrics.images import frechet_distance
 
 
@@ -37,12 +37,9 @@ class Features:
         except ImportError:
             raise MissingExtra("FID", "fid") from None
         self.path = Path(path)
-        try:
+        with reading(self.path, FormatError, "cannot be used as a network in ONNX form"):
             data = self.path.read_bytes()
             self.session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the library's errors share no class of their own
-            reason = " ".join(str(error).split())[:120]
-            raise FormatError(f"{path}: cannot be used as a network in ONNX form ({reason}).") from None
         self.digest = hashlib.sha256(data).hexdigest()
         self.input, self.output = self.session.get_inputs()[0], self.session.get_outputs()[0]
         shape = self.input.shape
@@ -60,11 +57,8 @@ class Features:
         height, width = self.input.shape[2:]
         if isinstance(height, int) and isinstance(width, int) and (height, width) != tuple(images.shape[2:]):
             images = F.interpolate(images, (height, width), mode="bilinear", antialias=True, align_corners=False)
-        try:
+        with reading(self.path, FormatError, f"cannot take {tuple(images.shape)} images"):
             (found,) = self.session.run([self.output.name], {self.input.name: images.float().cpu().numpy()})
-        except Exception as error:  # as above
-            reason = " ".join(str(error).split())[:120]
-            raise FormatError(f"{self.path}: cannot take {tuple(images.shape)} images ({reason}).") from None
         if found.size == 0 or found.size != found.shape[0] * found.shape[1] or found.shape[0] != len(images):
             raise FormatError(f"{self.path}: its output is {found.shape}; expected ({len(images)}, D).")
         return np.asarray(found.reshape(len(images), -1))

@@ -1,6 +1,7 @@
 """Train a method on images: from a folder, a name, or images in memory to a run folder with a model."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from delaminate.data import ImageSet, draw_images
 from delaminate.data.synthetic import DRAWINGS, Split
 from delaminate.engine import Budget, TrainResult
 from delaminate.engine import train as run_training
+from delaminate.engine.guards import alone_in
 from delaminate.engine.parallel import leads
 from delaminate.engine.record import PARTS, Callback, read_log
-from delaminate.errors import ConfigError, DelaminateError
+from delaminate.errors import ConfigError, DelaminateError, reading
 from delaminate.exporters.training_page import write_history
 from delaminate.files import json_bytes, to_pixels, write_atomic
 from delaminate.methods import METHODS, Method
@@ -97,9 +99,13 @@ class Training:
 
         Raises:
             ConfigError: It holds a run, and that is neither to be resumed nor overwritten.
+            OutputError: A training writes there.
         """
         if self.out is not None and not self.resume and leads():
-            make_room(self.out, self.overwrite, PARTS, ("checkpoint.pt", "model"), "a run already. Go on with --resume")
+            with alone_in(self.out) if self.out.is_dir() else nullcontext():
+                make_room(
+                    self.out, self.overwrite, PARTS, ("checkpoint.pt", "model"), "a run already. Go on with --resume"
+                )
 
     def run(self, callback: Callback | None = None, tensorboard: bool = False) -> TrainedRun:
         """Train; the model is left on the CPU, ready to decompose."""
@@ -109,7 +115,8 @@ class Training:
         )  # fmt: skip
         self.model.cpu().eval()
         verdict = page = None
-        if leads() and result.reason != "failed" and self.model.decomposers:
+        in_a_hurry = result.reason.startswith("SIG")
+        if leads() and not in_a_hurry and result.reason != "failed" and self.model.decomposers:
             verdict = judge(self.model, self.images)
         if self.out is not None and leads():
             if verdict is not None:
@@ -229,7 +236,7 @@ def prepare_training(
     images = training_images(data, chosen.image_size, count, seed, fit, zoom=zoom, callback=callback)
     if model is None:
         chosen = method_class.fill_config(chosen, images.pixels, images.transparent)
-        model = method_class(chosen, seed)
+        model = new_model(method_class, chosen, seed, "--set" if config is None else str(config))
     facts = {"Method": model.name}
     if name and not resume:
         facts["Preset"] = name
@@ -270,6 +277,22 @@ def resolve_config(
             )
         found = config
     return build(found, settings, "--set")
+
+
+def new_model(method_class: type[Method], config: Any, seed: int, where: str) -> Method:
+    """Make an untrained model.
+
+    Args:
+        method_class: Its method.
+        config: A configuration of that.
+        seed: Seed of its first weights.
+        where: Where the settings come from, for messages.
+
+    Raises:
+        ConfigError: The settings ask for more than can be computed with.
+    """
+    with reading(where, ConfigError, "asks for a model that cannot be built"):
+        return method_class(config, seed)
 
 
 def _check_method_of(values: Mapping[str, Any], method_class: type[Method], where: str) -> None:

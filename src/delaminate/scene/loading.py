@@ -5,9 +5,7 @@ Files that were sent by somebody else are read with bounds on every size and num
 
 import io
 import json
-import struct
 import warnings
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 
-from delaminate.errors import ConfigError, DelaminateError, FormatError
+from delaminate.errors import FormatError, reading
 from delaminate.files import from_pixels
 from delaminate.scene import validation as values
 from delaminate.scene.canvas_map import LARGEST_STEP, Blocks
@@ -64,34 +62,28 @@ class _Folder:
             if relative not in self.packed:
                 raise FormatError(f"{path}: is missing in its pack; the scenes are not complete.")
             return self.packed[relative]
-        try:
+        with reading(path, FormatError, "cannot be read"):
             if not path.resolve().is_relative_to(self.inside):
                 raise FormatError(f"{path}: leads out of {self.root}.")
+            if not path.exists() and relative == SUMMARY:
+                raise FormatError(
+                    f"{self.root}: holds no scenes (there is no summary.json). Give the folder that was --out of `decompose`."
+                )
+            if not path.exists():
+                raise FormatError(f"{path}: is missing; the scenes are not complete.")
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise FormatError(f"{path}: has {path.stat().st_size} bytes; expected at most {MAX_FILE_BYTES}.")
             return path.read_bytes()
-        except FileNotFoundError as error:
-            if relative == SUMMARY:
-                raise FormatError(
-                    f"{self.root}: holds no scenes (there is no summary.json). Give the folder that was --out of `decompose`."
-                ) from error
-            raise FormatError(f"{path}: is missing; the scenes are not complete.") from error
-        except (OSError, RuntimeError, ValueError) as error:
-            raise FormatError(f"{path}: cannot be read ({error}).") from error
 
     def read_json(self, relative: str, kind: str) -> dict[str, Any]:
         """Read a versioned JSON object; NaN, infinities and doubled keys are refused."""
         path = self.root / relative
-        try:
+        with reading(path, FormatError, "is no JSON"):
             value = json.loads(
                 self.read(relative).decode("utf-8"),
                 parse_constant=values.no_constant,
                 object_pairs_hook=values.unique_pairs,
             )
-        except FormatError:
-            raise
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"{path}: is no JSON ({str(error) or 'nested too deeply'}).") from error
         if not isinstance(value, dict) or value.pop("format", None) != kind:
             raise FormatError(f'{path}: is no {kind}; expected an object with "format": "{kind}".')
         version = value.pop("version", None)
@@ -103,25 +95,16 @@ class _Folder:
         """Read an RGBA picture with 8 bits."""
         path = self.root / relative
         data = self.read(relative)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-                    width, height = image.size
-                    if max(width, height) > values.MAX_SIDE or width * height > min(
-                        values.MAX_PIXELS, self.pixels_left
-                    ):
-                        raise FormatError(f"{path}: {width} x {height} pixels are more than a scene may hold.")
-                    if image.mode not in ("RGBA", "RGB", "P", "LA", "L", "1"):
-                        raise FormatError(f"{path}: has pixels of kind {image.mode}; expected 8-bit RGBA.")
-                    self.pixels_left -= width * height
-                    return from_pixels(np.asarray(image.convert("RGBA")))
-        except FormatError:
-            raise
-        except (OSError, SyntaxError, ValueError, EOFError, zlib.error, struct.error, Warning) as error:
-            raise FormatError(f"{path}: is no PNG that can be read ({error!s:.120}).") from error
-        except Image.DecompressionBombError as error:
-            raise FormatError(f"{path}: is too large a picture.") from error
+        with reading(path, FormatError, "is no PNG that can be read"), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+                width, height = image.size
+                if max(width, height) > values.MAX_SIDE or width * height > min(values.MAX_PIXELS, self.pixels_left):
+                    raise FormatError(f"{path}: {width} x {height} pixels are more than a scene may hold.")
+                if image.mode not in ("RGBA", "RGB", "P", "LA", "L", "1"):
+                    raise FormatError(f"{path}: has pixels of kind {image.mode}; expected 8-bit RGBA.")
+                self.pixels_left -= width * height
+                return from_pixels(np.asarray(image.convert("RGBA")))
 
 
 def _transform(value: object, where: str) -> Transform:
@@ -206,7 +189,7 @@ def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
         raise FormatError(f"{where}: name is {own_name!r:.80}; expected {name!r:.80}, as in summary.json.")
     height, width = values.fields(canvas, f"{where}: canvas", "height", "width")
     entries = {dictionary.name(index): index for index in range(len(dictionary))}
-    try:
+    with reading(where, FormatError, "is no scene"):
         layers = tuple(
             _layer(row, f"{where}: layers[{index}]", folder, place, entries)
             for index, row in enumerate(values.items(rows, f"{where}: layers", 0, MAX_LAYERS))
@@ -219,10 +202,6 @@ def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
             values.typed(background, f"{where}: background", bool),
             values.number(error, f"{where}: rounding_error", 0, 1),
         )
-    except FormatError:
-        raise
-    except DelaminateError as problem:
-        raise FormatError(f"{where}: {problem}") from problem
 
 
 @dataclass(frozen=True)
@@ -274,10 +253,8 @@ def _place(row: object, where: str) -> tuple[str, Packed | None]:
     """The name of a scene, and where it lies."""
     packed = ("pack",) if isinstance(row, dict) and "pack" in row else ()
     name, _, _, *place = values.fields(row, where, "name", "layers", "rounding_error", *packed)
-    try:
+    with reading(where, FormatError, "lists what is no name of a scene"):
         check_name(values.typed(name, f"{where}.name", str))
-    except ConfigError as error:
-        raise FormatError(f"{where}: {error}") from error
     return name, place_from(place[0], f"{where}.pack") if packed else None
 
 
@@ -300,10 +277,8 @@ def _blocks(value: object, where: str) -> Blocks:
     top, left, bottom, right = (
         values.whole(side, where, 0, values.MAX_SIDE) for side in values.items(box, where, 4, 4)
     )
-    try:
+    with reading(where, FormatError, "are no blocks"):
         return Blocks((down, across), (begins[0], begins[1]), (top, left, bottom, right), values.size(original, where))
-    except DelaminateError as problem:
-        raise FormatError(f"{where}: {problem}") from problem
 
 
 def load_rate(folder: str | Path) -> float | None:

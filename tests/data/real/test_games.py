@@ -59,7 +59,7 @@ def test_glyph_boxes_are_rescaled_to_the_page(tmp_path):
 
 def test_boxes_that_do_not_fit_are_refused(tmp_path):
     page(tmp_path, {"width": 60, "chars": []})
-    with pytest.raises(DataError, match=r"7\.json: not boxes of a page.*height.*expected width, height and chars"):
+    with pytest.raises(DataError, match=r"7\.json: not boxes of a page; expected width, height and chars.*height"):
         load_text_pages(tmp_path)
     (tmp_path / "boxes/7.json").write_text("{")
     with pytest.raises(DataError, match="cannot be read as JSON"):

@@ -1,17 +1,19 @@
-import importlib
 import io
+import random
+import struct
 
+import lmdb
 import pytest
 from PIL import Image
 
 from delaminate.data import ImageSet, open_data
+from delaminate.data.real.lmdb import read_values
 from delaminate.data.real.lsun import load_lsun
-from delaminate.errors import DataError, MissingExtra
+from delaminate.errors import DataError
 
 
 def database(path, values):
-    lmdb = pytest.importorskip("lmdb", reason="lmdb is not installed (extra bench)")
-    with lmdb.open(str(path), map_size=2**22) as environment, environment.begin(write=True) as transaction:
+    with lmdb.open(str(path), map_size=2**25) as environment, environment.begin(write=True) as transaction:
         for key, value in values.items():
             transaction.put(key, value)
     return path
@@ -53,14 +55,31 @@ def test_databases_of_something_else_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"expected a folder with data\.mdb"):
         load_lsun(tmp_path)
     (tmp_path / "data.mdb").write_bytes(b"no database" * 1000)
-    with pytest.raises(DataError, match="cannot be read as LMDB"):
+    with pytest.raises(DataError, match=r"data\.mdb: no LMDB database"):
         load_lsun(tmp_path)
 
 
-def test_lmdb_without_its_package_names_the_extra(monkeypatch, tmp_path):
-    def refuse(name, *rest):
-        raise ImportError(name)
+@pytest.mark.parametrize("count", [0, 1, 7, 900])
+def test_values_are_those_that_the_library_of_the_format_reads(count, tmp_path):
+    draw = random.Random(count)
+    values = {
+        draw.randbytes(draw.randrange(1, 300)): draw.randbytes(draw.choice((0, 5, 300, 5000))) for _ in range(count)
+    }
+    path = database(tmp_path / "some", values)
+    with lmdb.open(str(path), map_size=2**25) as environment:
+        with environment.begin(write=True) as transaction:  # pages that are free again, and a second root
+            for key in sorted(values)[::3]:
+                transaction.delete(key)
+        with environment.begin() as transaction:
+            assert list(read_values(path / "data.mdb")) == list(transaction.cursor())
 
-    monkeypatch.setattr(importlib, "import_module", refuse)
-    with pytest.raises(MissingExtra, match=r"\.\[bench\]"):
-        load_lsun(tmp_path)
+
+def test_a_database_that_leads_in_a_circle_is_refused(tmp_path):
+    path = database(tmp_path / "some", {f"{index:060d}".encode(): bytes(200) for index in range(200)}) / "data.mdb"
+    content = bytearray(path.read_bytes())
+    (root,) = struct.unpack_from("<Q", content, 4096 + 128)
+    (place,) = struct.unpack_from("<H", content, 4096 * root + 16)
+    struct.pack_into("<HHH", content, 4096 * root + place, root, 0, 0)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"data\.mdb: damaged: page \d+ comes twice"):
+        list(load_lsun(path))

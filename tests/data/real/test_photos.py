@@ -165,7 +165,7 @@ def test_other_folders_of_birds_are_refused(cub):
     with pytest.raises(DataError, match="found no folder 'segmentations'"):
         load_cub(cub)
     (cub / "images.txt").unlink()
-    with pytest.raises(DataError, match=r"images\.txt: cannot be read"):
+    with pytest.raises(DataError, match=r"images\.txt: there is no such file"):
         load_cub(cub)
 
 

@@ -147,7 +147,7 @@ def test_absent_sprites_are_refused(tmp_path, monkeypatch):
         draw("platform-game-dubey", 1)
     (tmp_path / "dubey_sample").mkdir()
     (tmp_path / "dubey_sample/class_0.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"class_0\.png: cannot be read as a sprite"):
+    with pytest.raises(DataError, match=r"class_0\.png: not an image that we read \(PNG\)"):
         draw("platform-game-dubey", 1)
     assert ("platform-game-dubey", "DELAMINATE_DATA with dubey_sample/") in [
         (name, needs) for name, _, needs in names()

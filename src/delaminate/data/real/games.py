@@ -12,13 +12,14 @@ import torch
 from delaminate.data.folders import load_folder
 from delaminate.data.reading import Fit, fit_image, fit_mask, read_image, read_mask
 from delaminate.data.sets import Box, ImageSet, LabelledSet, Labels
-from delaminate.errors import DataError
+from delaminate.errors import DataError, reading
 from delaminate.scene.canvas_map import CanvasMap
 
 # Boxes of the game that are no objects: their memory is unreliable, or they are written over the field.
 UNJUDGED = ("Bullet", "P1Score", "P2Score", "Lives", "Satellite")
 GROUND = ("Ground", 0.0, 195.0, 160.0, 15.0)
 INK = 0.5
+FARTHEST = 1e6  # pixels, of any edge of a box
 # Sprites of the game by file number, to the classes of the drawn set; -1 is the border, 1 and 7 to 11 are the player.
 DUBEY_KINDS = {0: 1, 1: 2, 2: 3, 3: 4, 4: -1, 5: 5, 6: 6, **dict.fromkeys(range(7, 12), 2)}
 PAGE = (1782, 1156)  # the size of most pages; the others were scanned a third finer
@@ -44,13 +45,11 @@ def load_space_invaders_sample(
     document = _read_json(root / "boxes.json")
     judged, ignored = [], []
     for name, pixels, canvas_map in zip(images.names, raw.pixels.numpy(), images.canvas_maps, strict=True):
-        try:
+        with reading(root / "boxes.json", DataError, f"no boxes for frame '{name}.png'"):
             boxes: list[Box] = []
             for row in document["frames"][f"{name}.png"]["ram"]:
-                x, y, width, height = map(float, row["xywh"])
+                x, y, width, height = _numbers(row["xywh"])
                 boxes.append((str(row["category"]), x, y, width, height))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{root / 'boxes.json'}: no boxes for frame '{name}.png': {error!r}") from error
         lit = [box for box in boxes if _is_lit(pixels, box)]
         judged.append(_on_canvas([box for box in lit if box[0] not in UNJUDGED], canvas_map))
         ignored.append(_on_canvas([*(box for box in lit if box[0] in UNJUDGED), GROUND], canvas_map))
@@ -77,14 +76,13 @@ def load_text_pages(
     for name, frame in zip(images.names, images.canvas_maps, strict=True):
         path = root / "boxes" / f"{name}.json"
         document = _read_json(path)
-        try:
-            across, down = frame.original[1] / document["width"], frame.original[0] / document["height"]
+        with reading(path, DataError, "not boxes of a page; expected width, height and chars"):
+            width, height = _numbers([document["width"], document["height"]])
+            across, down = frame.original[1] / width, frame.original[0] / height
             page: list[Box] = []
             for kind, *edges in document["chars"]:
-                left, top, right, bottom = map(float, edges[:4])
+                left, top, right, bottom = _numbers(edges[:4])
                 page.append((str(kind), left * across, top * down, (right - left) * across, (bottom - top) * down))
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise DataError(f"{path}: not boxes of a page: {error!r}; expected width, height and chars") from error
         boxes.append(_on_canvas(page, frame))
     return LabelledSet(images, Labels(boxes=tuple(boxes), ink=INK), root.name)
 
@@ -113,14 +111,15 @@ def load_dubey_sample(
     for path in paths[:limit]:
         raw = read_image(path)
         shown, frame = fit_image(raw, size or (raw.shape[0], raw.shape[1]), fit)
-        ids = read_mask(path.with_name(f"{path.stem}_ids.png"))
+        numbers = path.with_name(f"{path.stem}_ids.png")
+        ids = read_mask(numbers)
+        if ids.shape != frame.original:
+            raise DataError(f"{numbers}: is {ids.shape}, its image {frame.original} (height, width); expected the same")
         kinds = np.zeros(int(ids.max()) + 1, dtype=np.int64)
-        try:
+        with reading(root / "objects.json", DataError, f"no objects of frame '{path.name}'"):
             for row in document[path.name]["objects"]:
                 if row["id"] < len(kinds):
                     kinds[row["id"]] = DUBEY_KINDS[row["class"]]
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{root / 'objects.json'}: no objects of frame '{path.name}': {error!r}") from error
         classes = kinds[ids]
         both = np.stack([np.where(classes == -1, -1, ids), classes])
         maps.append(np.stack([fit_mask(each, frame) for each in both]))
@@ -139,10 +138,16 @@ SAMPLES: dict[str, Callable[[str | Path, tuple[int, int] | None, Fit, int | None
 
 
 def _read_json(path: Path) -> Any:
-    try:
+    with reading(path, DataError, "cannot be read as JSON"):
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON: {error}") from error
+
+
+def _numbers(values: Sequence[Any]) -> list[float]:
+    """Numbers of a box, in pixels."""
+    found = [float(value) for value in values]
+    if not all(abs(each) < FARTHEST for each in found):
+        raise ValueError(f"{found} are no places on a picture")
+    return found
 
 
 def _is_lit(pixels: np.ndarray, box: Box) -> bool:

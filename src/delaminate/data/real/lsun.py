@@ -1,17 +1,16 @@
 """LSUN, on which PerturbGAN was trained: databases of encoded images, for those who have them."""
 
-import importlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from delaminate.data.folders import MAX_CACHE_BYTES
 from delaminate.data.reading import Fit, decode_image, fit_image
+from delaminate.data.real.lmdb import read_values
 from delaminate.data.sets import ImageSet, LabelledSet, Labels
-from delaminate.errors import DataError, MissingExtra
+from delaminate.errors import DataError, one_line, reading
 from delaminate.scene.canvas_map import CanvasMap
 
 
@@ -28,7 +27,6 @@ def load_lsun(
             `skipped`.
 
     Raises:
-        MissingExtra: lmdb is not installed.
         DataError: The path is no such database, no value can be read, the sizes differ, or there are too many images.
 
     Reference: Yu et al., LSUN, 2015.
@@ -44,7 +42,7 @@ def load_lsun(
         try:
             image = decode_image(value, name)
         except DataError as error:
-            skipped.append((name, str(error).removeprefix(f"{name}: ")))
+            skipped.append((name, str(error).removeprefix(f"{name}: ").removesuffix(".")))
             continue
         canvas, canvas_map = fit_image(image, size or (image.shape[0], image.shape[1]), fit)
         if pixels and canvas.shape != pixels[0].shape:
@@ -69,21 +67,11 @@ def _values(where: Path) -> Iterator[tuple[str, bytes]]:
     """Read names and values of a database, in the order of its keys.
 
     Raises:
-        MissingExtra: lmdb is not installed.
         DataError: The path is no such database.
     """
-    try:
-        lmdb: Any = importlib.import_module("lmdb")
-    except ImportError as error:
-        raise MissingExtra("reading LMDB", "bench") from error
-    if not (where / "data.mdb" if where.is_dir() else where).is_file():
+    file = where / "data.mdb" if where.is_dir() else where
+    if not file.is_file():
         raise DataError(f"{where}: found no LMDB database; expected a folder with data.mdb")
-    try:
-        with (
-            lmdb.open(str(where), subdir=where.is_dir(), readonly=True, lock=False, readahead=False) as database,
-            database.begin(buffers=False) as transaction,
-        ):
-            for key, value in transaction.cursor():
-                yield key.decode("ascii", "backslashreplace"), value
-    except lmdb.Error as error:
-        raise DataError(f"{where}: cannot be read as LMDB: {error}") from error
+    with reading(file, DataError, "cannot be read as LMDB"):
+        for key, value in read_values(file):
+            yield one_line(key.decode("ascii", "backslashreplace")), value

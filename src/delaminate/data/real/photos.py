@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from delaminate.data.reading import Fit, fit_image, fit_mask, read_image
+from delaminate.data.real.matlab import read_matrices
 from delaminate.data.sets import ImageSet, LabelledSet, Labels
-from delaminate.errors import DataError
+from delaminate.errors import DataError, reading
 from delaminate.rng import numpy_stream
 from delaminate.scene.canvas_map import CanvasMap
 
@@ -73,10 +72,8 @@ def load_flowers102(
     Chen et al., ReDO, 2019.
     """
     root, part = Path(folder), _known(split, FLOWERS_PARTS, "flowers102")
-    try:
-        numbers = loadmat(root / "setid.mat", variable_names=[part])[part].reshape(-1).astype(np.int64).tolist()
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MatReadError) as error:
-        raise DataError(f"{root / 'setid.mat'}: not the splits of Flowers-102 ({part}): {error!r}") from error
+    with reading(root / "setid.mat", DataError, f"not the splits of Flowers-102 ({part})"):
+        numbers = read_matrices(root / "setid.mat")[part].reshape(-1).astype(np.int64).tolist()
     photos = [
         _Photo(f"image_{n:05d}", root / f"jpg/image_{n:05d}.jpg", root / f"segmim/segmim_{n:05d}.jpg") for n in numbers
     ]
@@ -225,13 +222,14 @@ def _known(split: str, parts: dict[str, str], name: str) -> str:
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
     """The lines of a file of two words each."""
-    try:
+    with reading(path, DataError, "cannot be read; expected lines of two words"):
         lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; expected lines of two words") from error
     wrong = next((number for number, words in enumerate(lines, start=1) if len(words) != 2), None)
     if wrong is not None or not lines:
         raise DataError(f"{path}: line {wrong or 1} is not two words")
+    outside = [word for words in lines for word in words if Path(word).is_absolute() or ".." in Path(word).parts]
+    if outside:
+        raise DataError(f"{path}: {outside[0]} leads out of the folder; expected names within")
     return [(first, second) for first, second in lines]
 
 

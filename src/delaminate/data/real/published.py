@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from delaminate.data.labelled import load_labelled_folder
 from delaminate.data.reading import fit_image, fit_mask, read_image
+from delaminate.data.real.matlab import read_matrices
 from delaminate.data.sets import ImageSet, LabelledSet, Labels, natural_key, numbered
-from delaminate.errors import DataError, MissingExtra
+from delaminate.errors import DataError, MissingExtra, reading
 from delaminate.scene.canvas_map import CanvasMap
 
 CLEVR_BOX = (64.0, 29.0, 192.0, 192.0)  # left, top, width, height within 320 x 240
@@ -57,11 +56,8 @@ def load_hdf5(
         h5py: Any = importlib.import_module("h5py")
     except ImportError as error:
         raise MissingExtra("reading HDF5", "bench") from error
-    try:
-        with h5py.File(path, "r") as file:
-            return _read_scenes(Path(path), file, clevr, (128, 128) if clevr and size is None else size, limit)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read as HDF5: {error}") from error
+    with reading(Path(path), DataError, "cannot be read as HDF5"), h5py.File(path, "r") as file:
+        return _read_scenes(Path(path), file, clevr, (128, 128) if clevr and size is None else size, limit)
 
 
 def load_svhn(path: str | Path) -> LabelledSet:
@@ -72,12 +68,12 @@ def load_svhn(path: str | Path) -> LabelledSet:
 
     Reference: Netzer et al., Reading Digits in Natural Images, 2011.
     """
-    try:
-        content = loadmat(path, variable_names=["X", "y"])
+    with reading(Path(path), DataError, "not a file of cropped SVHN digits (X and y)"):
+        content = read_matrices(Path(path))
         images = ImageSet.from_arrays(np.ascontiguousarray(content["X"].transpose(3, 0, 1, 2)))
         digits = content["y"].reshape(-1).astype(np.int64)
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MatReadError) as error:
-        raise DataError(f"{path}: not a file of cropped SVHN digits (X and y): {error}") from error
+        if len(digits) != len(images):
+            raise DataError(f"{len(digits)} digits for {len(images)} images; expected one each")
     digits[digits == 10] = 0
     return LabelledSet(images, Labels(image_classes=torch.from_numpy(digits)), "svhn")
 

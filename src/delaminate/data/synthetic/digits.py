@@ -2,7 +2,6 @@
 
 import functools
 import gzip
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +10,13 @@ from jaxtyping import Bool, UInt8
 
 from delaminate.data.real.root import data_folder
 from delaminate.data.synthetic.drawing import Drawing, Map, Painter, Raster
-from delaminate.errors import DataError
+from delaminate.errors import DataError, reading
 
 MNIST_FOLDER = "mnist"
 DIGIT = 28  # side of a digit in the files, in pixels
 NUM_DEV = 10_000  # the last training digits are the development part
 IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
+LARGEST_IDX = 2**28  # bytes, unpacked; MNIST's largest has 47 million
 
 
 def read_idx(path: str | Path) -> UInt8[np.ndarray, "*_"]:
@@ -27,11 +27,13 @@ def read_idx(path: str | Path) -> UInt8[np.ndarray, "*_"]:
 
     Reference: LeCun, Cortes and Burges, The MNIST Database of Handwritten Digits, 1998.
     """
-    try:
-        with gzip.open(path, "rb") as file:
-            content = file.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read as gzip: {error}; expected a file of MNIST") from error
+    with (
+        reading(Path(path), DataError, "cannot be read as gzip; expected a file of MNIST"),
+        gzip.open(path, "rb") as file,
+    ):
+        content = file.read(LARGEST_IDX + 1)
+        if len(content) > LARGEST_IDX:
+            raise DataError(f"{path}: unpacks to more than {LARGEST_IDX:,} bytes; expected a file of MNIST")
     magic = int.from_bytes(content[:4], "big")
     if magic not in (IMAGES_MAGIC, LABELS_MAGIC):
         raise DataError(f"{path}: begins with {magic}; expected {IMAGES_MAGIC} (images) or {LABELS_MAGIC} (labels)")

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 from PIL import Image
 
-from delaminate.errors import DataError
+from delaminate.data.reading import MAX_PIXELS, open_picture
+from delaminate.errors import DataError, reading
 
 Raster = UInt8[np.ndarray, "3 H W"]
 Map = Int64[np.ndarray, "H W"]
@@ -146,8 +147,6 @@ def stamp_file(path: Path) -> Stamp:
     Raises:
         DataError: The file is absent or no such picture.
     """
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            return Stamp.of(np.array(image.convert("RGBA")))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{path}: cannot be read as a sprite: {error}; expected a PNG with alpha") from error
+    fault = "cannot be read as a sprite; expected a PNG with alpha"
+    with reading(path, DataError, fault), open_picture(path, ("PNG",), MAX_PIXELS) as image:
+        return Stamp.of(np.array(image.convert("RGBA")))

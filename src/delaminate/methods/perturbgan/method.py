@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
-from delaminate.errors import ConfigError
+from delaminate.errors import ConfigError, FormatError
 from delaminate.methods.perturbgan.config import PRESETS
 from delaminate.methods.perturbgan.model import Noise, PerturbGANModel
 from delaminate.methods.perturbgan.networks import GrowthLevel
@@ -283,4 +283,8 @@ class PerturbGAN(PerturbGANModel):
 
     @torch.no_grad()
     def on_import(self, there: Mapping[str, bool]) -> None:
+        level, share = self.grown.tolist()
+        last = level_of(self.image_size[0])
+        if level not in range(last + 1) or not 0 <= share <= 1:
+            raise FormatError(f"grown is ({level:g}, {share:g}); expected a level from 0 to {last} and a share of 1.")
         self.trained.copy_(torch.tensor([float(there[prefix]) for prefix in self.optional_tensors]))
