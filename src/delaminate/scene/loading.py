@@ -41,7 +41,7 @@ from delaminate.scene.format import (
 from delaminate.scene.packing import NAME as PACK_NAME
 from delaminate.scene.packing import Packed, read_packed
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
-from delaminate.scene.scenes import LAYER_ID, Scene, SceneLayer, check_name
+from delaminate.scene.scenes import LAYER_ID, MAX_TITLE, Scene, SceneLayer, check_name, is_plain_text
 
 
 class _Folder:
@@ -177,9 +177,15 @@ def _layer(value: object, where: str, folder: _Folder, place: str, entries: dict
 
 def _load_dictionary(folder: _Folder, rows: object, where: str) -> Dictionary:
     backgrounds: dict[int, int] = {}
-    names = []
+    names, titles = [], []
     for index, row in enumerate(values.items(rows, where, 0, MAX_ENTRIES)):
-        name, background, used = values.fields(row, f"{where}[{index}]", "id", "background", "used")
+        titled = ("title",) if isinstance(row, dict) and "title" in row else ()
+        name, background, used, *title = values.fields(row, f"{where}[{index}]", "id", "background", "used", *titled)
+        titles.append(values.typed(title[0], f"{where}[{index}].title", str) if title else "")
+        if titles[-1] and not is_plain_text(titles[-1], MAX_TITLE):
+            raise FormatError(
+                f"{where}[{index}].title: is {titles[-1]!r:.80}; expected one line of up to {MAX_TITLE} characters."
+            )
         values.whole(used, f"{where}[{index}].used", 0, MAX_LAYERS * MAX_SCENES)
         names.append(values.typed(name, f"{where}[{index}].id", str))
         if values.typed(background, f"{where}[{index}].background", bool):
@@ -192,7 +198,8 @@ def _load_dictionary(folder: _Folder, rows: object, where: str) -> Dictionary:
     for index, name in enumerate(names):
         if name != plain.name(index):
             raise FormatError(f"{where}[{index}].id: is {name!r:.60}; expected {plain.name(index)!r}.")
-    return Dictionary(tuple(folder.read_png(f"dictionary/{name}.png") for name in names), order)
+    sprites = tuple(folder.read_png(f"dictionary/{name}.png") for name in names)
+    return Dictionary(sprites, order, tuple(titles) if any(titles) else ())
 
 
 def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
@@ -304,6 +311,17 @@ def _blocks(value: object, where: str) -> Blocks:
         return Blocks((down, across), (begins[0], begins[1]), (top, left, bottom, right), values.size(original, where))
     except DelaminateError as problem:
         raise FormatError(f"{where}: {problem}") from problem
+
+
+def titles(folder: str | Path) -> dict[str, str]:
+    """Read what people call the sprites of a folder, by their ids; those without a title are left out.
+
+    Raises:
+        FormatError: The summary is missing or not what it claims to be.
+    """
+    rows = [row for row in read_summary(folder).entries if isinstance(row, dict)]
+    named = {row.get("id"): row.get("title") for row in rows}
+    return {name: title for name, title in named.items() if isinstance(name, str) and isinstance(title, str) and title}
 
 
 def load_rate(folder: str | Path) -> float | None:

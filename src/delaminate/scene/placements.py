@@ -207,12 +207,16 @@ class Dictionary:
     Attributes:
         sprites: RGBA in [0, 1], not premultiplied, each (4, h, w) of its own size.
         backgrounds: Which entries are backgrounds: opaque, continued beyond their border.
+        titles: What people call each entry, one line; empty: by its name. No titles at all: every entry by its name.
     """
 
     sprites: tuple[Float[Tensor, "4 _h _w"], ...]
     backgrounds: tuple[int, ...] = ()
+    titles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.titles and len(self.titles) != len(self.sprites):
+            raise ShapeError(f"Dictionary: {len(self.titles)} titles of {len(self.sprites)} sprites; expected as many.")
         for index, sprite in enumerate(self.sprites):
             if sprite.ndim != 3 or sprite.shape[0] != 4:
                 raise ShapeError(f"Dictionary: sprite {index} is {tuple(sprite.shape)}; expected (4, h, w).")
@@ -228,3 +232,18 @@ class Dictionary:
         if entry in self.backgrounds:
             return f"background-{self.backgrounds.index(entry)}"
         return f"sprite-{entry:02d}"
+
+    def entry(self, name: str) -> int:
+        """Find an entry by its name.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        for entry in range(len(self)):
+            if self.name(entry) == name:
+                return entry
+        raise ConfigError(f"dictionary: no sprite {name!r:.80} among {len(self)}; expected a name such as 'sprite-00'.")
+
+    def title(self, entry: int) -> str:
+        """What people call an entry."""
+        return (self.titles[entry] if self.titles else "") or self.name(entry)
