@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.small_scenes import picture, same_scene, write_small_scenes
+from helpers.small_scenes import picture as random_picture
+from helpers.small_scenes import same_scene, write_small_scenes
 from PIL import Image
 
 from delaminate.files import png_bytes, to_pixels
@@ -454,7 +455,7 @@ def test_photos_with_several_things_are_told_that_these_share_a_layer(command, t
 )
 def test_every_edit_is_a_command(command, tmp_path, words):
     folder = write_small_scenes(tmp_path / "scenes")
-    (tmp_path / "p.png").write_bytes(png_bytes(to_pixels(picture(11, 6, 8))))
+    (tmp_path / "p.png").write_bytes(png_bytes(to_pixels(random_picture(11, 6, 8))))
     words = [str(tmp_path / "p.png") if word == "PICTURE" else word for word in words]
     code, _, err = command("edit", folder, *words, "--out", tmp_path / "edited")
     assert code == 0, err
@@ -468,7 +469,7 @@ def test_every_edit_is_a_command(command, tmp_path, words):
 def test_a_journal_is_replayed_on_other_scenes_and_not_on_its_own_in_place(command, tmp_path):
     own, other = (write_small_scenes(tmp_path / name) for name in ("own", "other"))
     history = EditHistory(own)
-    digest = add_picture(history.folder, to_pixels(picture(11, 3, 3)))
+    digest = add_picture(history.folder, to_pixels(random_picture(11, 3, 3)))
     for edit in (
         {"operation": "move", "scene": "a.png", "layer": "layer-01", "dx": 2, "dy": 1},
         {"operation": "repaint-sprite", "sprite": "sprite-01", "picture": digest},

@@ -297,10 +297,15 @@ def remove_sprites(folder: Path, dictionary: Dictionary) -> None:
             path.unlink(missing_ok=True)
 
 
+def digest_of(data: bytes) -> str:
+    """Take the digest of what a file holds."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
 def digest_of_file(path: Path) -> str | None:
     """Take the digest of a file; None: there is none that can be read."""
     try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        return digest_of(path.read_bytes())
     except OSError:
         return None
 

@@ -3,6 +3,7 @@
 Files that were sent by somebody else are read with bounds on every size and number, and no name leads out of the folder.
 """
 
+import dataclasses
 import io
 import json
 import struct
@@ -37,6 +38,7 @@ from delaminate.scene.format import (
     SUMMARY_FORMAT,
     VERSION,
     residual_file,
+    scene_document,
 )
 from delaminate.scene.packing import NAME as PACK_NAME
 from delaminate.scene.packing import Packed, read_packed
@@ -230,6 +232,42 @@ def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
         raise
     except DelaminateError as problem:
         raise FormatError(f"{where}: {problem}") from problem
+
+
+class _InMemory(_Folder):
+    """Takes the rasters of a scene for what its files would hold."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.rasters = {f"{layer.id}.png": layer.placement.raster for layer in scene.layers}
+
+    def read_png(self, relative: str) -> Float[torch.Tensor, "4 h w"]:
+        raster = self.rasters[relative.rpartition("/")[2]]
+        assert raster is not None
+        return raster
+
+
+def check_scene(scene: Scene, before: Scene | None = None) -> None:
+    """Make sure that a scene could be read again once it was saved.
+
+    Args:
+        scene: The scene.
+        before: One that can; layers that are in both are not looked at again.
+
+    Raises:
+        FormatError: A number of it is out of bounds, or there are too many layers.
+        OutputError: A picture is too large.
+    """
+    old = {id(layer) for layer in before.layers} if before is not None else set()
+    new = tuple(layer for layer in scene.layers if id(layer) not in old)
+    where = f"scene {scene.name!r}"
+    if len(scene.layers) > MAX_LAYERS:
+        raise FormatError(f"{where}: has {len(scene.layers)} layers; expected at most {MAX_LAYERS}.")
+    rasters = [layer.placement.raster for layer in scene.layers if layer.placement.raster is not None]
+    values.check_bounds(scene.size, [(raster.shape[1], raster.shape[2]) for raster in rasters])
+    entries = {scene.dictionary.name(layer.placement.entry): layer.placement.entry for layer in new}
+    changed = dataclasses.replace(scene, layers=new)
+    for row in scene_document(changed)["layers"]:
+        _layer(row, f"{where}: layer {row['id']!r}", _InMemory(changed), "", entries)
 
 
 @dataclass(frozen=True)
