@@ -9,7 +9,7 @@ a method of `Scene` or a function of `scene.sprites`.
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from jaxtyping import Float
 from torch import Tensor
@@ -27,9 +27,7 @@ Picture = Callable[[str], Float[Tensor, "4 h w"]]
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """An edit as a value. What reads it from outside takes no other keys, and converts no types."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+    """An edit as a value."""
 
     def on_dictionary(self, dictionary: Dictionary, picture: Picture) -> Dictionary:
         """Change what all scenes share."""
