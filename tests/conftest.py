@@ -26,6 +26,7 @@ SLOW = (
     "bench/test_judge.py",
     "engine/test_devices.py",
     "engine/test_kill.py",
+    "studio/test_kill.py",
     "engine/test_parallel.py",
     "methods/test_marionette_parallel.py",
     "test_a_run_stopped_after_any_step",

@@ -50,6 +50,7 @@ class Reader:
         """
         with self.lock:
             if self.process is None or self.process.poll() is not None:
+                self._stop()
                 self._start()
             assert self.process is not None and self.process.stdin is not None
             try:

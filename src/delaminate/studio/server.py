@@ -9,6 +9,7 @@ import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from delaminate import __version__
 from delaminate.errors import (
@@ -38,7 +39,7 @@ from delaminate.studio.workspace import Workspace, home_folder
 PAGE = Path(__file__).parent / "page"
 PORT = 8712
 MAX_CLIENTS = 128
-SILENT = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
+SILENT: Any = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
 """Nothing of what happens here is told to anybody, whatever the environment asks for."""
 log = logging.getLogger("delaminate.studio")
 

@@ -8,7 +8,7 @@ PLACE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;,'\"<>|]+[/\\])+([
 def without_places(text: str) -> str:
     """Leave of each place on this machine only its last part.
 
-    >>> without_places("/home/me/scenes/a.png: cannot be read; see a/b.png.")
+    >>> without_places("/mnt/me/scenes/a.png: cannot be read; see a/b.png.")
     'a.png: cannot be read; see a/b.png.'
     >>> without_places(r"C:\\\\data\\\\mine\\\\b.png: is empty")
     'b.png: is empty'

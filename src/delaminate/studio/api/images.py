@@ -23,6 +23,7 @@ from delaminate.studio.workspace import NAMES, Workspace
 api = router("images")
 MAX_FILES = 20_000
 CHUNK = 2**20
+SENT = "sent"
 
 
 class SkippedRow(Strict):
@@ -77,9 +78,10 @@ def receive(space: Workspace, files: list[Any]) -> Received:
     place = space.home / "uploads" / secrets.token_hex(6)
     images = place / "images"
     images.mkdir(parents=True)
+    (place / SENT).mkdir()
     skipped: list[SkippedRow] = []
     try:
-        taken = list(unpacked(space, files, place, skipped))
+        taken = list(unpacked(space, files, place / SENT, skipped))
         taken.sort(key=lambda each: natural_key(each[0]))
         names, clips, failed = dict[str, str](), list[str](), list[SkippedRow]()
         for name, path in taken:
@@ -96,6 +98,7 @@ def receive(space: Workspace, files: list[Any]) -> Received:
         if clips and len(names) > 1:
             raise DataError("a clip was sent among pictures; send the clip by itself, or the pictures.")
         (place / NAMES).write_text(json.dumps(names), encoding="utf-8")
+        shutil.rmtree(place / SENT)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
@@ -110,7 +113,7 @@ def unpacked(
     """Write down what was sent, zips unpacked: what each file was called, and where it is now."""
     found = []
     for number, file in enumerate(files):
-        name, path = shown_name(file.filename or ""), place / f"sent-{number:06d}"
+        name, path = shown_name(file.filename or ""), place / f"{number:06d}"
         with path.open("wb") as target:
             shutil.copyfileobj(file.file, target, CHUNK)
         with path.open("rb") as source:

@@ -1,6 +1,6 @@
 """Methods and models: what can be trained with which settings, and what is in the box."""
 
-import dataclasses
+import typing
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -79,14 +79,11 @@ def list_models(space: Space) -> ModelList:
 @api.get("/methods/{method}/settings")
 def list_settings(method: str, preset: Annotated[str | None, Query()] = None) -> SettingList:
     """List the settings of a method, with their values in a preset; default: the first."""
-    import typing
-
     found = METHODS.find(method, "settings")
     name = preset or next(iter(found.presets))
     config = found.preset_config(name)
     values, hints, rows = to_dict(config), typing.get_type_hints(type(config)), []
     for key, known in settings_of(config).items():
-        told = {each.name: getattr(known, each.name) for each in dataclasses.fields(known)}
         choices = list(typing.get_args(hints[key])) if typing.get_origin(hints[key]) is typing.Literal else None
-        rows.append(SettingRow(key=key, value=values[key], choices=choices, **told))
+        rows.append(SettingRow(key=key, value=values[key], choices=choices, **vars(known)))
     return SettingList(method=method, preset=name, settings=rows)
