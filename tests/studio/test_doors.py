@@ -221,5 +221,5 @@ def test_files_outside_the_page_are_not_served(client):
 def test_the_server_is_asked_by_its_address_and_this_machines_names():
     assert hosts_of("127.0.0.1") == ["127.0.0.1", "localhost", "::1"]
     assert hosts_of("192.168.1.5")[0] == "192.168.1.5"
-    doors = Doors(None, ["::1"], 80)
+    doors = Doors(Doors.__call__, ["::1"], 80)
     assert doors.hosts == {"[::1]:80", "[::1]"}

@@ -1,5 +1,6 @@
 """Files that people send are decoded elsewhere, with bounds."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -26,8 +27,9 @@ def test_a_process_that_dies_or_hangs_is_replaced(reader, tmp_path):
     first.kill()
     first.wait()
     assert reader.ask("check", path=str(tmp_path / "a.png"))["width"] == 7
+    reader.process.send_signal(signal.SIGSTOP)
     with pytest.raises(DataError, match="within the time and memory"):
-        reader.ask("check", 0.0, path=str(tmp_path / "a.png"))
+        reader.ask("check", 0.2, path=str(tmp_path / "a.png"))
     assert reader.process is None
     assert reader.ask("check", path=str(tmp_path / "a.png"))["width"] == 7
 

@@ -92,8 +92,8 @@ class Transform:
         if orientation is None:
             return None
         height, width = raster[::-1] if orientation & 1 else raster
-        matrix = self.matrix
-        left, top = matrix[0, 2] - (width if orientation & 4 else 0), matrix[1, 2] - (height if orientation & 2 else 0)
+        left = self.parameters[2] - (width if orientation & 4 else 0)
+        top = self.parameters[5] - (height if orientation & 2 else 0)
         if left != round(left) or top != round(top):
             return None
         return int(left), int(top), orientation
@@ -101,17 +101,12 @@ class Transform:
     @property
     def orientation(self) -> int | None:
         """Which of the eight orientations a matrix shows, see `oriented`; None: it does something else."""
-        linear = self.matrix[:2, :2]
-        if not (self.matrix[2] == (0, 0, 1)).all() or not np.isin(linear, (-1, 0, 1)).all():
+        a, b, _, c, d, _, *last = self.parameters
+        if tuple(last) != (0, 0, 1):
             return None
-        turned = linear[0, 0] == 0
-        one, other = (linear[0, 1], linear[1, 0]) if turned else (linear[0, 0], linear[1, 1])
-        if (
-            one == 0
-            or other == 0
-            or (linear[0, 0] if turned else linear[0, 1])
-            or (linear[1, 1] if turned else linear[1, 0])
-        ):
+        turned = a == 0
+        one, other, *rest = (b, c, a, d) if turned else (a, d, b, c)
+        if abs(one) != 1 or abs(other) != 1 or any(rest):
             return None
         return int(turned) | (2 if other < 0 else 0) | (4 if one < 0 else 0)
 

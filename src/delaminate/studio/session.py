@@ -107,7 +107,9 @@ class Session:
         except BaseException:
             self.history.close()
             raise
-        self._scenes: OrderedDict[str, dict[int, Scene]] = OrderedDict()
+        self._scenes: OrderedDict[str, dict[int, Scene]] = OrderedDict()  # by name, by how many edits were done
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._total = [0, 0]  # pixels and layers of what is kept
         self._loaded: dict[str, str | None] = {}
         self._stats: dict[str, tuple[int, int]] = {}
         self._versions: Counter[str] = Counter()
@@ -120,6 +122,7 @@ class Session:
         # A save may have been cut off: whatever was ever edited is looked at again.
         touched = {name for step in self._steps for name in (self.names if step.renumbers else step.scenes)}
         self._unsaved = touched & self._known
+        self._recount = bool(touched)  # the counts on the disk may be of another state than the scenes
         self._unsaved_sprites = (self.history.base / SUMMARY).exists()
         self._refresh_stats()
 
@@ -186,6 +189,8 @@ class Session:
             raise ConfigError(f"no scene {name!r:.120} in this project.")
         kept = self._scenes.setdefault(name, {})
         self._scenes.move_to_end(name)
+        if done in kept:
+            return kept[done]
         start = max((count for count in kept if count <= done), default=None)
         if start is None:
             start, kept[0] = 0, self._load(name)
@@ -195,7 +200,8 @@ class Session:
         kept[done] = scene
         for count in sorted(kept)[1 : max(len(kept) - SNAPSHOTS, 1)]:
             del kept[count]
-        self._let_go()
+        self._uncount(name)
+        self._let_go(name)
         return scene
 
     def _load(self, name: str) -> Scene:
@@ -209,18 +215,24 @@ class Session:
             scene = apply_to_scene(operation, scene, dictionary, self.history.picture)
         return scene
 
-    def _let_go(self) -> None:
+    def _let_go(self, name: str) -> None:
         """Forget scenes that were not asked for lately, where they take too much memory; what they are can be made again."""
-        pixels, layers = 0, 0
-        for name in reversed(list(self._scenes)):
-            snapshots = self._scenes[name].values()
-            rasters = {
-                id(layer.placement.raster): layer.placement.raster for each in snapshots for layer in each.layers
-            }
-            pixels += sum(raster.shape[1] * raster.shape[2] for raster in rasters.values() if raster is not None)
-            layers += sum(len(each.layers) for each in snapshots) + 1
-            if (pixels > KEPT_PIXELS or layers > KEPT_LAYERS) and name != next(reversed(self._scenes)):
-                del self._scenes[name]
+        snapshots = self._scenes[name].values()
+        rasters = {id(raster): raster for each in snapshots for raster in _rasters(each).values()}
+        pixels = sum(raster.shape[1] * raster.shape[2] for raster in rasters.values())
+        self._sizes[name] = pixels, sum(len(each.layers) for each in snapshots) + 1
+        self._total = [sum(each) for each in zip(self._total, self._sizes[name], strict=True)]
+        while (self._total[0] > KEPT_PIXELS or self._total[1] > KEPT_LAYERS) and len(self._scenes) > 1:
+            self._forget(next(iter(self._scenes)))
+
+    def _forget(self, name: str) -> None:
+        """Forget a scene that is kept in memory."""
+        del self._scenes[name]
+        self._uncount(name)
+
+    def _uncount(self, name: str) -> None:
+        sizes = self._sizes.pop(name, (0, 0))
+        self._total = [total - size for total, size in zip(self._total, sizes, strict=True)]
 
     def version(self, name: str) -> int:
         """Say at which revision a scene last looked different, in this server."""
@@ -327,7 +339,7 @@ class Session:
         if step.renumbers:
             self._all_version = now
             self._unsaved.update(self.names)
-            self._unsaved_sprites = True
+            self._unsaved_sprites = self._recount = True
             return Change(now, None, None)
         for name in step.scenes:
             self._versions[name] = now
@@ -372,7 +384,7 @@ class Session:
             for name in self._unsaved:
                 self._saved_rasters.update(_rasters(self.scene(name)))
             self._unsaved.clear()
-            self._unsaved_sprites = False
+            self._unsaved_sprites = self._recount = False
             self._refresh_stats()
 
     def _files(self) -> dict[str, bytes]:
@@ -394,21 +406,34 @@ class Session:
     def _summary(self) -> bytes:
         """The summary with the dictionary and the unsaved scenes as they are now."""
         document: dict[str, Any] = json.loads((self.folder / SUMMARY).read_bytes())
-        if self._unsaved_sprites or self._unsaved:
-            dictionary, usage = self.dictionary, self.usage()
-            document["dictionary"] = [
-                dictionary_row(
-                    dictionary.name(entry),
-                    entry in dictionary.backgrounds,
-                    sum(usage[entry].values()),
-                    dictionary.titles[entry] if dictionary.titles else "",
-                )
-                for entry in range(len(dictionary))
-            ]
+        dictionary, used = self.dictionary, self._used(document["dictionary"])
+        document["dictionary"] = [
+            dictionary_row(
+                dictionary.name(entry),
+                entry in dictionary.backgrounds,
+                used[entry],
+                dictionary.titles[entry] if dictionary.titles else "",
+            )
+            for entry in range(len(dictionary))
+        ]
         for row in document["scenes"]:
             if row["name"] in self._unsaved:
                 row["layers"] = len(self.scene(row["name"]).layers)
         return json_bytes(document)
+
+    def _used(self, rows: list[dict[str, Any]]) -> list[int]:
+        """Count the layers that show each sprite: as many as before, and what unsaved scenes have changed since."""
+        if self._recount or len(rows) != len(self.dictionary):
+            return [sum(each.values()) for each in self.usage()]
+        used = [int(row["used"]) for row in rows]
+        for name in self._unsaved:
+            for layer in self.scene(name).layers:
+                if layer.placement.entry != OWN_RASTER:
+                    used[layer.placement.entry] += 1
+            shown = json.loads((self.folder / "scenes" / name / "scene.json").read_bytes())["layers"]
+            for entry in [self.dictionary.entry(layer["entry"]) for layer in shown if "entry" in layer]:
+                used[entry] -= 1
+        return used
 
     def _ours(self, name: str, data: bytes) -> bool:
         """Say whether a file may be written over: it is missing, or as it was read, or as it was written by a studio."""

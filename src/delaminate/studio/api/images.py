@@ -5,11 +5,10 @@ import json
 import secrets
 import shutil
 from pathlib import Path
-from typing import Any
 
-from fastapi import Request, Response, UploadFile
+from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile as Sent
+from starlette.datastructures import UploadFile
 
 from delaminate.data.sets import natural_key
 from delaminate.errors import ConfigError, DataError
@@ -65,11 +64,11 @@ FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"s
 async def send_images(space: Space, request: Request) -> Received:
     """Send pictures, one clip, or a zip of pictures, as `files` of a form. They are named by what they hold."""
     async with request.form(max_files=MAX_FILES, max_fields=100) as form:
-        files = [each for each in form.getlist("files") if isinstance(each, Sent)]
+        files = [each for each in form.getlist("files") if isinstance(each, UploadFile)]
         return await run_in_threadpool(receive, space, files)
 
 
-def receive(space: Workspace, files: list[Any]) -> Received:
+def receive(space: Workspace, files: list[UploadFile]) -> Received:
     """Keep files that can be read, in the order of their names, and make a project of them.
 
     Raises:
