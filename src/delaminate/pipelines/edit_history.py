@@ -30,7 +30,6 @@ from delaminate.config import suggest
 from delaminate.data.reading import read_with_alpha
 from delaminate.errors import ConfigError, DataError, FormatError, OutputError
 from delaminate.files import from_pixels, png_bytes, write_atomic
-from delaminate.pipelines.exporting import Scenes, as_set
 from delaminate.scene.collection import SceneSet
 from delaminate.scene.format import SUMMARY
 from delaminate.scene.loading import Summary, load_dictionary, load_rate, load_scene, load_scenes, read_summary
@@ -218,7 +217,10 @@ def load_picture(path: Path) -> Float[Tensor, "4 h w"]:
 
 
 def operate(
-    scenes: Scenes, operation: Mapping[str, Any], out: str | Path | None = None, picture: Path | None = None
+    scenes: "str | Path | Sequence[Scene]",
+    operation: Mapping[str, Any],
+    out: str | Path | None = None,
+    picture: Path | None = None,
 ) -> SceneSet:
     """Do one operation on scenes, such as {"operation": "merge-sprites", "sprite": "sprite-03", "into": "sprite-01"}.
 
@@ -237,6 +239,8 @@ def operate(
     loaded = _load_picture_once(picture) if picture is not None else None
     given = dict(operation) | ({} if picture is None else {"picture": picture.name})
     edit = (operation_from(given, "edit"),)
+    from delaminate.pipelines.exporting import as_set  # here, for it brings all methods: the studio opens at once
+
     source = Path(scenes) if isinstance(scenes, str | Path) else None
     opened = load_scenes(source) if source is not None else as_set(scenes)  # type: ignore[arg-type]
     return _save(apply(opened, [edit], loaded or pictures_of(Path())), source, out)

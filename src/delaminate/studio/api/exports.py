@@ -15,7 +15,6 @@ from pydantic import Field
 
 from delaminate.errors import ConfigError
 from delaminate.exporters.formats import FORMATS
-from delaminate.pipelines.exporting import format_names
 from delaminate.studio.api.common import BINARY, Id, Space, Strict, router
 from delaminate.studio.api.jobs import JobRow, Word, job_row
 from delaminate.studio.jobs import Job
@@ -80,6 +79,8 @@ def list_formats() -> FormatList:
 @api.post("/projects/{project}/exports")
 def start_export(space: Space, project: Id, asked: ExportRequest) -> JobRow:
     """Save, and start a job that writes the scenes of a project in some formats."""
+    from delaminate.pipelines.exporting import format_names  # here, so that the studio opens at once
+
     found, session = space.project(project, "scenes"), space.session(project)
     names = format_names(asked.formats)
     session.save()

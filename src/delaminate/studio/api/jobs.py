@@ -12,7 +12,6 @@ from pydantic import Field
 from delaminate import zoo
 from delaminate.config import build, suggest
 from delaminate.errors import ConfigError
-from delaminate.methods import METHODS
 from delaminate.studio.api.common import PNG, Id, Space, Strict, picture_answer, router
 from delaminate.studio.jobs import Job
 from delaminate.studio.jobs import Kind as JobKind
@@ -120,6 +119,8 @@ def start_job(space: Space, asked: Annotated[TrainRequest | DecomposeRequest, Fi
 
 def training(space: Workspace, asked: TrainRequest) -> Job:
     """Make the job of a training; settings are checked before it starts."""
+    from delaminate.methods import METHODS  # here, so that the studio opens at once
+
     images = space.project(asked.images, "images")
     method = METHODS.find(asked.method, "train")
     preset = asked.preset or next(iter(method.presets))

@@ -7,7 +7,6 @@ from fastapi import Query
 
 from delaminate import zoo
 from delaminate.config import settings_of, to_dict
-from delaminate.methods import METHODS
 from delaminate.studio.api.common import Space, Strict, router
 
 api = router("models")
@@ -63,6 +62,8 @@ class SettingList(Strict):
 @api.get("/models")
 def list_models(space: Space) -> ModelList:
     """List models, in the box first, and methods."""
+    from delaminate.methods import METHODS  # here, so that the studio opens at once
+
     models = [ModelRow(id=name, title=title, project=False) for name, title in zoo.names().items()]
     models += [
         ModelRow(id=each.id, title=each.name, project=True)
@@ -79,6 +80,8 @@ def list_models(space: Space) -> ModelList:
 @api.get("/methods/{method}/settings")
 def list_settings(method: str, preset: Annotated[str | None, Query()] = None) -> SettingList:
     """List the settings of a method, with their values in a preset; default: the first."""
+    from delaminate.methods import METHODS
+
     found = METHODS.find(method, "settings")
     name = preset or next(iter(found.presets))
     config = found.preset_config(name)
