@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from helpers.small_scenes import picture, same_scene, small_scenes, write_small_scenes
+from helpers.small_scenes import picture, same_scene, small_dictionary, small_scenes, write_small_scenes
 from helpers.studio import Client
 from PIL import Image
 
@@ -16,8 +16,11 @@ from delaminate.exporters.formats import FORMATS
 from delaminate.files import png_bytes, to_pixels
 from delaminate.scene.loading import load_scenes
 from delaminate.scene.operations import OPERATIONS
+from delaminate.scene.placements import Placement, Transform
+from delaminate.scene.scenes import Scene, SceneLayer
 from delaminate.studio import session as session_module
 from delaminate.studio import workspace as workspace_module
+from delaminate.studio.pictures import pack_layers
 from delaminate.studio.reading import Reader
 
 
@@ -225,6 +228,19 @@ def test_the_atlas_composites_to_the_picture(client, project):
     composite = pixels(client.get(f"{place}/composite.png"))
     assert np.abs(canvas * 255 - composite).max() <= 1
     assert client.value(f"{place}/atlas?side=16")["boxes"][0]["scale"] == 2
+
+
+@pytest.mark.parametrize("size", [(3, 6000), (6000, 3), (200, 200)])
+def test_an_atlas_holds_layers_of_any_size(size):
+    here = Transform.shift(0, 0, size)
+    layers = [SceneLayer(f"a{i}", "a", Placement(-1, (here,), raster=picture(i, *size))) for i in range(5)]
+    atlas, boxes = pack_layers(Scene("a", size, tuple(layers), small_dictionary()), 16384)
+    assert max(atlas.shape[:2]) <= 4096
+    assert all(box.x + box.width <= atlas.shape[1] and box.y + box.height <= atlas.shape[0] for box in boxes)
+    taken = np.zeros(atlas.shape[:2], int)
+    for box in boxes:
+        taken[box.y : box.y + box.height, box.x : box.x + box.width] += 1
+    assert taken.max() == 1
 
 
 def test_a_layer_is_seen_alone_and_as_its_raster(client, project):

@@ -192,7 +192,7 @@ class Jobs:
         if self.state(job_id) != "running":
             return
         (path / "stopped").touch()
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, AttributeError):  # Windows has no groups of processes
             os.killpg(int((path / "lock").read_text()), signal.SIGINT)
 
     def remove(self, job_id: str) -> None:
@@ -339,7 +339,7 @@ def run(folder: Path, more: Sequence[str] = ()) -> int:
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "delaminate", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-            preexec_fn=_interruptible,
+            preexec_fn=_interruptible if os.name == "posix" else None,
         )  # fmt: skip
         code = process.wait()
     temporary = folder / "ended.tmp"

@@ -100,7 +100,7 @@ def pack_layers(scene: Scene, side: int) -> tuple[UInt8[np.ndarray, "h w 4"], li
         side: The longest side of the canvas as it is shown; layers are reduced with it.
     """
     painted = list(painted_layers(scene, opacity=False))
-    scale = max(max(scene.size) / side, 1.0)
+    scale = max(max(scene.size) / min(side, ATLAS_SIDE), 1.0)
     while True:
         pictures = [
             each.pixels if scale == 1 else reduced(each.pixels, max(1, round(max(each.pixels.shape[:2]) / scale)))

@@ -6,7 +6,6 @@ replaced, and the file is refused.
 
 import json
 import os
-import selectors
 import stat
 import subprocess
 import sys
@@ -80,7 +79,6 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
-            bufsize=0,
         )
         if self._answer(120) is None:  # it says when it is ready
             self._stop()
@@ -89,17 +87,17 @@ class Reader:
     def _answer(self, seconds: float) -> dict[str, Any] | None:
         """The next line; None: there is none in time."""
         assert self.process is not None and self.process.stdout is not None
-        data, stream = b"", self.process.stdout
-        with selectors.DefaultSelector() as selector:
-            selector.register(stream, selectors.EVENT_READ)
-            while not data.endswith(b"\n"):
-                if not selector.select(seconds):
-                    return None
-                some = os.read(stream.fileno(), CHUNK)
-                if not some:
-                    return None
-                data += some
-        answer: dict[str, Any] = json.loads(data)
+        found: list[bytes] = []
+        reading = threading.Thread(target=lambda stream: found.append(stream.readline()), args=(self.process.stdout,))
+        reading.start()
+        reading.join(seconds)
+        if reading.is_alive():
+            self.process.kill()  # so that the thread ends
+            reading.join()
+            return None
+        if not found or not found[0].endswith(b"\n"):
+            return None
+        answer: dict[str, Any] = json.loads(found[0])
         return answer
 
     def _stop(self) -> None:
