@@ -6,6 +6,7 @@
     ├── DataError        images, masks or videos cannot be used
     ├── FormatError      a model folder, scene, checkpoint or archive is not what it claims to be
     ├── OutputError      a result cannot be written
+    ├── ConflictError    somebody else has changed it meanwhile
     ├── TrainingError    a training cannot go on (NaN, collapse)
     └── MissingExtra     a feature needs packages that are not installed
 
@@ -45,6 +46,10 @@ class FormatError(DelaminateError, ValueError):
 
 class OutputError(DelaminateError, OSError):
     """A result cannot be written."""
+
+
+class ConflictError(DelaminateError, RuntimeError):
+    """Somebody else has changed it meanwhile."""
 
 
 class TrainingError(DelaminateError, RuntimeError):

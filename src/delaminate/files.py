@@ -98,3 +98,12 @@ def json_bytes(document: dict[str, Any]) -> bytes:
         rows = ",\n  ".join(text(item) for item in value) if isinstance(value, list) else ""
         lines.append(f"{text(key)}: [\n  {rows}\n ]" if rows else f"{text(key)}: {text(value)}")
     return ("{\n " + ",\n ".join(lines) + "\n}\n").encode()
+
+
+def reduced(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Make a picture, (h, w, 3) or (h, w, 4) in 8 bits, small enough that no side is longer; it is never enlarged."""
+    longest = max(pixels.shape[:2])
+    if longest <= side:
+        return pixels
+    size = [max(1, round(each * side / longest)) for each in (pixels.shape[1], pixels.shape[0])]
+    return np.asarray(Image.fromarray(pixels).resize((size[0], size[1]), Image.Resampling.BOX))

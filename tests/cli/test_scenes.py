@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.small_scenes import picture as random_picture
+from helpers.small_scenes import same_scene, write_small_scenes
 from PIL import Image
 
-from delaminate.files import to_pixels
+from delaminate.files import png_bytes, to_pixels
 from delaminate.methods import load_model
+from delaminate.pipelines.edit_history import EditHistory, add_picture
 from delaminate.scene.loading import load_scenes
+from delaminate.scene.operations import operation_from
 
 
 def contents(folder):
@@ -429,3 +433,63 @@ def test_photos_with_several_things_are_told_that_these_share_a_layer(command, t
     code, said, err = command(*words)
     assert code == 0, err
     assert ("In 1 of them a layer lies in several large parts" in said) is several
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scale", "--layer", "layer-01", "--by", "2", "-1"),
+        ("rotate", "--layer", "layer-01", "--by", "90"),
+        ("rename", "--layer", "layer-01", "--to", "hero"),
+        ("duplicate", "--layer", "layer-01"),
+        ("remove", "--layer", "layer-01"),
+        ("repaint", "--layer", "layer-01", "--with", "PICTURE"),
+        ("mend", "--layer", "layer-01", "--with", "PICTURE"),
+        ("add", "sprite-01", "--scene", "a.png", "--at", "4", "5"),
+        ("rename-sprite", "sprite-00", "--to", "hero"),
+        ("repaint-sprite", "sprite-00", "--with", "PICTURE"),
+        ("drop-sprite", "sprite-00"),
+        ("merge-sprites", "sprite-00", "--into", "sprite-02"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_edit_is_a_command(command, tmp_path, words):
+    folder = write_small_scenes(tmp_path / "scenes")
+    (tmp_path / "p.png").write_bytes(png_bytes(to_pixels(random_picture(11, 6, 8))))
+    words = [str(tmp_path / "p.png") if word == "PICTURE" else word for word in words]
+    code, _, err = command("edit", folder, *words, "--out", tmp_path / "edited")
+    assert code == 0, err
+    new = load_scenes(tmp_path / "edited")
+    assert not same_scene(new[0], load_scenes(folder)[0])
+    assert command("edit", folder, *words)[0] == 0
+    assert contents(folder / "dictionary") == contents(tmp_path / "edited" / "dictionary")
+    assert contents(folder / "scenes") == contents(tmp_path / "edited" / "scenes")
+
+
+def test_a_journal_is_replayed_on_other_scenes_and_not_on_its_own_in_place(command, tmp_path):
+    own, other = (write_small_scenes(tmp_path / name) for name in ("own", "other"))
+    history = EditHistory(own)
+    digest = add_picture(history.folder, to_pixels(random_picture(11, 3, 3)))
+    for edit in (
+        {"operation": "move", "scene": "a.png", "layer": "layer-01", "dx": 2, "dy": 1},
+        {"operation": "repaint-sprite", "sprite": "sprite-01", "picture": digest},
+        {"operation": "hide", "scene": "b.png", "layer": "layer-02"},
+    ):
+        history.edit((operation_from(edit, "here"),))
+    history.undo()
+    history.close()
+    journal = own / "edits" / "journal.jsonl"
+    code, out, err = command("edit", "--replay", journal, other)
+    assert (code, "2 edits" in out) == (0, True), err
+    code, _, err = command("edit", "--replay", journal, own)
+    assert code == 2 and "itself" in err
+    assert command("edit", "--replay", journal, "--out", tmp_path / "new", own)[0] == 0
+    for one, two in zip(load_scenes(other), load_scenes(tmp_path / "new"), strict=True):
+        assert same_scene(one, two)
+    assert not same_scene(load_scenes(other)[0], load_scenes(own)[0])
+    write_small_scenes(tmp_path / "fewer", 1)
+    with journal.open("a") as file:
+        file.write('{"redo": true}\n')
+    code, _, err = command("edit", "--replay", journal, tmp_path / "fewer")
+    assert code == 2 and "no scene 'b.png'" in err
+    assert command("edit", other)[0] == 2

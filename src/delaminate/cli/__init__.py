@@ -29,6 +29,7 @@ VERBS = {
     "export": "export:export",
     "recompose": "recompose:recompose",
     "edit": "edit:app",
+    "studio": "studio:studio",
     "scenes": "scenes:app",
     "evaluate": "evaluate:evaluate",
     "data": "data:app",

@@ -1,4 +1,4 @@
-"""`delaminate edit SCENES OPERATION`: move, hide, show, fade, recolour, replace, reorder, redraw."""
+"""`delaminate edit SCENES OPERATION`: one command for each edit of layers and sprites; `--replay` does those of a journal."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +9,13 @@ import typer
 if TYPE_CHECKING:
     from delaminate.scene.scenes import Scene
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, invoke_without_command=True)
 
 SceneNames = Annotated[list[str] | None, typer.Option("--scene", help="Only this scene; repeatable. Default: all.")]
 LayerIds = Annotated[list[str] | None, typer.Option("--layer", help="This layer, by its id in scene.json; repeatable.")]
 Entries = Annotated[list[str] | None, typer.Option("--entry", help="Every layer that shows this sprite; repeatable.")]
+PictureFile = Annotated[Path, typer.Option("--with", help="A picture, with alpha.")]
+SpriteName = Annotated[str, typer.Argument(help="A sprite, by its name in dictionary/.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Save elsewhere; default: in place.")]
 
 
@@ -21,6 +23,10 @@ Out = Annotated[Path | None, typer.Option("--out", help="Save elsewhere; default
 def edit(
     context: typer.Context,
     scenes: Annotated[Path, typer.Argument(help="A folder that `delaminate decompose` wrote.")],
+    replay: Annotated[
+        Path | None, typer.Option(help="Do the edits of a journal of the studio, edits/journal.jsonl.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="With --replay: save elsewhere; default: in place.")] = None,
 ) -> None:
     """Edit layers of saved scenes. Name them by --layer, or by --entry all that show a sprite.
 
@@ -30,9 +36,24 @@ def edit(
 
         delaminate edit scenes recolour --entry sprite-00 --gain 0.2 0.4 1 --out blue
 
+        delaminate edit scenes repaint-sprite sprite-03 --with drawn.png
+
+        delaminate edit --replay mine/edits/journal.jsonl --out same theirs
+
     To see the result: `delaminate recompose scenes --out edited`.
     """
     context.obj = scenes
+    if replay is not None:
+        if context.invoked_subcommand is not None:
+            raise typer.BadParameter("--replay does edits of its own; leave the operation out.")
+        from delaminate.pipelines.edit_history import replay as replay_journal
+
+        _, count = replay_journal(scenes, replay, out)
+        typer.echo(f"replay: {count} edits in {out or scenes}")
+    elif context.invoked_subcommand is None:
+        raise typer.BadParameter(
+            "no operation. Expected one of those that `delaminate edit --help` lists, or --replay."
+        )
 
 
 @app.command()
@@ -46,6 +67,146 @@ def move(
 ) -> None:
     """Move layers: `move --layer layer-01 --by 12 -4`."""
     _edit(context, out, (scene, layer, entry), lambda it, name: it.move(name, *by))
+
+
+@app.command()
+def scale(
+    context: typer.Context,
+    by: Annotated[tuple[float, float], typer.Option(help="Factors across and down; negative ones flip.")],
+    scene: SceneNames = None,
+    layer: LayerIds = None,
+    entry: Entries = None,
+    out: Out = None,
+) -> None:
+    """Scale layers about their centres: `scale --layer layer-01 --by 2 2`."""
+    _edit(context, out, (scene, layer, entry), lambda it, name: it.scale(name, *by))
+
+
+@app.command()
+def rotate(
+    context: typer.Context,
+    by: Annotated[float, typer.Option(help="Degrees, clockwise.")],
+    scene: SceneNames = None,
+    layer: LayerIds = None,
+    entry: Entries = None,
+    out: Out = None,
+) -> None:
+    """Turn layers about their centres: `rotate --layer layer-01 --by 90`."""
+    _edit(context, out, (scene, layer, entry), lambda it, name: it.rotate(name, by))
+
+
+@app.command()
+def rename(
+    context: typer.Context,
+    to: Annotated[str, typer.Option(help="What people read; the id stays.")],
+    scene: SceneNames = None,
+    layer: LayerIds = None,
+    entry: Entries = None,
+    out: Out = None,
+) -> None:
+    """Name layers: `rename --entry sprite-03 --to player`."""
+    _edit(context, out, (scene, layer, entry), lambda it, name: it.rename(name, to))
+
+
+@app.command()
+def duplicate(
+    context: typer.Context,
+    scene: SceneNames = None,
+    layer: LayerIds = None,
+    entry: Entries = None,
+    out: Out = None,
+) -> None:
+    """Put copies of layers in front of them: `duplicate --layer layer-01`."""
+    _edit(context, out, (scene, layer, entry), lambda it, name: it.duplicate(name))
+
+
+@app.command()
+def remove(
+    context: typer.Context,
+    scene: SceneNames = None,
+    layer: LayerIds = None,
+    entry: Entries = None,
+    out: Out = None,
+) -> None:
+    """Take layers away: `remove --entry sprite-03`."""
+    _edit(context, out, (scene, layer, entry), lambda it, name: it.remove(name))
+
+
+@app.command()
+def repaint(
+    context: typer.Context,
+    picture: PictureFile,
+    scene: SceneNames = None,
+    layer: LayerIds = None,
+    entry: Entries = None,
+    out: Out = None,
+) -> None:
+    """Give layers a picture of their own, centre on centre: `repaint --scene a.png --layer layer-01 --with drawn.png`."""
+    from delaminate.pipelines.edit_history import load_picture
+
+    raster = load_picture(picture)
+    _edit(context, out, (scene, layer, entry), lambda it, name: it.redraw(name, raster))
+
+
+@app.command()
+def mend(
+    context: typer.Context,
+    picture: PictureFile,
+    scene: SceneNames = None,
+    layer: LayerIds = None,
+    out: Out = None,
+) -> None:
+    """Give layers the alpha of a picture; colours stay: `mend --scene a.png --layer layer-01 --with mask.png`."""
+    from delaminate.pipelines.edit_history import load_picture
+
+    alpha = load_picture(picture)[3:]
+    _edit(context, out, (scene, layer, None), lambda it, name: it.mend(name, alpha))
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    sprite: SpriteName,
+    scene: Annotated[str, typer.Option(help="The scene.")],
+    at: Annotated[tuple[float, float], typer.Option(help="Where its centre goes: pixels across and down.")],
+    out: Out = None,
+) -> None:
+    """Add a sprite in front: `add sprite-03 --scene a.png --at 40 25`."""
+    _operate(context, out, {"operation": "add", "sprite": sprite, "scene": scene, "x": at[0], "y": at[1]})
+
+
+@app.command("rename-sprite")
+def rename_sprite(
+    context: typer.Context,
+    sprite: SpriteName,
+    to: Annotated[str, typer.Option(help="What people read; empty: its id.")],
+    out: Out = None,
+) -> None:
+    """Name a sprite: `rename-sprite sprite-03 --to player`."""
+    _operate(context, out, {"operation": "rename-sprite", "sprite": sprite, "name": to})
+
+
+@app.command("repaint-sprite")
+def repaint_sprite(context: typer.Context, sprite: SpriteName, picture: PictureFile, out: Out = None) -> None:
+    """Redraw a sprite in every scene that shows it: `repaint-sprite sprite-03 --with drawn.png`."""
+    _operate(context, out, {"operation": "repaint-sprite", "sprite": sprite}, picture)
+
+
+@app.command("merge-sprites")
+def merge_sprites(
+    context: typer.Context,
+    sprite: SpriteName,
+    into: Annotated[str, typer.Option(help="The sprite that is shown in its place.")],
+    out: Out = None,
+) -> None:
+    """Show one sprite in place of another, which goes: `merge-sprites sprite-03 --into sprite-01`."""
+    _operate(context, out, {"operation": "merge-sprites", "sprite": sprite, "into": into})
+
+
+@app.command("drop-sprite")
+def drop_sprite(context: typer.Context, sprite: SpriteName, out: Out = None) -> None:
+    """Take a sprite away, with all layers that show it: `drop-sprite sprite-03`. Those behind it are renumbered."""
+    _operate(context, out, {"operation": "drop-sprite", "sprite": sprite})
 
 
 @app.command()
@@ -153,6 +314,16 @@ def redraw(
     if grid is not None:
         repainter.write_grid(grid)
         typer.echo(f"{grid}: {min(len(repainter.rows), repainter.most_rows)} scenes, redrawn eight times each.")
+
+
+def _operate(
+    context: typer.Context, out: Path | None, operation: dict[str, object], picture: Path | None = None
+) -> None:
+    """Do one operation that is not of chosen layers."""
+    from delaminate.pipelines.edit_history import operate
+
+    operate(context.obj, operation, out, picture)
+    typer.echo(f"{context.info_name}: done in {out or context.obj}")
 
 
 def _edit(

@@ -28,7 +28,10 @@ UNREAD = {
 }
 """What people take for images and is not read within a folder, and what to do with it."""
 
-SCENES = "layers, not photos: written by `decompose`, `edit` or `sample`", ("dictionary", "residuals", "scenes")
+SCENES = (
+    "layers, not photos: written by `decompose`, `edit` or `sample`",
+    ("dictionary", "edits", "residuals", "scenes"),
+)
 OUTPUTS = (
     (("summary.json", "scenes"), *SCENES),
     (("summary.json", "packs"), *SCENES),

@@ -241,7 +241,7 @@ def edit(
     if not layers and not entries:
         raise ConfigError("edit: nothing chosen. Name layers by --layer ID, or sprites by --entry NAME.")
     source = Path(scenes) if isinstance(scenes, str | Path) else None
-    loaded = load_scenes(source) if source is not None else _as_set(scenes)  # type: ignore[arg-type]
+    loaded = load_scenes(source) if source is not None else as_set(scenes)  # type: ignore[arg-type]
     where = source or "these scenes"
     for name in names:
         if name not in loaded.names:
@@ -265,7 +265,8 @@ def edit(
     return result, counts
 
 
-def _as_set(scenes: Sequence[Scene]) -> SceneSet:
+def as_set(scenes: Sequence[Scene]) -> SceneSet:
+    """Take scenes that share a dictionary as a set."""
     if isinstance(scenes, SceneSet):
         return scenes
     durations, blocks = (scenes.durations, scenes.blocks) if isinstance(scenes, DecomposedImages) else (None, None)

@@ -19,7 +19,7 @@ from delaminate.pipelines.journal import Journal, Record, Settings, journal_path
 from delaminate.pipelines.output_folders import ERRORS, make_room_for_scenes
 from delaminate.pipelines.shards import Shard
 from delaminate.scene.format import SUMMARY
-from delaminate.scene.loading import load_dictionary, load_scene, read_files, read_summary
+from delaminate.scene.loading import load_dictionary, load_scene, read_files, read_summary, titles
 from delaminate.scene.packing import Packed, PackWriter, is_packed
 from delaminate.scene.placements import Dictionary
 from delaminate.scene.saving import SavedScene, SceneWriter, check_kind, digest_of
@@ -76,6 +76,8 @@ class SceneFolder:
             packs = PackWriter(folder, "" if shard is None else f"{shard[0]}-of-{shard[1]}-", places)
         self.writer = SceneWriter(folder, opened.images.rate, opened.durations, opened.blocks, packs)
         self.writer.entries = self.journal.entries
+        if self.resumed and (folder / SUMMARY).exists():
+            self.writer.titles = titles(folder)
         self._take()
         if resume and shard is None:
             self._remove_temporary()

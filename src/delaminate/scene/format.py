@@ -36,6 +36,12 @@ def residual_file(name: str) -> str:
     return f"{RESIDUALS}/{name}.png"
 
 
+def dictionary_row(name: str, background: bool, used: int, title: str = "") -> dict[str, Any]:
+    """Describe a dictionary entry in the summary; a title where it has one: older releases do not know it."""
+    row = {"id": name, "background": background, "used": used}
+    return row | {"title": title} if title else row
+
+
 def blocks_document(blocks: Blocks) -> dict[str, Any]:
     """Describe the blocks of enlarged pixel art as JSON values."""
     return {

@@ -3,6 +3,7 @@
 Files that were sent by somebody else are read with bounds on every size and number, and no name leads out of the folder.
 """
 
+import dataclasses
 import io
 import json
 import warnings
@@ -35,11 +36,12 @@ from delaminate.scene.format import (
     SUMMARY_FORMAT,
     VERSION,
     residual_file,
+    scene_document,
 )
 from delaminate.scene.packing import NAME as PACK_NAME
 from delaminate.scene.packing import Packed, read_packed
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
-from delaminate.scene.scenes import LAYER_ID, Scene, SceneLayer, check_name
+from delaminate.scene.scenes import LAYER_ID, MAX_TITLE, Scene, SceneLayer, check_name, is_plain_text
 
 
 class _Folder:
@@ -160,9 +162,15 @@ def _layer(value: object, where: str, folder: _Folder, place: str, entries: dict
 
 def _load_dictionary(folder: _Folder, rows: object, where: str) -> Dictionary:
     backgrounds: dict[int, int] = {}
-    names = []
+    names, titles = [], []
     for index, row in enumerate(values.items(rows, where, 0, MAX_ENTRIES)):
-        name, background, used = values.fields(row, f"{where}[{index}]", "id", "background", "used")
+        titled = ("title",) if isinstance(row, dict) and "title" in row else ()
+        name, background, used, *title = values.fields(row, f"{where}[{index}]", "id", "background", "used", *titled)
+        titles.append(values.typed(title[0], f"{where}[{index}].title", str) if title else "")
+        if titles[-1] and not is_plain_text(titles[-1], MAX_TITLE):
+            raise FormatError(
+                f"{where}[{index}].title: is {titles[-1]!r:.80}; expected one line of up to {MAX_TITLE} characters."
+            )
         values.whole(used, f"{where}[{index}].used", 0, MAX_LAYERS * MAX_SCENES)
         names.append(values.typed(name, f"{where}[{index}].id", str))
         if values.typed(background, f"{where}[{index}].background", bool):
@@ -175,7 +183,8 @@ def _load_dictionary(folder: _Folder, rows: object, where: str) -> Dictionary:
     for index, name in enumerate(names):
         if name != plain.name(index):
             raise FormatError(f"{where}[{index}].id: is {name!r:.60}; expected {plain.name(index)!r}.")
-    return Dictionary(tuple(folder.read_png(f"dictionary/{name}.png") for name in names), order)
+    sprites = tuple(folder.read_png(f"dictionary/{name}.png") for name in names)
+    return Dictionary(sprites, order, tuple(titles) if any(titles) else ())
 
 
 def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
@@ -202,6 +211,42 @@ def _load_scene(folder: _Folder, name: str, dictionary: Dictionary) -> Scene:
             values.typed(background, f"{where}: background", bool),
             values.number(error, f"{where}: rounding_error", 0, 1),
         )
+
+
+class _InMemory(_Folder):
+    """Takes the rasters of a scene for what its files would hold."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.rasters = {f"{layer.id}.png": layer.placement.raster for layer in scene.layers}
+
+    def read_png(self, relative: str) -> Float[torch.Tensor, "4 h w"]:
+        raster = self.rasters[relative.rpartition("/")[2]]
+        assert raster is not None
+        return raster
+
+
+def check_scene(scene: Scene, before: Scene | None = None) -> None:
+    """Make sure that a scene could be read again once it was saved.
+
+    Args:
+        scene: The scene.
+        before: One that can; layers that are in both are not looked at again.
+
+    Raises:
+        FormatError: A number of it is out of bounds, or there are too many layers.
+        OutputError: A picture is too large.
+    """
+    old = {id(layer) for layer in before.layers} if before is not None else set()
+    new = tuple(layer for layer in scene.layers if id(layer) not in old)
+    where = f"scene {scene.name!r}"
+    if len(scene.layers) > MAX_LAYERS:
+        raise FormatError(f"{where}: has {len(scene.layers)} layers; expected at most {MAX_LAYERS}.")
+    rasters = [layer.placement.raster for layer in scene.layers if layer.placement.raster is not None]
+    values.check_bounds(scene.size, [(raster.shape[1], raster.shape[2]) for raster in rasters])
+    entries = {scene.dictionary.name(layer.placement.entry): layer.placement.entry for layer in new}
+    changed = dataclasses.replace(scene, layers=new)
+    for row in scene_document(changed)["layers"]:
+        _layer(row, f"{where}: layer {row['id']!r}", _InMemory(changed), "", entries)
 
 
 @dataclass(frozen=True)
@@ -279,6 +324,17 @@ def _blocks(value: object, where: str) -> Blocks:
     )
     with reading(where, FormatError, "are no blocks"):
         return Blocks((down, across), (begins[0], begins[1]), (top, left, bottom, right), values.size(original, where))
+
+
+def titles(folder: str | Path) -> dict[str, str]:
+    """Read what people call the sprites of a folder, by their ids; those without a title are left out.
+
+    Raises:
+        FormatError: The summary is missing or not what it claims to be.
+    """
+    rows = [row for row in read_summary(folder).entries if isinstance(row, dict)]
+    named = {row.get("id"): row.get("title") for row in rows}
+    return {name: title for name, title in named.items() if isinstance(name, str) and isinstance(title, str) and title}
 
 
 def load_rate(folder: str | Path) -> float | None:

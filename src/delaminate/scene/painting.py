@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from delaminate.scene.placements import Dictionary, Placement, Transform
+from delaminate.scene.placements import NEUTRAL, Dictionary, Placement, Transform
 from delaminate.scene.transforms import Padding, morphological, spline_grid
 
 
@@ -58,7 +58,8 @@ def _apply_matrix(raster: Tensor, transform: Transform, padding: Padding) -> tup
         if padding == "zeros" or covers:
             # A shift by whole pixels, flipped or turned by quarters, is a copy, exact to the bit.
             raster = raster.transpose(1, 2) if orientation & 1 else raster
-            raster = raster.flip([axis for axis, bit in ((1, 2), (2, 4)) if orientation & bit])
+            if orientation & 6:
+                raster = raster.flip([axis for axis, bit in ((1, 2), (2, 4)) if orientation & bit])
             first, last = max(row, 0), max(min(row + shown[0], size[0]), max(row, 0))
             begin, end = max(column, 0), max(min(column + shown[1], size[1]), max(column, 0))
             return raster[:, first - row : last - row, begin - column : end - column], first, begin
@@ -122,8 +123,11 @@ def paint(dictionary: Dictionary, placement: Placement) -> Window:
         else:
             grid = spline_grid(parameters, transform.size)
             raster = F.grid_sample(raster[None], grid, "bilinear", padding, align_corners=False)[0]
-    gain, offset = torch.tensor(placement.colour, dtype=raster.dtype).view(2, 3, 1, 1)
-    rgb = torch.addcmul(offset, raster[:3], gain).clamp(0, 1)
+    rgb = raster[:3]
+    if placement.colour != NEUTRAL:
+        gain, offset = torch.tensor(placement.colour, dtype=raster.dtype).view(2, 3, 1, 1)
+        rgb = torch.addcmul(offset, rgb, gain)
+    rgb = rgb.clamp(0, 1)
     return Window(rgb, raster[3:] * placement.opacity, top, left)
 
 

@@ -92,8 +92,8 @@ class Transform:
         if orientation is None:
             return None
         height, width = raster[::-1] if orientation & 1 else raster
-        matrix = self.matrix
-        left, top = matrix[0, 2] - (width if orientation & 4 else 0), matrix[1, 2] - (height if orientation & 2 else 0)
+        left = self.parameters[2] - (width if orientation & 4 else 0)
+        top = self.parameters[5] - (height if orientation & 2 else 0)
         if left != round(left) or top != round(top):
             return None
         return int(left), int(top), orientation
@@ -101,17 +101,12 @@ class Transform:
     @property
     def orientation(self) -> int | None:
         """Which of the eight orientations a matrix shows, see `oriented`; None: it does something else."""
-        linear = self.matrix[:2, :2]
-        if not (self.matrix[2] == (0, 0, 1)).all() or not np.isin(linear, (-1, 0, 1)).all():
+        a, b, _, c, d, _, *last = self.parameters
+        if tuple(last) != (0, 0, 1):
             return None
-        turned = linear[0, 0] == 0
-        one, other = (linear[0, 1], linear[1, 0]) if turned else (linear[0, 0], linear[1, 1])
-        if (
-            one == 0
-            or other == 0
-            or (linear[0, 0] if turned else linear[0, 1])
-            or (linear[1, 1] if turned else linear[1, 0])
-        ):
+        turned = a == 0
+        one, other, *rest = (b, c, a, d) if turned else (a, d, b, c)
+        if abs(one) != 1 or abs(other) != 1 or any(rest):
             return None
         return int(turned) | (2 if other < 0 else 0) | (4 if one < 0 else 0)
 
@@ -207,12 +202,16 @@ class Dictionary:
     Attributes:
         sprites: RGBA in [0, 1], not premultiplied, each (4, h, w) of its own size.
         backgrounds: Which entries are backgrounds: opaque, continued beyond their border.
+        titles: What people call each entry, one line; empty: by its name. No titles at all: every entry by its name.
     """
 
     sprites: tuple[Float[Tensor, "4 _h _w"], ...]
     backgrounds: tuple[int, ...] = ()
+    titles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.titles and len(self.titles) != len(self.sprites):
+            raise ShapeError(f"Dictionary: {len(self.titles)} titles of {len(self.sprites)} sprites; expected as many.")
         for index, sprite in enumerate(self.sprites):
             if sprite.ndim != 3 or sprite.shape[0] != 4:
                 raise ShapeError(f"Dictionary: sprite {index} is {tuple(sprite.shape)}; expected (4, h, w).")
@@ -228,3 +227,18 @@ class Dictionary:
         if entry in self.backgrounds:
             return f"background-{self.backgrounds.index(entry)}"
         return f"sprite-{entry:02d}"
+
+    def entry(self, name: str) -> int:
+        """Find an entry by its name.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        for entry in range(len(self)):
+            if self.name(entry) == name:
+                return entry
+        raise ConfigError(f"dictionary: no sprite {name!r:.80} among {len(self)}; expected a name such as 'sprite-00'.")
+
+    def title(self, entry: int) -> str:
+        """What people call an entry."""
+        return (self.titles[entry] if self.titles else "") or self.name(entry)

@@ -25,6 +25,7 @@ from delaminate.scene.format import (
     SUMMARY_FORMAT,
     VERSION,
     blocks_document,
+    dictionary_row,
     residual_file,
     scene_document,
 )
@@ -117,6 +118,7 @@ class SceneWriter:
     Attributes:
         saved: What is there, by name.
         entries: Id of each dictionary entry, and whether it is a background; None: no dictionary is there yet.
+        titles: What people call entries, by their ids.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class SceneWriter:
         self.packs = packs
         self.saved: dict[str, SavedScene] = {}
         self.entries: list[tuple[str, bool]] | None = None
+        self.titles: dict[str, str] = {}
         self._dictionary: Dictionary | None = None
         self._eight_bits = Dictionary(())
         self._parents: set[str] = set()
@@ -215,7 +218,7 @@ class SceneWriter:
         """
         rows = [self.saved[name] for name in (self.saved if order is None else order) if name in self.saved]
         entries = [
-            {"id": name, "background": background, "used": self._used[index]}
+            dictionary_row(name, background, self._used[index], self.titles.get(name, ""))
             for index, (name, background) in enumerate(self.entries or [])
         ]
         summary: dict[str, Any] = {"format": SUMMARY_FORMAT, "version": VERSION}
@@ -275,6 +278,7 @@ class SceneWriter:
             if not (keep and path.exists()):
                 write_atomic(path, png_bytes(picture))
         self.entries, self._dictionary = entries, dictionary
+        self.titles.update((dictionary.name(index), title) for index, title in enumerate(dictionary.titles) if title)
         self._eight_bits = dataclasses.replace(dictionary, sprites=tuple(map(from_pixels, pictures)))
 
     def files(self, scene: Scene) -> tuple[Scene, dict[str, bytes]]:

@@ -24,7 +24,8 @@ from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Trans
 from delaminate.scene.views import page_of
 
 LAYER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
+MAX_TITLE = 256
+"""Characters of a name that people read: of a layer, of a sprite."""
 
 PLAIN_NAME = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._ -]{0,254}/)*[A-Za-z0-9_-][A-Za-z0-9._ -]{0,254}")
 """What names of scenes mostly are; such a name needs no closer look."""
@@ -53,8 +54,10 @@ class SceneLayer:
         where = f"layer {self.id!r}"
         if not LAYER_ID.fullmatch(self.id):
             raise ConfigError(f"{where}: expected an id of 1 to 64 letters, digits, '.', '_' or '-'.")
-        if not is_plain_text(self.name, 256):
-            raise ConfigError(f"{where}: the name is {self.name!r:.80}; expected one line of 1 to 256 characters.")
+        if not is_plain_text(self.name, MAX_TITLE):
+            raise ConfigError(
+                f"{where}: the name is {self.name!r:.80}; expected one line of 1 to {MAX_TITLE} characters."
+            )
         placement = self.placement
         if not all(math.isfinite(number) for number in placement.colour):
             raise ConfigError(f"{where}: colour is {placement.colour}; expected finite numbers.")
@@ -144,6 +147,132 @@ class Scene:
             raise ConfigError(f"move: by ({dx}, {dy}); expected finite numbers of pixels.")
         matrix = np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]], dtype=np.float64)
         return self._with(layer_id, lambda placement: placement.then(matrix, self.size))
+
+    def scale(self, layer_id: str, across: float, down: float) -> "Scene":
+        """Scale a layer about its centre; negative factors flip it.
+
+        Raises:
+            ConfigError: A factor is 0, not finite or beyond 1,000.
+        """
+        if not all(1e-3 <= abs(factor) <= 1e3 for factor in (across, down)):
+            raise ConfigError(
+                f"scale: by ({across}, {down}); expected factors from 0.001 to 1000, or negative ones to flip."
+            )
+        return self._about_centre(layer_id, np.diag([across, down, 1.0]))
+
+    def rotate(self, layer_id: str, degrees: float) -> "Scene":
+        """Turn a layer about its centre, clockwise; quarters are exact.
+
+        Raises:
+            ConfigError: The angle is not finite.
+        """
+        if not math.isfinite(degrees):
+            raise ConfigError(f"rotate: by {degrees}; expected a finite number of degrees.")
+        cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        if degrees % 90 == 0:
+            cosine, sine = float(round(cosine)), float(round(sine))
+        return self._about_centre(layer_id, np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]]))
+
+    def _about_centre(self, layer_id: str, matrix: np.ndarray) -> "Scene":
+        x, y = self.centre(layer_id)
+        around = matrix.astype(np.float64)
+        around[:2, 2] = np.array([x, y]) - around[:2, :2] @ (x, y)
+        old = self.layer(layer_id).placement.transforms[-1]
+        turned = Transform.of_matrix(around, self.size)
+        if turned.orientation is not None and (old.kind != "matrix" or (old.matrix[:2, 2] % 1 == 0).all()):
+            # Flipped, or turned by quarters: whole pixels stay whole.
+            around[:2, 2] = np.floor(around[:2, 2])
+        return self._with(layer_id, lambda placement: placement.then(around + 0.0, self.size))
+
+    def centre(self, layer_id: str) -> tuple[float, float]:
+        """Say where the centre of a layer's raster lies on the canvas, across and down, in pixels.
+
+        Where more than matrices place it, this is the middle of the window that it is painted in.
+        """
+        placement = self.layer(layer_id).placement
+        if all(step.kind == "matrix" for step in placement.transforms):
+            height, width = self._raster(placement).shape[1:]
+            point = np.array([width / 2, height / 2, 1.0])
+            for step in placement.transforms:
+                point = step.matrix @ point
+            if abs(point[2]) > 1e-8:
+                return float(point[0] / point[2]), float(point[1] / point[2])
+        window = paint(self.dictionary, placement)
+        return window.left + window.alpha.shape[2] / 2, window.top + window.alpha.shape[1] / 2
+
+    def rename(self, layer_id: str, name: str) -> "Scene":
+        """Set what people read; the id stays."""
+        return self._changed(layer_id, name=name)
+
+    def duplicate(self, layer_id: str) -> "Scene":
+        """Put a copy of a layer in front of it, of no track."""
+        layer = self.layer(layer_id)
+        self._refuse_background("duplicate", layer)
+        placement = dataclasses.replace(layer.placement, track=None)
+        copy = dataclasses.replace(layer, id=self._new_id(), placement=placement)
+        place = self.layers.index(layer) + 1
+        return dataclasses.replace(self, layers=(*self.layers[:place], copy, *self.layers[place:]))
+
+    def remove(self, layer_id: str) -> "Scene":
+        """Take a layer away.
+
+        Raises:
+            ConfigError: It is the background.
+        """
+        layer = self.layer(layer_id)
+        self._refuse_background("remove", layer)
+        return dataclasses.replace(self, layers=tuple(other for other in self.layers if other is not layer))
+
+    def add(self, entry: int, x: float, y: float) -> "Scene":
+        """Add a sprite of the dictionary in front of all layers, its centre near (x, y) so that its pixels meet the canvas's.
+
+        It lies as the frontmost layer that shows it does, as large and as turned; else it is only moved.
+
+        Raises:
+            ConfigError: The dictionary has no such entry, it is a background, or the place is not finite.
+        """
+        if not 0 <= entry < len(self.dictionary) or entry in self.dictionary.backgrounds:
+            raise ConfigError(f"add: entry {entry} of a dictionary of {len(self.dictionary)}; expected a sprite's.")
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise ConfigError(f"add: at ({x}, {y}); expected finite numbers of pixels.")
+        like = next((each.placement for each in reversed(self.layers) if each.placement.entry == entry), None)
+        enlarged = (each.placement.transforms for each in self.layers if each.placement.transforms[-1].kind == "blocks")
+        blocks = next(enlarged, ())
+        if like is not None:
+            placement = Placement(entry, like.transforms)
+        elif blocks:
+            placement = Placement(entry, (Transform.shift(0, 0, blocks[-2].size), blocks[-1]))
+        else:
+            placement = Placement(entry, (Transform.shift(0, 0, self.size),))
+        added = SceneLayer(self._new_id(), self.dictionary.title(entry), placement)
+        scene = dataclasses.replace(self, layers=(*self.layers, added))
+        here = scene.centre(added.id)
+        return scene.move(added.id, round(x - here[0]), round(y - here[1]))
+
+    def mend(self, layer_id: str, alpha: Float[Tensor, "1 h w"]) -> "Scene":
+        """Give a layer another alpha, of its raster's size; its colours stay. It has a raster of its own from then on.
+
+        Raises:
+            ShapeError: The alpha has another size.
+        """
+        raster = self._raster(self.layer(layer_id).placement)
+        if alpha.shape != (1, *raster.shape[1:]):
+            raise ShapeError(
+                f"mend: the alpha is {alpha.shape[2]} x {alpha.shape[1]} pixels; expected {raster.shape[2]} x "
+                f"{raster.shape[1]}, as layer {layer_id!r}."
+            )
+        return self.redraw(layer_id, torch.cat([raster[:3], alpha.to(raster.dtype)]))
+
+    def _new_id(self) -> str:
+        """An id that no layer has."""
+        taken = {layer.id.casefold() for layer in self.layers}
+        return next(name for number in range(len(taken) + 1) if (name := f"added-{number:02d}") not in taken)
+
+    def _refuse_background(self, verb: str, layer: SceneLayer) -> None:
+        if self.background and layer is self.layers[0]:
+            raise ConfigError(
+                f"{verb}: layer {layer.id!r} is the background of {self.name!r}, and stays. Hide it instead."
+            )
 
     def hide(self, layer_id: str) -> "Scene":
         """Leave a layer out of the composite."""

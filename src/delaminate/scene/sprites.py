@@ -1,0 +1,92 @@
+"""Edits of the dictionary that scenes share: repaint, rename, merge and drop sprites.
+
+A sprite is named by its position, so that those behind one that goes move up. Each scene follows by `with_dictionary`, or
+`without_sprite` where a sprite goes.
+"""
+
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from delaminate.errors import ConfigError
+from delaminate.scene.placements import Dictionary
+from delaminate.scene.scenes import MAX_TITLE, Scene, is_plain_text
+
+
+def _check(dictionary: Dictionary, entry: int, verb: str) -> None:
+    if not 0 <= entry < len(dictionary):
+        raise ConfigError(
+            f"{verb}: entry {entry} of a dictionary of {len(dictionary)}; expected 0 or more, below that."
+        )
+
+
+def repaint_sprite(dictionary: Dictionary, entry: int, sprite: Float[Tensor, "4 h w"]) -> Dictionary:
+    """Redraw one sprite, RGBA in [0, 1]; its top left corner keeps its place.
+
+    Raises:
+        ConfigError: There is no such entry.
+    """
+    _check(dictionary, entry, "repaint-sprite")
+    sprites = (*dictionary.sprites[:entry], sprite, *dictionary.sprites[entry + 1 :])
+    return replace(dictionary, sprites=sprites)
+
+
+def rename_sprite(dictionary: Dictionary, entry: int, title: str) -> Dictionary:
+    """Set what people call a sprite; empty: by its name.
+
+    Raises:
+        ConfigError: There is no such entry, or the title is no line of at most 256 characters.
+    """
+    _check(dictionary, entry, "rename-sprite")
+    if title and not is_plain_text(title, MAX_TITLE):
+        raise ConfigError(f"rename-sprite: to {title!r:.80}; expected one line of at most {MAX_TITLE} characters.")
+    titles = list(dictionary.titles or [""] * len(dictionary))
+    titles[entry] = title
+    return replace(dictionary, titles=tuple(titles) if any(titles) else ())
+
+
+def drop_sprite(dictionary: Dictionary, entry: int) -> Dictionary:
+    """Take a sprite out; those behind it move up.
+
+    Raises:
+        ConfigError: There is no such entry, or it is a background.
+    """
+    _check(dictionary, entry, "drop-sprite")
+    if entry in dictionary.backgrounds:
+        raise ConfigError(f"drop-sprite: {dictionary.name(entry)} is a background, and stays. Hide its layers instead.")
+    kept = [index for index in range(len(dictionary)) if index != entry]
+    return Dictionary(
+        tuple(dictionary.sprites[index] for index in kept),
+        tuple(kept.index(index) for index in dictionary.backgrounds),
+        tuple(dictionary.titles[index] for index in kept) if dictionary.titles else (),
+    )
+
+
+def without_sprite(scene: Scene, entry: int, dictionary: Dictionary, into: int | None = None) -> Scene:
+    """Follow `drop_sprite` in a scene.
+
+    Args:
+        scene: With the dictionary as it was.
+        entry: What was dropped.
+        dictionary: What is left.
+        into: The sprite, as it was numbered before, that its layers show from now on, centre on centre; None: they go.
+    """
+    shown = [layer.id for layer in scene.layers if layer.placement.entry == entry]
+    for layer_id in shown if into is not None else ():
+        assert into is not None
+        scene = scene.replace(layer_id, into)
+    layers = [layer for layer in scene.layers if layer.placement.entry != entry]
+    moved = tuple(
+        replace(layer, placement=replace(layer.placement, entry=layer.placement.entry - 1))
+        if layer.placement.entry > entry
+        else layer
+        for layer in layers
+    )
+    background = scene.background and bool(moved) and moved[0].id == scene.layers[0].id
+    return replace(scene, layers=moved, dictionary=dictionary, background=background)
+
+
+def with_dictionary(scene: Scene, dictionary: Dictionary) -> Scene:
+    """Let a scene show a dictionary of as many sprites."""
+    return scene if scene.dictionary is dictionary else replace(scene, dictionary=dictionary)

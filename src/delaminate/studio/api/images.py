@@ -1,0 +1,188 @@
+"""Images: sent from the page, or of a folder that was given on the command line."""
+
+import hashlib
+import json
+import secrets
+import shutil
+from pathlib import Path
+
+from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from delaminate.data.sets import natural_key
+from delaminate.errors import ConfigError, DataError
+from delaminate.scene.scenes import is_plain_text
+from delaminate.studio.api.common import PNG, Id, Limit, Offset, Pictures, Side, Space, Strict, picture_answer, router
+from delaminate.studio.api.projects import ProjectRow, row
+from delaminate.studio.reading import suffix_of
+from delaminate.studio.texts import without_places
+from delaminate.studio.workspace import NAMES, Workspace
+
+api = router("images")
+MAX_FILES = 20_000
+CHUNK = 2**20
+SENT = "sent"
+
+
+class SkippedRow(Strict):
+    """A file that was sent and is not used, and why."""
+
+    name: str
+    reason: str
+
+
+class Received(Strict):
+    """What became of files that were sent."""
+
+    project: ProjectRow
+    count: int
+    skipped: list[SkippedRow]
+
+
+class ImageRow(Strict):
+    """An image in the list."""
+
+    id: str
+    name: str
+
+
+class ImageList(Strict):
+    """Some images of a project."""
+
+    total: int
+    images: list[ImageRow]
+
+
+FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": {
+    "type": "object", "required": ["files"],
+    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+}}}}}  # fmt: skip
+
+
+@api.post("/images", openapi_extra=FORM)
+async def send_images(space: Space, request: Request) -> Received:
+    """Send pictures, one clip, or a zip of pictures, as `files` of a form. They are named by what they hold."""
+    async with request.form(max_files=MAX_FILES, max_fields=100) as form:
+        files = [each for each in form.getlist("files") if isinstance(each, UploadFile)]
+        return await run_in_threadpool(receive, space, files)
+
+
+def receive(space: Workspace, files: list[UploadFile]) -> Received:
+    """Keep files that can be read, in the order of their names, and make a project of them.
+
+    Raises:
+        DataError: None can be read.
+    """
+    place = space.home / "uploads" / secrets.token_hex(6)
+    images = place / "images"
+    images.mkdir(parents=True)
+    (place / SENT).mkdir()
+    skipped: list[SkippedRow] = []
+    try:
+        taken = list(unpacked(space, files, place / SENT, skipped))
+        taken.sort(key=lambda each: natural_key(each[0]))
+        names, clips, failed = dict[str, str](), list[str](), list[SkippedRow]()
+        for name, path in taken:
+            kept = keep(space, path, images, len(names), failed, name)
+            if kept is None:
+                continue
+            stored, clip = kept
+            names[stored] = name
+            clips += [stored] if clip else []
+        skipped += failed
+        if not names:
+            reason = f" The first: {skipped[0].name}: {skipped[0].reason}" if skipped else ""
+            raise DataError(f"no picture that can be read was sent.{reason}")
+        if clips and len(names) > 1:
+            raise DataError("a clip was sent among pictures; send the clip by itself, or the pictures.")
+        (place / NAMES).write_text(json.dumps(names), encoding="utf-8")
+        shutil.rmtree(place / SENT)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    shown = next(iter(names.values())) if len(names) == 1 else f"{len(names)} images"
+    project = space.open(images / clips[0] if clips else images, "images", shown)
+    return Received(project=ProjectRow(**row(project)), count=len(names), skipped=skipped[:1000])  # type: ignore[arg-type]
+
+
+def unpacked(
+    space: Workspace, files: list[UploadFile], place: Path, skipped: list[SkippedRow]
+) -> list[tuple[str, Path]]:
+    """Write down what was sent, zips unpacked: what each file was called, and where it is now."""
+    found = []
+    for number, file in enumerate(files):
+        name, path = shown_name(file.filename or ""), place / f"{number:06d}"
+        with path.open("wb") as target:
+            shutil.copyfileobj(file.file, target, CHUNK)
+        with path.open("rb") as source:
+            if suffix_of(source.read(12)) != ".zip":
+                found.append((name, path))
+                continue
+        folder = place / f"zip-{number:06d}"
+        folder.mkdir()
+        try:
+            inside = space.reader.ask("unpack", 300, path=str(path), folder=str(folder))["names"]
+            found += [(shown_name(each), folder / f"{index:06d}") for index, each in enumerate(inside)]
+        except DataError as error:
+            skipped.append(SkippedRow(name=name, reason=without_places(str(error))))
+        path.unlink()
+    return found
+
+
+def keep(
+    space: Workspace, path: Path, images: Path, number: int, skipped: list[SkippedRow], name: str
+) -> tuple[str, bool] | None:
+    """Keep a file that can be decoded: its name there, and whether it is a clip; None: it cannot be."""
+    with path.open("rb") as file:
+        suffix = suffix_of(file.read(12))
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        if suffix is None or suffix == ".zip":
+            raise DataError("not an image that we read (PNG, JPEG, WebP, GIF, TIFF, BMP), nor a clip")
+        target = path.with_name(f"{path.name}{suffix}")
+        path.rename(target)
+        checked = space.reader.ask("check", path=str(target))
+    except DataError as error:
+        skipped.append(SkippedRow(name=name, reason=without_places(str(error))[:300]))
+        return None
+    stored = f"{number:06d}-{digest[:12]}{suffix}"
+    target.replace(images / stored)
+    return stored, bool(checked["clip"])
+
+
+def shown_name(given: str) -> str:
+    """What a file was called, fit to be shown: its last part, of plain characters."""
+    last = given.replace("\\", "/").rpartition("/")[2][:120]
+    return last if is_plain_text(last, 120) else "picture"
+
+
+@api.get("/projects/{project}/images")
+def list_images(space: Space, project: Id, offset: Offset = 0, limit: Limit = 200) -> ImageList:
+    """List the images of a project in their order; a clip is one."""
+    found = list(space.images(space.project(project, "images")).items())
+    rows = [ImageRow(id=key, name=name) for key, (name, _) in found[offset : offset + limit]]
+    return ImageList(total=len(found), images=rows)
+
+
+@api.get("/projects/{project}/images/{image}.png", response_class=Response, responses=PNG)
+def get_image(space: Space, cache: Pictures, request: Request, project: Id, image: Id, side: Side = 512) -> Response:
+    """An image, or the first frame of a clip, as a PNG."""
+    files = space.images(space.project(project, "images"))
+    if image not in files:
+        raise ConfigError(f"no image {image!r:.40} in this project.")
+    path = files[image][1]
+
+    def make() -> bytes:
+        with space.incoming() as place:
+            space.reader.ask("thumbnail", path=str(path), to=str(place), side=side)
+            return place.read_bytes()
+
+    try:
+        stamp = path.stat().st_mtime_ns
+    except OSError as error:
+        raise ConfigError(f"image {image}: is gone.") from error
+    return picture_answer(
+        request, f"image-{image}-{stamp}-{side}", lambda: cache.get(("image", str(path), stamp, side), make)
+    )
