@@ -47,15 +47,16 @@ export function ImageScreen({ project, scene: asked }) {
 }
 
 function Strip({ project, images, index }) {
+  const narrow = useNarrow();
   const row = (at) => {
     const each = images.items[at];
     return html`<li key=${at}>${each && html`<a class="thumb" aria-current=${at === index ? "true" : undefined} href=${`#/p/${project.id}/image/${each.id}`}>
-      <${Picture} src=${`/api/projects/${project.id}/scenes/${each.id}/composite.png?side=144&v=${each.version}`} />
+      <${Picture} src=${`/api/projects/${project.id}/scenes/${each.id}/composite.png?side=192&v=${each.version}`} checks=${false} />
       <span class="name">${each.title}</span></a>`}</li>`;
   };
   return html`<nav class="strip" aria-label="Images">
     <h2 class="small">${images.of ? plural(images.total, "image") : "Images"}</h2>
-    <${Long} count=${images.total} height=${120} item=${row} label="Images" shown=${index} onRange=${images.onRange} />
+    <${Long} count=${images.total} height=${120} columns=${narrow ? 3 : 1} item=${row} label="Images" shown=${index} onRange=${images.onRange} />
   </nav>`;
 }
 
@@ -315,6 +316,17 @@ function Chosen({ project, id, scene, layer, act, local, reorder, duplicate }) {
       <${Tool} icon="trash" label="Delete (Delete)" disabled=${layer.back} onClick=${() => act("remove")} />
     </div>
   </section>`;
+}
+
+function useNarrow() {
+  const asked = useMemo(() => matchMedia("(max-width: 899px)"), []);
+  const [narrow, set] = useState(asked.matches);
+  useEffect(() => {
+    const look = () => set(asked.matches);
+    asked.addEventListener("change", look);
+    return () => asked.removeEventListener("change", look);
+  }, []);
+  return narrow;
 }
 
 export function useSprites(project) {

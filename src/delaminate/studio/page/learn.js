@@ -20,7 +20,8 @@ function loadPlots() {
 }
 
 const duration = (seconds) => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
-const inWords = (name) => name.replaceAll("_", " ").replaceAll("/", ": ");
+const WORDS = { psnr: "rebuilt at the model's size, dB", psnr_original: "rebuilt, dB", by: "found by" };
+const inWords = (name) => WORDS[name] ?? name.replaceAll("_", " ").replaceAll("/", ": ");
 export const figure = (value) => (typeof value !== "number" ? String(value) : Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(4))));
 
 export function LearnScreen({ id }) {
@@ -62,18 +63,17 @@ export function LearnScreen({ id }) {
   names.sort((a, b) => /error|loss|psnr|explained/.test(b) - /error|loss|psnr|explained/.test(a));
   const last = rows.findLast?.((row) => row.step !== undefined);
   const remarks = rows.filter((row) => row.note !== undefined);
-  const verdict = Object.entries(job.verdict ?? {}).filter(([, value]) => ["number", "string"].includes(typeof value));
+  const verdict = Object.entries(job.verdict ?? {}).filter(([, value]) => ["number", "string"].includes(typeof value) && !String(value).includes("/"));
   const lists = Object.entries(job.verdict ?? {}).filter(([, value]) => Array.isArray(value) && value.length && value.every((each) => typeof each === "string"));
-  const made = store.projects?.find((each) => each.id === job.project);
   return html`<main class="page learn">
     <p class="over">${job.kind === "train" ? "Learning" : "Taking apart"}</p><h1>${job.title}</h1>
     <div class="progress-line"><${Ring} share=${job.state === "done" ? 1 : share} />
-      <div><p class="progress-text"><b>${STATES[job.state]}</b>${job.stage ? `, ${inWords(job.stage)}` : ""}${job.total ? `, ${job.done.toLocaleString("en")} of ${job.total.toLocaleString("en")}` : job.done ? `, ${job.done.toLocaleString("en")}` : ""}, ${duration(passed)}${job.state === "running" && share > 0.02 && job.kind !== "train" ? `, about ${duration((passed * (1 - share)) / share)} left` : ""}</p>
-        <p class="soft">It goes on when this page is closed.</p></div>
+      <div><p class="progress-text"><b>${STATES[job.state]}</b>${job.stage && job.state !== "done" ? `, ${inWords(job.stage)}` : ""}${job.state === "done" ? "" : job.total ? `, ${job.done.toLocaleString("en")} of ${job.total.toLocaleString("en")}` : job.done ? `, ${job.done.toLocaleString("en")}` : ""}, ${duration(passed)}${job.state === "running" && share > 0.02 && job.kind !== "train" ? `, about ${duration((passed * (1 - share)) / share)} left` : ""}</p>
+        ${job.state === "running" && html`<p class="soft">It goes on when this page is closed.</p>`}</div>
       <span class="push"></span>
       ${job.state === "running" && html`<button type="button" class="button" onClick=${() => ask("stop")}>Stop and keep</button>`}
       ${["stopped", "failed", "lost"].includes(job.state) && html`<button type="button" class="button" onClick=${() => ask("resume")}>Go on</button>`}
-      ${job.project && html`<a class="button main" href=${`#/p/${job.project}`}>${made?.kind === "scenes" || job.kind === "decompose" ? "Open the layers" : "Open"}</a>`}
+      ${job.project && job.kind === "decompose" && html`<a class="button main" href=${`#/p/${job.project}`}>Open the layers</a>`}
       ${job.kind === "train" && job.project && job.state !== "running" && html`<${TakeApart} job=${job} />`}
     </div>
     ${job.error && html`<p class="trouble" role="alert">${job.error}</p>`}
@@ -82,7 +82,7 @@ export function LearnScreen({ id }) {
         onInput=${(event) => setAt(Number(event.target.value) === steps.length - 1 ? null : steps[Number(event.target.value)])} /></label>` : "After"} ${plural(shown, "step")}</figcaption></figure></section>`}
     ${job.kind === "train" && !rows.length && job.state === "running" && html`<p class="soft waiting" role="status">The first figures come in a moment.</p>`}
     ${last && html`<dl class="facts">${names.slice(0, 8).map((name) => html`<div><dt>${inWords(name)}</dt><dd>${figure(last[name])}</dd></div>`)}</dl>`}
-    ${names.length > 0 && html`<section><h2>Curves</h2><div class="curves">${names.slice(0, 6).map((name) => html`<${Curve} key=${name} name=${name} rows=${rows} />`)}</div></section>`}
+    ${names.length > 0 && html`<section><h2>Curves</h2><div class="curves">${names.filter((name) => name !== "images_per_second").slice(0, 6).map((name) => html`<${Curve} key=${name} name=${name} rows=${rows} />`)}</div></section>`}
     ${(verdict.length > 0 || lists.length > 0) && html`<section><h2>What came out</h2><dl class="facts">${verdict.map(([name, value]) => html`<div><dt>${inWords(name)}</dt><dd>${figure(value)}</dd></div>`)}</dl>
       ${lists.map(([name, values]) => html`<h3>${inWords(name)}</h3><ul>${values.map((value) => html`<li>${value}</li>`)}</ul>`)}</section>`}
     ${remarks.length > 0 && html`<section><h2>Remarks</h2><ul>${remarks.slice(-8).map((row) => html`<li>${String(row.note)}</li>`)}</ul></section>`}
@@ -124,7 +124,7 @@ function Curve({ name, rows }) {
       const axis = { stroke: soft, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
       plot.current = new uPlot({
         width: box.current.clientWidth, height: 160, legend: { show: false }, cursor: { y: false, points: { size: 6 } }, scales: { x: { time: false } },
-        axes: [{ ...axis, grid: { show: false } }, { ...axis, size: 56, values: (_, ticks) => ticks.map(figure) }], series: [{}, { stroke: accent, width: 2, points: { show: false } }],
+        axes: [{ ...axis, size: 28, grid: { show: false } }, { ...axis, size: 56, values: (_, ticks) => ticks.map(figure) }], series: [{}, { stroke: accent, width: 2, points: { show: false } }],
       }, data, box.current);
       watch = new ResizeObserver(() => box.current && plot.current.setSize({ width: box.current.clientWidth, height: 160 }));
       watch.observe(box.current);

@@ -152,7 +152,7 @@ export function hearServer() {
 // ---- Keys
 
 export function useKeys(keys, wanted = []) {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const press = (event) => {
       const typing = event.target.closest?.("input:not([type=range]):not([type=checkbox]):not([type=radio]), textarea, select, dialog");
       if (typing || event.defaultPrevented) return;
@@ -187,7 +187,7 @@ const ICONS = {
   fit: "M2.500 6V2.500H6M10 2.500h3.500V6M13.500 10v3.500H10M6 13.500H2.500V10",
   pencil: "M3 13l.6-3L10.500 3.100l2.400 2.400L6 12.400zM9 4.600 11.400 7",
   eraser: "M2.500 10 9 3.500l4 4L7.500 13h-2zM5.500 7l4 4M8 13h6",
-  picker: "M9.500 4 12 6.500M8 5l3 3-5.500 5.500H2.500v-3zM10 3.500a1.800 1.800 0 0 1 2.500 2.500",
+  picker: "M8 1.500v4M8 10.500v4M1.500 8h4M10.500 8h4M8 8h.01",
   fill: "M3 8.500 7.500 4l4.500 4.500-4 4zM6 2.500l1.500 1.500M13 10.500s1 1.400 1 2.200a1 1 0 0 1-2 0c0-.8 1-2.200 1-2.200",
 };
 

@@ -181,5 +181,5 @@ function Following({ project, sprite, scene }) {
   }, [sprite]);
   return html`<section class="panel"><h2 class="small">${found ? `Follows in ${plural(found.total, "image")}` : "Images that follow"}</h2>
     <ul class="following">${(found?.occurrences ?? []).map((each) => html`<li key=${each.scene}><a href=${`#/p/${project.id}/image/${each.scene}`} aria-label="Open this image">
-      <${Picture} src=${`/api/projects/${project.id}/scenes/${each.scene}/composite.png?side=256&v=${store.project.revision}`} /></a></li>`)}</ul></section>`;
+      <${Picture} src=${`/api/projects/${project.id}/scenes/${each.scene}/composite.png?side=256&v=${store.project.revision}`} checks=${false} /></a></li>`)}</ul></section>`;
 }

@@ -41,7 +41,7 @@ export function SpritesScreen({ project, chosen: asked }) {
     n: () => chosen && document.getElementById("sprite-name").select(), e: () => chosen && go("p", project.id, "paint", chosen.id),
     Delete: () => drop(chosen), Backspace: () => drop(chosen),
   }, [rows, chosen]);
-  return html`<main class="workbench sprites-screen">
+  return html`<main class=${`workbench sprites-screen${chosen ? " has-one" : ""}`}>
     <section class="sprite-area">
       <header class="bar"><h1 class="small">${sprites ? plural(sprites.length, "sprite") : "Sprites"}</h1><span class="push"></span>
         <label class="inline">Sort by <select value=${sort} onChange=${(event) => setSort(event.target.value)}>${Object.entries(SORTS).map(([key, [label]]) => html`<option value=${key}>${label}</option>`)}</select></label></header>

@@ -1,6 +1,12 @@
 // Start: drop images or open what was open before. Look: what was sent, and how to take it apart.
 import { api, attempt, go, html, loadProjects, Long, Picture, plural, say, set, store, useEffect, usePages, useRef, useState, useStore } from "/lib.js";
 
+const METHODS = {
+  marionette: ["A game, a clip or pages", "The same sprites recur at whole pixels."],
+  "dti-sprites": ["Things that vary", "Sprites that are moved, turned and coloured anew in each image."],
+  redo: ["One thing in many photos", "A region that can be redrawn, over its surroundings."],
+  perturbgan: ["Many photos of one kind of thing", "Objects that could stand elsewhere; this takes long."],
+};
 const KINDS = { scenes: "Layers", images: "Images", run: "Training", model: "Model" };
 export const STATES = { running: "running", done: "done", failed: "failed", stopped: "stopped", lost: "cut off" };
 
@@ -113,7 +119,7 @@ function ProjectCard({ project }) {
   const place = project.kind === "run" && project.job ? `#/job/${project.job}` : `#/p/${project.id}`;
   const forget = () => attempt(async () => set({ projects: (await api(`projects/${project.id}`, undefined, "DELETE")).projects }));
   return html`<div class="card project-card"><a href=${place}>
-      ${picture?.src ? html`<${Picture} src=${picture.src} />` : html`<span class="picture blank"></span>`}
+      ${picture?.src ? html`<${Picture} src=${picture.src} checks=${false} />` : html`<span class="picture blank"></span>`}
       <b>${project.name}</b></a>
     <span class="soft card-foot"><span>${KINDS[project.kind]}${picture?.text ? `, ${picture.text}` : ""}</span>
       <button type="button" class="link" title="Takes it from this list; your files stay" aria-label=${`Remove ${project.name} from the list`} onClick=${forget}>Remove</button></span></div>`;
@@ -127,6 +133,7 @@ export function LookScreen({ project }) {
 }
 
 function Images({ project }) {
+  const ways = Object.keys(METHODS);
   const images = usePages(`projects/${project.id}/images`, 0, "images");
   const [known, setKnown] = useState(null);
   const [way, setWay] = useState("train");
@@ -143,7 +150,7 @@ function Images({ project }) {
     watch.observe(box.current);
     return () => watch.disconnect();
   }, []);
-  const methods = known?.methods ?? [];
+  const methods = [...(known?.methods ?? [])].sort((a, b) => ways.indexOf(a.id) - ways.indexOf(b.id));
   const chosen = methods.find((each) => each.id === method) ?? methods[0];
   const presets = (chosen?.presets ?? []).filter((name) => !/-(paper|parity)$/.test(name));
   const start = async () => {
@@ -157,7 +164,7 @@ function Images({ project }) {
   };
   const tile = (at) => {
     const each = images.items[at];
-    return html`<li key=${at} class="tile">${each && html`<figure><${Picture} src=${`/api/projects/${project.id}/images/${each.id}.png?side=192`} alt=${each.name} /><figcaption>${each.name}</figcaption></figure>`}</li>`;
+    return html`<li key=${at} class="tile">${each && html`<figure><${Picture} src=${`/api/projects/${project.id}/images/${each.id}.png?side=192`} alt=${each.name} checks=${false} /><figcaption>${images.total === 1 ? project.name : each.name}</figcaption></figure>`}</li>`;
   };
   return html`<main class="page look">
     <p class="over">${images.of ? plural(images.total, "image") : "Images"}</p><h1>${project.name}</h1>
@@ -167,7 +174,7 @@ function Images({ project }) {
         <button type="button" aria-pressed=${way === "train"} onClick=${() => setWay("train")}>Learn from these images</button>
         <button type="button" aria-pressed=${way === "decompose"} onClick=${() => setWay("decompose")}>Use a model that is ready</button></div>
       ${way === "train" ? html`<fieldset class="choices"><legend class="unseen">Method</legend>${methods.map((each) => html`<label class="choice"><input type="radio" name="method" checked=${each.id === chosen.id}
-          onChange=${() => { setMethod(each.id); setPreset(""); }} /><span>${each.about}</span></label>`)}</fieldset>
+          onChange=${() => { setMethod(each.id); setPreset(""); }} /><span title=${each.about}><b>${METHODS[each.id]?.[0] ?? each.id}</b> <span class="soft">${METHODS[each.id]?.[1] ?? each.about} ${each.id}</span></span></label>`)}</fieldset>
         <div class="row"><label class="field">Made for <select value=${preset || presets[0]} onChange=${(event) => setPreset(event.target.value)}>${presets.map((name) => html`<option value=${name}>${name}</option>`)}</select></label>
         <label class="field">Minutes <input type="number" min="0.1" max="10000" step="any" value=${minutes} onInput=${(event) => setMinutes(event.target.value)} /></label></div>`
         : html`<label class="field">Model <select value=${model || known.models[0]?.id} onChange=${(event) => setModel(event.target.value)}>${known.models.map((each) => html`<option value=${each.id}>${each.title}</option>`)}</select></label>`}
