@@ -75,7 +75,7 @@ class Opened:
         self.page.set_default_timeout(20_000)
         self.wrong, self.asked = [], []
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("console", lambda told: self.wrong.append(told.text) if told.type == "error" else None)
+        self.page.on("console", lambda told: self.wrong.append(f"{told.text} {told.location}"))
         self.page.on("request", lambda request: self.asked.append(request.url))
 
     def go(self, *parts):
@@ -107,7 +107,8 @@ class Opened:
         """The canvas's image, in the browser's own composite."""
         data = self.page.evaluate(
             "async () => { const canvas = globalThis.Konva.stages[0].find('Image')[0].image();"
-            " const blob = await new Promise((done) => canvas.toBlob(done)); return [...new Uint8Array(await blob.arrayBuffer())]; }"
+            " const blob = await new Promise((done) => canvas.toBlob(done));"
+            " return [...new Uint8Array(await blob.arrayBuffer())]; }"
         )
         return np.asarray(Image.open(io.BytesIO(bytes(data))).convert("RGB")).astype(int)
 

@@ -36,7 +36,7 @@ function Top({ screen }) {
   const scenes = project?.kind === "scenes" && screen !== "start" && screen !== "job" ? project : null;
   const tab = (name, label, ...more) => html`<a class="tab" href=${`#/p/${project.id}/${name}`} aria-current=${screen === name || more.includes(screen) ? "page" : undefined}>${label}</a>`;
   return html`<header class="top">
-    <a class="brand" href="#/" aria-label="Start: all projects"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 3 2 8l10 5 10-5z" /><path d="M4.500 11.200 2 12.500l10 5 10-5-2.500-1.300" /><path d="M4.500 15.700 2 17l10 5 10-5-2.500-1.300" /></svg><span>Delaminate</span></a>
+    <a class="brand" href="#/" aria-label="Delaminate: all projects"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 3 2 8l10 5 10-5z" /><path d="M4.500 11.200 2 12.500l10 5 10-5-2.500-1.300" /><path d="M4.500 15.700 2 17l10 5 10-5-2.500-1.300" /></svg><span>Delaminate</span></a>
     ${project && !["start", "job"].includes(screen) && html`<span class="project" title=${project.name}>${project.name}</span>`}
     ${scenes && html`<nav class="tabs" aria-label="Screens">${tab("image", "Images")}${tab("sprites", "Sprites", "paint")}${tab("take", "Take away")}</nav>`}
     <span class="push"></span>

@@ -55,7 +55,7 @@ function Strip({ project, images, index }) {
       <span class="name">${each.title}</span></a>`}</li>`;
   };
   return html`<nav class="strip" aria-label="Images">
-    <h2 class="small">${images.of ? plural(images.total, "image") : "Images"}</h2>
+    <h1 class="small">${images.of ? plural(images.total, "image") : "Images"}</h1>
     <${Long} count=${images.total} height=${120} columns=${narrow ? 3 : 1} item=${row} label="Images" shown=${index} onRange=${images.onRange} />
   </nav>`;
 }

@@ -137,7 +137,7 @@ export function PaintScreen({ project, place }) {
   }, [tool, colour, alpha, width, scale, cursor, pixels]);
   const size = pixels && { width: `${pixels.width * scale}px`, height: `${pixels.height * scale}px` };
   const name = layer ? "This layer" : sprite?.title ?? target;
-  return html`<main class="workbench paint-screen">
+  return html`<main class="workbench paint-screen"><h1 class="unseen">Paint ${name}</h1>
     <section class="stage" aria-label="Drawing">
       <div class="bar"><div class="segments" role="group" aria-label="Tool">${TOOLS.map(([key, label, letter]) => html`<${Tool} icon=${key} label=${`${label} (${letter})`} pressed=${tool === key} onClick=${() => setTool(key)} />`)}</div>
         <label class="inline">Colour <input type="color" value=${colour} onInput=${(event) => { setColour(event.target.value); if (tool === "eraser") setTool("pencil"); }} /></label>

@@ -25,16 +25,13 @@ export function SpritesScreen({ project, chosen: asked }) {
   };
   const columns = () => Math.max(1, getComputedStyle(grid.current).gridTemplateColumns.split(" ").length);
   const drop = async (sprite) => {
-    if (sprite && (await edit({ operation: "drop-sprite", sprite: sprite.id }))) {
-      say(`${sprite.title} and ${plural(sprite.layers, "layer")} are gone; Ctrl Z brings them back.`);
-      go("p", project.id, "sprites");
-    }
+    if (!sprite) return;
+    go("p", project.id, "sprites"); // what is left is numbered anew
+    if (await edit({ operation: "drop-sprite", sprite: sprite.id })) say(`${sprite.title} is gone from ${plural(sprite.scenes, "image")}; Ctrl Z brings it back.`);
   };
   const merge = async (from, into) => {
-    if (await edit({ operation: "merge-sprites", sprite: from.id, into: into.id })) {
-      say(`${from.title} is merged into ${into.title}; Ctrl Z parts them.`);
-      go("p", project.id, "sprites");
-    }
+    go("p", project.id, "sprites");
+    if (await edit({ operation: "merge-sprites", sprite: from.id, into: into.id })) say(`${from.title} is merged into ${into.title}; Ctrl Z parts them.`);
   };
   useKeys({
     ArrowLeft: () => step(-1), ArrowRight: () => step(1), ArrowUp: () => step(-columns()), ArrowDown: () => step(columns()),
@@ -48,7 +45,7 @@ export function SpritesScreen({ project, chosen: asked }) {
       ${sprites && !rows.length ? html`<p class="soft pad">These images share no sprites: each layer has a picture of its own. Select a layer on an image, and paint it there.</p>` : ""}
       <ul class="sprite-grid" ref=${grid}>${rows.map((sprite) => html`<li key=${sprite.id}>
         <button type="button" class=${`card sprite-card${sprite.layers ? "" : " unused"}${over === sprite.id ? " over" : ""}`} aria-pressed=${sprite === chosen} draggable=${!sprite.background}
-          aria-label=${`${sprite.title}, shown ${sprite.layers} times`} onClick=${() => open(sprite)} onDblClick=${() => go("p", project.id, "paint", sprite.id)}
+          onClick=${() => open(sprite)} onDblClick=${() => go("p", project.id, "paint", sprite.id)}
           onDragStart=${() => drag(sprite)} onDragEnd=${() => { drag(null); setOver(null); }}
           onDragOver=${(event) => { if (dragged && dragged !== sprite && !sprite.background) { event.preventDefault(); setOver(sprite.id); } }} onDragLeave=${() => setOver(null)}
           onDrop=${(event) => { event.preventDefault(); if (dragged) merge(dragged, sprite); }}>
