@@ -1,94 +1,111 @@
-// The smallest page that shows that the API works: images, a composite, layers to hide, undo.
-const $ = (id) => document.getElementById(id);
-const state = { project: null, scene: null };
+// The studio's page: which screen is shown, what stands above it, and keys that work everywhere.
+import { copyText, go, hearServer, html, Icon, loadProjects, openProject, attempt, readRoute, redo, render, say, set, store, Tool, undo, useEffect, useKeys, useRef, useState, useStore, api } from "/lib.js";
+import { ImageScreen } from "/image.js";
+import { LookScreen, StartScreen } from "/start.js";
+import { LearnScreen } from "/learn.js";
+import { SpritesScreen } from "/sprites.js";
+import { PaintScreen } from "/paint.js";
+import { TakeScreen } from "/take.js";
 
-async function api(path, body) {
-  const asked = body === undefined ? {} : {
-    method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
-  };
-  const answer = await fetch(`/api/${path}`, asked);
-  const value = await answer.json();
-  if (!answer.ok) throw new Error(value.error);
-  return value;
+const KEYS = [
+  ["Everywhere", [["Ctrl Z", "Undo"], ["Ctrl Shift Z", "Redo"], ["?", "This list"], ["g", "Start"], ["i", "Images"], ["s", "Sprites"], ["x", "Take away"]]],
+  ["Image", [
+    ["↑ ↓ ← →", "Move the layer by one pixel; with Shift by ten"], ["k, j", "Select the layer before or behind"],
+    ["h", "Hide or show it"], ["o", "Show only it; Escape shows all"], ["n", "Name it"], ["d", "Duplicate"], ["Delete", "Delete"], ["], [", "To the front, to the back"],
+    ["e", "Paint it"], ["1 to 5", "Layers, original, as found, segmentation, unexplained"], ["+, -, 0", "Zoom in, out, fit"], ["Page ↑ ↓", "Image before, after"],
+    ["Space and drag", "Move the view"],
+  ]],
+  ["Sprites", [["↑ ↓ ← →", "Select"], ["n", "Name it"], ["e", "Paint it"], ["Delete", "Drop it"]]],
+  ["Paint", [["p", "Pencil"], ["r", "Eraser"], ["c", "Pick a colour"], ["f", "Fill"], ["Arrows, Enter", "Move the cursor, use the tool"], ["+, -", "Zoom"], ["Escape", "Back"]]],
+];
+
+function Help() {
+  const box = useRef();
+  useEffect(() => {
+    if (store.help && !box.current.open) box.current.showModal();
+    if (!store.help && box.current.open) box.current.close();
+  }, [store.help]);
+  return html`<dialog ref=${box} class="help" aria-label="Keys" onClose=${() => set({ help: false })} onClick=${(event) => event.target === box.current && box.current.close()}>
+    <header><h2>Keys</h2><button type="button" class="button" onClick=${() => box.current.close()}>Close</button></header>
+    <div class="help-columns">${KEYS.map(([title, rows]) => html`<section><h3>${title}</h3><dl>${rows.map(([key, what]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${what}</dd></div>`)}</dl></section>`)}</div>
+  </dialog>`;
 }
 
-function item(parent, ...children) {
-  const made = document.createElement("li");
-  made.append(...children);
-  parent.append(made);
-  return made;
+function Top({ screen }) {
+  const { project } = store;
+  const scenes = project?.kind === "scenes" && screen !== "start" && screen !== "job" ? project : null;
+  const tab = (name, label, ...more) => html`<a class="tab" href=${`#/p/${project.id}/${name}`} aria-current=${screen === name || more.includes(screen) ? "page" : undefined}>${label}</a>`;
+  return html`<header class="top">
+    <a class="brand" href="#/" aria-label="Delaminate: all projects"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 3 2 8l10 5 10-5z" /><path d="M4.500 11.200 2 12.500l10 5 10-5-2.500-1.300" /><path d="M4.500 15.700 2 17l10 5 10-5-2.500-1.300" /></svg><span>Delaminate</span></a>
+    ${project && !["start", "job"].includes(screen) && html`<span class="project" title=${project.name}>${project.name}</span>`}
+    ${scenes && html`<nav class="tabs" aria-label="Screens">${tab("image", "Images")}${tab("sprites", "Sprites", "paint")}${tab("take", "Take away")}</nav>`}
+    <span class="push"></span>
+    ${scenes && html`<span class="saved soft" role="status">${project.problem ? "" : store.busy || project.unsaved ? "Saving" : project.revision ? "Saved" : ""}</span>
+      <${Tool} icon="undo" label="Undo (Ctrl Z)" disabled=${!project.can_undo} onClick=${undo} />
+      <${Tool} icon="redo" label="Redo (Ctrl Shift Z)" disabled=${!project.can_redo} onClick=${redo} />`}
+    <button type="button" class="tool" aria-label="Keys (?)" title="Keys (?)" onClick=${() => set({ help: true })}>?</button>
+  </header>
+  ${scenes?.problem && html`<${Trouble} project=${scenes} />`}`;
 }
 
-async function showProject() {
-  state.project = await api(`projects/${state.project.id}`);
-  $("undo").disabled = !state.project.can_undo;
-  $("redo").disabled = !state.project.can_redo;
-  $("said").textContent = state.project.problem ?? `revision ${state.project.revision}`;
+// Files that another program has changed meanwhile, or that cannot be written.
+function Trouble({ project }) {
+  const keep = (whose) => attempt(async () => {
+    await api(`projects/${project.id}/keep`, { whose });
+    await openProject(project.id);
+  });
+  return html`<div class="trouble" role="alert"><p>${project.problem}</p>
+    <button type="button" class="button" onClick=${() => attempt(() => api(`projects/${project.id}/save`, {}).then(() => openProject(project.id)))}>Try again</button>
+    <button type="button" class="button" onClick=${() => keep("ours")}>Keep what is shown here</button>
+    <button type="button" class="button" onClick=${() => keep("theirs")}>Keep what is in the folder</button></div>`;
 }
 
-async function openProject(id) {
-  state.project = { id };
-  await showProject();
-  $("scenes").replaceChildren();
-  const found = state.project.kind === "scenes" ? (await api(`projects/${id}/scenes`)).scenes : [];
-  for (const scene of found) {
-    const button = document.createElement("button");
-    const picture = document.createElement("img");
-    picture.loading = "lazy";
-    picture.alt = "";
-    picture.src = `/api/projects/${id}/scenes/${scene.id}/composite.png?side=96`;
-    button.append(picture, scene.title);
-    button.onclick = () => showScene(scene.id);
-    item($("scenes"), button);
-  }
-  if (found.length) await showScene(found[0].id);
+// The equal command of what was done last, to copy.
+function Foot() {
+  const last = store.commands.at(-1);
+  if (!last) return null;
+  return html`<footer class="foot"><span class="soft">The same on the command line</span><code title=${last}>${last}</code>
+    <button type="button" class="tool" aria-label="Copy the command" title="Copy the command" onClick=${() => copyText(last)}><${Icon} name="copy" /></button>
+    ${store.commands.length > 1 && html`<button type="button" class="link" onClick=${() => copyText(store.commands.join("\n"))}>Copy all ${store.commands.length}</button>`}</footer>`;
 }
 
-async function showScene(id) {
-  state.scene = id;
-  const place = `projects/${state.project.id}/scenes/${id}`;
-  const scene = await api(place);
-  $("picture").src = `/api/${place}/composite.png?v=${scene.version}`;
-  $("layers").replaceChildren();
-  for (const layer of scene.layers) {
-    const box = document.createElement("input");
-    box.type = "checkbox";
-    box.checked = layer.visible;
-    box.onchange = () => act("edits", {
-      operations: [{ operation: box.checked ? "show" : "hide", scene: id, layer: layer.id }],
-    });
-    const label = document.createElement("label");
-    label.append(box, layer.name);
-    item($("layers"), label);
-  }
+function App() {
+  useStore();
+  const [what = "start", id, place = "", ...more] = store.route;
+  const wanted = what === "p" ? id : null;
+  const [failed, fail] = useState(null);
+  useEffect(() => {
+    fail(null);
+    if (wanted) openProject(wanted).catch((problem) => fail(problem.message));
+  }, [wanted]);
+  const project = store.project?.id === wanted ? store.project : null;
+  const screen = what !== "p" ? what : place || (project?.kind === "scenes" ? "image" : "look");
+  useEffect(() => {
+    document.title = project && what === "p" ? `${project.name} · Delaminate` : "Delaminate studio";
+  }, [project?.name, what]);
+  const to = (name) => () => (project?.kind === "scenes" ? go("p", project.id, name) : false);
+  useKeys({
+    "ctrl-z": () => undo(), "ctrl-shift-z": () => redo(), "ctrl-y": () => redo(), "?": () => set({ help: true }),
+    g: () => go(), i: to("image"), s: to("sprites"), x: to("take"),
+  }, [project]);
+  let shown = html`<main class="page"><p class="soft waiting" role="status">Opening</p></main>`;
+  if (failed) shown = html`<main class="page"><h1>This cannot be opened</h1><p class="lead">${failed}</p><p><a class="button" href="#/">All projects</a></p></main>`;
+  else if (what === "job") shown = html`<${LearnScreen} key=${id} id=${id} />`;
+  else if (what !== "p") shown = html`<${StartScreen} />`;
+  else if (project && project.kind !== "scenes") shown = html`<${LookScreen} key=${project.id} project=${project} />`;
+  else if (project && screen === "sprites") shown = html`<${SpritesScreen} key=${project.id} project=${project} chosen=${more[0]} />`;
+  else if (project && screen === "paint") shown = html`<${PaintScreen} key=${more.join()} project=${project} place=${more} />`;
+  else if (project && screen === "take") shown = html`<${TakeScreen} key=${project.id} project=${project} />`;
+  else if (project) shown = html`<${ImageScreen} key=${project.id} project=${project} scene=${more[0]} />`;
+  return html`<${Top} screen=${screen} />${shown}${what === "p" && html`<${Foot} />`}
+    <div class="told" role="status" aria-live="polite">${store.message && html`<p class=${store.message.bad ? "bad" : ""}>${store.message.text}
+      <button type="button" class="link" onClick=${() => say("")}>Close</button></p>`}</div><${Help} />`;
 }
 
-async function act(what, more = {}) {
-  try {
-    await api(`projects/${state.project.id}/${what}`, { revision: state.project.revision, ...more });
-  } catch (problem) {
-    $("said").textContent = problem.message;
-  }
-}
-
-$("undo").onclick = () => act("undo");
-$("redo").onclick = () => act("redo");
-$("projects").onchange = () => openProject($("projects").value);
-
-new EventSource("/api/events").onmessage = async (told) => {
-  const event = JSON.parse(told.data);
-  if (event.project !== state.project?.id) return;
-  await showProject();
-  if (event.type === "change" && (event.scenes === null || event.scenes.includes(state.scene) || event.sprites.length)) {
-    await showScene(state.scene);
-  }
-};
-
-const { projects } = await api("projects");
-$("projects").replaceChildren(...projects.map((each) => new Option(`${each.name} (${each.kind})`, each.id)));
+addEventListener("hashchange", () => set({ route: readRoute() }));
 const asked = new URLSearchParams(location.search).get("project");
-const first = projects.find((each) => each.id === asked) ?? projects.find((each) => each.kind === "scenes");
-if (first) {
-  $("projects").value = first.id;
-  await openProject(first.id);
-}
+if (asked) history.replaceState(null, "", `/${location.hash || `#/p/${asked}`}`);
+set({ route: readRoute() });
+render(html`<${App} />`, document.getElementById("app"));
+hearServer();
+loadProjects().catch((problem) => say(problem.message, true));

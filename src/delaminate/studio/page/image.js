@@ -1,0 +1,360 @@
+// The image: its layers on a canvas, beside it all images, the layers, and sprites to add or to swap in.
+import { affects, api, attempt, edit, go, html, Icon, Long, plural, Picture, say, set, store, Tool, useEffect, useKeys, useMemo, usePages, useRef, useState, useStore } from "/lib.js";
+import { Canvas } from "/canvas.js";
+import { Compositor, cut, pictureOf } from "/compositor.js";
+import { fetchPixels } from "/png.js";
+
+const VIEWS = [
+  ["layers", "Layers", "The image as it is now, composited from its layers"],
+  ["original", "Original", "The image that was given"],
+  ["reconstruction", "As found", "The layers as they were found, before any edit"],
+  ["segmentation", "Segmentation", "Which layer is seen where"],
+  ["residual", "Unexplained", "What the layers did not explain; bright is much"],
+];
+const ROW = 44;
+
+async function loadScene(project, id) {
+  const place = `projects/${project}/scenes/${id}`;
+  for (let trial = 0; ; trial += 1) {
+    const [scene, atlas] = await Promise.all([api(place), api(`${place}/atlas`)]);
+    if (scene.version !== atlas.version && trial < 4) continue;
+    const pixels = atlas.boxes.length ? await fetchPixels(`${place}/atlas.png?v=${scene.version}`) : null;
+    const boxes = new Map(atlas.boxes.map((box) => [box.layer, cut(pixels, box)]));
+    const layers = scene.layers.map((layer, index) => ({
+      ...(boxes.get(layer.id) ?? { left: 0, top: 0, width: 0, height: 0, data: new Uint8ClampedArray() }),
+      ...layer, back: index === 0 && scene.background,
+    }));
+    return { ...scene, layers };
+  }
+}
+
+export function ImageScreen({ project, scene: asked }) {
+  useStore();
+  const images = usePages(`projects/${project.id}/scenes`, store.change.number, "scenes");
+  const id = asked ?? images.items[0]?.id;
+  const index = images.items.findIndex((row) => row?.id === id);
+  const choose = (step) => {
+    const next = images.items[index + step];
+    if (next) go("p", project.id, "image", next.id);
+    return Boolean(next);
+  };
+  useKeys({ PageDown: () => choose(1), PageUp: () => choose(-1) }, [index, images.items]);
+  return html`<main class="workbench">
+    <${Strip} project=${project} images=${images} index=${index} />
+    ${id ? html`<${Bench} key=${id} project=${project} id=${id} />`
+      : html`<section class="stage-empty">${images.of && images.total === 0 ? "There are no images here." : ""}</section>`}
+  </main>`;
+}
+
+function Strip({ project, images, index }) {
+  const narrow = useNarrow();
+  const row = (at) => {
+    const each = images.items[at];
+    return html`<li key=${at}>${each && html`<a class="thumb" aria-current=${at === index ? "true" : undefined} href=${`#/p/${project.id}/image/${each.id}`}>
+      <${Picture} src=${`/api/projects/${project.id}/scenes/${each.id}/composite.png?side=192&v=${each.version}`} checks=${false} />
+      <span class="name">${each.title}</span></a>`}</li>`;
+  };
+  return html`<nav class="strip" aria-label="Images">
+    <h1 class="small">${images.of ? plural(images.total, "image") : "Images"}</h1>
+    <${Long} count=${images.total} height=${120} columns=${narrow ? 3 : 1} item=${row} label="Images" shown=${index} onRange=${images.onRange} />
+  </nav>`;
+}
+
+function Bench({ project, id }) {
+  const box = useRef(), canvas = useRef(), bench = useRef({ ghosts: new Map(), timer: 0, loading: 0 });
+  const [scene, keep] = useState(null);
+  const [chosen, choose] = useState(null);
+  const [solo, setSolo] = useState(null);
+  const [view, setView] = useState("layers");
+  const [scale, setScale] = useState(1);
+  const [missing, miss] = useState(null);
+  const here = bench.current;
+  Object.assign(here, { scene, chosen, solo });
+
+  const redraw = () => {
+    if (here.frame) return;
+    here.frame = requestAnimationFrame(() => {
+      here.frame = 0;
+      if (!here.compositor || here.view !== "layers") return;
+      canvas.current.select(here.compositor.layers.find((each) => each.id === here.chosen) ?? null);
+      canvas.current.draw();
+    });
+  };
+
+  // Moves are shown at once, gathered for a moment, and sent as one step.
+  const moving = (layer, dx, dy) => {
+    const found = here.compositor?.layers.find((each) => each.id === layer);
+    if (!found || found.back) return;
+    const ghost = here.ghosts.get(layer) ?? [0, 0];
+    here.ghosts.set(layer, [ghost[0] + dx, ghost[1] + dy]);
+    here.compositor.move(found, dx, dy);
+    redraw();
+  };
+  const flush = async () => {
+    clearTimeout(here.timer);
+    const going = [...here.ghosts].filter(([, [dx, dy]]) => dx || dy);
+    if (!going.length) return;
+    here.sent = new Map([...(here.sent ?? []), ...going]);
+    here.ghosts.clear();
+    await edit(...going.map(([layer, [dx, dy]]) => ({ operation: "move", scene: id, layer, dx, dy })));
+    here.sent = null;
+    await load();
+  };
+  const nudge = (dx, dy) => {
+    if (!here.chosen) return false;
+    moving(here.chosen, dx, dy);
+    clearTimeout(here.timer);
+    here.timer = setTimeout(flush, 250);
+    return true;
+  };
+
+  const load = async () => {
+    const mine = (here.loading += 1);
+    const found = await attempt(() => loadScene(project.id, id));
+    if (!found || mine !== here.loading || here.closed || here.sent) return;
+    if (!here.compositor || here.compositor.width !== found.width || here.compositor.height !== found.height) {
+      here.compositor = new Compositor(found.width, found.height);
+    }
+    if (here.chosen && !found.layers.some((layer) => layer.id === here.chosen)) choose(null);
+    keep(found);
+  };
+
+  useEffect(() => {
+    canvas.current = new Canvas(box.current, {
+      select: (layer) => choose(layer), moving, moved: () => flush(), zoomed: setScale,
+    });
+    load();
+    return () => {
+      flush();
+      here.closed = true;
+      cancelAnimationFrame(here.frame);
+      canvas.current.close();
+    };
+  }, []);
+  useEffect(() => {
+    if (store.change.number && affects(store.change, id)) load();
+  }, [store.change.number]);
+
+  useEffect(() => {
+    here.view = view;
+    if (!scene) return;
+    if (view === "layers") {
+      miss(null);
+      const moved = (layer, axis) => (here.ghosts.get(layer.id)?.[axis] ?? 0) + (here.sent?.get(layer.id)?.[axis] ?? 0);
+      here.compositor.use(scene.layers.map((layer) => ({
+        ...layer, left: layer.left + moved(layer, 0), top: layer.top + moved(layer, 1), visible: solo ? solo.has(layer.id) : layer.visible,
+      })));
+      canvas.current.show(here.compositor.canvas, scene.width, scene.height, here.compositor);
+      redraw();
+      return;
+    }
+    const picture = new Image();
+    const side = Math.max(scene.width, scene.height);
+    picture.onload = () => {
+      if (here.view !== view) return;
+      miss(null);
+      canvas.current.select(null);
+      canvas.current.show(picture, scene.width, scene.height);
+    };
+    picture.onerror = () => here.view === view && miss(view);
+    picture.src = `/api/projects/${project.id}/scenes/${id}/${view}.png?side=${side}&v=${scene.version}`;
+  }, [scene, solo, view]);
+  useEffect(redraw, [chosen]);
+
+  const layer = scene?.layers.find((each) => each.id === chosen) ?? null;
+  const act = async (operation, more = {}) => {
+    await flush();
+    return edit({ operation, scene: id, layer: layer?.id, ...more });
+  };
+  const local = (target, patch) => keep((old) => ({ ...old, layers: old.layers.map((each) => (each.id === target ? { ...each, ...patch } : each)) }));
+  const toggle = (target) => {
+    local(target.id, { visible: !target.visible });
+    edit({ operation: target.visible ? "hide" : "show", scene: id, layer: target.id });
+  };
+  const soloOf = (target) => setSolo((old) => (old?.has(target.id) && old.size === 1 ? null : new Set([target.id])));
+  const reorder = (target, position) => {
+    const least = scene.background ? 1 : 0;
+    if (target.back || position < least || position >= scene.layers.length) return false;
+    keep((old) => {
+      const layers = old.layers.filter((each) => each.id !== target.id);
+      layers.splice(position, 0, target);
+      return { ...old, layers };
+    });
+    return edit({ operation: "reorder", scene: id, layer: target.id, position });
+  };
+  const walk = (step) => {
+    if (!scene) return;
+    const at = scene.layers.findIndex((each) => each.id === chosen);
+    const next = scene.layers[at < 0 ? scene.layers.length - 1 : (at + step + scene.layers.length) % scene.layers.length];
+    choose(next?.id ?? null);
+  };
+  const duplicate = async () => {
+    const known = new Set(scene.layers.map((each) => each.id));
+    if (!(await act("duplicate"))) return;
+    await load();
+    setTimeout(() => choose((old) => here.scene.layers.find((each) => !known.has(each.id))?.id ?? old));
+  };
+  const withLayer = (work) => () => (here.chosen && layer ? work() : false);
+  useKeys({
+    ArrowLeft: () => nudge(-1, 0), ArrowRight: () => nudge(1, 0), ArrowUp: () => nudge(0, -1), ArrowDown: () => nudge(0, 1),
+    "shift-ArrowLeft": () => nudge(-10, 0), "shift-ArrowRight": () => nudge(10, 0),
+    "shift-ArrowUp": () => nudge(0, -10), "shift-ArrowDown": () => nudge(0, 10),
+    h: withLayer(() => toggle(layer)), o: withLayer(() => soloOf(layer)),
+    d: withLayer(duplicate), "ctrl-d": withLayer(duplicate),
+    Delete: withLayer(() => !layer.back && act("remove")), Backspace: withLayer(() => !layer.back && act("remove")),
+    "]": withLayer(() => reorder(layer, scene.layers.indexOf(layer) + 1)), "[": withLayer(() => reorder(layer, scene.layers.indexOf(layer) - 1)),
+    n: withLayer(() => document.getElementById("layer-name")?.select()),
+    e: withLayer(() => paintRoute(project, id, layer)),
+    j: () => walk(-1), k: () => walk(1),
+    "+": () => canvas.current.zoom(1.25), "=": () => canvas.current.zoom(1.25), "-": () => canvas.current.zoom(0.8), 0: () => canvas.current.fit(),
+    Escape: () => { if (solo) setSolo(null); else choose(null); },
+    ...Object.fromEntries(VIEWS.map(([name], at) => [String(at + 1), () => setView(name)])),
+  }, [scene, chosen, solo]);
+
+  const about = VIEWS.find(([name]) => name === view)[2];
+  return html`
+    <section class="stage" aria-label="Canvas">
+      <div class="bar">
+        <div class="segments" role="group" aria-label="View">
+          ${VIEWS.map(([name, label, title]) => html`<button type="button" title=${title} aria-pressed=${view === name} onClick=${() => setView(name)}>${label}</button>`)}
+        </div>
+        <span class="push"></span>
+        <${Tool} icon="minus" label="Zoom out (-)" onClick=${() => canvas.current.zoom(0.8)} />
+        <output class="zoom" aria-label="Zoom">${scale >= 1 ? `${Math.round(scale * 10) / 10}×` : `${Math.round(scale * 100)} %`}</output>
+        <${Tool} icon="plus" label="Zoom in (+)" onClick=${() => canvas.current.zoom(1.25)} />
+        <${Tool} icon="fit" label="Fit to the window (0)" onClick=${() => canvas.current.fit()} />
+      </div>
+      <div class="canvas" ref=${box} role="img" aria-label=${scene ? `${scene.title}: ${about}. ${plural(scene.layers.length, "layer")}.` : "The image is loading"}
+        data-ready=${scene ? scene.version : undefined} data-view=${view}></div>
+      ${missing && html`<p class="stage-note">${missing === "original" ? "The image that this was made of is not known here." : "This was not measured for this image."}</p>`}
+      <p class="caption">${solo ? html`Only ${plural(solo.size, "layer")} shown. <button type="button" class="link" onClick=${() => setSolo(null)}>Show all</button>`
+        : layer ? html`<b>${layer.name}</b> at ${Math.round(layer.centre[0])}, ${Math.round(layer.centre[1])}. Arrow keys move it by a pixel, with shift by ten.`
+        : html`Click a layer to select it, drag to move it. <button type="button" class="link" onClick=${() => set({ help: true })}>All keys</button>`}</p>
+    </section>
+    <aside class="side" aria-label="Layers and sprites">
+      <${Layers} scene=${scene} chosen=${chosen} choose=${choose} toggle=${toggle} soloOf=${soloOf} solo=${solo} reorder=${reorder} />
+      ${layer && html`<${Chosen} key=${layer.id} project=${project} id=${id} scene=${scene} layer=${layer} act=${act} local=${local} reorder=${reorder} duplicate=${duplicate} />`}
+      <${Shelf} project=${project} layer=${layer?.back ? null : layer}
+        add=${async (sprite) => {
+          const known = new Set(scene.layers.map((each) => each.id));
+          if (!(await edit({ operation: "add", scene: id, sprite: sprite.id, x: Math.floor(scene.width / 2), y: Math.floor(scene.height / 2) }))) return;
+          await load();
+          setTimeout(() => choose(here.scene.layers.find((each) => !known.has(each.id))?.id ?? null));
+        }}
+        swap=${(sprite) => act("replace", { sprite: sprite.id })} />
+    </aside>`;
+}
+
+function paintRoute(project, scene, layer) {
+  if (layer.sprite) go("p", project.id, "paint", layer.sprite);
+  else go("p", project.id, "paint", scene, layer.id);
+}
+
+function Layers({ scene, chosen, choose, toggle, soloOf, solo, reorder }) {
+  const [wanted, search] = useState("");
+  const [over, setOver] = useState(null);
+  const held = useRef(null);
+  const pictures = useMemo(() => new Map(), [scene?.version, scene?.id]);
+  const rows = scene ? scene.layers.map((layer, position) => ({ layer, position })).reverse() : [];
+  const found = wanted ? rows.filter(({ layer }) => layer.name.toLowerCase().includes(wanted.toLowerCase())) : rows;
+  const item = (at) => {
+    const { layer, position } = found[at];
+    const off = solo ? !solo.has(layer.id) : !layer.visible;
+    return html`<li key=${layer.id} class=${`layer${off ? " off" : ""}${over === layer.id ? " over" : ""}`} aria-current=${layer.id === chosen ? "true" : undefined}
+      draggable=${!layer.back} onDragStart=${(event) => { held.current = layer; event.dataTransfer.effectAllowed = "move"; }}
+      onDragOver=${(event) => { if (held.current && !layer.back) { event.preventDefault(); setOver(layer.id); } }}
+      onDragLeave=${() => setOver(null)} onDragEnd=${() => { held.current = null; setOver(null); }}
+      onDrop=${(event) => { event.preventDefault(); setOver(null); if (held.current && held.current !== layer) reorder(held.current, position); held.current = null; }}>
+      <button type="button" class="tool" aria-pressed=${layer.visible} aria-label=${`${layer.visible ? "Hide" : "Show"} ${layer.name}`}
+        title="Hide or show (alt-click: show only this)" onClick=${(event) => (event.altKey ? soloOf(layer) : toggle(layer))}><${Icon} name=${layer.visible ? "eye" : "hidden"} /></button>
+      <button type="button" class="pick" aria-pressed=${layer.id === chosen} aria-label=${layer.name} onClick=${() => choose(layer.id)}>
+        <${Small} layer=${layer} pictures=${pictures} /><span class="name">${layer.name}</span>
+        ${layer.opacity < 1 && html`<span class="soft">${Math.round(layer.opacity * 100)} %</span>`}
+      </button></li>`;
+  };
+  const shown = found.findIndex(({ layer }) => layer.id === chosen);
+  return html`<section class="panel layers-panel" aria-label="Layers">
+    <header><h2 class="small">${scene ? plural(scene.layers.length, "layer") : "Layers"}</h2><span class="soft">front first</span></header>
+    ${rows.length > 12 && html`<input type="search" placeholder="Find a layer" aria-label="Find a layer" value=${wanted} onInput=${(event) => search(event.target.value)} />`}
+    <${Long} count=${found.length} height=${ROW} item=${item} label="Layers, front to back" shown=${shown} />
+  </section>`;
+}
+
+// A layer by itself, small.
+function Small({ layer, pictures }) {
+  const box = useRef();
+  useEffect(() => {
+    let picture = pictures.get(layer.id);
+    if (!picture) pictures.set(layer.id, (picture = pictureOf(layer)));
+    const context = box.current.getContext("2d");
+    const scale = Math.min(64 / picture.width, 64 / picture.height);
+    const wide = Math.max(1, picture.width * scale), high = Math.max(1, picture.height * scale);
+    context.clearRect(0, 0, 64, 64);
+    context.imageSmoothingEnabled = scale < 1;
+    context.drawImage(picture, (64 - wide) / 2, (64 - high) / 2, wide, high);
+  }, [layer.data]);
+  return html`<canvas class="check small-layer" width="64" height="64" ref=${box} aria-hidden="true"></canvas>`;
+}
+
+function Chosen({ project, id, scene, layer, act, local, reorder, duplicate }) {
+  const position = scene.layers.findIndex((each) => each.id === layer.id);
+  const rename = (event) => {
+    const name = event.target.value.trim();
+    if (name && name !== layer.name) act("rename", { name });
+  };
+  return html`<section class="panel chosen" aria-label="Selected layer">
+    <label class="field">Name <input id="layer-name" value=${layer.name} maxlength="120" onChange=${rename}
+      onKeyDown=${(event) => { if (event.key === "Enter" || event.key === "Escape") event.target.blur(); }} /></label>
+    <label class="field">Opacity <span class="with-value"><input type="range" min="0" max="1" step="0.01" value=${layer.opacity}
+      onInput=${(event) => local(layer.id, { opacity: Number(event.target.value) })}
+      onChange=${(event) => act("fade", { opacity: Number(event.target.value) })} /><output>${Math.round(layer.opacity * 100)} %</output></span></label>
+    <div class="row">
+      <${Tool} icon="pencil" text="Paint" label="Paint (e)" onClick=${() => paintRoute(project, id, layer)} />
+      <${Tool} icon="up" label="To the front by one (])" disabled=${layer.back || position === scene.layers.length - 1} onClick=${() => reorder(layer, position + 1)} />
+      <${Tool} icon="down" label="To the back by one ([)" disabled=${layer.back || position <= (scene.background ? 1 : 0)} onClick=${() => reorder(layer, position - 1)} />
+      <${Tool} icon="copy" label="Duplicate (d)" disabled=${layer.back} onClick=${duplicate} />
+      <${Tool} icon="trash" label="Delete (Delete)" disabled=${layer.back} onClick=${() => act("remove")} />
+    </div>
+  </section>`;
+}
+
+function useNarrow() {
+  const asked = useMemo(() => matchMedia("(max-width: 899px)"), []);
+  const [narrow, set] = useState(asked.matches);
+  useEffect(() => {
+    const look = () => set(asked.matches);
+    asked.addEventListener("change", look);
+    return () => asked.removeEventListener("change", look);
+  }, []);
+  return narrow;
+}
+
+export function useSprites(project) {
+  const [sprites, keep] = useState(null);
+  useEffect(() => {
+    let mine = true;
+    attempt(() => api(`projects/${project.id}/sprites`)).then((found) => mine && found && keep(found.sprites));
+    return () => { mine = false; };
+  }, [project.id, store.change.number]);
+  return sprites;
+}
+
+export const spritePicture = (project, sprite, side = 128) => `/api/projects/${project.id}/sprites/${sprite.id}.png?side=${side}&v=${sprite.version}`;
+
+function Shelf({ project, layer, add, swap }) {
+  const sprites = useSprites(project);
+  const [swapping, setSwapping] = useState(false);
+  const shown = (sprites ?? []).filter((sprite) => !sprite.background);
+  const swaps = swapping && layer;
+  if (!shown.length) return null;
+  return html`<section class="panel shelf" aria-label="Sprites">
+    <header><h2 class="small">Sprites</h2>
+      <div class="segments" role="group" aria-label="What a click on a sprite does">
+        <button type="button" aria-pressed=${!swaps} onClick=${() => setSwapping(false)}>Add</button>
+        <button type="button" aria-pressed=${Boolean(swaps)} disabled=${!layer} title="Show another sprite in the selected layer" onClick=${() => setSwapping(true)}>Swap</button>
+      </div></header>
+    <ul class="shelf-grid">${shown.map((sprite) => html`<li key=${sprite.id}><button type="button" class="card-button" title=${`${swaps ? "Swap in" : "Add"} ${sprite.title}`}
+      aria-label=${`${swaps ? "Swap in" : "Add"} ${sprite.title}`} aria-pressed=${layer?.sprite === sprite.id} onClick=${() => (swaps ? swap(sprite) : add(sprite))}>
+      <${Picture} src=${spritePicture(project, sprite, 96)} /></button></li>`)}</ul>
+  </section>`;
+}

@@ -1,0 +1,136 @@
+// Learn: how a training or a decomposition is going, as it goes.
+import { api, attempt, copyText, html, Icon, loadProjects, Picture, plural, set, store, useEffect, useLayoutEffect, useRef, useState, useStore } from "/lib.js";
+import { STATES } from "/start.js";
+
+const NO_FIGURE = new Set(["total_step", "step", "time", "stage", "note"]);
+let plots;
+
+function loadPlots() {
+  plots ??= new Promise((done, fail) => {
+    const style = document.createElement("link");
+    style.rel = "stylesheet";
+    style.href = "/vendor/uPlot.min.css";
+    const script = document.createElement("script");
+    script.src = "/vendor/uPlot.iife.min.js";
+    script.onload = () => done(globalThis.uPlot);
+    script.onerror = fail;
+    document.head.append(style, script);
+  });
+  return plots;
+}
+
+const duration = (seconds) => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
+const WORDS = { psnr: "rebuilt at the model's size, dB", psnr_original: "rebuilt, dB", by: "found by" };
+const inWords = (name) => WORDS[name] ?? name.replaceAll("_", " ").replaceAll("/", ": ");
+export const figure = (value) => (typeof value !== "number" ? String(value) : Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(4))));
+
+export function LearnScreen({ id }) {
+  useStore();
+  const job = store.jobs[id];
+  const [rows, keep] = useState([]);
+  const [steps, setSteps] = useState([]);
+  const [at, setAt] = useState(null);
+  const [failed, fail] = useState(null);
+  const [log, setLog] = useState(null);
+  const [, tick] = useState(0);
+  const since = useRef(-1), asking = useRef(false);
+  useEffect(() => {
+    api(`jobs/${id}`).then((found) => set({ jobs: { ...store.jobs, [id]: found } })).catch((problem) => fail(problem.message));
+  }, [id]);
+  useEffect(() => {
+    if (job?.kind !== "train" || asking.current) return;
+    asking.current = true;
+    attempt(async () => {
+      const found = await api(`jobs/${id}/metrics?since=${since.current}`);
+      if (found.rows.length) since.current = Math.max(...found.rows.map((row) => row.total_step));
+      keep((old) => [...old, ...found.rows]);
+      setSteps(found.previews);
+    }).finally(() => { asking.current = false; });
+  }, [job?.done, job?.state, job?.previews.at(-1)]);
+  useEffect(() => {
+    if (job?.state !== "running") return undefined;
+    const timer = setInterval(() => tick((count) => count + 1), 1000);
+    return () => clearInterval(timer);
+  }, [job?.state]);
+  useEffect(() => { if (job && job.state !== "running") loadProjects().catch(() => null); }, [job?.state]);
+  if (failed) return html`<main class="page"><h1>This cannot be opened</h1><p class="lead">${failed}</p><p><a class="button" href="#/">All projects</a></p></main>`;
+  if (!job) return html`<main class="page"><p class="soft waiting" role="status">Opening</p></main>`;
+  const ask = (what) => attempt(async () => set({ jobs: { ...store.jobs, [id]: await api(`jobs/${id}/${what}`, {}) } }));
+  const shown = at ?? steps.at(-1);
+  const passed = (job.ended ?? Date.now() / 1000) - job.started;
+  const share = job.total ? job.done / job.total : null;
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !NO_FIGURE.has(name) && rows.filter((row) => typeof row[name] === "number").length > 1);
+  names.sort((a, b) => /error|loss|psnr|explained/.test(b) - /error|loss|psnr|explained/.test(a));
+  const last = rows.findLast?.((row) => row.step !== undefined);
+  const remarks = rows.filter((row) => row.note !== undefined);
+  const verdict = Object.entries(job.verdict ?? {}).filter(([, value]) => ["number", "string"].includes(typeof value) && !String(value).includes("/"));
+  const lists = Object.entries(job.verdict ?? {}).filter(([, value]) => Array.isArray(value) && value.length && value.every((each) => typeof each === "string"));
+  return html`<main class="page learn">
+    <p class="over">${job.kind === "train" ? "Learning" : "Taking apart"}</p><h1>${job.title}</h1>
+    <div class="progress-line"><${Ring} share=${job.state === "done" ? 1 : share} />
+      <div><p class="progress-text"><b>${STATES[job.state]}</b>${job.stage && job.state !== "done" ? `, ${inWords(job.stage)}` : ""}${job.state === "done" ? "" : job.total ? `, ${job.done.toLocaleString("en")} of ${job.total.toLocaleString("en")}` : job.done ? `, ${job.done.toLocaleString("en")}` : ""}, ${duration(passed)}${job.state === "running" && share > 0.02 && job.kind !== "train" ? `, about ${duration((passed * (1 - share)) / share)} left` : ""}</p>
+        ${job.state === "running" && html`<p class="soft">It goes on when this page is closed.</p>`}</div>
+      <span class="push"></span>
+      ${job.state === "running" && html`<button type="button" class="button" onClick=${() => ask("stop")}>Stop and keep</button>`}
+      ${["stopped", "failed", "lost"].includes(job.state) && html`<button type="button" class="button" onClick=${() => ask("resume")}>Go on</button>`}
+      ${job.project && job.kind === "decompose" && html`<a class="button main" href=${`#/p/${job.project}`}>Open the layers</a>`}
+      ${job.kind === "train" && job.project && job.state !== "running" && html`<${TakeApart} job=${job} />`}
+    </div>
+    ${job.error && html`<p class="trouble" role="alert">${job.error}</p>`}
+    ${shown !== undefined && html`<section><h2>What it sees</h2><figure class="card preview"><${Picture} src=${`/api/jobs/${id}/previews/${shown}.png`} alt=${`The training after ${shown} steps`} checks=${false} />
+      <figcaption>${steps.length > 1 ? html`<label class="inline">After <input type="range" min="0" max=${steps.length - 1} value=${steps.indexOf(shown)} aria-label="Which step"
+        onInput=${(event) => setAt(Number(event.target.value) === steps.length - 1 ? null : steps[Number(event.target.value)])} /></label>` : "After"} ${plural(shown, "step")}</figcaption></figure></section>`}
+    ${job.kind === "train" && !rows.length && job.state === "running" && html`<p class="soft waiting" role="status">The first figures come in a moment.</p>`}
+    ${last && html`<dl class="facts">${names.slice(0, 8).map((name) => html`<div><dt>${inWords(name)}</dt><dd>${figure(last[name])}</dd></div>`)}</dl>`}
+    ${names.length > 0 && html`<section><h2>Curves</h2><div class="curves">${names.filter((name) => name !== "images_per_second").slice(0, 6).map((name) => html`<${Curve} key=${name} name=${name} rows=${rows} />`)}</div></section>`}
+    ${(verdict.length > 0 || lists.length > 0) && html`<section><h2>What came out</h2><dl class="facts">${verdict.map(([name, value]) => html`<div><dt>${inWords(name)}</dt><dd>${figure(value)}</dd></div>`)}</dl>
+      ${lists.map(([name, values]) => html`<h3>${inWords(name)}</h3><ul>${values.map((value) => html`<li>${value}</li>`)}</ul>`)}</section>`}
+    ${remarks.length > 0 && html`<section><h2>Remarks</h2><ul>${remarks.slice(-8).map((row) => html`<li>${String(row.note)}</li>`)}</ul></section>`}
+    <section><p class="command"><code>${job.command}</code><button type="button" class="tool" aria-label="Copy the command" title="Copy the command" onClick=${() => copyText(job.command)}><${Icon} name="copy" /></button></p>
+      <button type="button" class="link" onClick=${() => (log === null ? attempt(async () => setLog((await api(`jobs/${id}/log`)).text)) : setLog(null))}>${log === null ? "What it said" : "Hide what it said"}</button>
+      ${log !== null && html`<pre class="log card" tabindex="0">${log}</pre>`}</section>
+  </main>`;
+}
+
+// After a training: its images, taken apart by what it has learned.
+function TakeApart({ job }) {
+  const start = () => attempt(async () => {
+    const made = await api("jobs", { kind: "decompose", images: job.source, model: job.project });
+    location.hash = `#/job/${made.id}`;
+  });
+  return html`<button type="button" class="button main" onClick=${start}>Take its images apart</button>`;
+}
+
+function Ring({ share }) {
+  const length = 2 * Math.PI * 20;
+  return html`<svg class="ring" viewBox="0 0 48 48" role="img" aria-label=${share === null ? "Progress is not known" : `${Math.round(share * 100)} percent`}>
+    <circle cx="24" cy="24" r="20" /><circle class="part" cx="24" cy="24" r="20" stroke-dasharray=${`${length * (share ?? 0.1)} ${length}`} />
+    <text x="24" y="28">${share === null ? "" : `${Math.round(share * 100)}`}</text></svg>`;
+}
+
+function Curve({ name, rows }) {
+  const box = useRef(), plot = useRef();
+  const found = rows.filter((row) => typeof row[name] === "number" && Number.isFinite(row[name]));
+  const thin = Math.ceil(found.length / 1000);
+  const kept = found.filter((_, at) => at % thin === 0 || at === found.length - 1);
+  const data = [kept.map((row) => row.total_step), kept.map((row) => row[name])];
+  useLayoutEffect(() => {
+    let gone = false;
+    let watch;
+    loadPlots().then((uPlot) => {
+      if (gone) return;
+      const style = getComputedStyle(document.documentElement);
+      const soft = style.getPropertyValue("--soft").trim(), line = style.getPropertyValue("--line").trim(), accent = style.getPropertyValue("--accent").trim();
+      const axis = { stroke: soft, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+      plot.current = new uPlot({
+        width: box.current.clientWidth, height: 160, legend: { show: false }, cursor: { y: false, points: { size: 6 } }, scales: { x: { time: false } },
+        axes: [{ ...axis, size: 28, grid: { show: false } }, { ...axis, size: 56, values: (_, ticks) => ticks.map(figure) }], series: [{}, { stroke: accent, width: 2, points: { show: false } }],
+      }, data, box.current);
+      watch = new ResizeObserver(() => box.current && plot.current.setSize({ width: box.current.clientWidth, height: 160 }));
+      watch.observe(box.current);
+    }).catch(() => null);
+    return () => { gone = true; watch?.disconnect(); plot.current?.destroy(); };
+  }, []);
+  useEffect(() => { plot.current?.setData(data); }, [kept.length, kept.at(-1)?.total_step]);
+  return html`<figure class="card curve"><figcaption><b>${inWords(name)}</b> <span>${kept.length ? figure(kept.at(-1)[name]) : ""}</span></figcaption><div ref=${box} role="img" aria-label=${`${inWords(name)} over steps, now ${kept.length ? figure(kept.at(-1)[name]) : "not known"}`}></div></figure>`;
+}

@@ -1,0 +1,109 @@
+// Sprites: the dictionary, and every place where one is shown.
+import { api, attempt, edit, go, html, Picture, plural, say, store, Tool, useEffect, useKeys, useRef, useState } from "/lib.js";
+import { spritePicture, useSprites } from "/image.js";
+
+const SORTS = {
+  used: ["Most used", (a, b) => b.layers - a.layers], size: ["Largest", (a, b) => b.width * b.height - a.width * a.height],
+  name: ["Name", (a, b) => a.title.localeCompare(b.title, "en", { numeric: true })],
+};
+
+export function SpritesScreen({ project, chosen: asked }) {
+  const sprites = useSprites(project);
+  const [sort, setSort] = useState("used");
+  const [dragged, drag] = useState(null);
+  const [over, setOver] = useState(null);
+  const grid = useRef();
+  const rows = [...(sprites ?? [])].sort(SORTS[sort][1]);
+  const chosen = rows.find((sprite) => sprite.id === asked) ?? null;
+  const open = (sprite) => go("p", project.id, "sprites", sprite.id);
+  const step = (by) => {
+    if (!rows.length) return false;
+    const at = chosen ? rows.indexOf(chosen) + by : 0;
+    if (rows[at]) open(rows[at]);
+    requestAnimationFrame(() => grid.current?.querySelector("[aria-pressed=true]")?.focus());
+    return true;
+  };
+  const columns = () => Math.max(1, getComputedStyle(grid.current).gridTemplateColumns.split(" ").length);
+  const drop = async (sprite) => {
+    if (!sprite) return;
+    go("p", project.id, "sprites"); // what is left is numbered anew
+    if (await edit({ operation: "drop-sprite", sprite: sprite.id })) say(`${sprite.title} is gone from ${plural(sprite.scenes, "image")}; Ctrl Z brings it back.`);
+  };
+  const merge = async (from, into) => {
+    go("p", project.id, "sprites");
+    if (await edit({ operation: "merge-sprites", sprite: from.id, into: into.id })) say(`${from.title} is merged into ${into.title}; Ctrl Z parts them.`);
+  };
+  useKeys({
+    ArrowLeft: () => step(-1), ArrowRight: () => step(1), ArrowUp: () => step(-columns()), ArrowDown: () => step(columns()),
+    n: () => chosen && document.getElementById("sprite-name").select(), e: () => chosen && go("p", project.id, "paint", chosen.id),
+    Delete: () => drop(chosen), Backspace: () => drop(chosen),
+  }, [rows, chosen]);
+  return html`<main class=${`workbench sprites-screen${chosen ? " has-one" : ""}`}>
+    <section class="sprite-area">
+      <header class="bar"><h1 class="small">${sprites ? plural(sprites.length, "sprite") : "Sprites"}</h1><span class="push"></span>
+        <label class="inline">Sort by <select value=${sort} onChange=${(event) => setSort(event.target.value)}>${Object.entries(SORTS).map(([key, [label]]) => html`<option value=${key}>${label}</option>`)}</select></label></header>
+      ${sprites && !rows.length ? html`<p class="soft pad">These images share no sprites: each layer has a picture of its own. Select a layer on an image, and paint it there.</p>` : ""}
+      <ul class="sprite-grid" ref=${grid}>${rows.map((sprite) => html`<li key=${sprite.id}>
+        <button type="button" class=${`card sprite-card${sprite.layers ? "" : " unused"}${over === sprite.id ? " over" : ""}`} aria-pressed=${sprite === chosen} draggable=${!sprite.background}
+          onClick=${() => open(sprite)} onDblClick=${() => go("p", project.id, "paint", sprite.id)}
+          onDragStart=${() => drag(sprite)} onDragEnd=${() => { drag(null); setOver(null); }}
+          onDragOver=${(event) => { if (dragged && dragged !== sprite && !sprite.background) { event.preventDefault(); setOver(sprite.id); } }} onDragLeave=${() => setOver(null)}
+          onDrop=${(event) => { event.preventDefault(); if (dragged) merge(dragged, sprite); }}>
+          <${Picture} src=${spritePicture(project, sprite, 256)} /><b>${sprite.title}</b><span class="soft">${sprite.layers ? `${sprite.layers}× in ${plural(sprite.scenes, "image")}` : "not shown"}</span></button></li>`)}</ul>
+    </section>
+    <aside class="side" aria-label="Selected sprite">${chosen
+      ? html`<${One} key=${chosen.id} project=${project} sprite=${chosen} all=${rows} drop=${drop} merge=${merge} />`
+      : html`<section class="panel"><p class="soft">Select a sprite to name it, paint it and see where it is shown. Drag one on another to merge them.</p></section>`}</aside>
+  </main>`;
+}
+
+function One({ project, sprite, all, drop, merge }) {
+  const [into, setInto] = useState("");
+  const [found, keep] = useState(null);
+  const [most, setMost] = useState(24);
+  useEffect(() => {
+    let mine = true;
+    attempt(() => api(`projects/${project.id}/sprites/${sprite.id}/occurrences?limit=${most}`)).then((value) => mine && value && keep(value));
+    return () => { mine = false; };
+  }, [sprite.id, sprite.version, store.change.number, most]);
+  const others = all.filter((each) => each.id !== sprite.id && !each.background);
+  const rename = (event) => {
+    const name = event.target.value.trim();
+    if (name && name !== sprite.title) edit({ operation: "rename-sprite", sprite: sprite.id, name });
+  };
+  return html`<section class="panel"><${Picture} src=${spritePicture(project, sprite, 512)} />
+      <label class="field">Name <input id="sprite-name" value=${sprite.title} maxlength="120" onChange=${rename} onKeyDown=${(event) => { if (event.key === "Enter" || event.key === "Escape") event.target.blur(); }} /></label>
+      <p class="soft">${sprite.width} × ${sprite.height} pixels${sprite.background ? ", a background" : ""}</p>
+      <div class="row"><${Tool} icon="pencil" text="Paint" label="Paint (e)" onClick=${() => go("p", project.id, "paint", sprite.id)} />
+        <${Tool} icon="trash" text="Drop" label="Take it out of every image (Delete)" onClick=${() => drop(sprite)} /></div>
+      ${!sprite.background && others.length > 0 && html`<div class="row"><label class="field grow">The same as <select value=${into} onChange=${(event) => setInto(event.target.value)}><option value="">choose a sprite</option>
+        ${others.map((each) => html`<option value=${each.id}>${each.title}</option>`)}</select></label>
+        <button type="button" class="button" disabled=${!into} onClick=${() => merge(sprite, others.find((each) => each.id === into))}>Merge</button></div>`}
+    </section>
+    <section class="panel"><h2 class="small">Where it is shown</h2>
+      <ul class="crops">${(found?.occurrences ?? []).map((each) => html`<${Crops} key=${`${each.scene}-${sprite.version}`} project=${project} found=${each} sprite=${sprite} revision=${found.revision} />`)}</ul>
+      ${found && found.total > found.occurrences.length && html`<button type="button" class="button" onClick=${() => setMost(Math.min(1000, most + 48))}>More of ${plural(found.total, "image")}</button>`}
+      ${found && found.total === 0 && html`<p class="soft">In no image.</p>`}
+    </section>`;
+}
+
+// Each occurrence in an image, cut out with a line of what is around it.
+function Crops({ project, found, sprite, revision }) {
+  const [scene, keep] = useState(null);
+  useEffect(() => {
+    let mine = true;
+    attempt(() => api(`projects/${project.id}/scenes/${found.scene}`)).then((value) => mine && value && keep(value));
+    return () => { mine = false; };
+  }, [found.scene, revision]);
+  if (!scene) return html`<li><span class="crop blank"></span></li>`;
+  const source = `/api/projects/${project.id}/scenes/${found.scene}/composite.png?side=${Math.max(scene.width, scene.height)}&v=${scene.version}`;
+  return scene.layers.filter((layer) => found.layers.includes(layer.id)).slice(0, 12).map((layer) => html`<li key=${layer.id}><a class="crop-link" href=${`#/p/${project.id}/image/${found.scene}`} aria-label=${`${layer.name} in ${scene.title}`} title=${scene.title}>
+    <${Crop} source=${source} scene=${scene} centre=${layer.centre} size=${Math.max(sprite.width, sprite.height) * 1.5} /></a></li>`);
+}
+
+export function Crop({ source, scene, centre, size }) {
+  const scale = 72 / Math.max(8, size);
+  return html`<span class="crop check"><img class="pixel" alt="" loading="lazy" src=${source} style=${{
+    width: `${scene.width * scale}px`, height: `${scene.height * scale}px`, left: `${36 - centre[0] * scale}px`, top: `${36 - centre[1] * scale}px`,
+  }} /></span>`;
+}

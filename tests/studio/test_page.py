@@ -1,0 +1,248 @@
+"""The page in a browser: what people see and do; the browser's own composite against the server's."""
+
+import gzip
+import hashlib
+import io
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.kills import Server
+from helpers.small_scenes import write_small_scenes
+from PIL import Image
+
+from delaminate import studio
+from delaminate.scene.loading import load_scenes
+
+PAGE = Path(studio.__file__).parent / "page"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+MOST = 150_000
+"""Bytes of the whole front end, compressed."""
+VENDORED = {
+    "konva.min.js": "acc5719ed72c2cab2858e200a61051e6930c635a29825c2ebe1852bad103d2cc",
+    "preact-htm.module.js": "72284e8e9079c87817145df1110f74e8a2aa040b2fc384922e18dfcb46fc1fd7",
+    "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+    "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+}
+
+
+def test_what_is_vendored_is_what_was_released_and_has_its_licence():
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (PAGE / "vendor").glob("*.[jc]s*")}
+    assert found == VENDORED
+    assert {path.name for path in (PAGE / "vendor").glob("LICENSE.*")} == {
+        "LICENSE.htm", "LICENSE.konva", "LICENSE.preact", "LICENSE.uplot",
+    }  # fmt: skip
+
+
+def test_the_front_end_is_small():
+    parts = [path for path in PAGE.rglob("*") if path.is_file() and not path.name.startswith("LICENSE")]
+    assert sum(len(gzip.compress(path.read_bytes(), 9)) for path in parts) <= MOST
+
+
+def test_the_page_asks_nobody_else_and_has_nothing_inline():
+    for path in [*PAGE.glob("*.js"), *PAGE.glob("*.html"), *PAGE.glob("*.css")]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"(?:https?:|[\"'(])//[\w.]", text), path.name
+        assert not re.search(r"innerHTML|\beval\(|new Function|document\.write", text), path.name
+    html = (PAGE / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", html)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync = pytest.importorskip("playwright.sync_api", reason="needs Playwright").sync_playwright
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    with sync() as play:
+        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+class Opened:
+    """A page of a studio of its own; `wrong` holds what the browser complained of."""
+
+    def __init__(self, browser, folder, home):
+        self.folder = folder
+        self.server = Server(folder, home)
+        self.context = browser.new_context(viewport={"width": 1280, "height": 800})
+        name, value = self.server.cookie.split("=", 1)
+        self.base = f"http://127.0.0.1:{self.server.port}"
+        self.context.add_cookies([{"name": name, "value": value, "url": self.base}])
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.wrong, self.asked = [], []
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("console", lambda told: self.wrong.append(f"{told.text} {told.location}"))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+
+    def go(self, *parts):
+        self.page.goto(f"{self.base}/#/p/{self.server.project}/{'/'.join(parts)}")
+
+    def value(self, path):
+        answer = self.page.request.get(f"{self.base}/api/projects/{self.server.project}{path}")
+        assert answer.ok, answer.text()
+        return answer.json()
+
+    def revision(self, number):
+        """Wait until the project is there, and the page has it."""
+        self.until(lambda: self.value("")["revision"] == number, f"revision {number}")
+
+    def until(self, true, what):
+        for _ in range(200):
+            if true():
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(what)
+
+    def scene(self, index=0):
+        return self.value(f"/scenes/{self.value('/scenes')['scenes'][index]['id']}")
+
+    def layer(self, name):
+        return next(each for each in self.scene()["layers"] if each["name"] == name)
+
+    def shown(self):
+        """The canvas's image, in the browser's own composite."""
+        data = self.page.evaluate(
+            "async () => { const canvas = globalThis.Konva.stages[0].find('Image')[0].image();"
+            " const blob = await new Promise((done) => canvas.toBlob(done));"
+            " return [...new Uint8Array(await blob.arrayBuffer())]; }"
+        )
+        return np.asarray(Image.open(io.BytesIO(bytes(data))).convert("RGB")).astype(int)
+
+    def composite(self):
+        scene = self.scene()
+        answer = self.page.request.get(
+            f"{self.base}/api/projects/{self.server.project}/scenes/{scene['id']}/composite.png"
+        )
+        return np.asarray(Image.open(io.BytesIO(answer.body())).convert("RGB")).astype(int)
+
+    def close(self):
+        self.context.close()
+        self.server.kill()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    found = Opened(browser, write_small_scenes(tmp_path / "scenes"), tmp_path / "home")
+    yield found
+    found.close()
+    assert found.wrong == []
+    assert all(url.startswith((found.base, "data:", "blob:")) for url in found.asked)
+
+
+def test_a_layer_is_hidden_moved_and_given_back_and_a_sprite_repainted(opened):
+    page = opened.page
+    opened.go("image")
+    page.wait_for_selector(".canvas[data-ready]")
+    assert page.locator(".layer").count() == 4
+    assert page.locator(".thumb").count() == 3
+
+    page.get_by_role("button", name="Hide one").click()
+    opened.revision(1)
+    assert not opened.layer("one")["visible"]
+    page.get_by_role("button", name="Show one").click()
+    opened.revision(2)
+
+    before = opened.layer("three")["centre"]
+    page.get_by_role("button", name="three", exact=True).click()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Shift+ArrowUp")
+    opened.revision(3)
+    assert opened.layer("three")["centre"] == [before[0] - 1, before[1] - 10]
+    page.wait_for_selector("text=move --scene a.png --layer layer-03 --by -1 -10")
+    page.keyboard.press("Control+z")
+    opened.revision(4)
+    assert opened.layer("three")["centre"] == before
+    page.keyboard.press("Control+Shift+z")
+    opened.revision(5)
+    assert opened.layer("three")["centre"] != before
+
+    page.keyboard.press("e")
+    page.wait_for_selector(".paint-sheet canvas")
+    box = page.locator(".paint-sheet canvas").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.1)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.1, steps=5)
+    page.mouse.up()
+    opened.revision(6)
+    page.wait_for_selector("text=Saved")
+    opened.until(lambda: not opened.value("")["unsaved"], "saved")
+    sprite = load_scenes(opened.folder)[0].dictionary.sprites[2]
+    assert (sprite[:3, 0] * 255).round().int().unique().tolist() == [32]
+    assert (sprite[3, 0] == 1).all()
+
+
+def test_a_layer_is_dragged_on_the_canvas_by_whole_pixels(opened):
+    page = opened.page
+    opened.go("image")
+    page.wait_for_selector(".canvas[data-ready]")
+    before = opened.layer("one")["centre"]
+    place = page.evaluate("() => { const s = globalThis.Konva.stages[0]; return [s.x(), s.y(), s.scaleX()]; }")
+    box = page.locator(".canvas").bounding_box()
+    for dx in range(-3, 4):  # sprites are random: find a pixel of it that is not transparent
+        at = [
+            box["x"] + place[0] + (before[0] + dx + 0.5) * place[2],
+            box["y"] + place[1] + (before[1] - 1.5) * place[2],
+        ]
+        page.mouse.move(*at)
+        page.mouse.down()
+        page.mouse.move(at[0] + 2.2 * place[2], at[1] + 1.1 * place[2], steps=4)
+        page.mouse.up()
+        page.wait_for_timeout(400)
+        if opened.value("")["revision"]:
+            break
+    assert opened.layer("one")["centre"] == [before[0] + 2, before[1] + 1]
+
+
+def test_the_browser_composites_as_the_server_does(opened):
+    page = opened.page
+    opened.go("image")
+    page.wait_for_selector(".canvas[data-ready]")
+    page.wait_for_timeout(200)
+    assert np.abs(opened.shown() - opened.composite()).max() <= 1
+    page.get_by_role("button", name="two", exact=True).click()
+    page.get_by_label("Opacity").fill("0.3")
+    opened.revision(1)
+    page.keyboard.press("ArrowRight")
+    opened.revision(2)
+    page.get_by_role("button", name="Hide one").click()
+    opened.revision(3)
+    page.wait_for_timeout(500)
+    assert np.abs(opened.shown() - opened.composite()).max() <= 1
+
+
+def test_every_screen_opens_narrow_and_wide_light_and_dark(opened):
+    page = opened.page
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            for screen in ("image", "sprites/sprite-00", "paint/sprite-00", "take"):
+                opened.go(*screen.split("/"))
+                page.wait_for_selector("main")
+                page.wait_for_timeout(200)
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, (screen, width)
+    page.goto(f"{opened.base}/#/")
+    page.wait_for_selector(".project-card")
+
+
+def test_sprites_are_named_merged_and_dropped(opened):
+    page = opened.page
+    opened.go("sprites", "sprite-00")
+    page.get_by_label("Name", exact=True).fill("hero")
+    page.keyboard.press("Enter")
+    opened.revision(1)
+    page.wait_for_selector(".sprite-card:has-text('hero')")
+    page.get_by_label("The same as").select_option("sprite-02")
+    page.get_by_role("button", name="Merge").click()
+    opened.revision(2)
+    page.wait_for_selector("text=is merged into")
+    page.wait_for_selector("h1:has-text('2 sprites')")
+    page.locator(".sprite-card").first.click()
+    page.wait_for_selector(".sprite-card[aria-pressed=true]")
+    page.keyboard.press("Delete")
+    opened.revision(3)
+    page.wait_for_selector("h1:has-text('1 sprite')")
