@@ -59,7 +59,7 @@ class PictureStack:
                 self._lay(self.laid, self.count, picture)
         self.count += 1
 
-    def _lay(self, laid: UInt8[np.ndarray, "N 3 H W"], index: int, picture: Picture) -> None:
+    def _lay(self, laid: UInt8[np.ndarray, "_n 3 _H _W"], index: int, picture: Picture) -> None:
         if index >= len(laid):
             laid.resize((int(GROWTH * index) + 8, *laid.shape[1:]), refcheck=False)
         laid[index] = picture.transpose(2, 0, 1)

@@ -21,7 +21,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     write_atomic(path, buffer.getvalue(), durable=True)
 
 
-def load(path: Path, device: torch.device) -> dict[str, Any]:
+def load(path: Path, device: torch.device | str) -> dict[str, Any]:
     """Read a state that `save` wrote. Only tensors and plain values are accepted; nothing in the file is executed.
 
     Raises:

@@ -10,7 +10,7 @@ def without_places(text: str) -> str:
 
     >>> without_places("/mnt/me/scenes/a.png: cannot be read; see a/b.png.")
     'a.png: cannot be read; see a/b.png.'
-    >>> without_places(r"C:\\\\data\\\\mine\\\\b.png: is empty")
+    >>> without_places(r"C:\\data\\mine\\b.png: is empty")
     'b.png: is empty'
     """
     return PLACE.sub(lambda found: found[1] or "...", text)

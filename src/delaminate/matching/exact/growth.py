@@ -410,7 +410,7 @@ def common_continuation(frames: Frames, spots: Spots, grown: GrowthLevel, growth
     sizes = np.bincount(labels.ravel())[1:]
     if sizes.max() < 3:
         return None
-    y, x = np.argwhere(labels == sizes.argmax() + 1).mean(0).round().astype(int)
+    y, x = np.argwhere(labels == sizes.argmax() + 1).mean(0).round().astype(int).tolist()
     half = side // 2
     top, left = max(y - half, 0), max(x - half, 0)
     outside = ~np.pad(pattern.alpha, side)[top : y + half + 1, left : x + half + 1]
