@@ -5,6 +5,7 @@ import hashlib
 import io
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,59 @@ def test_a_layer_is_dragged_on_the_canvas_by_whole_pixels(opened):
         if opened.value("")["revision"]:
             break
     assert opened.layer("one")["centre"] == [before[0] + 2, before[1] + 1]
+
+
+def test_layers_are_added_copied_swapped_reordered_named_and_deleted(opened):
+    page = opened.page
+    opened.go("image")
+    page.wait_for_selector(".canvas[data-ready]")
+    names = lambda: [(each["name"], each["sprite"]) for each in opened.scene()["layers"][1:]]  # noqa: E731
+    first = names()
+    page.get_by_role("button", name="Add sprite-01").click()
+    opened.revision(1)
+    page.wait_for_selector(".layer[aria-current]")
+    assert names()[:3] == first and names()[3][1] == "sprite-01"
+    page.get_by_label("Name", exact=True).fill("new")
+    page.keyboard.press("Enter")
+    opened.revision(2)
+    page.keyboard.press("d")
+    opened.revision(3)
+    page.wait_for_selector("h2:has-text('6 layers')")
+    page.get_by_role("button", name="Swap", exact=True).click()
+    page.get_by_role("button", name="Swap in sprite-00").click()
+    opened.revision(4)
+    assert [sprite for _, sprite in names()[3:]] == ["sprite-01", "sprite-00"]
+    page.keyboard.press("[")
+    opened.revision(5)
+    assert [sprite for _, sprite in names()[3:]] == ["sprite-00", "sprite-01"]
+    page.keyboard.press("Delete")
+    opened.revision(6)
+    assert names() == [*first, ("new", "sprite-01")]
+    page.locator(".layer .tool").first.click(modifiers=["Alt"])
+    page.wait_for_selector("text=Only 1 layer shown")
+    assert opened.value("")["revision"] == 6  # to look at one layer is no edit
+
+
+def test_images_are_sent_and_taken_apart(opened):
+    page = opened.page
+    page.goto(f"{opened.base}/#/")
+    files = []
+    for index in range(3):
+        data = io.BytesIO()
+        Image.fromarray(np.full((35, 35, 3), 60 * index, np.uint8)).save(data, "PNG")
+        files.append({"name": f"{index}.png", "mimeType": "image/png", "buffer": data.getvalue()})
+    page.set_input_files("input[type=file]", files)
+    page.get_by_role("button", name="Use a model that is ready").click()
+    page.get_by_label("Model").select_option("dti-sprites/tetrominoes")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("link", name="Open the layers").click(timeout=120_000)
+    page.wait_for_selector(".canvas[data-ready]")
+    assert page.locator(".thumb").count() == 3
+    page.get_by_role("link", name="Take away").click()
+    page.get_by_role("button", name="Make 1 format").click()
+    with page.expect_download() as found:
+        page.get_by_role("link", name="Download all").click(timeout=120_000)
+    assert zipfile.ZipFile(found.value.path()).namelist()
 
 
 def test_the_browser_composites_as_the_server_does(opened):

@@ -61,7 +61,7 @@ function Strip({ project, images, index }) {
 }
 
 function Bench({ project, id }) {
-  const box = useRef(), canvas = useRef(), bench = useRef({ ghosts: new Map(), timer: 0, loading: 0 });
+  const box = useRef(), canvas = useRef(), bench = useRef({ ghosts: new Map(), timer: 0, loading: 0, sent: new Set() });
   const [scene, keep] = useState(null);
   const [chosen, choose] = useState(null);
   const [solo, setSolo] = useState(null);
@@ -94,10 +94,11 @@ function Bench({ project, id }) {
     clearTimeout(here.timer);
     const going = [...here.ghosts].filter(([, [dx, dy]]) => dx || dy);
     if (!going.length) return;
-    here.sent = new Map([...(here.sent ?? []), ...going]);
+    const sent = new Map(going);
+    here.sent.add(sent);
     here.ghosts.clear();
     await edit(...going.map(([layer, [dx, dy]]) => ({ operation: "move", scene: id, layer, dx, dy })));
-    here.sent = null;
+    here.sent.delete(sent);
     await load();
   };
   const nudge = (dx, dy) => {
@@ -111,11 +112,15 @@ function Bench({ project, id }) {
   const load = async () => {
     const mine = (here.loading += 1);
     const found = await attempt(() => loadScene(project.id, id));
-    if (!found || mine !== here.loading || here.closed || here.sent) return;
+    if (!found || mine !== here.loading || here.closed || here.sent.size) return;
     if (!here.compositor || here.compositor.width !== found.width || here.compositor.height !== found.height) {
       here.compositor = new Compositor(found.width, found.height);
     }
-    if (here.chosen && !found.layers.some((layer) => layer.id === here.chosen)) choose(null);
+    const made = here.known && found.layers.find((layer) => !here.known.has(layer.id));
+    if (made) { // what was just added or copied is selected
+      here.known = null;
+      choose(made.id);
+    } else if (here.chosen && !found.layers.some((layer) => layer.id === here.chosen)) choose(null);
     keep(found);
   };
 
@@ -140,7 +145,7 @@ function Bench({ project, id }) {
     if (!scene) return;
     if (view === "layers") {
       miss(null);
-      const moved = (layer, axis) => (here.ghosts.get(layer.id)?.[axis] ?? 0) + (here.sent?.get(layer.id)?.[axis] ?? 0);
+      const moved = (layer, axis) => [here.ghosts, ...here.sent].reduce((sum, each) => sum + (each.get(layer.id)?.[axis] ?? 0), 0);
       here.compositor.use(scene.layers.map((layer) => ({
         ...layer, left: layer.left + moved(layer, 0), top: layer.top + moved(layer, 1), visible: solo ? solo.has(layer.id) : layer.visible,
       })));
@@ -188,12 +193,11 @@ function Bench({ project, id }) {
     const next = scene.layers[at < 0 ? scene.layers.length - 1 : (at + step + scene.layers.length) % scene.layers.length];
     choose(next?.id ?? null);
   };
-  const duplicate = async () => {
-    const known = new Set(scene.layers.map((each) => each.id));
-    if (!(await act("duplicate"))) return;
-    await load();
-    setTimeout(() => choose((old) => here.scene.layers.find((each) => !known.has(each.id))?.id ?? old));
+  const making = async (work) => {
+    here.known = new Set(scene.layers.map((each) => each.id));
+    if (!(await work())) here.known = null;
   };
+  const duplicate = () => making(() => act("duplicate"));
   const withLayer = (work) => () => (here.chosen && layer ? work() : false);
   useKeys({
     ArrowLeft: () => nudge(-1, 0), ArrowRight: () => nudge(1, 0), ArrowUp: () => nudge(0, -1), ArrowDown: () => nudge(0, 1),
@@ -235,12 +239,7 @@ function Bench({ project, id }) {
       <${Layers} scene=${scene} chosen=${chosen} choose=${choose} toggle=${toggle} soloOf=${soloOf} solo=${solo} reorder=${reorder} />
       ${layer && html`<${Chosen} key=${layer.id} project=${project} id=${id} scene=${scene} layer=${layer} act=${act} local=${local} reorder=${reorder} duplicate=${duplicate} />`}
       <${Shelf} project=${project} layer=${layer?.back ? null : layer}
-        add=${async (sprite) => {
-          const known = new Set(scene.layers.map((each) => each.id));
-          if (!(await edit({ operation: "add", scene: id, sprite: sprite.id, x: Math.floor(scene.width / 2), y: Math.floor(scene.height / 2) }))) return;
-          await load();
-          setTimeout(() => choose(here.scene.layers.find((each) => !known.has(each.id))?.id ?? null));
-        }}
+        add=${(sprite) => making(() => edit({ operation: "add", scene: id, sprite: sprite.id, x: Math.floor(scene.width / 2), y: Math.floor(scene.height / 2) }))}
         swap=${(sprite) => act("replace", { sprite: sprite.id })} />
     </aside>`;
 }
