@@ -68,6 +68,8 @@ class Server:
             status, _, data = self._ask("POST", f"/api/projects/{self.project}/{path}", body, headers)
         except (OSError, http.client.HTTPException):
             return None
+        if status != 200 and self.process.poll() is not None:
+            return None  # it was killed, and another server has its port by now
         assert status == 200, data
         return json.loads(data)
 
