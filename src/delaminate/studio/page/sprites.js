@@ -75,7 +75,7 @@ function One({ project, sprite, all, drop, merge }) {
       <label class="field">Name <input id="sprite-name" value=${sprite.title} maxlength="120" onChange=${rename} onKeyDown=${(event) => { if (event.key === "Enter" || event.key === "Escape") event.target.blur(); }} /></label>
       <p class="soft">${sprite.width} × ${sprite.height} pixels${sprite.background ? ", a background" : ""}</p>
       <div class="row"><${Tool} icon="pencil" text="Paint" label="Paint (e)" onClick=${() => go("p", project.id, "paint", sprite.id)} />
-        <${Tool} icon="trash" text="Drop" label="Take it out of every image (Delete)" onClick=${() => drop(sprite)} /></div>
+        <${Tool} icon="trash" text="Drop" label="Drop from every image (Delete)" onClick=${() => drop(sprite)} /></div>
       ${!sprite.background && others.length > 0 && html`<div class="row"><label class="field grow">The same as <select value=${into} onChange=${(event) => setInto(event.target.value)}><option value="">choose a sprite</option>
         ${others.map((each) => html`<option value=${each.id}>${each.title}</option>`)}</select></label>
         <button type="button" class="button" disabled=${!into} onClick=${() => merge(sprite, others.find((each) => each.id === into))}>Merge</button></div>`}
