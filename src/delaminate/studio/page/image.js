@@ -1,5 +1,5 @@
 // The image: its layers on a canvas, beside it all images, the layers, and sprites to add or to swap in.
-import { affects, api, attempt, edit, go, html, Icon, Long, plural, Picture, say, set, store, Tool, useEffect, useKeys, useMemo, usePages, useRef, useState, useStore } from "/lib.js";
+import { affects, api, attempt, edit, go, html, Icon, Long, NameField, plural, Picture, say, set, store, Tool, useEffect, useKeys, useMemo, usePages, useRef, useState, useStore } from "/lib.js";
 import { Canvas } from "/canvas.js";
 import { Compositor, cut, pictureOf } from "/compositor.js";
 import { fetchPixels } from "/png.js";
@@ -297,13 +297,8 @@ function Small({ layer, pictures }) {
 
 function Chosen({ project, id, scene, layer, act, local, reorder, duplicate }) {
   const position = scene.layers.findIndex((each) => each.id === layer.id);
-  const rename = (event) => {
-    const name = event.target.value.trim();
-    if (name && name !== layer.name) act("rename", { name });
-  };
   return html`<section class="panel chosen" aria-label="Selected layer">
-    <label class="field">Name <input id="layer-name" value=${layer.name} maxlength="120" onChange=${rename}
-      onKeyDown=${(event) => { if (event.key === "Enter" || event.key === "Escape") event.target.blur(); }} /></label>
+    <${NameField} id="layer-name" value=${layer.name} onName=${(name) => { local(layer.id, { name }); act("rename", { name }); }} />
     <label class="field">Opacity <span class="with-value"><input type="range" min="0" max="1" step="0.01" value=${layer.opacity}
       onInput=${(event) => local(layer.id, { opacity: Number(event.target.value) })}
       onChange=${(event) => act("fade", { opacity: Number(event.target.value) })} /><output>${Math.round(layer.opacity * 100)} %</output></span></label>

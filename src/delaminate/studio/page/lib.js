@@ -200,6 +200,18 @@ export function Tool({ icon, label, onClick, pressed, disabled, text }) {
     disabled=${disabled} onClick=${onClick}>${icon && html`<${Icon} name=${icon} />`}${text}</button>`;
 }
 
+// A name that is typed: what comes from the server meanwhile does not overwrite it.
+export function NameField({ id, value, onName }) {
+  const [typed, type] = useState(null);
+  const finish = () => {
+    const name = typed?.trim();
+    type(null);
+    if (name && name !== value) onName(name);
+  };
+  return html`<label class="field">Name <input id=${id} value=${typed ?? value} maxlength="120" onInput=${(event) => type(event.target.value)} onBlur=${finish}
+    onKeyDown=${(event) => { if (event.key === "Escape") type(null); if (event.key === "Enter") event.target.blur(); }} /></label>`;
+}
+
 export function Picture({ src, alt = "", pixel = true, checks = true }) {
   return html`<span class=${`picture${checks ? " check" : ""}`}><img class=${pixel ? "pixel" : ""} src=${src} alt=${alt} loading="lazy" draggable=${false} /></span>`;
 }

@@ -1,5 +1,5 @@
 // Sprites: the dictionary, and every place where one is shown.
-import { api, attempt, edit, go, html, Picture, plural, say, store, Tool, useEffect, useKeys, useRef, useState } from "/lib.js";
+import { api, edit, go, html, NameField, Picture, plural, say, store, Tool, useEffect, useKeys, useRef, useState } from "/lib.js";
 import { spritePicture, useSprites } from "/image.js";
 
 const SORTS = {
@@ -63,16 +63,12 @@ function One({ project, sprite, all, drop, merge }) {
   const [most, setMost] = useState(24);
   useEffect(() => {
     let mine = true;
-    attempt(() => api(`projects/${project.id}/sprites/${sprite.id}/occurrences?limit=${most}`)).then((value) => mine && value && keep(value));
+    api(`projects/${project.id}/sprites/${sprite.id}/occurrences?limit=${most}`).catch(() => null).then((value) => mine && value && keep(value));
     return () => { mine = false; };
   }, [sprite.id, sprite.version, store.change.number, most]);
   const others = all.filter((each) => each.id !== sprite.id && !each.background);
-  const rename = (event) => {
-    const name = event.target.value.trim();
-    if (name && name !== sprite.title) edit({ operation: "rename-sprite", sprite: sprite.id, name });
-  };
   return html`<section class="panel"><${Picture} src=${spritePicture(project, sprite, 512)} />
-      <label class="field">Name <input id="sprite-name" value=${sprite.title} maxlength="120" onChange=${rename} onKeyDown=${(event) => { if (event.key === "Enter" || event.key === "Escape") event.target.blur(); }} /></label>
+      <${NameField} id="sprite-name" value=${sprite.title} onName=${(name) => edit({ operation: "rename-sprite", sprite: sprite.id, name })} />
       <p class="soft">${sprite.width} × ${sprite.height} pixels${sprite.background ? ", a background" : ""}</p>
       <div class="row"><${Tool} icon="pencil" text="Paint" label="Paint (e)" onClick=${() => go("p", project.id, "paint", sprite.id)} />
         <${Tool} icon="trash" text="Drop" label="Drop from every image (Delete)" onClick=${() => drop(sprite)} /></div>
@@ -92,7 +88,7 @@ function Crops({ project, found, sprite, revision }) {
   const [scene, keep] = useState(null);
   useEffect(() => {
     let mine = true;
-    attempt(() => api(`projects/${project.id}/scenes/${found.scene}`)).then((value) => mine && value && keep(value));
+    api(`projects/${project.id}/scenes/${found.scene}`).catch(() => null).then((value) => mine && value && keep(value));
     return () => { mine = false; };
   }, [found.scene, revision]);
   if (!scene) return html`<li><span class="crop blank"></span></li>`;
