@@ -4,14 +4,13 @@ import ast
 import importlib
 import inspect
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import lock
-import pytest
+from helpers.tracked import tracked_texts
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -25,18 +24,6 @@ REGISTRIES += ("download." + "pytorch.org", "conda." + "anaconda.org")
 MACHINE_PATH = re.compile(r"(?<![\w./-])/(?:work|root|home|Users)/\w")
 NOT_REQUIRED = ("pydantic", "fastapi", "uvicorn", "starlette", "av", "psd_tools", "h5py", "tensorboard", "onnx")
 NOT_REQUIRED += ("huggingface_hub", "pyarrow", "torchvision", "ale_py", "typer", "pytest", "hypothesis", "beartype")
-
-
-def tracked_texts():
-    """Every file that git keeps and that is text."""
-    git = shutil.which("git")
-    if git is None or not (ROOT / ".git").exists():
-        pytest.skip("this is no git checkout")
-    names = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        data = (ROOT / name).read_bytes() if (ROOT / name).is_file() else b""
-        if b"\0" not in data[:8192]:
-            yield name, data.decode("utf-8", "replace")
 
 
 def pyproject():

@@ -2,10 +2,8 @@
 
 import ast
 import re
-import shutil
 import socket
 import struct
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -13,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.tracked import tracked_texts
 from PIL import Image
 
 from delaminate.config import parse_yaml
@@ -50,14 +49,8 @@ def test_every_promise_names_tests_that_there_are():
 
 
 def test_no_file_holds_a_secret():
-    git = shutil.which("git")
-    if git is None or not (ROOT / ".git").exists():
-        pytest.skip("this is no git checkout")
-    names = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        data = (ROOT / name).read_bytes() if (ROOT / name).is_file() else b""
-        if b"\0" not in data[:8192]:
-            assert not SECRETS.search(data.decode("utf-8", "replace")), name
+    for name, text in tracked_texts():
+        assert not SECRETS.search(text), name
 
 
 @pytest.mark.parametrize(

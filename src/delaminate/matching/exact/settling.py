@@ -144,6 +144,12 @@ def take_out_marks(scenes: FrameStack, patterns: list[HardSprite], found: Parse,
 
     A pill that is never eaten is as much a thing as the others. Patches of one colour are everywhere; so it must stand on the
     very colour that is behind the others, with that all around.
+
+    Args:
+        scenes: The frames.
+        patterns: What was found in them.
+        found: Where.
+        background: A static picture or a panorama, of a lossless source; of a plain colour nothing is changed.
     """
     if background.rgb.shape[:2] == (1, 1):
         return background
