@@ -26,9 +26,11 @@ MAY_IMPORT = {
     "methods": ("scene", "nets", "objectives", "matching", "refinement", "config", "files", "zoo"),
     "metrics": ("scene",),
     "exporters": ("scene", "matching", "files"),
+    "importers": ("exporters", "data", "scene", "files"),
     "engine": ("methods", "scene", "config", "files"),
     "pipelines": (
-        "engine", "methods", "matching", "refinement", "data", "metrics", "exporters", "scene", "config", "files",
+        "engine", "methods", "matching", "refinement", "data", "metrics", "exporters", "importers", "scene",
+        "config", "files",
     ),
     "bench": (
         "pipelines", "engine", "methods", "nets", "objectives", "data", "metrics", "scene", "config", "files",
@@ -40,7 +42,15 @@ EVERYTHING = {"cli"}
 DOORS = {"__init__": {"studio", "cli", "bench"}, "__main__": {"studio"}}
 LEARNED = ("scipy", "sklearn")
 WEB = ("fastapi", "uvicorn", "starlette", "aiohttp", "flask", "http.server")
-PILLOW = ("data", "exporters", "files.py", "scene/loading.py", "engine/record.py", "studio/pictures.py")
+PILLOW = (
+    "data",
+    "exporters",
+    "files.py",
+    "scene/loading.py",
+    "engine/record.py",
+    "studio/pictures.py",
+    "importers/photoshop.py",
+)
 PAPERS = ("dti_sprites", "marionette", "perturbgan", "redo")
 # A paper's folder, from the ground up: each may import those before it.
 PAPER_ORDER = ("config", "networks", "warping", "model", "distillation", "training", "method")

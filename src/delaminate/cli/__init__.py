@@ -29,6 +29,7 @@ VERBS = {
     "export": "export:export",
     "recompose": "recompose:recompose",
     "edit": "edit:app",
+    "import": "importing:import_files",
     "studio": "studio:studio",
     "scenes": "scenes:app",
     "evaluate": "evaluate:evaluate",

@@ -149,6 +149,40 @@ def repaint(
 
 
 @app.command()
+def paste(
+    context: typer.Context,
+    picture: PictureFile,
+    at: Annotated[tuple[int, int], typer.Option(help="Where its corner goes: pixels of the image across and down.")],
+    scene: SceneNames = None,
+    layer: LayerIds = None,
+    entry: Entries = None,
+    out: Out = None,
+) -> None:
+    """Give layers a picture of their own at a place: `paste --scene a.png --layer layer-01 --with drawn.png --at 12 4`."""
+    from delaminate.pipelines.edit_history import load_picture
+
+    raster = load_picture(picture)
+    _edit(context, out, (scene, layer, entry), lambda it, name: it.paste(name, raster, *at))
+
+
+@app.command()
+def insert(
+    context: typer.Context,
+    picture: PictureFile,
+    scene: Annotated[str, typer.Option(help="The scene.")],
+    at: Annotated[tuple[int, int], typer.Option(help="Where its corner goes: pixels of the image across and down.")] = (
+        0,
+        0,
+    ),
+    name: Annotated[str, typer.Option(help="What people read.")] = "added",
+    out: Out = None,
+) -> None:
+    """Add a layer with a picture of its own, in front: `insert --scene a.png --with drawn.png --at 12 4`."""
+    given = {"operation": "insert", "scene": scene, "left": at[0], "top": at[1], "name": name}
+    _operate(context, out, given, picture)
+
+
+@app.command()
 def mend(
     context: typer.Context,
     picture: PictureFile,
@@ -187,9 +221,18 @@ def rename_sprite(
 
 
 @app.command("repaint-sprite")
-def repaint_sprite(context: typer.Context, sprite: SpriteName, picture: PictureFile, out: Out = None) -> None:
+def repaint_sprite(
+    context: typer.Context,
+    sprite: SpriteName,
+    picture: PictureFile,
+    at: Annotated[
+        tuple[int, int],
+        typer.Option(help="Where the picture's corner lies in the sprite as it was: pixels across, down."),
+    ] = (0, 0),
+    out: Out = None,
+) -> None:
     """Redraw a sprite in every scene that shows it: `repaint-sprite sprite-03 --with drawn.png`."""
-    _operate(context, out, {"operation": "repaint-sprite", "sprite": sprite}, picture)
+    _operate(context, out, {"operation": "repaint-sprite", "sprite": sprite, "left": at[0], "top": at[1]}, picture)
 
 
 @app.command("merge-sprites")

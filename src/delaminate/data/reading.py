@@ -86,6 +86,22 @@ def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UIn
         return _to_rgb(image)
 
 
+def decode_with_alpha(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 4"]:
+    """Decode an image that is no file of its own as RGBA, colour not multiplied.
+
+    Args:
+        content: The encoded image.
+        name: What it is called in messages.
+        max_pixels: The largest image that is decoded.
+
+    Raises:
+        DataError: The content is truncated, too large or not such an image.
+    """
+    with reading(name, DataError, BROKEN), open_picture(io.BytesIO(content), FORMATS, max_pixels) as image:
+        pixels = _with_alpha(image)
+    return pixels if pixels.shape[2] == 4 else np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], 2)
+
+
 def pixels_of(image: Any, alpha: bool = False) -> UInt8[np.ndarray, "H W C"]:
     """Turn an image in memory into bytes, as `read_image` turns a file.
 

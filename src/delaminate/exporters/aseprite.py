@@ -158,8 +158,25 @@ def _string(text: str) -> bytes:
     return struct.pack("<H", len(data)) + data
 
 
+def _layer_name(key: Key) -> str:
+    return GROUND if key[0] == GROUND else f"{key[0]} {key[1]}"
+
+
+def cel_layers(scenes: Sequence[Scene]) -> list[dict[str, str]]:
+    """Say for each frame of the file which layer of the scene the cel of each of the file's layers shows.
+
+    Raises:
+        ConfigError: The scenes do not share a dictionary.
+    """
+    stamps = cut_stamps(scenes, sprites=False)
+    return [
+        {_layer_name(key): stamp.layer.id for key, stamp in zip(_keys(scene, frame), frame, strict=True)}
+        for scene, frame in zip(scenes, stamps.frames, strict=True)
+    ]
+
+
 def _layer_chunk(key: Key) -> bytes:
-    name = GROUND if key[0] == GROUND else f"{key[0]} {key[1]}"
+    name = _layer_name(key)
     # Flags: visible and editable; an image layer in normal mode at full opacity.
     return _chunk(0x2004, struct.pack("<HHHHHHB3x", 3, 0, 0, 0, 0, 0, 255) + _string(name))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from delaminate.errors import ConfigError, OutputError, ShapeError
 from delaminate.files import to_pixels, write_atomic
 from delaminate.scene.format import DURATIONS, RATES
-from delaminate.scene.painting import paint
+from delaminate.scene.painting import paint, paint_whole
 from delaminate.scene.scenes import Scene, SceneLayer
 
 PALETTE = 256  # colours of an indexed PNG, the transparent one included
@@ -66,26 +66,36 @@ class Painted:
 
     @property
     def window(self) -> tuple[slice, slice]:
+        """The part of the canvas that it covers."""
         height, width = self.pixels.shape[:2]
-        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+        return slice(max(self.top, 0), max(self.top + height, 0)), slice(max(self.left, 0), max(self.left + width, 0))
+
+    @property
+    def inside(self) -> UInt8[np.ndarray, "_h _w 4"]:
+        """Those of its pixels that lie on the canvas."""
+        height, width = self.size
+        return self.pixels[
+            max(-self.top, 0) : max(height - self.top, 0), max(-self.left, 0) : max(width - self.left, 0)
+        ]
 
     def canvas(self) -> UInt8[np.ndarray, "H W 4"]:
         """Put the window on a transparent canvas."""
         pixels = np.zeros((*self.size, 4), np.uint8)
-        pixels[self.window] = self.pixels
+        pixels[self.window] = self.inside
         return pixels
 
 
-def painted_layers(scene: Scene, opacity: bool = True) -> Iterator[Painted]:
+def painted_layers(scene: Scene, opacity: bool = True, whole: bool = False) -> Iterator[Painted]:
     """Paint each layer by itself, back to front, hidden ones too, cut to where alpha is above 0.
 
     Args:
         scene: The scene.
         opacity: Multiply alpha by the layer's opacity.
+        whole: Keep what lies outside the canvas of sprites that were moved by whole pixels, flipped or turned by quarters.
     """
     for layer in scene.layers:
         placement = layer.placement if opacity else replace(layer.placement, opacity=1.0)
-        window = paint(scene.dictionary, placement)
+        window = paint_whole(scene.dictionary, placement) if whole else paint(scene.dictionary, placement)
         pixels = to_pixels(torch.cat([window.rgb, window.alpha]))
         if not pixels.size:
             # Nothing of the layer lies on the canvas: one transparent pixel stands for it.
@@ -110,7 +120,7 @@ def flatten(size: tuple[int, int], layers: Sequence[Painted], opacities: Sequenc
     """Composite painted layers back to front over black, in float64; opacity 0 for hidden ones."""
     canvas = np.zeros((*size, 3))
     for painted, opacity in zip(layers, opacities, strict=True):
-        colour = painted.pixels / 255
+        colour = painted.inside / 255
         alpha = colour[..., 3:] * opacity
         canvas[painted.window] = alpha * colour[..., :3] + (1 - alpha) * canvas[painted.window]
     return torch.from_numpy(canvas).permute(2, 0, 1)

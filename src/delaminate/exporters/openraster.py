@@ -64,7 +64,7 @@ def write_openraster(scenes: Sequence[Scene], out: str | Path) -> ExportResult:
     """
     files, worst = [], 0.0
     for scene in scenes:
-        painted = list(painted_layers(scene, opacity=False))
+        painted = list(painted_layers(scene, opacity=False, whole=True))
         flat = merged(scene)
         members = [("mimetype", b"image/openraster"), ("stack.xml", _stack(scene, painted).encode())]
         members += [(f"data/{picture.layer.id}.png", png_bytes(picture.pixels)) for picture in painted]

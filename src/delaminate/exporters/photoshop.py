@@ -47,7 +47,7 @@ def write_psd(scenes: Sequence[Scene], out: str | Path) -> ExportResult:
         if max(scene.size) > LARGEST_SIDE:
             raise OutputError(f"psd: {scene.name!r} is {scene.size}; expected sides up to {LARGEST_SIDE} pixels.")
         document = new_document.frompil(Image.fromarray(merged(scene)))
-        painted = list(painted_layers(scene, opacity=False))
+        painted = list(painted_layers(scene, opacity=False, whole=True))
         opacities = []
         for picture in painted:
             layer = new_layer.frompil(

@@ -243,7 +243,7 @@ def operate(
 
     source = Path(scenes) if isinstance(scenes, str | Path) else None
     opened = load_scenes(source) if source is not None else as_set(scenes)  # type: ignore[arg-type]
-    return _save(apply(opened, [edit], loaded or pictures_of(Path())), source, out)
+    return save_edited(apply(opened, [edit], loaded or pictures_of(Path())), source, out)
 
 
 def _load_picture_once(path: Path) -> Picture:
@@ -273,19 +273,23 @@ def replay(scenes: str | Path, journal: str | Path, out: str | Path | None = Non
     position, _ = read_journal(path)
     edits = position.edits[: position.done]
     if not own:
-        return _save(apply(load_scenes(source), edits, pictures_of(path.parent)), source, out), len(edits)
+        return save_edited(apply(load_scenes(source), edits, pictures_of(path.parent)), source, out), len(edits)
     if out is None:
         raise ConfigError(
             f"{journal}: is the history of {scenes} itself. Give another --out; `delaminate studio {scenes}` brings the files "
             "themselves to what it says."
         )
     with contextlib.closing(EditHistory(source)) as history:
-        return _save(apply(history.base_scenes(), edits, history.picture), source, out), len(edits)
+        return save_edited(apply(history.base_scenes(), edits, history.picture), source, out), len(edits)
 
 
-def _save(changed: SceneSet, source: Path | None, out: str | Path | None) -> SceneSet:
+def save_edited(changed: SceneSet, source: Path | None, out: str | Path | None) -> SceneSet:
+    """Save edited scenes in another folder, or where they came from; nothing if that is memory.
+
+    Every edit is tried before anything is written.
+    """
     for _ in changed:
-        pass  # every edit is tried before anything is written
+        pass
     target = source if out is None else Path(out)
     if target is not None:
         save_scenes(changed, target, None if source is None else load_rate(source))

@@ -261,6 +261,40 @@ class Mend(LayerOperation):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Paste(LayerOperation):
+    """Give this one layer a picture of its own, its corner at a pixel of the canvas."""
+
+    operation: Literal["paste"] = "paste"
+    picture: str
+    left: int
+    top: int
+
+    def change(self, scene: Scene, picture: Picture) -> Scene:
+        return scene.paste(self.layer, picture(self.picture), self.left, self.top)
+
+    def options(self) -> list[str]:
+        return ["--with", f"{self.picture}.png", "--at", str(self.left), str(self.top)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Insert(SceneOperation):
+    """Put a picture of its own in front of all layers, its corner at a pixel of the canvas."""
+
+    operation: Literal["insert"] = "insert"
+    picture: str
+    left: int
+    top: int
+    name: str
+
+    def change(self, scene: Scene, picture: Picture) -> Scene:
+        return scene.insert(picture(self.picture), self.left, self.top, self.name)
+
+    def words(self) -> list[str]:
+        place = ["--with", f"{self.picture}.png", "--at", str(self.left), str(self.top)]
+        return ["insert", "--scene", self.scene, *place, "--name", self.name]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Add(SceneOperation):
     """Add a sprite of the dictionary in front of all layers, its centre near (x, y)."""
 
@@ -293,17 +327,28 @@ class RenameSprite(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class RepaintSprite(Operation):
-    """Redraw a sprite; every image that shows it follows."""
+    """Redraw a sprite; every image that shows it follows. The picture's corner lies at (left, top) of the sprite as it was."""
 
     operation: Literal["repaint-sprite"] = "repaint-sprite"
     sprite: str
     picture: str
+    left: int = 0
+    top: int = 0
 
     def on_dictionary(self, dictionary: Dictionary, picture: Picture) -> Dictionary:
         return sprites.repaint_sprite(dictionary, dictionary.entry(self.sprite), picture(self.picture))
 
+    def touches(self, scene: str) -> bool:
+        return bool(self.left or self.top)
+
+    def on_scene(self, scene: Scene, dictionary: Dictionary, picture: Picture) -> Scene:
+        if not (self.left or self.top):
+            return sprites.with_dictionary(scene, dictionary)
+        return sprites.follow_corner(scene, dictionary.entry(self.sprite), self.left, self.top, dictionary)
+
     def words(self) -> list[str]:
-        return ["repaint-sprite", self.sprite, "--with", f"{self.picture}.png"]
+        corner = ["--at", str(self.left), str(self.top)] if self.left or self.top else []
+        return ["repaint-sprite", self.sprite, "--with", f"{self.picture}.png", *corner]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,7 +398,7 @@ class MergeSprites(Operation):
 
 AnyOperation = (
     Move | Scale | Rotate | Show | Hide | Fade | Rename | Reorder | Recolour | Replace | Duplicate | Remove | Repaint | Mend
-    | Add | RenameSprite | RepaintSprite | DropSprite | MergeSprites
+    | Paste | Insert | Add | RenameSprite | RepaintSprite | DropSprite | MergeSprites
 )  # fmt: skip
 OPERATIONS: dict[str, type[Operation]] = {kind.operation: kind for kind in get_args(AnyOperation)}
 """By name."""
@@ -376,8 +421,10 @@ def operation_from(value: object, where: str) -> Operation:
     if kind is None:
         raise FormatError(f"{where}: is {value!r:.80}; expected an object whose operation is {', '.join(OPERATIONS)}.")
     keys = [each.name for each in dataclasses.fields(kind)]
+    defaults = {each.name: each.default for each in dataclasses.fields(kind) if each.default is not dataclasses.MISSING}
     hints = get_type_hints(kind)
-    given = dict(zip(keys, values.fields(value, where, *keys), strict=True))
+    assert isinstance(value, dict)
+    given = dict(zip(keys, values.fields({**defaults, **value}, where, *keys), strict=True))
     del given["operation"]
     return kind(**{key: _value(item, hints[key], f"{where}: {key}") for key, item in given.items()})
 

@@ -1,7 +1,7 @@
 """Painting: placements become pixels, each in the window of the canvas that it can touch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -129,6 +129,26 @@ def paint(dictionary: Dictionary, placement: Placement) -> Window:
         rgb = torch.addcmul(offset, rgb, gain)
     rgb = rgb.clamp(0, 1)
     return Window(rgb, raster[3:] * placement.opacity, top, left)
+
+
+def paint_whole(dictionary: Dictionary, placement: Placement) -> Window:
+    """Paint one placement with what lies outside the canvas, where the way there loses no pixel; else as `paint`.
+
+    That is a sprite, no background, that was moved by whole pixels, flipped or turned by quarters. Its corner may be negative.
+    """
+    raster = placement.raster if placement.raster is not None else dictionary.sprites[placement.entry]
+    transform = placement.transforms[0]
+    plain = (
+        len(placement.transforms) == 1 and transform.kind == "matrix" and placement.entry not in dictionary.backgrounds
+    )
+    place = transform.whole_place((raster.shape[1], raster.shape[2])) if plain else None
+    if place is None:
+        return paint(dictionary, placement)
+    left, top, orientation = place
+    height, width = (raster.shape[2], raster.shape[1]) if orientation & 1 else (raster.shape[1], raster.shape[2])
+    shown = Transform.oriented(orientation, 0, 0, (height, width), (height, width))
+    window = paint(dictionary, replace(placement, transforms=(shown,)))
+    return replace(window, top=top, left=left)
 
 
 def blank(dictionary: Dictionary, channels: int, size: tuple[int, int]) -> Float[Tensor, "C H W"]:

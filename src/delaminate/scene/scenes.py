@@ -20,7 +20,7 @@ from torch import Tensor
 from delaminate.errors import ConfigError, ShapeError
 from delaminate.scene.matting import foreground_colours
 from delaminate.scene.painting import composite_placements, paint
-from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
+from delaminate.scene.placements import NEUTRAL, OWN_RASTER, Dictionary, Placement, Transform
 from delaminate.scene.views import page_of
 
 LAYER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -309,6 +309,21 @@ class Scene:
         """Give one layer a raster of its own, RGBA in [0, 1]; other layers keep the dictionary's sprite."""
         old_size = self._raster(self.layer(layer_id).placement).shape[1:]
         return self._recentred(layer_id, old_size, raster.shape[1:], entry=OWN_RASTER, raster=raster)
+
+    def paste(self, layer_id: str, raster: Float[Tensor, "4 h w"], left: int, top: int) -> "Scene":
+        """Give one layer a raster of its own as it lies on the canvas, its corner at (left, top); opacity and track stay."""
+        old = self.layer(layer_id).placement
+        there = (Transform.shift(left, top, self.size),)
+        return self._with(layer_id, lambda _: Placement(OWN_RASTER, there, NEUTRAL, old.opacity, old.track, raster))
+
+    def insert(self, raster: Float[Tensor, "4 h w"], left: int, top: int, name: str) -> "Scene":
+        """Put a raster of its own in front of all layers, its corner at (left, top) of the canvas.
+
+        Raises:
+            ConfigError: The name is no line of 1 to 256 characters.
+        """
+        placement = Placement(OWN_RASTER, (Transform.shift(left, top, self.size),), raster=raster)
+        return dataclasses.replace(self, layers=(*self.layers, SceneLayer(self._new_id(), name, placement)))
 
     def _raster(self, placement: Placement) -> Tensor:
         return self.dictionary.sprites[placement.entry] if placement.raster is None else placement.raster

@@ -12,6 +12,7 @@ from torch import Tensor
 from delaminate.errors import ConfigError
 from delaminate.scene.placements import Dictionary
 from delaminate.scene.scenes import MAX_TITLE, Scene, is_plain_text
+from delaminate.scene.unwarping import shifted_corner
 
 
 def _check(dictionary: Dictionary, entry: int, verb: str) -> None:
@@ -30,6 +31,31 @@ def repaint_sprite(dictionary: Dictionary, entry: int, sprite: Float[Tensor, "4 
     _check(dictionary, entry, "repaint-sprite")
     sprites = (*dictionary.sprites[:entry], sprite, *dictionary.sprites[entry + 1 :])
     return replace(dictionary, sprites=sprites)
+
+
+def follow_corner(scene: Scene, entry: int, left: int, top: int, dictionary: Dictionary) -> Scene:
+    """Follow `repaint_sprite` by a picture that begins elsewhere: each pixel stays where it is seen.
+
+    Args:
+        scene: With the dictionary as it was.
+        entry: What was repainted.
+        left, top: Where the new picture's corner lies in the old one, in pixels.
+        dictionary: With the new picture.
+
+    Raises:
+        ConfigError: A layer warps the sprite before it moves it.
+    """
+    layers = []
+    for layer in scene.layers:
+        if layer.placement.entry == entry:
+            if layer.placement.transforms[0].kind != "matrix":
+                raise ConfigError(
+                    f"repaint-sprite: layer {layer.id!r} of {scene.name!r} warps {dictionary.name(entry)}; expected a picture "
+                    "whose corner stays."
+                )
+            layer = replace(layer, placement=shifted_corner(layer.placement, left, top))
+        layers.append(layer)
+    return replace(scene, layers=tuple(layers), dictionary=dictionary)
 
 
 def rename_sprite(dictionary: Dictionary, entry: int, title: str) -> Dictionary:

@@ -1,0 +1,95 @@
+"""Document: a layered file of another program, as values."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from delaminate.errors import FormatError
+
+MAX_LAYERS = 20_000
+MAX_SIDE = 32_768
+MAX_LAYER_PIXELS = 50_000_000
+MAX_DOCUMENT_PIXELS = 1_000_000_000
+"""Of all layers together."""
+
+
+@dataclass(frozen=True, eq=False)
+class DocumentLayer:
+    """One layer as its program shows it.
+
+    Attributes:
+        name: What the program calls it.
+        pixels: RGBA, not multiplied; masks are in alpha, the layer's opacity is not.
+        top, left: Where the corner lies on the canvas; parts may lie outside.
+        opacity: Factor on alpha in [0, 1], that of its groups included.
+        visible: It and its groups are.
+        layer_id: Which layer of the scene it was, where the file says so by other means than its name.
+    """
+
+    name: str
+    pixels: UInt8[np.ndarray, "_h _w 4"]
+    top: int = 0
+    left: int = 0
+    opacity: float = 1.0
+    visible: bool = True
+    layer_id: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Document:
+    """A layered file.
+
+    Attributes:
+        where: The file, for messages.
+        size: Height and width of the canvas in pixels.
+        layers: Back to front.
+        remarks: What it holds that layers cannot, in words.
+    """
+
+    where: str
+    size: tuple[int, int]
+    layers: tuple[DocumentLayer, ...]
+    remarks: tuple[str, ...] = ()
+
+
+class LayerBudget:
+    """Counts layers and their pixels while a document is read.
+
+    Args:
+        where: The file, for messages.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where, self.layers, self.pixels = where, 0, 0
+
+    def take(self, height: int, width: int) -> None:
+        """Count a layer before it is decoded.
+
+        Raises:
+            FormatError: There are too many, or they are too large.
+        """
+        self.layers += 1
+        self.pixels += height * width
+        if self.layers > MAX_LAYERS or height * width > MAX_LAYER_PIXELS or self.pixels > MAX_DOCUMENT_PIXELS:
+            raise FormatError(
+                f"{self.where}: layer {self.layers} of {width} x {height} pixels, {self.pixels:,} in all; expected up to "
+                f"{MAX_LAYERS:,} layers, {MAX_LAYER_PIXELS:,} pixels each and {MAX_DOCUMENT_PIXELS:,} in all."
+            )
+
+
+def check_canvas(where: str, height: int, width: int) -> tuple[int, int]:
+    """Take the size of a canvas.
+
+    Raises:
+        FormatError: It is none.
+    """
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise FormatError(f"{where}: the canvas is {width} x {height} pixels; expected sides of 1 to {MAX_SIDE:,}.")
+    return height, width
+
+
+def plain_line(text: str, longest: int = 256) -> str:
+    """Bring a name to one line of printable characters."""
+    return re.sub(r"\s+", " ", "".join(each if each.isprintable() else " " for each in text)).strip()[:longest]
