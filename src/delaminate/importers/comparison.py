@@ -214,10 +214,11 @@ class _Comparer:
 
     # ---- What became of it -------------------------------------------------------------------------------------------
 
-    def _do(self, operation: SceneOperation, words: str) -> None:
+    def _do(self, operation: SceneOperation, words: str = "") -> None:
         self.scene = operation.change(self.scene, lambda digest: self.result.pictures[digest])
         self.result.operations.append(operation)
-        self.result.words.append(words)
+        if words:
+            self.result.words.append(words)
 
     def _label(self, layer: SceneLayer) -> str:
         """What to call a layer: by its id, too, where others have its name."""
@@ -358,7 +359,7 @@ class _Comparer:
             now = next(painted_layers(self._only(new), opacity=False, whole=True))
             self._move(added, shown.left - now.left, shown.top - now.top)
             if name != added.name:
-                self._do(Rename(scene=scene, layer=new, name=name), f"{name}: named so")
+                self._do(Rename(scene=scene, layer=new, name=name))
         if abs(layer.opacity - added.placement.opacity) > SAME_OPACITY:
             self._do(Fade(scene=scene, layer=new, opacity=layer.opacity), f"{name}: opacity {layer.opacity:.2f}")
         if layer.visible != added.visible:

@@ -201,11 +201,10 @@ def _import_file(path: Path, name: str, found: _Found) -> None:
 
 
 def _scene_of(path: Path, name: str, scenes: SceneSet) -> tuple[str, Scene]:
-    """The scene of a file: by its name, or by the end of it where a file was taken out of its folder."""
-    names = list(scenes.names)
-    fitting = (
-        [name] if name in names else [each for each in names if each.rsplit("/", 1)[-1] == name.rsplit("/", 1)[-1]]
-    )
+    """The scene of a file: by its name, or by the end of it where a file was taken out of its folder, with its ending or not."""
+    names, last = list(scenes.names), PurePosixPath(name).name
+    fitting = [name] if name in names else [each for each in names if PurePosixPath(each).name == last]
+    fitting = fitting or [each for each in names if PurePosixPath(each).stem == last]
     if len(fitting) != 1:
         reason = f"{len(fitting)} scenes have that name" if fitting else f"there is none; {suggest(name, names)[:200]}"
         raise ConfigError(f"{path}: expected to find its scene {name!r:.120}: {reason} Name it by --scene.")
