@@ -39,10 +39,15 @@ from delaminate.data.synthetic.drawing import stamp_file
 from delaminate.engine import Budget, train
 from delaminate.engine.loop import Intervals
 from delaminate.engine.record import read_log
+from delaminate.exporters import FORMATS
 from delaminate.exporters.residuals import read_residual
 from delaminate.exporters.training_page import write_history
 from delaminate.files import png_bytes
+from delaminate.importers.aseprite import read_aseprite
+from delaminate.importers.sheets import read_sheet
+from delaminate.importers.tiled import read_tiled
 from delaminate.methods import METHODS, load_model
+from delaminate.pipelines.importing import DOCUMENTS
 from delaminate.pipelines.training import new_model, resolve_config
 from delaminate.scene.loading import load_rate, load_scenes
 from delaminate.scene.placements import Dictionary, Placement, Transform
@@ -454,6 +459,26 @@ def _make_scenes(folder: Path) -> None:
     residual.write_bytes(png_bytes(_picture()[..., 0].copy()))
 
 
+def _make_layered(folder: Path) -> None:
+    """What comes back from paint programs: layered files, and folders of sheets and maps."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as made:
+        _make_scenes(Path(made))
+        scenes = list(load_scenes(Path(made) / "scenes"))[:1]
+    for kind in ("ora", "psd", "ase"):
+        FORMATS[kind].write(scenes, folder)
+    for kind in ("tiled", "aseprite"):
+        FORMATS[kind].write(scenes, folder / kind)
+
+
+def _read_layered(path: Path) -> None:
+    if path.is_dir():
+        sheets = sorted(path.glob("*.json"))
+        return read_sheet(sheets[0]) if sheets else read_tiled(next(path.rglob("*.tmx")), path)  # type: ignore[return-value]
+    return read_aseprite(path) if path.suffix == ".aseprite" else DOCUMENTS[path.suffix](path)  # type: ignore[return-value]
+
+
 def _read_scenes(folder: Path) -> None:
     for scene in load_scenes(folder):
         scene.composite()
@@ -587,6 +612,7 @@ KINDS = {
     "checkpoints": Kind(_make_checkpoints, _read_checkpoint),
     "runs": Kind(_make_runs, _read_run),
     "scenes": Kind(_make_scenes, _read_scenes),
+    "layered": Kind(_make_layered, _read_layered),
     "configurations": Kind(_make_configurations, _read_configuration),
     "settings": Kind(_make_configurations, _read_settings, named="--set"),
     "archives": Kind(_make_archives, _read_archive),

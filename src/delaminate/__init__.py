@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from delaminate.pipelines.evaluation import Evaluation, evaluate
     from delaminate.pipelines.exporting import edit, export, recompose
     from delaminate.pipelines.images import open_images
+    from delaminate.pipelines.importing import Imported, import_edited
     from delaminate.pipelines.repacking import pack_scenes, unpack_scenes
     from delaminate.pipelines.sampling import sample
     from delaminate.pipelines.training import TrainedRun, train
@@ -65,6 +66,7 @@ _PLACES = {
     "pipelines.evaluation": ("Evaluation", "evaluate"),
     "pipelines.exporting": ("edit", "export", "recompose"),
     "pipelines.images": ("open_images",),
+    "pipelines.importing": ("Imported", "import_edited"),
     "pipelines.repacking": ("pack_scenes", "unpack_scenes"),
     "pipelines.sampling": ("sample",),
     "pipelines.training": ("TrainedRun", "train"),
@@ -94,6 +96,7 @@ __all__ = [
     "Evaluation",
     "FormatError",
     "ImageSet",
+    "Imported",
     "LabelledSet",
     "Labels",
     "Layers",
@@ -121,6 +124,7 @@ __all__ = [
     "edit",
     "evaluate",
     "export",
+    "import_edited",
     "load_folder",
     "load_model",
     "load_scenes",

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from helpers.exports import clip, composite, scenes, solid
+from helpers.exports import clip, composite, over, scenes, solid
 from PIL import Image
 from torch.testing import assert_close
 
@@ -25,16 +25,9 @@ def flatten_file(path):
         root = read_stack(archive)
         canvas = np.zeros((int(root.get("h")), int(root.get("w")), 3))
         for layer in reversed(list(root.iter("layer"))):
-            pixels = np.asarray(Image.open(io.BytesIO(archive.read(layer.get("src"))))) / 255
-            x, y = int(layer.get("x")), int(layer.get("y"))
-            height, width = pixels.shape[:2]
-            assert x >= 0
-            assert x + width <= canvas.shape[1]
-            if layer.get("visibility") == "hidden":
-                continue
-            alpha = pixels[..., 3:] * float(layer.get("opacity"))
-            window = canvas[y : y + height, x : x + width]
-            window[:] = alpha * pixels[..., :3] + (1 - alpha) * window
+            pixels = np.asarray(Image.open(io.BytesIO(archive.read(layer.get("src")))))
+            if layer.get("visibility") != "hidden":
+                over(canvas, pixels, int(layer.get("x")), int(layer.get("y")), float(layer.get("opacity")))
         return canvas
 
 
@@ -82,6 +75,19 @@ def test_clips_with_a_scrolling_ground_mirrors_and_tracks_come_back(tmp_path):
     assert result.max_error < 0.01
     for scene, path in zip(shown, result.files, strict=True):
         assert np.abs(flatten_file(path) - composite(scene)).max() < 0.01
+
+
+def test_a_sprite_that_is_half_outside_stays_whole(tmp_path):
+    (scene,) = Decomposition(
+        Dictionary((solid((9, 7), 1),)), ((Placement(0, (Transform.mirror(-3, 20, 7, (24, 30)),)),),), (24, 30)
+    ).scenes()
+    (path,) = write_openraster([scene], tmp_path).files
+    with zipfile.ZipFile(path) as archive:
+        (layer,) = read_stack(archive).iter("layer")
+        picture = np.asarray(Image.open(io.BytesIO(archive.read(layer.get("src")))))
+    assert (layer.get("x"), layer.get("y"), picture.shape) == ("-3", "20", (9, 7, 4))
+    wanted = np.rint(scene.dictionary.sprites[0].permute(1, 2, 0).numpy()[:, ::-1] * 255)
+    assert (picture == wanted).all()
 
 
 def test_hundreds_of_placements_come_back(tmp_path):

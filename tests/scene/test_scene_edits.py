@@ -190,6 +190,8 @@ EXAMPLES = {
     "remove": {},
     "repaint": {"picture": "p"},
     "mend": {"picture": "p"},
+    "paste": {"picture": "p", "left": -2, "top": 3},
+    "insert": {"picture": "p", "left": 1, "top": 2, "name": "new"},
     "add": {"sprite": "sprite-01", "x": 4, "y": 5},
     "rename-sprite": {"sprite": "sprite-00", "name": "hero"},
     "repaint-sprite": {"sprite": "sprite-00", "picture": "p"},
@@ -202,7 +204,7 @@ def document(name):
     told = {"operation": name, **EXAMPLES[name]}
     if not name.endswith(("-sprite", "-sprites")):
         told["scene"] = "a.png"
-        if name != "add":
+        if name not in ("add", "insert"):
             told["layer"] = "layer-01"
     return told
 

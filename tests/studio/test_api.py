@@ -103,6 +103,8 @@ def test_every_operation_is_done_by_the_api_as_by_the_library(client, project, f
         "fade": {"opacity": 0.25}, "rename": {"name": "x"}, "reorder": {"position": 3},
         "recolour": {"gain": [1, 0, 0.5], "offset": [0, 0.1, 0]}, "replace": {"sprite": "sprite-02"}, "duplicate": {},
         "remove": {}, "repaint": {"picture": sent.json()["picture"]}, "mend": {"picture": sent.json()["picture"]},
+        "paste": {"picture": sent.json()["picture"], "left": -2, "top": 3},
+        "insert": {"picture": sent.json()["picture"], "left": 1, "top": 2, "name": "new"},
         "add": {"sprite": "sprite-01", "x": 4, "y": 5}, "rename-sprite": {"sprite": "sprite-00", "name": "hero"},
         "repaint-sprite": {"sprite": "sprite-00", "picture": sent.json()["picture"]}, "drop-sprite": {"sprite": "sprite-00"},
         "merge-sprites": {"sprite": "sprite-00", "into": "sprite-02"},
@@ -111,7 +113,7 @@ def test_every_operation_is_done_by_the_api_as_by_the_library(client, project, f
     for name, given in examples.items():
         told = {"operation": name, **given}
         if not name.endswith(("-sprite", "-sprites")):
-            told |= {"scene": ids["a.png"]} | ({} if name == "add" else {"layer": "layer-01"})
+            told |= {"scene": ids["a.png"]} | ({} if name in ("add", "insert") else {"layer": "layer-01"})
         answer = edit(client, project, told)
         assert answer.status_code == 200, answer.text
         change = answer.json()

@@ -16,7 +16,9 @@ MOST_LINES = 20  # a scene
 def import_files(
     edited: Annotated[
         Path,
-        typer.Argument(help="What `export` wrote and you edited: .ora, .psd, .aseprite, a sheet's .json; or a folder."),
+        typer.Argument(
+            help="What `export` wrote and you edited: .ora, .psd, .aseprite, .tmx, a sheet's .json; or a folder."
+        ),
     ],
     scenes: Annotated[Path, typer.Argument(help="The folder of scenes that it was exported of.")],
     everywhere: Annotated[
@@ -27,7 +29,7 @@ def import_files(
     out: Annotated[Path | None, typer.Option(help="Save elsewhere; default: in place.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what was understood.")] = False,
 ) -> None:
-    """Bring edits back from Krita, GIMP, Photoshop, Aseprite and from sprite sheets.
+    """Bring edits back from Krita, GIMP, Photoshop, Aseprite, Tiled and from sprite sheets.
 
         delaminate export scenes --to ora --out layers
 

@@ -9,7 +9,7 @@ from delaminate.matching.tile_cells import COMPOSE, INVERSE, orient, orientation
 
 COLUMNS = 16
 
-Picture = UInt8[np.ndarray, "h w 4"]
+Picture = UInt8[np.ndarray, "_h _w 4"]
 
 
 @dataclass(frozen=True)

@@ -117,10 +117,10 @@ class MapWriter:
         )
         self.next_object += 1
         track = stamp.layer.placement.track
-        if track is None:
-            return [start + "/>"]
-        row = f'   <properties><property name="track" type="int" value="{track}"/></properties>'
-        return [start + ">", row, "  </object>"]
+        rows = [f'<property name="layer" value="{stamp.layer.id}"/>']
+        if track is not None:
+            rows.append(f'<property name="track" type="int" value="{track}"/>')
+        return [start + ">", f"   <properties>{''.join(rows)}</properties>", "  </object>"]
 
     def _layer(self, number: int, layer: Layer) -> list[str]:
         if isinstance(layer, TileLayer):

@@ -7,7 +7,7 @@ did becomes an edit: layers moved, flipped, repainted, hidden, shown, faded, ren
 import hashlib
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,9 +17,10 @@ from torch import Tensor
 
 from delaminate.errors import FormatError
 from delaminate.exporters.files import Painted, covered, painted_layers
-from delaminate.files import from_pixels
+from delaminate.files import from_pixels, to_pixels
 from delaminate.importers.document import Document, DocumentLayer, plain_line
 from delaminate.scene.operations import (
+    Add,
     Duplicate,
     Fade,
     Hide,
@@ -41,6 +42,9 @@ from delaminate.scene.scenes import BORDER, Scene, SceneLayer
 from delaminate.scene.unwarping import Patch, RepaintedSprite, repainted_sprite
 
 ID_IN_NAME = re.compile(r"\s*\[([A-Za-z0-9][A-Za-z0-9._-]{0,63})\]")
+OURS = re.compile(r"(layer|added)-[0-9]+|background|border")
+"""What ids of layers look like, of other scenes, too."""
+
 SAME_COLOUR = 1.5
 """Of 255, colour times alpha: what programs that multiply colour by alpha lose."""
 
@@ -143,6 +147,10 @@ def _patch(picture: Painted) -> Patch:
     return Patch(picture.pixels, picture.top, picture.left)
 
 
+def _key(patch: Patch) -> tuple[object, ...]:
+    return patch.top, patch.left, patch.pixels.shape, patch.pixels.tobytes()
+
+
 def _equal(one: Patch, other: Patch) -> bool:
     return (one.top, one.left) == (other.top, other.left) and same_picture(one.pixels, other.pixels)
 
@@ -152,9 +160,13 @@ class _Comparer:
         self.scene, self.document, self.decide = scene, document, decide
         self.start = scene
         self.result = Comparison(remarks=list(document.remarks))
-        self.painted = {each.layer.id: each for each in painted_layers(scene, opacity=False, whole=True)}
+        self.painted = {each.layer.id: each for each in self._paint(scene)}
         self.patches = {name: _patch(each) for name, each in self.painted.items()}
+        self.sprites: dict[int, np.ndarray] = {}
         self.shown = [_trimmed(each.pixels, each.top, each.left) for each in document.layers]
+
+    def _paint(self, scene: Scene) -> Iterator[Painted]:
+        return painted_layers(scene, opacity=self.document.opacity_inside, whole=True)
 
     def compare(self) -> Comparison:
         """Layer by layer, then what went, what came, and the order."""
@@ -166,7 +178,7 @@ class _Comparer:
             if layer.id not in owners:
                 self._gone(layer)
         order = [name if name is not None else self._added(number) for number, name in enumerate(owners)]
-        self._reorder([name for name in order if name is not None])
+        self._reorder([(name, shown) for name, shown in zip(order, self.shown, strict=True) if name is not None])
         return self.result
 
     # ---- Which layer is which ----------------------------------------------------------------------------------------
@@ -190,6 +202,14 @@ class _Comparer:
         found = [each for each in ID_IN_NAME.findall(name) if each in self.patches]
         return found[-1] if found else None
 
+    def _name_in(self, name: str) -> str:
+        """What a layer is called, without the id that the export wrote behind it."""
+
+        def without(found: re.Match[str]) -> str:
+            return "" if found[1] in self.patches or OURS.fullmatch(found[1]) else found[0]
+
+        return plain_line(ID_IN_NAME.sub(without, name))
+
     def _unlikeness(self, number: int, layer_id: str) -> tuple[bool, bool, bool, int]:
         """Rank those who claim to be a layer: the original before its copies."""
         shown, was, layer = self.shown[number], self.patches[layer_id], self.start.layer(layer_id)
@@ -198,19 +218,36 @@ class _Comparer:
         return not own_name, not (same and _equal(shown, was)), not same, number
 
     def _match_rest(self, owners: list[str | None], free: Sequence[int]) -> None:
-        """Layers whose names lost the id: by the same picture at the same place, by the name, by the picture."""
-        left = [layer for layer in self.start.layers if layer.id not in owners]
+        """Layers whose names lost the id: by the same picture at the same place, by name, by picture, by place."""
+        left = {layer.id: layer for layer in self.start.layers if layer.id not in owners}
+        at_place: dict[tuple[object, ...], list[str]] = {}
+        for name in left:
+            at_place.setdefault(_key(self.patches[name]), []).append(name)
 
-        def take(fits: Callable[[int, SceneLayer], bool], alone: bool) -> None:
+        def take(number: int, name: str) -> None:
+            owners[number] = name
+            del left[name]
+
+        def match(fits: Callable[[int, SceneLayer], bool], alone: bool = False) -> None:
             for number in free:
-                found = [layer for layer in left if fits(number, layer)] if owners[number] is None else []
+                found = [name for name, layer in left.items() if fits(number, layer)] if owners[number] is None else []
                 if found and (len(found) == 1 or not alone):
-                    owners[number] = found[0].id
-                    left.remove(found[0])
+                    take(number, found[0])
 
-        take(lambda number, layer: _equal(self.shown[number], self.patches[layer.id]), False)
-        take(lambda number, layer: self.document.layers[number].name.strip() == layer.name, True)
-        take(lambda number, layer: same_picture(self.shown[number].pixels, self.patches[layer.id].pixels), False)
+        for number in free:
+            same = at_place.get(_key(self.shown[number]))
+            if same:
+                take(number, same.pop(0))
+        match(lambda number, layer: _equal(self.shown[number], self.patches[layer.id]))
+        match(lambda number, layer: self.document.layers[number].name.strip() == layer.name, alone=True)
+        match(lambda number, layer: same_picture(self.shown[number].pixels, self.patches[layer.id].pixels))
+        match(lambda number, layer: self._is_repainted(self.shown[number], self.patches[layer.id]))
+
+    def _is_repainted(self, shown: Patch, was: Patch) -> bool:
+        """Say whether a picture that no other layer shows lies exactly where one was."""
+        here = (shown.top, shown.left, shown.pixels.shape) == (was.top, was.left, was.pixels.shape)
+        known = any(same_picture(shown.pixels, other.pixels) for other in self.patches.values()) if here else True
+        return not known and self._sprite_of(shown) is None
 
     # ---- What became of it -------------------------------------------------------------------------------------------
 
@@ -230,15 +267,21 @@ class _Comparer:
         label = self._label(was)
         if not self._is_unchanged(layer_id, shown):
             self._follow_picture(was, shown)
-        if abs(layer.opacity - was.placement.opacity) > SAME_OPACITY:
-            words = f"{label}: opacity {was.placement.opacity:.2f} -> {layer.opacity:.2f}"
-            self._do(Fade(scene=scene, layer=layer_id, opacity=layer.opacity), words)
+        self._fade(self.scene.layer(layer_id), layer.opacity, label)
         if layer.visible != was.visible:
             kind = Show if layer.visible else Hide
             self._do(kind(scene=scene, layer=layer_id), f"{label}: {'shown' if layer.visible else 'hidden'}")
-        name = plain_line(ID_IN_NAME.sub("", layer.name) if self._id_in(layer.name) else layer.name)
+        name = self._name_in(layer.name)
         if layer.layer_id is None and name and name != plain_line(was.name) and not self._was_cut(layer.name, was):
             self._do(Rename(scene=scene, layer=layer_id, name=name), f"{label}: renamed to {name!r}")
+
+    def _fade(self, now: SceneLayer, opacity: float, label: str) -> None:
+        """Let a layer have an opacity, which is a factor on its own where that is in the picture already."""
+        before = now.placement.opacity
+        wanted = opacity * before if self.document.opacity_inside else opacity
+        if abs(wanted - before) > SAME_OPACITY:
+            words = f"{label}: opacity {before:.2f} -> {wanted:.2f}"
+            self._do(Fade(scene=self.start.name, layer=now.id, opacity=wanted), words)
 
     def _was_cut(self, name: str, was: SceneLayer) -> bool:
         """Say whether a format has only cut a long name short."""
@@ -261,7 +304,7 @@ class _Comparer:
             self._move(was, dx, dy)
             self._repaint(was, Patch(before.pixels, before.top + dy, before.left + dx), shown)
             return
-        now = next(each for each in painted_layers(self._only(was.id), opacity=False, whole=True))
+        now = next(each for each in self._paint(self._only(was.id)))
         self._move(was, shown.left - now.left, shown.top - now.top)
 
     def _only(self, layer_id: str) -> Scene:
@@ -288,7 +331,7 @@ class _Comparer:
             if shown.pixels.shape[:2] not in ((height, width), (width, height)):
                 return False
             turned = way.change(self._only(was.id), lambda _: torch.empty(0))
-            (picture,) = painted_layers(turned, opacity=False, whole=True)
+            (picture,) = self._paint(turned)
             if same_picture(picture.pixels, shown.pixels):
                 self._do(way, f"{self._label(was)}: {words}")
                 return True
@@ -310,7 +353,7 @@ class _Comparer:
 
     def _repaint(self, was: SceneLayer, before: Patch, shown: Patch) -> None:
         entry = was.placement.entry
-        if entry != OWN_RASTER:
+        if entry != OWN_RASTER and not (self.document.opacity_inside and was.placement.opacity < 1):
             sprite = self.start.dictionary.name(entry)
             repainted = repainted_sprite(self.start.dictionary, self.scene.layer(was.id).placement, before, shown)
             if self.decide(Repaint(self.start, was, sprite, repainted)) and repainted is not None:
@@ -322,6 +365,8 @@ class _Comparer:
         picture = self.result.keep(from_pixels(np.ascontiguousarray(shown.pixels)))
         paste = Paste(scene=self.start.name, layer=was.id, picture=picture, left=shown.left, top=shown.top)
         self._do(paste, f"{self._label(was)}: repainted" + ("" if entry == OWN_RASTER else ", only here"))
+        if self.document.opacity_inside:
+            self._do(Fade(scene=self.start.name, layer=was.id, opacity=1.0))
 
     # ---- What went, what came, and the order -------------------------------------------------------------------------
 
@@ -343,31 +388,49 @@ class _Comparer:
         if not (shown.pixels[..., 3] > 0).any():
             return None
         before = {each.id for each in self.scene.layers}
-        name = plain_line(ID_IN_NAME.sub("", layer.name)) or "added"
-        original = self._copied(shown)
+        name, original, sprite = self._name_in(layer.name), self._copied(shown), self._sprite_of(shown)
         if original is not None:
-            self._do(
-                Duplicate(scene=scene, layer=original), f"{name}: a copy of {self._label(self.scene.layer(original))}"
-            )
+            name = name or self.scene.layer(original).name
+            words = f"{name}: a copy of {self._label(self.scene.layer(original))}"
+            self._do(Duplicate(scene=scene, layer=original), words)
+        elif sprite is not None:
+            name = name or self.start.dictionary.title(sprite)
+            add = Add(scene=scene, sprite=self.start.dictionary.name(sprite), x=float(shown.left), y=float(shown.top))
+            self._do(add, f"{name}: added, {add.sprite}")
         else:
+            name = name or "added"
             picture = self.result.keep(from_pixels(np.ascontiguousarray(shown.pixels)))
             insert = Insert(scene=scene, picture=picture, left=shown.left, top=shown.top, name=name)
             self._do(insert, f"{name}: added")
         (new,) = {each.id for each in self.scene.layers} - before
         added = self.scene.layer(new)
-        if original is not None:
-            now = next(painted_layers(self._only(new), opacity=False, whole=True))
-            self._move(added, shown.left - now.left, shown.top - now.top)
-            if name != added.name:
-                self._do(Rename(scene=scene, layer=new, name=name))
-        if abs(layer.opacity - added.placement.opacity) > SAME_OPACITY:
-            self._do(Fade(scene=scene, layer=new, opacity=layer.opacity), f"{name}: opacity {layer.opacity:.2f}")
+        now = next(self._paint(self._only(new)))
+        self._move(added, shown.left - now.left, shown.top - now.top)
+        if name != added.name:
+            self._do(Rename(scene=scene, layer=new, name=name))
+        self._fade(added, layer.opacity, name)
         if layer.visible != added.visible:
-            self._do(
-                (Show if layer.visible else Hide)(scene=scene, layer=new),
-                f"{name}: {'shown' if layer.visible else 'hidden'}",
-            )
+            kind = Show if layer.visible else Hide
+            self._do(kind(scene=scene, layer=new), f"{name}: {'shown' if layer.visible else 'hidden'}")
         return new
+
+    def _sprite_of(self, shown: Patch) -> int | None:
+        """The sprite that would show the same picture if it were added."""
+        dictionary = self.start.dictionary
+        for entry in range(len(dictionary)):
+            if entry in dictionary.backgrounds or not same_picture(self._sprite(entry), shown.pixels):
+                continue
+            scene = self.scene.add(entry, 0.0, 0.0)
+            (now,) = self._paint(replace(scene, layers=scene.layers[-1:], background=False))
+            if same_picture(now.pixels, shown.pixels):
+                return entry
+        return None
+
+    def _sprite(self, entry: int) -> np.ndarray:
+        """A sprite's own picture, trimmed."""
+        if entry not in self.sprites:
+            self.sprites[entry] = _trimmed(to_pixels(self.start.dictionary.sprites[entry]), 0, 0).pixels
+        return self.sprites[entry]
 
     def _copied(self, shown: Patch) -> str | None:
         """The layer that shows the same picture and can be copied as it is now."""
@@ -376,13 +439,26 @@ class _Comparer:
             if was is None or (self.scene.background and layer is self.scene.layers[0]):
                 continue
             if same_picture(shown.pixels, was.pixels):
-                (now,) = painted_layers(self._only(layer.id), opacity=False, whole=True)
+                (now,) = self._paint(self._only(layer.id))
                 if same_picture(now.pixels, shown.pixels):
                     return layer.id
         return None
 
-    def _reorder(self, target: list[str]) -> None:
+    def _is_order_seen(self, wanted: Sequence[tuple[str, Patch]]) -> bool:
+        """Say whether layers that overlap are in the wanted order already."""
+        rank = {layer.id: position for position, layer in enumerate(self.scene.layers)}
+        now = np.array([rank[name] for name, _ in wanted])
+        boxes = np.array([[p.top, p.left, p.top + p.pixels.shape[0], p.left + p.pixels.shape[1]] for _, p in wanted])
+        return not any(
+            (_overlap(boxes[index], boxes[index + 1 :]) & (now[index + 1 :] < now[index])).any()
+            for index in range(len(wanted))
+        )
+
+    def _reorder(self, wanted: list[tuple[str, Patch]]) -> None:
         """Move those layers that are not in the longest part that kept its order."""
+        if self.document.is_loose and self._is_order_seen(wanted):
+            return
+        target = [name for name, _ in wanted]
         now = [layer.id for layer in self.scene.layers]
         if self.scene.background and target[:1] != now[:1]:
             if now[0] in target:
@@ -400,6 +476,11 @@ class _Comparer:
             if [layer.id for layer in self.scene.layers].index(name) != place:
                 words = f"{self._label(self.scene.layer(name))}: now at {place} from the back"
                 self._do(Reorder(scene=self.start.name, layer=name, position=place), words)
+
+
+def _overlap(one: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which boxes (top, left, bottom, right) meet one."""
+    return np.logical_and((others[:, :2] < one[2:]).all(1), (others[:, 2:] > one[:2]).all(1))
 
 
 def _longest_rising(names: Sequence[str], rank: dict[str, int]) -> list[str]:

@@ -46,12 +46,16 @@ class Document:
         size: Height and width of the canvas in pixels.
         layers: Back to front.
         remarks: What it holds that layers cannot, in words.
+        opacity_inside: Opacities of the scene's layers are in the pictures' alpha.
+        is_loose: Only layers that overlap are in an order that means anything.
     """
 
     where: str
     size: tuple[int, int]
     layers: tuple[DocumentLayer, ...]
     remarks: tuple[str, ...] = ()
+    opacity_inside: bool = False
+    is_loose: bool = False
 
 
 class LayerBudget:

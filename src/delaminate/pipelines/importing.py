@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,12 +20,14 @@ from delaminate.importers.openraster import read_openraster
 from delaminate.importers.photoshop import read_psd
 from delaminate.importers.sheet_comparison import compare_sheet
 from delaminate.importers.sheets import read_sheet
+from delaminate.importers.tiled import read_tiled
 from delaminate.pipelines.edit_history import Edit, apply, save_edited
 from delaminate.pipelines.exporting import as_set
 from delaminate.scene.collection import SceneSet
 from delaminate.scene.loading import load_scenes
 from delaminate.scene.operations import RepaintSprite
-from delaminate.scene.scenes import Scene
+from delaminate.scene.placements import Placement, Transform
+from delaminate.scene.scenes import Scene, SceneLayer
 
 Scope = Literal["everywhere", "only-here"]
 SCOPES = ("everywhere", "only-here")
@@ -36,7 +39,15 @@ DOCUMENTS: dict[str, Callable[[Path], Document]] = {
 }
 CLIPS = (".aseprite", ".ase")
 SHEETS = (".json",)
-SUFFIXES = (*DOCUMENTS, *CLIPS, *SHEETS)
+SAME = 1.5 / 255
+"""What reading a picture twice may change of a colour."""
+
+MAPS = (".tmx",)
+WHOLE_BACKGROUND = "background"
+"""The layer of a map that shows a whole background."""
+
+SUFFIXES = (*DOCUMENTS, *CLIPS, *SHEETS, *MAPS)
+KINDS = (tuple(DOCUMENTS), CLIPS, SHEETS, MAPS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,17 +87,32 @@ class _Found:
         """
         if comparison.operations:
             self.edits.append(tuple(comparison.operations))
+        self.pictures |= comparison.pictures
         for operation in comparison.sprites:
             known, there = self.sprites.setdefault(operation.sprite, (operation, where))
             if known != operation:
-                raise ConfigError(
-                    f"import: {operation.sprite} is repainted in two ways, in {there} and in {where}. Keep one of them, or "
-                    "import with only-here."
-                )
-        self.pictures |= comparison.pictures
+                self.sprites[operation.sprite] = self._together(known, operation, f"in {there} and in {where}"), there
         for target, lines in ((self.words, comparison.words), (self.remarks, comparison.remarks)):
             if lines:
                 target.setdefault(where, []).extend(line for line in lines if line not in target.get(where, ()))
+
+    def _together(self, one: RepaintSprite, other: RepaintSprite, where: str) -> RepaintSprite:
+        """Join what two images changed of a sprite, where each changed other pixels of it, or the same in the same way."""
+        dictionary = self.scenes.dictionary
+        was = dictionary.sprites[dictionary.entry(one.sprite)]
+        first, second = self.pictures[one.picture], self.pictures[other.picture]
+        if first.shape == second.shape == was.shape and (one.left, one.top) == (other.left, other.top) == (0, 0):
+            changed = [(each != was).any(0) for each in (first, second)]
+            both = changed[0] & changed[1]
+            if not ((first - second).abs().amax(0) > SAME)[both].any():
+                joined = torch.where(changed[1], second, first)
+                kept = Comparison()
+                picture = kept.keep(joined)
+                self.pictures |= kept.pictures
+                return replace(one, picture=picture)
+        raise ConfigError(
+            f"import: {one.sprite} is repainted in two ways, {where}. Keep one of them, or import with only-here."
+        )
 
     def document(self, name: str, scene: Scene, document: Document) -> None:
         """Compare a document with its scene."""
@@ -126,7 +152,7 @@ def import_edited(
     uses = _Uses(opened)
     found = _Found(opened, lambda asked: _decide(asked, uses, repaint))
     for path, name in _files(Path(edited), scene):
-        _import_file(path, name, found)
+        _import_file(path, name, Path(edited), found)
     edits: list[Edit] = [*found.edits, *((operation,) for operation, _ in found.sprites.values())]
     changed = apply(opened, edits, lambda digest: found.pictures[digest])
     if not dry_run and edits:
@@ -173,7 +199,7 @@ def _files(edited: Path, scene: str | None) -> Iterator[tuple[Path, str]]:
     if edited.is_dir():
         paths = sorted(path for path in edited.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         kinds = {path.suffix.lower() for path in paths}
-        if not paths or len(kinds & {*DOCUMENTS}) + len(kinds & {*CLIPS}) + len(kinds & {*SHEETS}) > 1:
+        if not paths or sum(bool(kinds & {*each}) for each in KINDS) > 1:
             what = f"files of {len(kinds)} kinds ({', '.join(sorted(kinds))})" if paths else "none"
             raise ConfigError(
                 f"{edited}: {what}; expected files of one kind: {', '.join(SUFFIXES)}. Name the file or the folder of one."
@@ -189,11 +215,13 @@ def _files(edited: Path, scene: str | None) -> Iterator[tuple[Path, str]]:
     yield edited, scene or edited.name.removesuffix(edited.suffix)
 
 
-def _import_file(path: Path, name: str, found: _Found) -> None:
+def _import_file(path: Path, name: str, edited: Path, found: _Found) -> None:
     suffix = path.suffix.lower()
     if suffix in DOCUMENTS:
         document = DOCUMENTS[suffix](path)
         found.document(*_scene_of(path, name, found.scenes), document)
+    elif suffix in MAPS:
+        _import_map(path, name, edited, found)
     elif suffix in CLIPS:
         _import_clip(path, found)
     else:
@@ -201,7 +229,7 @@ def _import_file(path: Path, name: str, found: _Found) -> None:
 
 
 def _scene_of(path: Path, name: str, scenes: SceneSet) -> tuple[str, Scene]:
-    """The scene of a file: by its name, or by the end of it where a file was taken out of its folder, with its ending or not."""
+    """The scene of a file: by its name, or by the end of it where a file was taken out of its folder."""
     names, last = list(scenes.names), PurePosixPath(name).name
     fitting = [name] if name in names else [each for each in names if PurePosixPath(each).name == last]
     fitting = fitting or [each for each in names if PurePosixPath(each).stem == last]
@@ -221,6 +249,30 @@ def _import_clip(path: Path, found: _Found) -> None:
     owners = cel_layers(scenes)
     for name, scene, frame, owner in zip(scenes.names, scenes, frames, owners, strict=True):
         found.document(name, scene, _with_ids(frame, owner))
+
+
+def _import_map(path: Path, name: str, edited: Path, found: _Found) -> None:
+    """Compare a map with its scene; a map of a whole background with that."""
+    dictionary, folder = found.scenes.dictionary, edited if edited.is_dir() else _export_of(path)
+    backgrounds = {dictionary.name(entry): entry for entry in dictionary.backgrounds}
+    if path.stem in backgrounds and name not in found.scenes.names:
+        entry = backgrounds[path.stem]
+        size = (dictionary.sprites[entry].shape[1], dictionary.sprites[entry].shape[2])
+        layer = SceneLayer("background", WHOLE_BACKGROUND, Placement(entry, (Transform.shift(0, 0, size),)))
+        whole = Scene(path.stem, size, (layer,), dictionary, background=True)
+        found.add(path.stem, compare(whole, read_tiled(path, folder, layer), lambda _: True))
+        return
+    scene_name, scene = _scene_of(path, name, found.scenes)
+    behind = scene.layers[0] if scene.background and scene.layers else None
+    found.document(scene_name, scene, read_tiled(path, folder, behind))
+
+
+def _export_of(path: Path) -> Path:
+    """The folder of the export that a map is in: the nearest one with tilesets."""
+    holds = (
+        each for each in path.resolve().parents if (each / "tiles.tsx").exists() or (each / "sprites.tsx").exists()
+    )
+    return next(holds, path.parent)
 
 
 def _with_ids(document: Document, owner: Mapping[str, str]) -> Document:

@@ -52,16 +52,16 @@ class ProjectState(ProjectRow):
 
 def _model(kind: type[Operation]) -> type[Strict]:
     """An operation as it comes from a page, strict as all models are."""
+    bounds: dict[Any, dict[str, Any]] = {
+        list[float]: {"min_length": 3, "max_length": 3}, str: {"max_length": 1024}, int: {"ge": -(2**31), "le": 2**31},
+    }  # fmt: skip
+    hints = get_type_hints(kind)
     given: dict[str, Any] = {}
-    for key, hint in get_type_hints(kind).items():
-        bounds = (
-            Field(min_length=3, max_length=3)
-            if hint == list[float]
-            else Field(max_length=1024)
-            if hint is str
-            else Field()
-        )
-        given[key] = (hint, bounds)
+    for field in dataclasses.fields(kind):
+        facts = dict(bounds.get(hints[field.name], {}))
+        if field.default is not dataclasses.MISSING and field.name != "operation":
+            facts["default"] = field.default
+        given[field.name] = (hints[field.name], Field(**facts))
     return create_model(kind.__name__, __base__=Strict, __doc__=kind.__doc__, **given)
 
 
