@@ -27,6 +27,12 @@ def export(
         bool, typer.Option("--indexed", help="Sheets as PNGs with a palette of 256 colours at most.")
     ] = False,
     scale: Annotated[int, typer.Option(help="Everything this many times as large, 1 to 64: every pixel a block.")] = 1,
+    split: Annotated[bool, typer.Option("--split", help="Objects: count round things that touch apart.")] = False,
+    fill: Annotated[
+        str, typer.Option(help="Cut-outs: transparent, white, or a colour such as '#f4f1ea'.")
+    ] = "transparent",
+    margin: Annotated[int, typer.Option(help="Cut-outs: free pixels around.")] = 0,
+    webp: Annotated[bool, typer.Option("--webp", help="Cut-outs: lossless WebP instead of PNG.")] = False,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Leave out formats that are finished in OUT, of the same scenes and options."),
@@ -37,8 +43,9 @@ def export(
 
     shown = ground if background is None else background
     written = export_scenes(
-        scenes, out, to, rate=rate, background=shown, native=native, indexed=indexed, scale=scale, resume=resume
-    )
+        scenes, out, to, rate=rate, background=shown, native=native, indexed=indexed, scale=scale, split=split, fill=fill,
+        margin=margin, webp=webp, resume=resume,
+    )  # fmt: skip
     if not written:
         typer.echo(f"Everything in {out} is finished.")
     for name, result in written.items():

@@ -23,7 +23,7 @@ class Format:
         about: What it writes, in a few words.
         options: What may be chosen besides: "rate" in frames per second, "durations" (milliseconds of each
             scene), "background" (with the background), "residuals" (what was not explained), "indexed"
-            (pictures with a palette).
+            (pictures with a palette), "split" (things that touch apart), "fill", "margin" and "webp" (of cut-outs).
         extra: The extra that it needs, or None.
         of_sprites: It writes the sprites that scenes share, and nothing where they share none.
     """
@@ -97,5 +97,19 @@ FORMATS = {
         "table",
     ),
     "coco": Format("coco:write_coco", "masks as annotations, for training detectors"),
+    "objects": Format(
+        "objects:write_objects",
+        "what can be counted: areas, boxes, centroids, colours as CSV, labels as TIFF",
+        ("split",),
+    ),
+    "cutouts": Format(
+        "cutouts:write_cutouts", "every object as a trimmed picture, least sure first", ("fill", "margin", "webp")
+    ),
+    "catalogue": Format(
+        "catalogue:write_catalogue",
+        "every sprite with all its occurrences: a page, tables, Web Annotations, PAGE-XML",
+        ("residuals",),
+        of_sprites=True,
+    ),
     "html": Format("html:write_html", "one page to look at and to send to a colleague", ("residuals",)),
 }

@@ -375,12 +375,12 @@ def write_report(
     return ExportResult((Path(path),), None)
 
 
-def page(title: str, parts: Sequence[str]) -> str:
-    """The whole document; parts that are empty are left out."""
+def page(title: str, parts: Sequence[str], policy: str = "") -> str:
+    """The whole document; parts that are empty are left out. `policy` adds to what the browser may run."""
     style = importlib.resources.files("delaminate.exporters").joinpath("html.css").read_text("utf-8")
     head = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{"; ".join(filter(None, (CONTENT_POLICY, policy)))}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)} · Delaminate</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
     )

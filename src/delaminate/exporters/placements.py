@@ -82,7 +82,7 @@ def describe(layer: SceneLayer, dictionary: Dictionary) -> dict[str, Any]:
     return row
 
 
-def _cell(value: object) -> object:
+def csv_cell(value: object) -> object:
     """Make a CSV cell; None is an empty one."""
     if isinstance(value, bool):
         return int(value)
@@ -143,7 +143,7 @@ def write_placements(
         for order, layer in enumerate(scene.layers):
             row = describe(layer, dictionary)
             head = {"frame": frame, "seconds": seconds, "image": scene.name, "order": order}
-            table.writerow([_cell(({**head, **row})[key]) for key in COLUMNS])
+            table.writerow([csv_cell(({**head, **row})[key]) for key in COLUMNS])
             raster = layer.placement.raster
             if raster is not None:
                 file = f"rasters/{scene.name}/{layer.id}.png"

@@ -36,6 +36,10 @@ def export(
     native: bool = False,
     indexed: bool = False,
     scale: int = 1,
+    split: bool = False,
+    fill: str = "transparent",
+    margin: int = 0,
+    webp: bool = False,
     resume: bool = False,
 ) -> dict[str, ExportResult]:
     """Write layers in the formats of other programs. `out/exported.json` says which are finished.
@@ -49,6 +53,10 @@ def export(
         native: Pixel art that was enlarged is written at its pixels' own size; other scenes as they are.
         indexed: Sheets as PNGs with a palette of up to 256 colours, the transparent one included.
         scale: Everything this many times as large, every pixel a block.
+        split: Objects: round things that touch are counted apart.
+        fill: Cut-outs lie on "transparent", or on a colour such as "white" or "#f4f1ea".
+        margin: Free pixels around cut-outs.
+        webp: Cut-outs as lossless WebP instead of PNG.
         resume: Leave formats out that an earlier call has finished with the same scenes and options.
 
     Returns:
@@ -66,6 +74,7 @@ def export(
     loaded, folder = _opened(scenes)
     _refuse_sheets_of_nothing(names, loaded)
     given: dict[str, Any] = {"rate": _rate(scenes, folder) if rate is None else rate}
+    given |= {"split": split, "fill": fill, "margin": margin, "webp": webp}
     durations = _durations(loaded)
     if rate is None and durations is not None:
         given["durations"] = durations
