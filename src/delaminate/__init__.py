@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from delaminate.methods.registry import METHODS, load_model
     from delaminate.methods.settings import MethodConfig
     from delaminate.methods.storage import save_model
+    from delaminate.pipelines.comparing import Comparison, compare
     from delaminate.pipelines.decomposition import DecomposedImages, decompose
     from delaminate.pipelines.evaluation import Evaluation, evaluate
     from delaminate.pipelines.exporting import edit, export, recompose
@@ -62,6 +63,7 @@ _PLACES = {
     "methods.registry": ("METHODS", "load_model"),
     "methods.settings": ("MethodConfig",),
     "methods.storage": ("save_model",),
+    "pipelines.comparing": ("Comparison", "compare"),
     "pipelines.decomposition": ("DecomposedImages", "decompose"),
     "pipelines.evaluation": ("Evaluation", "evaluate"),
     "pipelines.exporting": ("edit", "export", "recompose"),
@@ -86,6 +88,7 @@ __all__ = [
     "METHODS",
     "Budget",
     "Callback",
+    "Comparison",
     "ConfigError",
     "DTISprites",
     "DataError",
@@ -118,6 +121,7 @@ __all__ = [
     "TrainedRun",
     "TrainingError",
     "Transform",
+    "compare",
     "composite",
     "decompose",
     "draw",

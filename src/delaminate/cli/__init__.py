@@ -33,6 +33,7 @@ VERBS = {
     "studio": "studio:studio",
     "scenes": "scenes:app",
     "evaluate": "evaluate:evaluate",
+    "compare": "compare:compare",
     "data": "data:app",
     "models": "models:models",
     "settings": "settings:settings",
