@@ -38,6 +38,7 @@ VERBS = {
     "models": "models:models",
     "settings": "settings:settings",
     "bench": "bench:bench",
+    "doctor": "doctor:doctor",
 }
 
 
@@ -82,7 +83,6 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         cls=_InOrder,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]},
