@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from delaminate.version import __version__
+
 if TYPE_CHECKING:
     from delaminate.data import ImageSet, LabelledSet, Labels, draw, load_folder, open_data
     from delaminate.engine.ema import EMA
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
     from delaminate.scene.placements import Dictionary, Placement, Transform
     from delaminate.scene.saving import save_scenes
     from delaminate.scene.scenes import Scene, SceneLayer
-
-__version__ = "0.1.0"
 
 # Imported when first used, so that `delaminate --help` need not wait for torch.
 _PLACES = {

@@ -27,7 +27,6 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from jaxtyping import UInt8
 
-from delaminate import __version__
 from delaminate.exporters.files import ExportResult
 from delaminate.exporters.html import FOOTER, header, img, page
 from delaminate.exporters.placements import csv_cell
@@ -38,6 +37,7 @@ from delaminate.scene.collection import shared_dictionary
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import OWN_RASTER, Dictionary
 from delaminate.scene.scenes import Scene
+from delaminate.version import __version__
 
 MOST_CROPS = 48
 """Occurrences of a sprite that the page shows; the tables have all."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from delaminate import __version__
 from delaminate.scene.compositing import composite
 from delaminate.scene.layers import Layers
+from delaminate.version import __version__
 
 LEAST_PYTHON = (3, 11)
 LEAST_TORCH = (2, 10)
@@ -96,12 +96,10 @@ def _device() -> Finding:
 
 
 def _memory() -> Finding:
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
-    if not pages:
+    if os.name != "posix":
         return Finding("Memory", "not known")
-    return Finding(
-        "Memory", f"{pages / 2**30:.1f} GiB", "large images and long clips may not fit" * (pages < 4 * 2**30)
-    )
+    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Finding("Memory", f"{size / 2**30:.1f} GiB", "large images and long clips may not fit" * (size < 4 * 2**30))
 
 
 def _places() -> Iterator[Finding]:

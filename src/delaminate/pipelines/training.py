@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 
 from delaminate.config import build, read_yaml
@@ -14,6 +15,7 @@ from delaminate.data import ImageSet, draw_images
 from delaminate.data.synthetic import DRAWINGS, Split
 from delaminate.engine import Budget, TrainResult
 from delaminate.engine import train as run_training
+from delaminate.engine.batches import fingerprint
 from delaminate.engine.guards import alone_in
 from delaminate.engine.parallel import leads
 from delaminate.engine.record import PARTS, Callback, read_log
@@ -25,8 +27,10 @@ from delaminate.methods.base import Forecast
 from delaminate.pipelines.devices import pick_device
 from delaminate.pipelines.images import AS_THEY_ARE, Images, Zoom, check_fit, forecast_text, open_images
 from delaminate.pipelines.output_folders import make_room
+from delaminate.pipelines.provenance import write_provenance
 from delaminate.pipelines.verdict import Verdict, judge
 from delaminate.scene.views import page_of
+from delaminate.version import __version__
 
 VERDICT = "verdict.json"
 """What came out of a run, in its folder."""
@@ -121,8 +125,25 @@ class Training:
         if self.out is not None and leads():
             if verdict is not None:
                 write_atomic(self.out / VERDICT, json_bytes(verdict.figures))
+            write_provenance(self.out, self._provenance(result))
             page = self._write_page(f"{result.reason}, step {result.total_step}", verdict)
         return TrainedRun(self.model, result, self.out, self.images, page, verdict)
+
+    def _provenance(self, result: TrainResult) -> dict[str, Any]:
+        """Of what the model was made."""
+        return {
+            "delaminate": __version__,
+            "torch": torch.__version__,
+            "method": self.model.name,
+            "preset": self.preset,
+            "images": self.facts.get("Images", str(len(self.images))),
+            "fingerprint": fingerprint(self.images.pixels),
+            "seed": self.seed,
+            "device": self.device,
+            "steps": result.total_step,
+            "finished": result.finished,
+            "ended": result.reason,
+        }
 
     def _write_page(self, ended: str, verdict: Verdict | None) -> Path:
         """Write the page about a training into its run folder."""
