@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from delaminate.version import __version__
+from delaminate.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from delaminate.data import ImageSet, LabelledSet, Labels, draw, load_folder, open_data
