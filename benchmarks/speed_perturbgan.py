@@ -163,7 +163,7 @@ def seconds(rounds: int) -> dict[str, float]:
     Ours include the optimisers, the plain one does not; with the logistic loss every sixteenth step holds the slope, and its
     time is shared out over the steps.
     """
-    few, images = {"image_size": (32, 32), "width": 64, "most_channels": 64}, photos(32)
+    few, images = {"image_size": (32, 32), "width": 64, "max_channels": 64}, photos(32)
     kinds = {name: replace(config, **few) for name, config in SETTINGS.items()}
     plainly = PerturbGAN(kinds["published"])
     actions: dict[str, Callable[[], None]] = {"plain": lambda: plain.step(plainly, 2 * images - 1, stream(1))}
