@@ -2,10 +2,13 @@
 
 import io
 import json
+import math
+import mmap
 import os
 import secrets
 import struct
 import warnings
+import weakref
 import zlib
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,19 @@ from PIL.PngImagePlugin import PngInfo
 from delaminate.errors import OutputError
 
 MADE_OF = "delaminate-made-of"
+MOST_MAPPED = 2**27
+"""Bytes of a mapped file that a process holds on to; others are read again, from the system's own cache while there is room."""
+AROUND = 2**17
+"""Bytes that the system brings in around each row that is read."""
+
+
+class _MappedFile(mmap.mmap):
+    """A file in the address space of a process, and how many bytes of it may be in its memory."""
+
+    touched = 0
+
+
+_MAPPED: "weakref.WeakValueDictionary[int, _MappedFile]" = weakref.WeakValueDictionary()
 
 
 def to_pixels(raster: Float[torch.Tensor, "C h w"]) -> UInt8[np.ndarray, "h w C"]:
@@ -107,3 +123,32 @@ def reduced(pixels: np.ndarray, side: int) -> np.ndarray:
         return pixels
     size = [max(1, round(each * side / longest)) for each in (pixels.shape[1], pixels.shape[0])]
     return np.asarray(Image.fromarray(pixels).resize((size[0], size[1]), Image.Resampling.BOX))
+
+
+def mapped_bytes(path: Path, shape: tuple[int, ...]) -> UInt8[torch.Tensor, "..."]:
+    """Map a file of bytes as a tensor that must not be written to; what is read of it by `take_rows` stays small in memory.
+
+    Raises:
+        ValueError: The file is shorter.
+    """
+    if not math.prod(shape):
+        return torch.empty(shape, dtype=torch.uint8)
+    with path.open("rb") as file:
+        mapped = _MappedFile(file.fileno(), math.prod(shape), access=mmap.ACCESS_READ)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it cannot be written to is what we want
+        tensor = torch.frombuffer(mapped, dtype=torch.uint8)
+    _MAPPED[tensor.untyped_storage().data_ptr()] = mapped
+    return tensor.view(shape)
+
+
+def take_rows(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Copy some rows of a tensor, mapped from a file or not. Of the file no more than `MOST_MAPPED` stays in memory."""
+    rows = values[index.to(values.device)]
+    mapped = _MAPPED.get(values.untyped_storage().data_ptr()) if values.device.type == "cpu" else None
+    if mapped is not None:
+        mapped.touched += rows.nbytes + AROUND * len(rows)
+        if mapped.touched > MOST_MAPPED and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+            mapped.touched = 0
+    return rows

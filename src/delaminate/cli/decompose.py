@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from delaminate.cli.options import Again, By, Device, Fit, Model, Zoom, progress_bar, report_skipped
+from delaminate.cli.options import Again, By, Cache, Device, Fit, Model, Zoom, progress_bar, report_skipped
 
 
 def decompose(
     model: Model,
-    images: Annotated[str, typer.Argument(help="A folder of images, one image, a clip, or a built-in data set.")],
+    images: Annotated[
+        str, typer.Argument(help="A folder of images, one image, a clip, an archive, an address, or a built-in set.")
+    ],
     out: Annotated[Path, typer.Option(help="Where the scenes go.")],
     by: By = None,
     fit: Fit = "squash",
@@ -32,6 +34,7 @@ def decompose(
     packed: Annotated[
         bool, typer.Option("--packed", help="Into few large files (tar) instead of some for each scene.")
     ] = False,
+    cache: Cache = None,
     again: Again = False,
     device: Device = "auto",
 ) -> None:
@@ -57,7 +60,7 @@ def decompose(
         found = decompose_images(
             model, images, out, by=by, fit=fit, zoom=None if zoom is None else parse_zoom(zoom), limit=limit, batch=batch,
             overwrite=overwrite or again, resume=resume, shard=None if shard is None else parse_shard(shard), packed=packed,
-            device=device, callback=callback,
+            device=device, callback=callback, cache=cache,
         )  # fmt: skip
     report_skipped(found.skipped)
     typer.echo(f"{found.summary}\nNext: delaminate export {quote(str(out))} --to html --out report")

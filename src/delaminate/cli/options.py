@@ -21,6 +21,13 @@ Zoom = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        help="A folder for the decoded images, which are read from there; default: they are held in memory, or where they "
+        "would take more than a quarter of it, in --out."
+    ),
+]
 Again = Annotated[bool, typer.Option("--again", hidden=True, help="Older name of --overwrite.")]
 
 

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 
 from delaminate.errors import ShapeError
@@ -49,10 +49,10 @@ class Truth(Protocol):
     """What is known about images, such as `data.Labels`; None where it is not known."""
 
     @property
-    def instances(self) -> Int64[Tensor, "N H W"] | None: ...
+    def instances(self) -> Integer[Tensor, "N H W"] | None: ...
 
     @property
-    def classes(self) -> Int64[Tensor, "N H W"] | None: ...
+    def classes(self) -> Integer[Tensor, "N H W"] | None: ...
 
     @property
     def image_classes(self) -> Int64[Tensor, " N"] | None: ...
@@ -145,7 +145,7 @@ def _region_maps(decompose: Decompose, images: Images, labels: Truth, batch: int
     starts = range(0, len(images), batch)
     rows = [range(first, min(first + batch, len(images))) for first in starts]
     maps = [decompose(images.batch(some).cpu()).labels()[0].numpy() for some in rows]
-    return labels.instances.cpu().numpy(), np.concatenate(maps)
+    return labels.instances.cpu().long().numpy(), np.concatenate(maps)
 
 
 @dataclass
@@ -201,7 +201,7 @@ class _Tally:
             self.maps.append(instances.numpy())
             self.colours.append(colour_regions(pixels, self.regions).numpy())
         elif self.labels.instances is not None:
-            self._objects(self.labels.instances[part].cpu(), instances, pixels, found)
+            self._objects(self.labels.instances[part].cpu().long(), instances, pixels, found)
         if self.labels.boxes is not None:
             ignored = self.labels.ignored_boxes or ((),) * len(self.labels.boxes)
             for row, image in zip(rows, instances.numpy(), strict=True):
@@ -211,7 +211,7 @@ class _Tally:
             if self.confusion is None:
                 number = self.num_classes or int(self.labels.classes.max()) + 1
                 self.confusion = ClassConfusion(number, len(found.dictionary) + 1)
-            self.confusion.update(self.labels.classes[part].cpu(), classes)
+            self.confusion.update(self.labels.classes[part].cpu().long(), classes)
 
     def _likeness(self, pixels: Tensor, found: Decomposition) -> None:
         """Compare a batch with what its layers make."""
@@ -283,7 +283,7 @@ class _Tally:
             figures["clustering_accuracy"] = clustering_accuracy(true, clusters, self.num_clusters)
             figures["nmi"] = normalized_mutual_information(true, clusters)
         if self.maps and self.labels.instances is not None:
-            truth, maps = self.labels.instances.cpu().numpy(), np.concatenate(self.maps)
+            truth, maps = self.labels.instances.cpu().long().numpy(), np.concatenate(self.maps)
             figures |= foreground_figures(truth, maps, validation, self.regions)
             figures |= {"role_swaps": role_swaps(truth, maps)} if self.regions == 2 else {}
             figures |= baseline_figures(truth, maps, np.concatenate(self.colours), self.regions)

@@ -1,5 +1,6 @@
 """Decompose images into scenes: in memory, or into a folder, batch by batch."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +38,9 @@ from delaminate.scene.loading import load_scenes
 from delaminate.scene.placements import Dictionary
 from delaminate.scene.scenes import Scene
 from delaminate.scene.views import joined, page_of
+
+CACHE = ".cache"
+"""Folder in that of the scenes for a cache of decoded images; shards share it, others remove it at their end."""
 
 
 @dataclass
@@ -129,6 +133,7 @@ def decompose(
     packed: bool = False,
     device: str = "auto",
     callback: Callback | None = None,
+    cache: str | Path | None = None,
 ) -> DecomposedImages:
     """Decompose images into scenes of layers, at the images' own size.
 
@@ -159,6 +164,8 @@ def decompose(
         packed: Pack the scenes into few large files: see `pack_scenes`. Where scenes are there, as these are.
         device: "auto", "cpu", "cuda" or "cuda:N".
         callback: Is told how far it is: `stage("decompose", 0, count)`, then `step("decompose", done, {})`.
+        cache: A folder for a cache of the decoded images. Without it, images that take more than a quarter of the free memory
+            are cached in `out` until they are decomposed, and others are held in memory.
 
     Raises:
         ConfigError: The model cannot decompose that way; `out` holds scenes, or with `resume` such as another model or other
@@ -173,11 +180,11 @@ def decompose(
     split: Split = "dev" if isinstance(images, str) and images in DRAWINGS else "train"  # of a real set, the whole
     opened = open_with_originals(
         images, canvas(method, by), fit, like=method.image_size, transparent=method.transparent, count=limit, split=split,
-        zoom=zoom, callback=callback,
+        zoom=zoom, callback=callback, cache=cache, room=None if out is None else Path(out) / CACHE,
     )  # fmt: skip
     by = by or method.default
-    rows = _rows(opened.images, shard)
     batch = max(1, min(batch, BATCH_PIXELS // _largest(opened.images, method.copies_input(by))))
+    rows = _rows(opened.images, shard, batch)
     name = str(model) if not isinstance(model, Method) else model.name
     folder = None
     if out is not None:
@@ -194,10 +201,12 @@ def decompose(
         raise DataError(
             f"{images if isinstance(images, str | Path) else 'decompose'}: no image became a scene; the skipped files say why."
         )
+    if out is not None and shard is None:
+        shutil.rmtree(Path(out) / CACHE, ignore_errors=True)
     return _result(output)
 
 
-def _rows(images: ImageSet, shard: Shard | None) -> range:
+def _rows(images: ImageSet, shard: Shard | None, batch: int) -> range:
     """The images of a shard.
 
     Raises:
@@ -205,7 +214,7 @@ def _rows(images: ImageSet, shard: Shard | None) -> range:
     """
     if shard is not None and images.rate is not None:
         raise ConfigError("--shard: the frames of a clip are followed from the first to the last; leave it out.")
-    return shard_rows(len(images), shard)
+    return shard_rows(len(images), shard, batch)
 
 
 def _announce(output: SceneOutput, count: int, batch: int, callback: Callback | None) -> None:

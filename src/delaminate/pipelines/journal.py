@@ -18,9 +18,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
+import torch
+
 from delaminate.config import to_dict
 from delaminate.data import ImageSet
 from delaminate.errors import ConfigError, FormatError, OutputError
+from delaminate.files import take_rows
 from delaminate.methods import Method
 from delaminate.pipelines.shards import Shard
 from delaminate.pipelines.verdict import ImageTally
@@ -76,7 +79,8 @@ def journals(folder: Path) -> list[Path]:
 def image_digest(images: ImageSet, index: int) -> str:
     """Take the digest of an image as it is decomposed, and of where it lies in its original."""
     told = f"{images.canvas_maps[index]} {images.transparent} {tuple(images.pixels.shape[1:])}".encode()
-    return hashlib.blake2b(images.pixels[index].cpu().numpy().tobytes() + told, digest_size=16).hexdigest()
+    pixels = take_rows(images.pixels, torch.tensor([index])).cpu()
+    return hashlib.blake2b(pixels.numpy().tobytes() + told, digest_size=16).hexdigest()
 
 
 def model_digest(method: Method) -> str:
