@@ -11,7 +11,7 @@ import warnings
 import weakref
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -22,16 +22,12 @@ from PIL.PngImagePlugin import PngInfo
 from delaminate.errors import OutputError
 
 MADE_OF = "delaminate-made-of"
-MOST_MAPPED = 2**27
-"""Bytes of a mapped file that a process holds on to; others are read again, from the system's own cache while there is room."""
-AROUND = 2**17
-"""Bytes that the system brings in around each row that is read."""
 
 
 class _MappedFile(mmap.mmap):
-    """A file in the address space of a process, and how many bytes of it may be in its memory."""
+    """A file in the address space of a process, and the same file to be read from."""
 
-    touched = 0
+    file: BinaryIO
 
 
 _MAPPED: "weakref.WeakValueDictionary[int, _MappedFile]" = weakref.WeakValueDictionary()
@@ -126,15 +122,21 @@ def reduced(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def mapped_bytes(path: Path, shape: tuple[int, ...]) -> UInt8[torch.Tensor, "..."]:
-    """Map a file of bytes as a tensor that must not be written to; what is read of it by `take_rows` stays small in memory.
+    """Map a file of bytes as a tensor that must not be written to. What `take_rows` reads of it takes no memory beside.
 
     Raises:
         ValueError: The file is shorter.
     """
     if not math.prod(shape):
         return torch.empty(shape, dtype=torch.uint8)
-    with path.open("rb") as file:
+    file = path.open("rb", buffering=0)
+    try:
         mapped = _MappedFile(file.fileno(), math.prod(shape), access=mmap.ACCESS_READ)
+    except BaseException:
+        file.close()
+        raise
+    mapped.file = file
+    weakref.finalize(mapped, file.close)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it cannot be written to is what we want
         tensor = torch.frombuffer(mapped, dtype=torch.uint8)
@@ -143,12 +145,18 @@ def mapped_bytes(path: Path, shape: tuple[int, ...]) -> UInt8[torch.Tensor, "...
 
 
 def take_rows(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Copy some rows of a tensor, mapped from a file or not. Of the file no more than `MOST_MAPPED` stays in memory."""
-    rows = values[index.to(values.device)]
+    """Copy some rows of a tensor, whether it is mapped from a file or not.
+
+    Pages of a mapped file that are touched count as memory of the process, with many around them. So rows are read instead.
+    """
     mapped = _MAPPED.get(values.untyped_storage().data_ptr()) if values.device.type == "cpu" else None
-    if mapped is not None:
-        mapped.touched += rows.nbytes + AROUND * len(rows)
-        if mapped.touched > MOST_MAPPED and hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)
-            mapped.touched = 0
+    if mapped is None or not values.is_contiguous() or not hasattr(os, "preadv"):
+        return values[index.to(values.device)]
+    rows = torch.empty((len(index), *values.shape[1:]), dtype=values.dtype)
+    num_bytes = math.prod(values.shape[1:])
+    views = rows.numpy().reshape(len(index), num_bytes)
+    for view, row in zip(views, index.tolist(), strict=True):
+        start = values.storage_offset() + (row % len(values)) * num_bytes
+        if os.preadv(mapped.file.fileno(), [memoryview(view)], start) != num_bytes:
+            raise OutputError("a mapped file has become shorter while it was read.")
     return rows

@@ -346,6 +346,10 @@ def training_images(
     check_fit(fit)
     wanted = None if size == AS_THEY_ARE else size
     if isinstance(data, str) and data in DRAWINGS and not Path(data).exists():
+        if cache is not None:
+            raise ConfigError(
+                "--cache: is for folders, archives and addresses; drawn sets are held in memory. Leave it out."
+            )
         return draw_images(data, count or TRAIN_COUNT, seed=seed, split=split, size=wanted)
     return open_images(
         data, wanted, fit, count=count, seed=seed, split=split, zoom=zoom, callback=callback, cache=cache, room=room
