@@ -157,6 +157,6 @@ def take_rows(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     views = rows.numpy().reshape(len(index), num_bytes)
     for view, row in zip(views, index.tolist(), strict=True):
         start = values.storage_offset() + (row % len(values)) * num_bytes
-        if os.preadv(mapped.file.fileno(), [memoryview(view)], start) != num_bytes:
+        if os.preadv(mapped.file.fileno(), [view.data], start) != num_bytes:
             raise OutputError("a mapped file has become shorter while it was read.")
     return rows

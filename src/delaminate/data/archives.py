@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 
 from delaminate.data.places import StoredFile
 from delaminate.data.reading import MASK_SUFFIXES, SUFFIXES
+from delaminate.data.sets import natural_key
 from delaminate.errors import DataError, MissingExtra, one_line
 
 ARCHIVES = frozenset({".tar", ".zip", ".parquet", ".arrow"})
@@ -58,7 +59,7 @@ class Archive(Protocol):
     """An archive that is open."""
 
     def members(self) -> Iterator[Member]:
-        """Images and labels in their order; other things are passed over."""
+        """Images and labels in their order, those of a zip in natural order; other things are passed over."""
 
     def read(self, place: tuple[int, int]) -> bytes:
         """The content of a member."""
@@ -193,7 +194,9 @@ class _Zip:
         self.infos = self.archive.infolist()
 
     def members(self) -> Iterator[Member]:
-        for index, found in enumerate(self.infos):
+        # Whoever packed a folder did so in any order.
+        for index in sorted(range(len(self.infos)), key=lambda index: natural_key(self.infos[index].filename)):
+            found = self.infos[index]
             known = None if found.is_dir() else _member(found.filename, (index, found.file_size), found.file_size)
             if known is not None:
                 yield known
