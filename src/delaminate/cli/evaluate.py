@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from delaminate.cli.options import By, Device, Fit, Model, progress_bar, report_skipped
+from delaminate.cli.options import By, Cluster, Device, Fit, Model, Workers, progress_bar, report_skipped
 
 if TYPE_CHECKING:
     from delaminate.pipelines.evaluation import Evaluation
@@ -38,6 +38,8 @@ def evaluate(
             "--resume", help="Go on with a call that was cut off; what it has measured is beside the --json file."
         ),
     ] = False,
+    workers: Workers = None,
+    cluster: Cluster = None,
     device: Device = "auto",
     fid: Annotated[
         Path | None,
@@ -67,6 +69,7 @@ def evaluate(
         found = evaluate_model(
             model, data, by=by, ignore=tuple(ignore or ()), count=count, split=split, seed=seed, fit=fit, batch=batch,
             device=device, fid=fid, callback=callback, resume=resume, parts=None if out is None else Path(f"{out}.parts"),
+            workers=workers, cluster=cluster,
         )  # fmt: skip
     report_skipped(found.skipped)
     if not found.labelled:

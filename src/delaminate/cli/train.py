@@ -46,7 +46,8 @@ def train(
 ) -> None:
     """Train METHOD on DATA, without labels.
 
-    Stops cleanly on Ctrl-C and can be resumed exactly with --resume. Under `torchrun` several processes share each batch.
+    Stops cleanly on Ctrl-C and can be resumed exactly with --resume. Under `torchrun` several processes share each batch; with
+    its --max-restarts, all go on from the last checkpoint when one is lost.
 
         delaminate train dti-sprites tetrominoes --minutes 5
 

@@ -31,6 +31,11 @@ def own_device() -> str:
     return f"cuda:{os.environ['LOCAL_RANK']}"
 
 
+def restarted() -> bool:
+    """Say whether `torchrun` has started all processes again, because one was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
 def leads() -> bool:
     """This is the process that writes files and speaks; known before the group is joined."""
     return os.environ.get("RANK", "0") == "0"

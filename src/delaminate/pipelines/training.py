@@ -16,7 +16,7 @@ from delaminate.data.synthetic import DRAWINGS, Split
 from delaminate.engine import Budget, TrainResult
 from delaminate.engine import train as run_training
 from delaminate.engine.guards import alone_in
-from delaminate.engine.parallel import leads
+from delaminate.engine.parallel import leads, restarted
 from delaminate.engine.record import PARTS, Callback, read_log
 from delaminate.errors import ConfigError, DelaminateError, reading
 from delaminate.exporters.training_page import write_history
@@ -227,6 +227,8 @@ def prepare_training(
 ) -> Training:
     """Resolve and check everything that a training needs; arguments as in `train`."""
     folder = None if out is None else Path(out)
+    if folder is not None and restarted() and (folder / "checkpoint.pt").exists():
+        resume, overwrite = True, False
     if isinstance(method, Method):
         if preset is not None or config is not None or settings:
             raise ConfigError("train: a model brings its own settings; leave preset, config and settings out.")
