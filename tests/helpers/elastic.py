@@ -9,14 +9,14 @@ import torch
 
 from delaminate.cli import main
 from delaminate.engine import loop
-from helpers.tiny import EVERY_STEP
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     folder = Path(sys.argv.pop(1))
     name = f"{os.environ['RANK']}-{os.environ['TORCHELASTIC_RESTART_COUNT']}.pid"
     (folder / name).write_text(str(os.getpid()))
-    loop.Intervals = lambda: EVERY_STEP
+    every_step = loop.Intervals(log=1, check=4, preview=1000, checkpoint_seconds=0)
+    loop.Intervals = lambda: every_step
     save = loop._Run.save
 
     def slowly(run):
