@@ -132,7 +132,7 @@ def pool(workers: Workers) -> Iterator[Pool]:
         return
     with (
         LocalCluster(
-            n_workers=workers.count, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,
+            n_workers=workers.count, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0",
             protocol="tls", security=Security.temporary(), memory_limit=0, silence_logs=50,
         ) as cluster,
         Client(cluster) as client,

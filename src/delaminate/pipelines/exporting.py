@@ -181,12 +181,12 @@ class _Finished:
     def remove(self, name: str) -> None:
         """Note that a format is being written."""
         if self.made_of.pop(name, None) is not None:
-            write_atomic(self.path, json_bytes(self.made_of))
+            write_atomic(self.path, json_bytes(dict(sorted(self.made_of.items()))))
 
     def add(self, name: str, options: Mapping[str, Any]) -> None:
         """Note that a format is finished."""
         self.made_of[name] = self._made_of(options)
-        write_atomic(self.path, json_bytes(self.made_of))
+        write_atomic(self.path, json_bytes(dict(sorted(self.made_of.items()))))
 
     def _made_of(self, options: Mapping[str, Any]) -> str:
         told = {key: value for key, value in options.items() if key != "residuals"}
