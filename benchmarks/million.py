@@ -5,7 +5,7 @@
 
 Every step goes on where it was cut off: the same line again. Images are Tetrominoes of 35 x 35 pixels, drawn as the training
 scenes of seed 0, in shards of 10,000; one in a hundred is poisoned, by turns cut off, empty, no image, a claim of 60,000 x
-60,000 pixels, or one byte changed in its compressed pixels. `decompose --packed` runs over them in parts (`--shard I/N`), one
+60,000 pixels, or the first byte of its compressed pixels changed. `decompose --packed` runs over them in parts (`--shard I/N`), one
 process at a time with one thread: once unbroken, once killed at random moments and gone on with by `--resume`.
 
 Recorded: CPU seconds of the unbroken run (decoding included), images a CPU second, the largest resident memory of any process,
@@ -52,8 +52,8 @@ def poison(content: bytes, kind: int) -> bytes:
     if kind == 3:  # claims 60,000 x 60,000 pixels, with a right checksum
         head = b"IHDR" + struct.pack(">II", 60_000, 60_000) + content[24:29]
         return content[:12] + head + struct.pack(">I", zlib.crc32(head)) + content[33:]
-    spoiled, middle = bytearray(content), len(content) // 2
-    spoiled[middle] ^= 0x55
+    spoiled = bytearray(content)
+    spoiled[content.index(b"IDAT") + 4] ^= 0x55
     return bytes(spoiled)
 
 

@@ -2,7 +2,8 @@
 
     python examples/ray_shards.py MODEL IMAGES OUT [SHARDS]
 
-Needs `pip install "ray[data]"`, which is no dependency of this library. OUT must be seen by all workers.
+Needs `pip install "ray[data]"`, which is no dependency of this library (tried once, with Ray 2.60.0 on one machine). OUT must
+be seen by all workers.
 """
 
 import sys

@@ -244,10 +244,13 @@ class _Table:
         """Record batches of a file, or of a stream, as they are mapped."""
         try:
             opened = self.pa.ipc.open_file(file)
-            return [opened.get_batch(index) for index in range(opened.num_record_batches)]
+            batches = [opened.get_batch(index) for index in range(opened.num_record_batches)]
         except self.pa.ArrowInvalid:
             file.seek(0)
-            return list(self.pa.ipc.open_stream(file))
+            batches = list(self.pa.ipc.open_stream(file))
+        for batch in batches:
+            batch.validate(full=True)  # offsets are not looked at otherwise, and lead anywhere
+        return batches
 
     def _columns(self, pa: Any) -> dict[str, str]:
         def encoded(kind: Any) -> bool:
@@ -313,6 +316,7 @@ class _Table:
                 self.held = (-1, None)
                 names = {name for role, name in self.columns.items() if role != "key"}
                 table = self.parquet.read_row_group(group, columns=sorted(names))
+                table.validate(full=True)
             self.held = (group, {r: table.column(name) for r, name in self.columns.items() if r != "key"})
         return dict(self.held[1])
 

@@ -11,9 +11,11 @@ import dataclasses
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -43,9 +45,9 @@ Settings = dict[str, Any]
 """What decides what is found in an image: model (a digest), by, fit, zoom."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
-    """What has become of an image.
+    """What has become of an image. There may be a million of them in memory.
 
     Attributes:
         name: Its whole name, which is that of its scene.
@@ -255,19 +257,31 @@ def _lock(file: BinaryIO, path: Path) -> None:
         return  # a file system without locks
 
 
+@lru_cache(maxsize=2**16)
+def _one_of(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    return numbers
+
+
+def _shared(numbers: Sequence[object]) -> tuple[int, ...]:
+    """Numbers of which many images have the same."""
+    return _one_of(tuple(int(each) for each in numbers))  # type: ignore[call-overload]
+
+
 def _record(value: Mapping[str, Any], where: str) -> Record:
     tally, saved = value["tally"], value["saved"]
     counted = ImageTally(
-        int(tally["objects"]), tuple(map(int, tally["shown"])), int(tally["there"]), int(tally["explained"]),
+        int(tally["objects"]), _shared(tally["shown"]), int(tally["there"]), int(tally["explained"]),
         float(tally["psnr"]),
     )  # fmt: skip
     scene = None
     if saved is not None:
         place = saved["place"]
         scene = SavedScene(
-            str(saved["name"]), int(saved["layers"]), float(saved["rounding_error"]), tuple(map(int, saved["entries"])),
+            sys.intern(str(saved["name"])), int(saved["layers"]), float(saved["rounding_error"]), _shared(saved["entries"]),
             str(saved["digest"]), None if place is None else place_from(place, where),
         )  # fmt: skip
-    errors = {str(key): float(number) for key, number in value["errors"].items()}
+    errors = {sys.intern(str(key)): float(number) for key, number in value["errors"].items()}
     skipped = None if value["skipped"] is None else str(value["skipped"])
-    return Record(str(value["name"]), str(value["image"]), counted, errors, bool(value["scattered"]), scene, skipped)
+    return Record(
+        sys.intern(str(value["name"])), str(value["image"]), counted, errors, bool(value["scattered"]), scene, skipped
+    )
