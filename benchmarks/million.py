@@ -5,8 +5,8 @@
 
 Every step goes on where it was cut off: the same line again. Images are Tetrominoes of 35 x 35 pixels, drawn as the training
 scenes of seed 0, in shards of 10,000; one in a hundred is poisoned, by turns cut off, empty, no image, a claim of 60,000 x
-60,000 pixels, or the first byte of its compressed pixels changed. `decompose --packed` runs over them in parts (`--shard I/N`), one
-process at a time with one thread: once unbroken, once killed at random moments and gone on with by `--resume`.
+60,000 pixels, or the first byte of its compressed pixels changed. `decompose --packed` runs over them in parts (`--shard
+I/N`), one process at a time with one thread: once unbroken, once killed at random moments and gone on with by `--resume`.
 
 Recorded: CPU seconds of the unbroken run (decoding included), images a CPU second, the largest resident memory of any process,
 the slope of resident memory over the images that a process has done (least squares, after its first tenth), the digest of all

@@ -74,10 +74,12 @@ def test_a_lost_worker_costs_one_shard(model, shards, tmp_path, monkeypatch):
     found = delaminate.decompose(model, str(shards), tmp_path / "two", batch=1, device="cpu", workers=2)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
     begun = [line.split() for line in (tmp_path / "two.log").read_text().splitlines()]
-    parts = {shard for shard, _ in begun}
-    assert len(parts) == min(8, len(found) + 0)
-    assert len(parts) <= len(begun) <= len(parts) + 1
-    assert str(lost[0]) in {pid for _, pid in begun} or len({pid for _, pid in begun}) > 1
+    parts = {shard for shard, _, _ in begun}
+    assert len(parts) == min(8, len(found))
+    # One that was finished, and whose answer was lost, is only seen to be there.
+    cost = [shard for shard, _, done in begun if done == "0"]
+    assert len(parts) <= len(cost) <= len(parts) + 1
+    assert str(lost[0]) in {process for _, process, _ in begun}
 
 
 @pytest.mark.slow
