@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from delaminate.data.places import StoredFile
 from delaminate.data.reading import MASK_SUFFIXES, SUFFIXES
@@ -55,6 +55,7 @@ class Member:
     problem: str = ""
 
 
+@runtime_checkable
 class Archive(Protocol):
     """An archive that is open."""
 
@@ -131,22 +132,22 @@ def _member(name: str, place: tuple[int, int], num_bytes: int) -> Member | None:
 class _Bounded(io.RawIOBase):
     """A file of which nobody reads more at a time than a member may have."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Any) -> None:
         self.file = file
 
     def read(self, size: int = -1) -> bytes:
         if size is None or size < 0 or size > MOST_BYTES:
             size = MOST_BYTES + 1
-        data = self.file.read(size)
+        data: bytes = self.file.read(size)
         if len(data) > MOST_BYTES:
             raise DataError(f"asks for more than {MOST_BYTES:,} bytes at a time")
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self.file.seek(offset, whence)
+        return int(self.file.seek(offset, whence))
 
     def tell(self) -> int:
-        return self.file.tell()
+        return int(self.file.tell())
 
     def seekable(self) -> bool:
         return True
@@ -218,7 +219,7 @@ class _Table:
     label maps) and `label` (or `class`, `cls`), the class of the image.
     """
 
-    def __init__(self, opened: BinaryIO, file: StoredFile, suffix: str) -> None:
+    def __init__(self, opened: Any, file: StoredFile, suffix: str) -> None:
         try:
             import pyarrow as pa
             import pyarrow.parquet as pq

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -84,6 +84,7 @@ def load_folder(
     return load_source(open_source(folder), size, fit, limit, transparent, pad)
 
 
+@runtime_checkable
 class Pictures(Protocol):
     """Images that are listed and not yet decoded: `FolderSource`, or `sources.Source`."""
 

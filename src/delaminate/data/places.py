@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 from delaminate.errors import DataError, MissingExtra, reading
 
@@ -41,8 +41,8 @@ class StoredFile:
     path: str
     store: Any = None
 
-    def open(self) -> BinaryIO:
-        """Open it for reading and seeking."""
+    def open(self) -> Any:
+        """Open it for reading and seeking, as a binary file; stores have classes of their own."""
         return Path(self.path).open("rb") if self.store is None else self.store.open(self.path, "rb")
 
     def state(self) -> str:
