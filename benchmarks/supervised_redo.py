@@ -113,7 +113,7 @@ def main() -> None:
     data = load_benchmark("flowers17", size=CONFIG.image_size)
     assert data.labels.instances is not None
     order = torch.randperm(len(data), generator=stream("supervised", "order"))
-    images, labels = data.images.batch(order.tolist()), data.labels.instances[order]
+    images, labels = data.images.batch(order.tolist()), data.labels.instances[order].long()
     scored = images[-SCORED:], labels[-SCORED:]
     choosing = images[:CHOOSING], labels[:CHOOSING]
     pool = torch.arange(CHOOSING, len(images) - SCORED)

@@ -11,6 +11,7 @@ import random
 import re
 import shutil
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from PIL import Image, PngImagePlugin
 from scipy.io import savemat
 
 from delaminate.config import build, parse_settings, to_dict
-from delaminate.data import draw, load_folder, write_folder
+from delaminate.data import draw, load_folder, open_data, write_folder
 from delaminate.data.clips import read_clip
 from delaminate.data.labelled import load_labelled_folder, written_files
 from delaminate.data.reading import read_mask, read_with_alpha
@@ -530,6 +531,29 @@ def _read_archive(path: Path) -> None:
     ]()
 
 
+def _make_shards(folder: Path) -> None:
+    """Images with their labels in a tar, a zip and tables."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    images = [png_bytes(RNG.integers(0, 256, (*SMALL, 3), dtype=np.uint8)) for _ in range(4)]
+    masks = [png_bytes(RNG.integers(0, 3, SMALL, dtype=np.uint8)) for _ in range(4)]
+    members = [(f"{index}.{kind}.png", content) for kind, each in (("x", images), ("mask", masks))
+               for index, content in enumerate(each)]  # fmt: skip
+    with tarfile.open(folder / "set.tar", "w") as shard, zipfile.ZipFile(folder / "set.zip", "w") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            shard.addfile(info, io.BytesIO(content))
+            archive.writestr(name, content, zipfile.ZIP_DEFLATED)
+    table = pa.table(
+        {"image": pa.array(images, pa.binary()), "mask": pa.array(masks, pa.binary()), "label": [0, 1, 2, 3]}
+    )
+    pq.write_table(table, folder / "set.parquet")
+    with pa.ipc.new_file(str(folder / "set.arrow"), table.schema) as writer:
+        writer.write_table(table)
+
+
 def _make_hdf5(folder: Path) -> None:
     import h5py
 
@@ -616,6 +640,7 @@ KINDS = {
     "configurations": Kind(_make_configurations, _read_configuration),
     "settings": Kind(_make_configurations, _read_settings, named="--set"),
     "archives": Kind(_make_archives, _read_archive),
+    "shards": Kind(_make_shards, open_data),
     "hdf5": Kind(_make_hdf5, load_hdf5),
     "lmdb": Kind(_make_lmdb, load_lsun),
     "labels": Kind(_make_labels, _read_labels),

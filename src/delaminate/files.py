@@ -2,13 +2,16 @@
 
 import io
 import json
+import math
+import mmap
 import os
 import secrets
 import struct
 import warnings
+import weakref
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -19,6 +22,15 @@ from PIL.PngImagePlugin import PngInfo
 from delaminate.errors import OutputError
 
 MADE_OF = "delaminate-made-of"
+
+
+class _MappedFile(mmap.mmap):
+    """A file in the address space of a process, and the same file to be read from."""
+
+    file: BinaryIO
+
+
+_MAPPED: "weakref.WeakValueDictionary[int, _MappedFile]" = weakref.WeakValueDictionary()
 
 
 def to_pixels(raster: Float[torch.Tensor, "C h w"]) -> UInt8[np.ndarray, "h w C"]:
@@ -107,3 +119,44 @@ def reduced(pixels: np.ndarray, side: int) -> np.ndarray:
         return pixels
     size = [max(1, round(each * side / longest)) for each in (pixels.shape[1], pixels.shape[0])]
     return np.asarray(Image.fromarray(pixels).resize((size[0], size[1]), Image.Resampling.BOX))
+
+
+def mapped_bytes(path: Path, shape: tuple[int, ...]) -> UInt8[torch.Tensor, "..."]:
+    """Map a file of bytes as a tensor that must not be written to. What `take_rows` reads of it takes no memory beside.
+
+    Raises:
+        ValueError: The file is shorter.
+    """
+    if not math.prod(shape):
+        return torch.empty(shape, dtype=torch.uint8)
+    file = path.open("rb", buffering=0)
+    try:
+        mapped = _MappedFile(file.fileno(), math.prod(shape), access=mmap.ACCESS_READ)
+    except BaseException:
+        file.close()
+        raise
+    mapped.file = file
+    weakref.finalize(mapped, file.close)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it cannot be written to is what we want
+        tensor = torch.frombuffer(mapped, dtype=torch.uint8)
+    _MAPPED[tensor.untyped_storage().data_ptr()] = mapped
+    return tensor.view(shape)
+
+
+def take_rows(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Copy some rows of a tensor, whether it is mapped from a file or not.
+
+    Pages of a mapped file that are touched count as memory of the process, with many around them. So rows are read instead.
+    """
+    mapped = _MAPPED.get(values.untyped_storage().data_ptr()) if values.device.type == "cpu" else None
+    if mapped is None or not values.is_contiguous() or not hasattr(os, "preadv"):
+        return values[index.to(values.device)]
+    rows = torch.empty((len(index), *values.shape[1:]), dtype=values.dtype)
+    num_bytes = math.prod(values.shape[1:])
+    views = rows.numpy().reshape(len(index), num_bytes)
+    for view, row in zip(views, index.tolist(), strict=True):
+        start = values.storage_offset() + (row % len(values)) * num_bytes
+        if os.preadv(mapped.file.fileno(), [view.data], start) != num_bytes:
+            raise OutputError("a mapped file has become shorter while it was read.")
+    return rows

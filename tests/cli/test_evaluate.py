@@ -3,6 +3,8 @@ import shutil
 
 import pytest
 
+from delaminate.metrics import evaluation
+
 
 def test_figures_are_printed_with_their_meaning_and_written(command, model, tmp_path):
     path = tmp_path / "deep" / "figures.json"
@@ -120,3 +122,52 @@ def test_files_that_cannot_be_measured_are_named(command, model, pieces, tmp_pat
     code, out, err = command("evaluate", model, folder)
     assert code == 0, err
     assert "1 files skipped" in out and broken.name in out
+
+
+def figures_of(path):
+    return {k: v for k, v in json.loads(path.read_text()).items() if k != "images_per_second"}
+
+
+def test_a_measurement_that_was_cut_off_is_finished_with_the_same_end(command, model, pieces, tmp_path, monkeypatch):
+    monkeypatch.setattr("delaminate.metrics.evaluation.PART_BATCHES", 1)
+    words = ("evaluate", model, "tetrominoes", "-n", 10, "--batch", 3, "--json")
+    assert command(*words, tmp_path / "whole.json")[0] == 0
+    assert not (tmp_path / "whole.json.parts").exists()
+    real = evaluation.measure_part
+    calls = []
+
+    def counted(*args, **more):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(args[4])
+        return real(*args, **more)
+
+    monkeypatch.setattr(evaluation, "measure_part", counted)
+    assert command(*words, tmp_path / "cut.json")[0] != 0
+    assert calls == [range(0, 3), range(3, 6)]
+    assert len(list((tmp_path / "cut.json.parts").iterdir())) == 2
+    # Something else is not gone on with.
+    code, _, err = command(
+        "evaluate", model, "tetrominoes", "-n", 9, "--batch", 3, "--json", tmp_path / "cut.json", "--resume"
+    )
+    assert (code, "another model, other images or other settings" in err) == (2, True)
+    calls.clear()
+    monkeypatch.setattr(evaluation, "measure_part", lambda *args, **more: calls.append(args[4]) or real(*args, **more))
+    assert command(*words, tmp_path / "cut.json", "--resume")[0] == 0
+    assert calls == [range(6, 9), range(9, 10)]
+    assert figures_of(tmp_path / "cut.json") == figures_of(tmp_path / "whole.json")
+    assert not (tmp_path / "cut.json.parts").exists()
+
+
+def test_resuming_without_a_file_is_refused(command, model):
+    code, _, err = command("evaluate", model, "tetrominoes", "--resume")
+    assert (code, "needs the --json FILE" in err) == (2, True)
+
+
+def test_labels_in_an_archive_give_the_figures_of_their_folder(command, model, pieces, tmp_path):
+    shutil.make_archive(str(tmp_path / "pieces"), "zip", pieces)
+    assert command("evaluate", model, pieces, "--json", tmp_path / "a.json")[0] == 0
+    assert command("evaluate", model, tmp_path / "pieces.zip", "--json", tmp_path / "b.json")[0] == 0
+    one, other = figures_of(tmp_path / "a.json"), figures_of(tmp_path / "b.json")
+    assert one.pop("protocol").startswith("pieces (") and other.pop("protocol").startswith("pieces (")
+    assert one == other

@@ -6,12 +6,26 @@ from typing import Annotated
 
 import typer
 
-from delaminate.cli.options import Again, By, Device, Fit, Model, Zoom, progress_bar, report_skipped
+from delaminate.cli.options import (
+    Again,
+    By,
+    Cache,
+    Cluster,
+    Device,
+    Fit,
+    Model,
+    Workers,
+    Zoom,
+    progress_bar,
+    report_skipped,
+)
 
 
 def decompose(
     model: Model,
-    images: Annotated[str, typer.Argument(help="A folder of images, one image, a clip, or a built-in data set.")],
+    images: Annotated[
+        str, typer.Argument(help="A folder of images, one image, a clip, an archive, an address, or a built-in set.")
+    ],
     out: Annotated[Path, typer.Option(help="Where the scenes go.")],
     by: By = None,
     fit: Fit = "squash",
@@ -32,6 +46,9 @@ def decompose(
     packed: Annotated[
         bool, typer.Option("--packed", help="Into few large files (tar) instead of some for each scene.")
     ] = False,
+    cache: Cache = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
     again: Again = False,
     device: Device = "auto",
 ) -> None:
@@ -43,7 +60,7 @@ def decompose(
     of the dictionary and every image that uses it changes. Ends with 1 if no image holds anything but background.
 
     Wherever it is cut off, the same command with --resume finishes it. For very many images give --packed, and share the work:
-    each machine gets a --shard of its own and writes into the same OUT.
+    --workers 8 on one machine, --cluster ADDRESS where Dask runs, or each machine gets a --shard of its own, into the same OUT.
 
         delaminate decompose dti-sprites/tetrominoes pieces/images --out scenes
 
@@ -57,7 +74,7 @@ def decompose(
         found = decompose_images(
             model, images, out, by=by, fit=fit, zoom=None if zoom is None else parse_zoom(zoom), limit=limit, batch=batch,
             overwrite=overwrite or again, resume=resume, shard=None if shard is None else parse_shard(shard), packed=packed,
-            device=device, callback=callback,
+            device=device, callback=callback, cache=cache, workers=workers, cluster=cluster,
         )  # fmt: skip
     report_skipped(found.skipped)
     typer.echo(f"{found.summary}\nNext: delaminate export {quote(str(out))} --to html --out report")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from delaminate.cli.options import By, Device, Fit, Model, progress_bar, report_skipped
+from delaminate.cli.options import By, Cluster, Device, Fit, Model, Workers, progress_bar, report_skipped
 
 if TYPE_CHECKING:
     from delaminate.pipelines.evaluation import Evaluation
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 def evaluate(
     model: Model,
     data: Annotated[
-        str, typer.Argument(help="A built-in set, or a folder with images/, masks/ and optionally classes/.")
+        str,
+        typer.Argument(
+            help="A built-in set, or a folder with images/, masks/ and optionally classes/; or an archive or address."
+        ),
     ],
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
     by: By = None,
@@ -29,6 +32,14 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Which series of a drawn set.")] = 0,
     fit: Fit = "squash",
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with a call that was cut off; what it has measured is beside the --json file."
+        ),
+    ] = False,
+    workers: Workers = None,
+    cluster: Cluster = None,
     device: Device = "auto",
     fid: Annotated[
         Path | None,
@@ -45,14 +56,20 @@ def evaluate(
         delaminate evaluate dti-sprites/tetrominoes tetrominoes --json figures.json
 
         delaminate evaluate runs/photos photos/ --ignore 255
+
+        delaminate evaluate runs/photos photos.zip --json figures.json --resume
     """
+    from delaminate.errors import ConfigError
     from delaminate.files import json_bytes, write_atomic
     from delaminate.pipelines.evaluation import evaluate as evaluate_model
 
+    if resume and out is None:
+        raise ConfigError("--resume: needs the --json FILE of the call that was cut off; its parts are in FILE.parts.")
     with progress_bar("Measuring") as callback:
         found = evaluate_model(
             model, data, by=by, ignore=tuple(ignore or ()), count=count, split=split, seed=seed, fit=fit, batch=batch,
-            device=device, fid=fid, callback=callback,
+            device=device, fid=fid, callback=callback, resume=resume, parts=None if out is None else Path(f"{out}.parts"),
+            workers=workers, cluster=cluster,
         )  # fmt: skip
     report_skipped(found.skipped)
     if not found.labelled:

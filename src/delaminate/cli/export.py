@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from delaminate.cli.options import ScenesFolder
+from delaminate.cli.options import Cluster, ScenesFolder, Workers
 from delaminate.exporters.formats import FORMATS
 
 
@@ -37,6 +37,8 @@ def export(
         bool,
         typer.Option("--resume", help="Leave out formats that are finished in OUT, of the same scenes and options."),
     ] = False,
+    workers: Workers = None,
+    cluster: Cluster = None,
     ground: Annotated[bool | None, typer.Option(hidden=True, help="Older name of --background.")] = None,
 ) -> None:
     from delaminate.pipelines.exporting import export as export_scenes
@@ -44,7 +46,7 @@ def export(
     shown = ground if background is None else background
     written = export_scenes(
         scenes, out, to, rate=rate, background=shown, native=native, indexed=indexed, scale=scale, split=split, fill=fill,
-        margin=margin, webp=webp, resume=resume,
+        margin=margin, webp=webp, resume=resume, workers=workers, cluster=cluster,
     )  # fmt: skip
     if not written:
         typer.echo(f"Everything in {out} is finished.")

@@ -21,6 +21,19 @@ Zoom = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        help="A folder for the decoded images, which are read from there; default: they are held in memory, or where they "
+        "would take more than a quarter of it, in --out."
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Share the work among so many processes of this machine (extra `scale`).")
+]
+Cluster = Annotated[
+    str | None, typer.Option(help="Share it among the workers of a Dask scheduler, such as tcp://host:8786.")
+]
 Again = Annotated[bool, typer.Option("--again", hidden=True, help="Older name of --overwrite.")]
 
 

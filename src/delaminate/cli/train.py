@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from delaminate.cli.options import Again, Device, Zoom, report_skipped
+from delaminate.cli.options import Again, Cache, Device, Zoom, report_skipped
 
 if TYPE_CHECKING:
     from delaminate.engine.record import Callback
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 def train(
     method: Annotated[str, typer.Argument(help="The method, such as dti-sprites.")],
-    data: Annotated[str, typer.Argument(help="A folder, a clip, or a built-in set (see `delaminate data list`).")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A folder, a clip, an archive, an address, or a built-in set (see `delaminate data list`)."
+        ),
+    ],
     preset: Annotated[
         str | None, typer.Option(help="A preset; default: that of the built-in set, or the method's one for folders.")
     ] = None,
@@ -35,12 +40,14 @@ def train(
     overwrite: Annotated[bool, typer.Option(help="Remove the run in the run folder, and start over.")] = False,
     again: Again = False,
     device: Device = "auto",
+    cache: Cache = None,
     tensorboard: Annotated[bool, typer.Option(help="Also write TensorBoard files (extra `track`).")] = False,
     quiet: Annotated[bool, typer.Option(help="Show no progress.")] = False,
 ) -> None:
     """Train METHOD on DATA, without labels.
 
-    Stops cleanly on Ctrl-C and can be resumed exactly with --resume. Under `torchrun` several processes share each batch.
+    Stops cleanly on Ctrl-C and can be resumed exactly with --resume. Under `torchrun` several processes share each batch; with
+    its --max-restarts, all go on from the last checkpoint when one is lost.
 
         delaminate train dti-sprites tetrominoes --minutes 5
 
@@ -72,7 +79,7 @@ def train(
     training = prepare_training(
         data, method_class, preset, config=config, settings=chosen, out=out, seed=seed, count=count, fit=fit,
         zoom=None if zoom is None else parse_zoom(zoom), steps=steps, minutes=minutes, resume=resume,
-        overwrite=overwrite or again, device=device, callback=_notes_on(console),
+        overwrite=overwrite or again, device=device, callback=_notes_on(console), cache=cache,
     )  # fmt: skip
     images = training.images
     report_skipped(images.skipped)

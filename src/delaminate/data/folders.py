@@ -5,18 +5,22 @@ Labels live beside it in a `LabelledSet` and are read by metrics only.
 """
 
 import fnmatch
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import UInt8
 
 from delaminate.data.pictures import PictureStack
 from delaminate.data.reading import SUFFIXES, VIDEO_SUFFIXES, Fit, fit_image, read_image, read_with_alpha
 from delaminate.data.sets import ImageSet, natural_key
+from delaminate.data.sources import Source, is_source
 from delaminate.data.transparency import Transparency
-from delaminate.errors import DataError
+from delaminate.errors import DataError, reading
 from delaminate.scene.canvas_map import CanvasMap
 
 MAX_CACHE_BYTES = 16 * 2**30
@@ -60,7 +64,8 @@ def load_folder(
     library wrote itself (of scenes, of a run) are named in `skipped`.
 
     Args:
-        folder: Searched with its subfolders; or one image file; or one clip, of which `read_clip` says more.
+        folder: Searched with its subfolders; or one image file; or one clip, of which `read_clip` says more; or what
+            `sources.Source` reads: archives, and addresses such as s3://bucket/photos.
         size: Height and width of the canvas in pixels; None: all images must share one size.
         fit: How an image of another shape gets onto the canvas: `squash`, `crop` or `pad`.
         limit: Read at most so many images.
@@ -76,35 +81,128 @@ def load_folder(
 
         if is_clip(folder):
             return read_clip(folder, size, limit, fit, transparent)
-    root, paths, skipped = _image_paths(Path(folder))
-    names = _names(root, paths)
-    wanted = len(paths) if limit is None else min(limit, len(paths))
-    pictures = PictureStack(str(folder), MAX_CACHE_BYTES, wanted)
+    return load_source(open_source(folder), size, fit, limit, transparent, pad)
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """Images that are listed and not yet decoded: `FolderSource`, or `sources.Source`."""
+
+    place: str
+    names: list[str]
+    skipped: list[tuple[str, str]]
+
+    def __len__(self) -> int: ...
+
+    def full_name(self, index: int) -> str: ...
+
+    def label(self, index: int) -> str: ...
+
+    def picture(self, index: int, alpha: bool = False) -> UInt8[np.ndarray, "H W C"]: ...
+
+    def fingerprint(self) -> str: ...
+
+    def close(self) -> None: ...
+
+
+class FolderSource:
+    """The image files below a folder of this machine, or one of them, in natural order; as `load_folder` says.
+
+    Raises:
+        DataError: There is no such folder, or no image in it.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.place = str(folder)
+        self.root, self.paths, self.skipped = _image_paths(Path(folder))
+        self.names = _names(self.root, self.paths)
+        if not self.paths:
+            raise DataError(nothing(str(folder), self.skipped))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def full_name(self, index: int) -> str:
+        """The relative path, suffix included."""
+        return self.paths[index].relative_to(self.root).as_posix()
+
+    def label(self, index: int) -> str:
+        """What an image is called in messages."""
+        return str(self.paths[index])
+
+    def close(self) -> None:
+        """Let go of nothing: each file is open while it is decoded."""
+
+    def picture(self, index: int, alpha: bool = False) -> UInt8[np.ndarray, "H W C"]:
+        """Decode an image, with alpha as `read_with_alpha` does.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        return read_with_alpha(self.paths[index]) if alpha else read_image(self.paths[index])
+
+    def fingerprint(self) -> str:
+        """Take the digest of the names, sizes and times of all files."""
+        digest = hashlib.blake2b(digest_size=16)
+        for index, path in enumerate(self.paths):
+            with reading(path, DataError, "cannot be reached"):
+                found = path.stat()
+            digest.update(f"{self.full_name(index)}\n{found.st_size} {found.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+
+def open_source(place: str | Path) -> Pictures:
+    """List the images of a folder, an archive or an address.
+
+    Raises:
+        DataError: There is none.
+    """
+    return Source(place) if is_source(place) else FolderSource(place)
+
+
+def load_source(
+    source: Pictures,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "squash",
+    limit: int | None = None,
+    transparent: Transparency = None,
+    pad: bool = False,
+) -> ImageSet:
+    """Read the images of a source into memory; arguments and errors as in `load_folder`."""
+    wanted = len(source) if limit is None else min(limit, len(source))
+    pictures = PictureStack(source.place, MAX_CACHE_BYTES, wanted)
     kept: list[str] = []
     maps: list[CanvasMap] = []
+    skipped = list(source.skipped)
     shape: tuple[int, int] | None = None
-    for path, name, read in _read_all(paths, names, size, fit, transparent is not None):
+    for index, read in read_all(source, range(len(source)), size, fit, transparent is not None):
         if limit is not None and len(pictures) >= limit:
             break
         if isinstance(read, DataError):
-            skipped.append((path.relative_to(root).as_posix(), str(read).removeprefix(f"{path}: ").removesuffix(".")))
+            skipped.append((source.full_name(index), reason_of(source, index, read)))
             continue
         pixels, canvas_map = read
         shape = shape or pixels.shape[:2]
         if not pad and pixels.shape[:2] != shape:
             raise DataError(
-                f"{folder}: '{kept[0]}' is {shape} and '{name}' {pixels.shape[:2]} "
+                f"{source.place}: '{kept[0]}' is {shape} and '{source.names[index]}' {pixels.shape[:2]} "
                 "(height, width); give one size for all: cut them, or add margins"
             )
         pictures.add(pixels)
-        kept.append(name)
+        kept.append(source.names[index])
         maps.append(canvas_map)
+    source.close()
     if not len(pictures):
-        raise DataError(_nothing(Path(folder), skipped))
+        raise DataError(nothing(source.place, skipped))
     stacked, key = pictures.stacked(None if size is not None else transparent)
     whole = (int(stacked.shape[2]), int(stacked.shape[3]))
     maps = [each if each.canvas == whole else _padded_map(each, whole) for each in maps]
     return ImageSet(stacked, tuple(kept), tuple(maps), tuple(skipped), transparent=key)
+
+
+def reason_of(source: Pictures, index: int, error: DataError) -> str:
+    """Why an image cannot be read, without the name that is said beside it."""
+    return str(error).removeprefix(f"{source.label(index)}: ").removesuffix(".")
 
 
 def _padded_map(canvas_map: CanvasMap, size: tuple[int, int]) -> CanvasMap:
@@ -166,35 +264,39 @@ def _names(root: Path, paths: Sequence[Path]) -> list[str]:
     return short if len(set(short)) == len(short) else [path.as_posix() for path in full]
 
 
-def _read_all(
-    paths: Sequence[Path], names: Sequence[str], size: tuple[int, int] | None, fit: Fit, alpha: bool
-) -> Iterator[tuple[Path, str, tuple[np.ndarray, CanvasMap] | DataError]]:
-    """Decode a few files at a time, in order: a broken one must not stop the others."""
+Read = tuple[UInt8[np.ndarray, "h w C"], CanvasMap] | DataError
+"""An image on its canvas, or why it cannot be read."""
 
-    def read(path: Path) -> tuple[np.ndarray, CanvasMap] | DataError:
+
+def read_all(
+    source: Pictures, rows: range, size: tuple[int, int] | None, fit: Fit, alpha: bool = False
+) -> Iterator[tuple[int, Read]]:
+    """Decode some images of a source, a few at a time, in order: a broken one must not stop the others."""
+
+    def read(index: int) -> Read:
         try:
-            pixels = read_with_alpha(path) if alpha and size is None else read_image(path)
+            pixels = source.picture(index, alpha and size is None)
+            if pixels.shape[2] == 4:
+                return pixels, CanvasMap.whole(*pixels.shape[:2])
+            return fit_image(pixels, size or (pixels.shape[0], pixels.shape[1]), fit)
         except DataError as error:
             return error
-        if pixels.shape[2] == 4:
-            return pixels, CanvasMap.whole(*pixels.shape[:2])
-        return fit_image(pixels, size or (pixels.shape[0], pixels.shape[1]), fit)
 
     workers = min(4, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
-        for first in range(0, len(paths), 8 * workers):
-            chunk: Iterable[Path] = paths[first : first + 8 * workers]
-            results = pool.map(read, chunk)
-            yield from zip(chunk, names[first : first + 8 * workers], results, strict=True)
+        for first in range(rows.start, rows.stop, 8 * workers):
+            chunk = range(first, min(first + 8 * workers, rows.stop))
+            yield from zip(chunk, pool.map(read, chunk), strict=True)
 
 
-def _nothing(folder: Path, skipped: Sequence[tuple[str, str]]) -> str:
-    """Why a folder gave no image."""
+def nothing(place: str, skipped: Sequence[tuple[str, str]]) -> str:
+    """Why a folder or another place gave no image."""
     unread = [(name, reason) for name, reason in skipped if not name.endswith("/")]
     if unread:
         name, reason = unread[0]
-        return f"{folder}: none of the {len(unread)} image files can be read; the first, '{name}': {reason}"
+        return f"{place}: none of the {len(unread)} image files can be read; the first, '{name}': {reason}"
+    folder = Path(place)
     count = sum(path.is_file() for path in folder.rglob("*")) if folder.is_dir() else 1
     passed = "".join(f"; passed over: {name} ({what})" for name, what in skipped)
     suffixes = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-    return f"{folder}: found no image among {count} files{passed}; images are {suffixes}"
+    return f"{place}: found no image among {count} files{passed}; images are {suffixes}"

@@ -2,17 +2,20 @@
 
 import csv
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Integer
 from PIL import Image
 from torch import Tensor
 
-from delaminate.data.folders import load_folder
+from delaminate.data.archives import ROLES, Role
+from delaminate.data.folders import MAX_CACHE_BYTES, load_folder, nothing, read_all, reason_of
+from delaminate.data.pictures import PictureStack
 from delaminate.data.reading import MASK_SUFFIXES, Fit, fit_mask, read_mask
 from delaminate.data.sets import ImageSet, LabelledSet, Labels
+from delaminate.data.sources import Source
 from delaminate.errors import DataError, OutputError
 from delaminate.scene.canvas_map import CanvasMap
 
@@ -53,6 +56,75 @@ def load_labelled_folder(
     instances = _label_maps(root / "masks", images, ignore)
     class_maps = _label_maps(root / classes, images, ignore) if (root / classes).is_dir() else None
     return LabelledSet(images, Labels(instances, class_maps), root.resolve().name)
+
+
+def load_labelled_source(
+    source: Source,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "squash",
+    ignore: Sequence[int] = (),
+    limit: int | None = None,
+) -> LabelledSet:
+    """Read images with the labels that lie beside them in archives: label maps, class maps, classes.
+
+    Where one image has a kind of label, all need it: an image whose labels are missing or cannot be read is left out, and
+    named in `skipped`.
+
+    Args:
+        source: Has the images.
+        size, fit, limit: As in `load_folder`.
+        ignore: As in `load_labelled_folder`.
+
+    Raises:
+        DataError: No image has its labels, or `size` is None and sizes differ.
+    """
+    roles = [role for role in ROLES[1:] if source.has(role)]
+    known: dict[str, list[np.ndarray]] = {role: [] for role in roles}
+    pictures = PictureStack(source.place, MAX_CACHE_BYTES, min(len(source), limit or len(source)))
+    names: list[str] = []
+    maps: list[CanvasMap] = []
+    skipped = list(source.skipped)
+    for index, read in read_all(source, range(len(source)), size, fit):
+        if len(names) == limit:
+            break
+        try:
+            if isinstance(read, DataError):
+                raise read
+            pixels, canvas_map = read
+            if maps and pixels.shape[:2] != maps[0].canvas:
+                raise DataError(
+                    f"is {pixels.shape[:2]}, the others {maps[0].canvas} (height, width); give one size for all"
+                )
+            told = [_label_of(source, index, role, canvas_map, ignore) for role in roles]
+        except DataError as error:
+            skipped.append((source.full_name(index), reason_of(source, index, error)))
+            continue
+        pictures.add(pixels)
+        names.append(source.names[index])
+        maps.append(canvas_map)
+        for role, label in zip(roles, told, strict=True):
+            known[role].append(label)
+    source.close()
+    if not names:
+        raise DataError(nothing(source.place, skipped))
+    stacked = {role: torch.from_numpy(np.stack(found)) for role, found in known.items()}
+    classes = stacked.get("class")
+    labels = Labels(stacked.get("mask"), stacked.get("classes"), None if classes is None else classes.long())
+    images = ImageSet(pictures.stacked()[0], tuple(names), tuple(maps), tuple(skipped))
+    return LabelledSet(images, labels, PurePosixPath(source.place).stem)
+
+
+def _label_of(source: Source, index: int, role: Role, canvas_map: CanvasMap, ignore: Sequence[int]) -> np.ndarray:
+    if role == "class":
+        return np.array(source.image_class(index))
+    return _compact(_with_ignored(fit_mask(source.mask(index, role), canvas_map), ignore, canvas_map))
+
+
+def _compact(labels: np.ndarray) -> np.ndarray:
+    """Labels in as few bytes as hold them, so that a million maps fit into memory; signed, for -1."""
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    kinds = (np.int8, np.int16, np.int32)
+    return labels.astype(next((k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max), np.int64))
 
 
 def write_folder(labelled: LabelledSet, out: str | Path) -> int | None:
@@ -103,7 +175,7 @@ def written_files(folder: str | Path) -> set[Path]:
     return {path for path in (root / INDEX, *places, *map(_partial, places)) if path.is_file()}
 
 
-def _label_maps(folder: Path, images: ImageSet, ignore: Sequence[int]) -> Int64[Tensor, "N H W"]:
+def _label_maps(folder: Path, images: ImageSet, ignore: Sequence[int]) -> Integer[Tensor, "N H W"]:
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in MASK_SUFFIXES and path.is_file():
@@ -120,7 +192,7 @@ def _label_maps(folder: Path, images: ImageSet, ignore: Sequence[int]) -> Int64[
         if mask is None:
             raise DataError(f"{folder}: there is no mask for image '{name}'; expected {name}.png")
         try:
-            placed.append(_with_ignored(fit_mask(read_mask(mask), canvas_map), ignore, canvas_map))
+            placed.append(_compact(_with_ignored(fit_mask(read_mask(mask), canvas_map), ignore, canvas_map)))
         except DataError as error:
             text = str(error)
             raise DataError(text if text.startswith(str(mask)) else f"{mask}: {text}") from error
@@ -158,7 +230,7 @@ def _value_of_ignored(maps: dict[str, Tensor]) -> int | None:
 
 
 def _mask_image(values: Tensor, ignored: int | None) -> Image.Image:
-    array = values.cpu().numpy()
+    array = values.cpu().numpy().astype(np.int64)
     array = array if ignored is None else np.where(array == -1, ignored, array)
     return Image.fromarray(array.astype(np.uint8 if array.max() < 256 else np.uint16))
 

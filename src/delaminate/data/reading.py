@@ -86,20 +86,16 @@ def decode_image(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UIn
         return _to_rgb(image)
 
 
-def decode_with_alpha(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 4"]:
-    """Decode an image that is no file of its own as RGBA, colour not multiplied.
-
-    Args:
-        content: The encoded image.
-        name: What it is called in messages.
-        max_pixels: The largest image that is decoded.
-
-    Raises:
-        DataError: The content is truncated, too large or not such an image.
-    """
+def decode_with_alpha(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W C"]:
+    """Decode an image that is no file of its own, as `read_with_alpha` does; the rest is as in `decode_image`."""
     with reading(name, DataError, BROKEN), open_picture(io.BytesIO(content), FORMATS, max_pixels) as image:
-        pixels = _with_alpha(image)
-    return pixels if pixels.shape[2] == 4 else np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], 2)
+        return _with_alpha(image)
+
+
+def decode_mask(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Int64[np.ndarray, "H W"]:
+    """Decode labels that are no file of their own, as `read_mask` does; the rest is as in `decode_image`."""
+    with reading(name, DataError, BROKEN), open_picture(io.BytesIO(content), MASK_FORMATS, max_pixels) as image:
+        return _labels(image, name)
 
 
 def pixels_of(image: Any, alpha: bool = False) -> UInt8[np.ndarray, "H W C"]:
@@ -144,12 +140,15 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> Int64[np.ndarra
         DataError: The file cannot be read, has several channels, or is in a format that loses values.
     """
     with reading(Path(path), DataError, BROKEN), open_picture(Path(path), MASK_FORMATS, max_pixels) as image:
-        if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
-            raise DataError(
-                f"{path}: a mask has one channel of integers, this one is {image.mode}; "
-                "save it as greyscale or palette PNG"
-            )
-        return np.asarray(image).astype(np.int64)
+        return _labels(image, path)
+
+
+def _labels(image: Image.Image, where: str | Path) -> Int64[np.ndarray, "H W"]:
+    if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+        raise DataError(
+            f"{where}: a mask has one channel of integers, this one is {image.mode}; save it as greyscale or palette PNG"
+        )
+    return np.asarray(image).astype(np.int64)
 
 
 def fit_image(

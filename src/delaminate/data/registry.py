@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from delaminate.data.folders import MAX_CACHE_BYTES, image_folder, load_folder
-from delaminate.data.labelled import load_labelled_folder
+from delaminate.data.folders import MAX_CACHE_BYTES, image_folder, load_folder, load_source
+from delaminate.data.labelled import load_labelled_folder, load_labelled_source
+from delaminate.data.places import is_place
 from delaminate.data.reading import Fit
 from delaminate.data.real.games import SAMPLES
 from delaminate.data.real.lsun import load_lsun
@@ -18,6 +19,7 @@ from delaminate.data.real.photos import PHOTOS, SIZE
 from delaminate.data.real.recordings import RECORDINGS, record
 from delaminate.data.real.root import DATA_VARIABLE, data_folder
 from delaminate.data.sets import ImageSet, LabelledSet, Labels, numbered
+from delaminate.data.sources import Source, is_source
 from delaminate.data.synthetic.drawing import Drawing
 from delaminate.data.synthetic.scenes import DRAWINGS, Split, draw, draw_images
 from delaminate.data.transparency import Transparency
@@ -104,8 +106,8 @@ def open_data(
 
     Args:
         name_or_path: A folder with `images/` and `masks/`, any folder of images (its `images/` alone, unless images lie
-            directly beside that), one image, one clip, a folder with an LMDB database of images (`data.mdb`), or a name
-            from `names()`.
+            directly beside that), one image, one clip, a folder with an LMDB database of images (`data.mdb`), what
+            `sources.Source` reads (archives, and addresses such as s3://bucket/photos), or a name from `names()`.
         count: How many images: drawn or recorded (1000 unless given) or, of a folder, the first ones.
         seed: Which series of a drawn set, or which player.
         split: Which part; a folder has only one. Real benchmarks are trained and scored on all their
@@ -123,7 +125,12 @@ def open_data(
         DataError: There is neither such a path nor such a name, or the data cannot be used.
     """
     path, name = Path(name_or_path), str(name_or_path)
-    if path.exists():
+    if is_place(name_or_path):
+        if is_source(name_or_path):
+            source = Source(name_or_path)
+            if labels and source.has_labels():
+                return load_labelled_source(source, size, fit, ignore, count)
+            return load_source(source, size, fit, count, transparent, pad)
         if (path / "data.mdb").is_file():
             database = load_lsun(path, size, fit, count)
             return database if labels else database.images

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Integer, UInt8
 from torch import Tensor
 
 from delaminate.errors import DataError
+from delaminate.files import take_rows
 from delaminate.scene.canvas_map import CanvasMap
 
 Indices = Tensor | np.ndarray | Sequence[int] | range
@@ -21,10 +22,10 @@ Box = tuple[str, float, float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images of one size, held in memory as bytes.
+    """Images of one size, held as bytes: in memory, or in a file that is mapped (see `data.cache`).
 
     Attributes:
-        pixels: RGB in 0..255.
+        pixels: RGB in 0..255; never written to.
         names: One per image, unique: the relative POSIX path without suffix where that is unique.
         canvas_maps: Where each canvas lies in its original image.
         skipped: Name and reason of every file that could not be used, and of folders (their names end with /).
@@ -99,7 +100,7 @@ class ImageSet:
 
     def batch(self, indices: Indices, device: str | torch.device = "cpu") -> Float[Tensor, "B 3 H W"]:
         """The images at `indices`, float32 in [0, 1]; bytes travel to `device`, floats are made there."""
-        chosen = self.pixels[as_indices(indices, len(self)).to(self.pixels.device)]
+        chosen = take_rows(self.pixels, as_indices(indices, len(self)))
         return chosen.to(device).float().div_(255)
 
     def subset(self, indices: Indices) -> "ImageSet":
@@ -108,7 +109,7 @@ class ImageSet:
         order = index.tolist()
         return replace(
             self,
-            pixels=self.pixels[index.to(self.pixels.device)],
+            pixels=take_rows(self.pixels, index),
             names=tuple(self.names[i] for i in order),
             canvas_maps=tuple(self.canvas_maps[i] for i in order),
             durations=None if self.durations is None else tuple(self.durations[i] for i in order),
@@ -144,7 +145,7 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What is known about N images. None: not known.
+    """What is known about N images. None: not known. Maps of labels are of any type of whole numbers that holds them.
 
     Attributes:
         instances: The object each pixel belongs to; 0 background, -1 to be ignored.
@@ -157,8 +158,8 @@ class Labels:
             background, then 1 to `regions` - 1. None: objects are what they happen to be.
     """
 
-    instances: Int64[Tensor, "N H W"] | None = None
-    classes: Int64[Tensor, "N H W"] | None = None
+    instances: Integer[Tensor, "N H W"] | None = None
+    classes: Integer[Tensor, "N H W"] | None = None
     image_classes: Int64[Tensor, " N"] | None = None
     boxes: tuple[tuple[Box, ...], ...] | None = None
     ignored_boxes: tuple[tuple[Box, ...], ...] | None = None

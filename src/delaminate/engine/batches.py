@@ -6,6 +6,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from delaminate.files import take_rows
 from delaminate.rng import stream
 
 
@@ -28,5 +29,5 @@ def batch_indices(count: int, batch: int, seed: int, stage: str, step: int, cach
 
 def fingerprint(pixels: UInt8[Tensor, "N 3 H W"], most: int = 1_000) -> str:
     """Name images by their number, size and the pixels of a thousand of them at the most."""
-    some = pixels[:: max(len(pixels) // most, 1)].cpu().contiguous()
+    some = take_rows(pixels, torch.arange(0, len(pixels), max(len(pixels) // most, 1))).cpu().contiguous()
     return f"{tuple(pixels.shape)} {hashlib.sha256(some.numpy().tobytes()).hexdigest()}"

@@ -25,7 +25,7 @@ from delaminate.engine.guards import alone_in, check_pixels, enough_memory, sign
 from delaminate.engine.optimizer import PlayerOptimizer
 from delaminate.engine.record import Callback, RunLog, SilentCallback
 from delaminate.errors import FormatError, TrainingError, reading
-from delaminate.files import write_atomic
+from delaminate.files import take_rows, write_atomic
 from delaminate.methods.base import Method
 from delaminate.methods.players import GradientPlayer, InterruptedTurn, Player, SearchPlayer, Stage, StepContext
 from delaminate.methods.storage import save_model
@@ -105,7 +105,7 @@ class _Run:
         self.aside: tuple[str, ...] = ()  # figures of the last step that are no terms of the loss
 
     def _floats(self, index: Tensor) -> Float[Tensor, "B 3 H W"]:
-        return self.pixels[index.to(self.pixels.device)].to(self.device, self.dtype) / 255
+        return take_rows(self.pixels, index).to(self.device, self.dtype) / 255
 
     # --- state --------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,14 @@ def join(device: torch.device) -> bool:
     """Join the process group that `torchrun` announced, if there is one; say whether this call did."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         return False
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if restarted() and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        # On one machine the store outlives its processes, with the addresses of those that are gone.
+        store, rank, size = next(dist.rendezvous("env://"))
+        fresh = dist.PrefixStore(f"restart-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+        dist.init_process_group(backend, store=fresh, rank=rank, world_size=size)
+    else:
+        dist.init_process_group(backend)
     return True
 
 
@@ -29,6 +36,11 @@ def own_device() -> str:
         return "cuda"
     torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # what NCCL and bare "cuda" mean from now on
     return f"cuda:{os.environ['LOCAL_RANK']}"
+
+
+def restarted() -> bool:
+    """Say whether `torchrun` has started all processes again, because one was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def leads() -> bool:

@@ -26,6 +26,7 @@ class Format:
             (pictures with a palette), "split" (things that touch apart), "fill", "margin" and "webp" (of cut-outs).
         extra: The extra that it needs, or None.
         of_sprites: It writes the sprites that scenes share, and nothing where they share none.
+        by_scene: Every scene has files of its own, and there are no others: parts may be written apart.
     """
 
     writer: Callable[..., Any] | str
@@ -33,6 +34,7 @@ class Format:
     options: tuple[str, ...] = ()
     extra: str | None = None
     of_sprites: bool = False
+    by_scene: bool = False
 
     def write(self, scenes: Any, out: Path, **options: Any) -> "ExportResult":
         """Write scenes into a folder."""
@@ -47,7 +49,7 @@ class Format:
 # By name, as on the command line.
 FORMATS = {
     "png": Format("pngs:write_pngs", "every layer as a transparent picture, and a manifest"),
-    "masks": Format("pngs:write_masks", "which layer, and which sprite, is seen at each pixel"),
+    "masks": Format("pngs:write_masks", "which layer, and which sprite, is seen at each pixel", by_scene=True),
     "atlas": Format(
         "atlas:write_atlas", "a sprite sheet with TexturePacker's JSON, for game engines", ("indexed",), of_sprites=True
     ),
@@ -74,9 +76,11 @@ FORMATS = {
         "tiled:write_tiled", "maps and a tileset for Tiled; tiles are found, in backgrounds too", ("rate",)
     ),
     "godot-tileset": Format("godot:write_godot_tileset", "the tiles of maps as a TileSet for Godot 4"),
-    "ora": Format("openraster:write_openraster", "OpenRaster, layered files for Krita and GIMP"),
-    "psd": Format("photoshop:write_psd", "layered files for Photoshop and its relatives", extra="export"),
-    "svg": Format("svg:write_svg", "vector drawings that place each sprite by reference"),
+    "ora": Format("openraster:write_openraster", "OpenRaster, layered files for Krita and GIMP", by_scene=True),
+    "psd": Format(
+        "photoshop:write_psd", "layered files for Photoshop and its relatives", extra="export", by_scene=True
+    ),
+    "svg": Format("svg:write_svg", "vector drawings that place each sprite by reference", by_scene=True),
     "gif": Format(
         "animations:write_gif", "the objects as an animation of 256 colours", ("rate", "durations", "background")
     ),

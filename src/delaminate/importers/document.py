@@ -97,3 +97,8 @@ def check_canvas(where: str, height: int, width: int) -> tuple[int, int]:
 def plain_line(text: str, longest: int = 256) -> str:
     """Bring a name to one line of printable characters."""
     return re.sub(r"\s+", " ", "".join(each if each.isprintable() else " " for each in text)).strip()[:longest]
+
+
+def with_opaque(pixels: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 4"]:
+    """Give RGB pixels an alpha of 255; RGBA stays."""
+    return pixels if pixels.shape[2] == 4 else np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])

@@ -17,6 +17,7 @@ from delaminate.importers.document import (
     DocumentLayer,
     LayerBudget,
     check_canvas,
+    with_opaque,
 )
 
 BROKEN = "no OpenRaster file"
@@ -130,7 +131,7 @@ def _layer(
     budget.take(*_png_size(data, source))
     return DocumentLayer(
         name=name,
-        pixels=decode_with_alpha(data, f"{where}: {source}", MAX_LAYER_PIXELS),
+        pixels=with_opaque(decode_with_alpha(data, f"{where}: {source}", MAX_LAYER_PIXELS)),
         top=_whole(element, "y", where, "0"),
         left=_whole(element, "x", where, "0"),
         opacity=group.opacity * _opacity(element, where),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from delaminate.data.reading import pixels_of
 from delaminate.errors import FormatError, MissingExtra, reading
-from delaminate.importers.document import Document, DocumentLayer, LayerBudget, check_canvas
+from delaminate.importers.document import Document, DocumentLayer, LayerBudget, check_canvas, with_opaque
 
 BROKEN = "no PSD file"
 NORMAL = ("normal", "pass_through")
@@ -74,15 +74,10 @@ def _layer(layer: Any, budget: LayerBudget, remarks: dict[str, None], opacity: f
             picture = layer.composite()
     if picture is None:
         return DocumentLayer(layer.name, np.zeros((1, 1, 4), np.uint8), opacity=opacity, visible=visible)
-    pixels = _opaque(pixels_of(picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGBA"), alpha=True))
+    pixels = with_opaque(pixels_of(picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGBA"), alpha=True))
     if layer.kind == PIXELS and layer.has_mask() and not layer.mask.disabled:
         pixels = _masked(layer, pixels)
     return DocumentLayer(layer.name, pixels, layer.top, layer.left, opacity, visible)
-
-
-def _opaque(pixels: np.ndarray) -> np.ndarray:
-    """Give RGB pixels an alpha."""
-    return pixels if pixels.shape[2] == 4 else np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
 
 
 def _masked(layer: Any, pixels: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 
 from delaminate.data.reading import read_with_alpha
 from delaminate.errors import FormatError, reading
+from delaminate.importers.document import with_opaque
 from delaminate.scene import validation as values
 
 MAX_FRAMES, MAX_SIDE, MAX_BYTES = 100_000, 100_000, 256 * 2**20
@@ -50,9 +51,7 @@ def read_sheet(path: str | Path) -> dict[str, SheetFrame]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
         rows, image = _rows(document, str(path))
     picture = path.parent / image
-    sheet = read_with_alpha(picture)
-    if sheet.shape[2] == 3:
-        sheet = np.dstack([sheet, np.full(sheet.shape[:2], 255, np.uint8)])
+    sheet = with_opaque(read_with_alpha(picture))
     return {name: _frame(sheet, row, f"{path}: frame {name!r:.60}", picture) for name, row in rows}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from delaminate.data.reading import read_with_alpha
 from delaminate.errors import FormatError, reading
 from delaminate.exporters.tile_sheet import turned
-from delaminate.importers.document import Document, DocumentLayer, LayerBudget, check_canvas
+from delaminate.importers.document import Document, DocumentLayer, LayerBudget, check_canvas, with_opaque
 from delaminate.scene.scenes import SceneLayer
 
 BROKEN = "no map of Tiled"
@@ -51,9 +51,7 @@ class _Pictures:
     def file(self, source: str | None, beside: Path) -> np.ndarray:
         path = _below(self.folder, beside, source)
         if path not in self.files:
-            pixels = read_with_alpha(path)
-            alpha = np.full(pixels.shape[:2], 255, np.uint8)
-            self.files[path] = pixels if pixels.shape[2] == 4 else np.dstack([pixels, alpha])
+            self.files[path] = with_opaque(read_with_alpha(path))
         return self.files[path]
 
     def _tile(self, number: int) -> np.ndarray:

@@ -3,15 +3,14 @@
 `docs/conventions.md` has the table of figures with definitions and sources.
 """
 
-import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 
 from delaminate.errors import ShapeError
@@ -49,10 +48,10 @@ class Truth(Protocol):
     """What is known about images, such as `data.Labels`; None where it is not known."""
 
     @property
-    def instances(self) -> Int64[Tensor, "N H W"] | None: ...
+    def instances(self) -> Integer[Tensor, "N H W"] | None: ...
 
     @property
-    def classes(self) -> Int64[Tensor, "N H W"] | None: ...
+    def classes(self) -> Integer[Tensor, "N H W"] | None: ...
 
     @property
     def image_classes(self) -> Int64[Tensor, " N"] | None: ...
@@ -70,6 +69,35 @@ class Truth(Protocol):
     def regions(self) -> int | None: ...
 
 
+PART_BATCHES = 16
+"""Batches that are measured at a time and kept together."""
+State = dict[str, Any]
+"""What was measured in some images: plain values and tensors, for files and other processes."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, the same in all parts of a set.
+
+    Attributes:
+        regions: How many named regions every image consists of, the background included; 0: it does not.
+        num_classes: True classes with the background; 0: there is nothing to match.
+        sprites: What the images were drawn from, RGBA in [0, 1], where it is known.
+        sprite_iou: The alpha-IoU from which a sprite counts as found.
+        reconstructs: Layers rebuild the image, so that its likeness says something.
+    """
+
+    regions: int
+    num_classes: int
+    sprites: tuple[Float[Tensor, "4 _h _w"], ...] | None = None
+    sprite_iou: float = ALPHA_IOU
+    reconstructs: bool = True
+
+
+Parts = Callable[[range, Plan, Callable[[], State]], State]
+"""Gives what was measured in some rows, given the plan and what computes it here."""
+
+
 def evaluate(
     decompose: Decompose,
     images: Images,
@@ -85,6 +113,7 @@ def evaluate(
     protocol: str = "",
     reconstructs: bool = True,
     progress: Callable[[int], None] | None = None,
+    parts: Parts | None = None,
 ) -> Figures:
     """Take labelled images apart and measure the result.
 
@@ -111,32 +140,84 @@ def evaluate(
         reconstructs: False: layers carry the image itself, so that its likeness says nothing and `psnr` is left out.
         protocol: A sentence about the data and the decomposer, put before the one about the figures.
         progress: Called with the number of images done.
+        parts: Gives what was measured in some images, known from before, or computed elsewhere by `measure_part`; None: it is
+            computed here. The figures are the same to the bit, except for the speed.
 
     Raises:
         ShapeError: There is no image, or the decomposition does not fit the images.
     """
     if len(images) == 0:
         raise ShapeError("evaluate: there is no image; expected at least one.")
-    tally = _Tally(labels, num_classes, sprites, sprite_iou, reconstructs)
-    for first in range(0, len(images), batch):
-        rows = range(first, min(first + batch, len(images)))
-        pixels = images.batch(rows).cpu()
-        began = time.perf_counter()
-        found = decompose(pixels)
-        tally.seconds.append((len(rows), time.perf_counter() - began))
-        if len(found) != len(rows) or found.size != tuple(pixels.shape[2:]):
-            raise ShapeError(
-                f"evaluate: {len(found)} decompositions of size {found.size}; expected {len(rows)} of "
-                f"{tuple(pixels.shape[2:])}."
-            )
-        tally.update(rows, pixels, found)
-        if soft is not None:
-            tally.soften(psnr(pixels, soft(pixels).to(pixels)).numpy())
-        if progress is not None:
+    plan = plan_for(labels, num_classes, sprites, sprite_iou, reconstructs)
+    tally = _Tally(labels, plan)
+    for rows in part_rows(len(images), batch):
+
+        def here(rows: range = rows) -> State:
+            return measure_part(decompose, images, labels, plan, rows, batch, soft, progress)
+
+        tally.merge(here() if parts is None else parts(rows, plan, here))
+        if parts is not None and progress is not None:
             progress(rows.stop)
     chosen = None if validation is None or not tally.regions else _region_maps(decompose, *validation, batch)
     sentence = " ".join(filter(None, (protocol, tally.protocol(chosen_on if chosen is not None else ""))))
     return {**tally.figures(chosen), "count": len(images), "protocol": sentence}
+
+
+def part_rows(count: int, batch: int) -> list[range]:
+    """The parts in which so many images are measured: whole batches, so that parts change no batch."""
+    size = PART_BATCHES * batch
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def plan_for(
+    labels: Truth,
+    num_classes: int | None = None,
+    sprites: Sequence[Float[Tensor, "4 _h _w"]] | None = None,
+    sprite_iou: float = ALPHA_IOU,
+    reconstructs: bool = True,
+) -> Plan:
+    """What is to be measured, by all labels; arguments as in `evaluate`."""
+    regions, classes = 0, 0
+    if labels.instances is not None:
+        regions = labels.regions or (2 if int(labels.instances.max()) <= 1 else 0)
+    if labels.classes is not None and int(labels.classes.max()) > 1:
+        classes = num_classes or int(labels.classes.max()) + 1
+    return Plan(regions, classes, None if sprites is None else tuple(sprites), sprite_iou, reconstructs)
+
+
+def measure_part(
+    decompose: Decompose,
+    images: Images,
+    labels: Truth,
+    plan: Plan,
+    rows: range,
+    batch: int,
+    soft: Callable[[Float[Tensor, "B 3 H W"]], Float[Tensor, "B 3 H W"]] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> State:
+    """Take some images apart and say what the figures need of them, in plain values and tensors.
+
+    Raises:
+        ShapeError: The decomposition does not fit the images.
+    """
+    tally = _Tally(labels, plan)
+    for first in range(rows.start, rows.stop, batch):
+        some = range(first, min(first + batch, rows.stop))
+        pixels = images.batch(some).cpu()
+        began = time.perf_counter()
+        found = decompose(pixels)
+        tally.seconds.append((len(some), time.perf_counter() - began))
+        if len(found) != len(some) or found.size != tuple(pixels.shape[2:]):
+            raise ShapeError(
+                f"evaluate: {len(found)} decompositions of size {found.size}; expected {len(some)} of "
+                f"{tuple(pixels.shape[2:])}."
+            )
+        tally.update(some, pixels, found)
+        if soft is not None:
+            tally.soften(psnr(pixels, soft(pixels).to(pixels)).numpy())
+        if progress is not None:
+            progress(some.stop)
+    return tally.state()
 
 
 def _region_maps(decompose: Decompose, images: Images, labels: Truth, batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +226,7 @@ def _region_maps(decompose: Decompose, images: Images, labels: Truth, batch: int
     starts = range(0, len(images), batch)
     rows = [range(first, min(first + batch, len(images))) for first in starts]
     maps = [decompose(images.batch(some).cpu()).labels()[0].numpy() for some in rows]
-    return labels.instances.cpu().numpy(), np.concatenate(maps)
+    return labels.instances.cpu().long().numpy(), np.concatenate(maps)
 
 
 @dataclass
@@ -153,10 +234,7 @@ class _Tally:
     """Collects what the figures need, batch by batch; keeps label maps only for named regions."""
 
     labels: Truth
-    num_classes: int | None
-    sprites: Sequence[Tensor] | None = None
-    sprite_iou: float = ALPHA_IOU
-    reconstructs: bool = True
+    plan: Plan
     seconds: list[tuple[int, float]] = field(default_factory=list)
     means: dict[str, list[np.ndarray]] = field(default_factory=dict)
     objects: InstanceMatches = field(default_factory=InstanceMatches)
@@ -174,25 +252,71 @@ class _Tally:
     used: set[int] = field(default_factory=set)
     entries: set[int] = field(default_factory=set)
 
-    @functools.cached_property
+    @property
     def regions(self) -> int:
         """How many named regions every image consists of, the background included; 0: it does not."""
-        if self.labels.instances is None:
-            return 0
-        return self.labels.regions or (2 if int(self.labels.instances.max()) <= 1 else 0)
+        return self.plan.regions
 
-    @property
-    def _has_classes(self) -> bool:
-        return self.labels.classes is not None and int(self.labels.classes.max()) > 1
+    def state(self) -> State:
+        """What was collected, in plain values and tensors; arrays are joined."""
+        arrays = {"maps": self.maps, "colours": self.colours} | {f"mean {name}": v for name, v in self.means.items()}
+        state: State = {key: torch.from_numpy(np.concatenate(found)) for key, found in arrays.items() if found}
+        state |= {
+            name: getattr(self, name) for name in ("seconds", "clusters", "num_clusters", "helped", "tracked", "ink")
+        }
+        state |= {"shares": self.shares, "used": sorted(self.used), "entries": sorted(self.entries)}
+        state["objects"] = (
+            torch.from_numpy(self.objects.num_matched),
+            self.objects.num_true,
+            self.objects.num_predicted,
+        )
+        state["boxes"] = (self.boxes.num_matched, self.boxes.num_true, self.boxes.num_predicted)
+        state["tracks"] = (self.tracks.num_frames, self.tracks.seen)
+        state["confusion"] = None if self.confusion is None else torch.from_numpy(self.confusion.counts)
+        return state
+
+    def merge(self, state: State) -> None:
+        """Take up what was collected of the images that come next. All counts are whole numbers, so no order matters."""
+        for key, value in state.items():
+            if key.startswith("mean "):
+                self._mean(key.removeprefix("mean "), value.numpy())
+            elif key in ("maps", "colours"):
+                getattr(self, key).append(value.numpy())
+        self.seconds += [(int(count), float(spent)) for count, spent in state["seconds"]]
+        self.clusters += state["clusters"]
+        self.num_clusters = max(self.num_clusters, state["num_clusters"])
+        self.helped &= state["helped"]
+        self.tracked |= state["tracked"]
+        self.ink = [mine + more for mine, more in zip(self.ink, state["ink"], strict=True)]
+        self.shares = self.shares or state["shares"]
+        self.used |= set(state["used"])
+        self.entries |= set(state["entries"])
+        matched, true, predicted = state["objects"]
+        self.objects.num_matched += matched.numpy()
+        self.objects.num_true, self.objects.num_predicted = (
+            self.objects.num_true + true,
+            self.objects.num_predicted + predicted,
+        )
+        boxes = [mine + more for mine, more in zip(vars(self.boxes).values(), (0, *state["boxes"]), strict=True)]
+        self.boxes = BoxMatches(*boxes)
+        frames, seen = state["tracks"]
+        for name, stretch in seen.items():
+            known = self.tracks.seen.setdefault(name, [])
+            known += [(self.tracks.num_frames + frame, track) for frame, track in stretch]
+        self.tracks.num_frames += frames
+        if state["confusion"] is not None:
+            if self.confusion is None:
+                self.confusion = ClassConfusion(*state["confusion"].shape)
+            self.confusion.counts += state["confusion"].numpy()
 
     def update(self, rows: range, pixels: Float[Tensor, "B 3 H W"], found: Decomposition) -> None:
         """Measure one batch."""
         part = slice(rows.start, rows.stop)
-        if self.reconstructs or self.labels.ink is not None:
+        if self.plan.reconstructs or self.labels.ink is not None:
             self._likeness(pixels, found)
         if self.labels.image_classes is not None:
             self._cluster(found)
-        if self.sprites is not None:
+        if self.plan.sprites is not None:
             self._dictionary(found)
         if self.labels.instances is None and self.labels.classes is None and self.labels.boxes is None:
             return
@@ -201,22 +325,21 @@ class _Tally:
             self.maps.append(instances.numpy())
             self.colours.append(colour_regions(pixels, self.regions).numpy())
         elif self.labels.instances is not None:
-            self._objects(self.labels.instances[part].cpu(), instances, pixels, found)
+            self._objects(self.labels.instances[part].cpu().long(), instances, pixels, found)
         if self.labels.boxes is not None:
             ignored = self.labels.ignored_boxes or ((),) * len(self.labels.boxes)
             for row, image in zip(rows, instances.numpy(), strict=True):
                 self.boxes.update(self.labels.boxes[row], ignored[row], image)
         # Rasters of their own have no classes: without entries there is nothing to match.
-        if self.labels.classes is not None and self._has_classes and len(found.dictionary):
+        if self.labels.classes is not None and self.plan.num_classes and len(found.dictionary):
             if self.confusion is None:
-                number = self.num_classes or int(self.labels.classes.max()) + 1
-                self.confusion = ClassConfusion(number, len(found.dictionary) + 1)
-            self.confusion.update(self.labels.classes[part].cpu(), classes)
+                self.confusion = ClassConfusion(self.plan.num_classes, len(found.dictionary) + 1)
+            self.confusion.update(self.labels.classes[part].cpu().long(), classes)
 
     def _likeness(self, pixels: Tensor, found: Decomposition) -> None:
         """Compare a batch with what its layers make."""
         reconstructions = found.composite().to(pixels)
-        if self.reconstructs:
+        if self.plan.reconstructs:
             self._mean("psnr", psnr(pixels, reconstructions).numpy())
         if self.labels.ink is not None:
             explained = ink_explained(pixels, reconstructions, self.labels.ink)
@@ -242,7 +365,7 @@ class _Tally:
         if not self.entries:
             self.entries = set(range(len(found.dictionary))) - set(found.dictionary.backgrounds)
             own = [found.dictionary.sprites[entry] for entry in sorted(self.entries)]
-            self.shares = dictionary_figures(self.sprites or (), own, self.sprite_iou)
+            self.shares = dictionary_figures(self.plan.sprites or (), own, self.plan.sprite_iou)
         self.used |= {placement.entry for placements in found.images for placement in placements}
 
     def soften(self, values: np.ndarray) -> None:
@@ -273,7 +396,7 @@ class _Tally:
             figures |= self.boxes.figures()
         if self.labels.ink is not None:
             figures["ink_explained"] = self.ink[0] / self.ink[1] if self.ink[1] else 1.0
-        if self.sprites is not None:
+        if self.plan.sprites is not None:
             figures |= {**self.shares, "dead_sprites": len(self.entries - self.used)}
         if self.confusion is not None:
             found = self.confusion.figures()
@@ -283,7 +406,7 @@ class _Tally:
             figures["clustering_accuracy"] = clustering_accuracy(true, clusters, self.num_clusters)
             figures["nmi"] = normalized_mutual_information(true, clusters)
         if self.maps and self.labels.instances is not None:
-            truth, maps = self.labels.instances.cpu().numpy(), np.concatenate(self.maps)
+            truth, maps = self.labels.instances.cpu().long().numpy(), np.concatenate(self.maps)
             figures |= foreground_figures(truth, maps, validation, self.regions)
             figures |= {"role_swaps": role_swaps(truth, maps)} if self.regions == 2 else {}
             figures |= baseline_figures(truth, maps, np.concatenate(self.colours), self.regions)
@@ -301,8 +424,8 @@ class _Tally:
             words.append(f"ari, {helped} and iou are means over images, instances match at IoU 0.5")
         if self.labels.boxes is not None:
             words.append("boxes match at IoU 0.5, predictions in ignored areas are left out")
-        if self.sprites is not None:
-            words.append(f"a sprite is found at alpha-IoU {self.sprite_iou:g} and colour error {COLOUR_ERROR:g}")
+        if self.plan.sprites is not None:
+            words.append(f"a sprite is found at alpha-IoU {self.plan.sprite_iou:g} and colour error {COLOUR_ERROR:g}")
         if self.tracked:
             words.append("an object is tracked while one track follows it, lost for at most 2 frames in a row")
         if self.confusion is not None:

@@ -1,6 +1,8 @@
 """Decompose images into scenes: in memory, or into a folder, batch by batch."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from delaminate.data import ImageSet
+from delaminate.data.clips import is_clip
+from delaminate.data.places import is_place
 from delaminate.data.sets import natural_key
 from delaminate.data.synthetic import DRAWINGS, Split
 from delaminate.engine.record import Callback
-from delaminate.errors import ConfigError, DataError
+from delaminate.errors import ConfigError, DataError, OutputError
 from delaminate.methods import Method, load_model
+from delaminate.pipelines.cluster import Workers, absolute, chosen_workers, for_workers, model_here, pool
 from delaminate.pipelines.devices import pick_device
 from delaminate.pipelines.images import (
     BATCH_PIXELS,
@@ -37,6 +42,11 @@ from delaminate.scene.loading import load_scenes
 from delaminate.scene.placements import Dictionary
 from delaminate.scene.scenes import Scene
 from delaminate.scene.views import joined, page_of
+
+SHARDS_EACH = 4
+"""Shards for each worker: what a lost one costs is one of them."""
+CACHE = ".cache"
+"""Folder in that of the scenes for a cache of decoded images; shards share it, others remove it at their end."""
 
 
 @dataclass
@@ -129,6 +139,9 @@ def decompose(
     packed: bool = False,
     device: str = "auto",
     callback: Callback | None = None,
+    cache: str | Path | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
 ) -> DecomposedImages:
     """Decompose images into scenes of layers, at the images' own size.
 
@@ -159,6 +172,11 @@ def decompose(
         packed: Pack the scenes into few large files: see `pack_scenes`. Where scenes are there, as these are.
         device: "auto", "cpu", "cuda" or "cuda:N".
         callback: Is told how far it is: `stage("decompose", 0, count)`, then `step("decompose", done, {})`.
+        cache: A folder for a cache of the decoded images. Without it, images that take more than a quarter of the free memory
+            are cached in `out` until they are decomposed, and others are held in memory.
+        workers: Share the work among so many processes of this machine (extra `scale`). Model and images are to be given by
+            their paths; scenes are those of one process.
+        cluster: Share it among the workers of Dask's scheduler at this address, which see the same files.
 
     Raises:
         ConfigError: The model cannot decompose that way; `out` holds scenes, or with `resume` such as another model or other
@@ -169,35 +187,116 @@ def decompose(
     if out is None and (resume or packed):
         raise ConfigError("decompose: resume and packed are about a folder of scenes; give `out`.")
     where = pick_device(device)
+    sharing = chosen_workers(workers, cluster)
+    if sharing is not None:
+        _check_sharing(model, images, out, shard)
     method = model.to(where) if isinstance(model, Method) else load_model(model, where)
     split: Split = "dev" if isinstance(images, str) and images in DRAWINGS else "train"  # of a real set, the whole
+    place = cache if sharing is None or cache is not None else _shared_cache(images, method, by, out)
     opened = open_with_originals(
         images, canvas(method, by), fit, like=method.image_size, transparent=method.transparent, count=limit, split=split,
-        zoom=zoom, callback=callback,
+        zoom=zoom, callback=callback, cache=place, room=None if out is None else Path(out) / CACHE,
     )  # fmt: skip
     by = by or method.default
-    rows = _rows(opened.images, shard)
     batch = max(1, min(batch, BATCH_PIXELS // _largest(opened.images, method.copies_input(by))))
-    name = str(model) if not isinstance(model, Method) else model.name
+    rows = _rows(opened.images, shard, batch)
+    settings = {"model": model_digest(method), "by": by, "fit": fit, "zoom": None if zoom is None else list(zoom)}
     folder = None
     if out is not None:
-        settings = {"model": model_digest(method), "by": by, "fit": fit, "zoom": None if zoom is None else list(zoom)}
         folder = SceneFolder(Path(out), opened, settings, shard, resume, overwrite, packed)
-    output = SceneOutput(opened, method, by, name, folder)
-    try:
-        _announce(output, len(rows), batch, callback)
-        _decompose_batches(output, rows, where, batch, callback)
-    finally:
-        if folder is not None:
-            folder.close()
-    if not output.rows:
-        raise DataError(
-            f"{images if isinstance(images, str | Path) else 'decompose'}: no image became a scene; the skipped files say why."
+    if folder is not None and sharing is not None:
+        folder.close()  # there is room, and workers have it now
+        how = {"by": by, "fit": fit, "limit": limit, "zoom": zoom, "batch": batch, "packed": packed, "device": device}
+        how["cache"] = None if place is None else absolute(place)
+        _share_out(
+            sharing, absolute(str(model)), absolute(images), str(folder.folder.resolve()), len(rows), how, callback
         )
-    return _result(output)
+        folder = SceneFolder(folder.folder, opened, settings, None, True, False, packed)
+    output = SceneOutput(opened, method, by, str(model) if not isinstance(model, Method) else model.name, folder)
+    with nullcontext() if folder is None else closing(folder):
+        if sharing is None:
+            _announce(output, len(rows), batch, callback)
+            _decompose_batches(output, rows, where, batch, callback)
+        else:
+            _take_up(output)
+    return _result(output, images, shard)
 
 
-def _rows(images: ImageSet, shard: Shard | None) -> range:
+def _check_sharing(model: Any, images: Any, out: Any, shard: Shard | None) -> None:
+    """Refuse what workers cannot do.
+
+    Raises:
+        ConfigError: The model or the images are in memory, there is no folder, or one shard is asked for.
+    """
+    for_workers(model, images, "decompose")
+    if out is None:
+        raise ConfigError("decompose: workers write scenes into a folder that all of them see; give `out`.")
+    if shard is not None:
+        raise ConfigError("--shard: with --workers or --cluster all shards are made; leave it out.")
+
+
+def _shared_cache(images: Images, method: Method, by: str | None, out: str | Path | None) -> Path | None:
+    """Where workers read images from that one process has decoded; None: they are in no files, or taken as they are."""
+    able = canvas(method, by) is not None and is_place(images) and not is_clip(str(images))
+    return Path(str(out)) / CACHE if able else None
+
+
+def _share_out(
+    sharing: Workers, model: str, images: str, out: str, count: int, how: dict[str, Any], callback: Callback | None
+) -> None:
+    """Let workers decompose the shards of a collection."""
+    if callback is not None:
+        callback.stage("decompose", 0, count)
+    with pool(sharing) as workers:
+        batches = -(-count // how["batch"])
+        parts = max(1, min(SHARDS_EACH * workers.size, batches))
+        tasks = [(model, images, out, (part, parts), how) for part in range(1, parts + 1)]
+        done, problems = 0, []
+        for number, problem in workers.each(decompose_shard, tasks):
+            done += len(shard_rows(count, (number + 1, parts), how["batch"]))
+            problems += [problem] if problem else []
+            if callback is not None:
+                callback.step("decompose", done, {})
+        if len(problems) == parts:
+            raise DataError(problems[0])
+
+
+def decompose_shard(model: str, images: str, out: str, shard: Shard, how: dict[str, Any]) -> str:
+    """Decompose one shard, or what is left of it, in a process that keeps the model.
+
+    Args:
+        model, images, out: Where they are, as this process sees them.
+        shard: Which part.
+        how: What else `decompose` takes.
+
+    Returns:
+        Why no image of it became a scene; empty: some did.
+    """
+    options = {key: value for key, value in how.items() if key != "device"}
+    where = pick_device(how["device"])
+    try:
+        decompose(model_here(model, where), images, out, shard=shard, resume=True, device=where, **options)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _take_up(output: SceneOutput) -> None:
+    """List what workers have made.
+
+    Raises:
+        OutputError: Something is missing.
+    """
+    missing = [name for name in output.names if name not in output.records]
+    if missing:
+        raise OutputError(
+            f"decompose: {len(missing)} images have no scene yet, such as '{missing[0]}'. The same command with --resume "
+            "goes on."
+        )
+    output.publish()
+
+
+def _rows(images: ImageSet, shard: Shard | None, batch: int) -> range:
     """The images of a shard.
 
     Raises:
@@ -205,7 +304,7 @@ def _rows(images: ImageSet, shard: Shard | None) -> range:
     """
     if shard is not None and images.rate is not None:
         raise ConfigError("--shard: the frames of a clip are followed from the first to the last; leave it out.")
-    return shard_rows(len(images), shard)
+    return shard_rows(len(images), shard, batch)
 
 
 def _announce(output: SceneOutput, count: int, batch: int, callback: Callback | None) -> None:
@@ -272,7 +371,17 @@ def _decomposed(
     return follow(method.decompose(pixels.to(device), by, part.canvas_maps)), pixels
 
 
-def _result(output: SceneOutput) -> DecomposedImages:
+def _result(output: SceneOutput, asked: Images, shard: Shard | None) -> DecomposedImages:
+    """Say what was made, and tidy up.
+
+    Raises:
+        DataError: Nothing was.
+    """
+    if not output.rows:
+        where = asked if isinstance(asked, str | Path) else "decompose"
+        raise DataError(f"{where}: no image became a scene; the skipped files say why.")
+    if output.folder is not None and shard is None:
+        shutil.rmtree(output.folder.folder / CACHE, ignore_errors=True)
     images, listed = output.opened.images, output.listed
     return DecomposedImages(
         output.rows,

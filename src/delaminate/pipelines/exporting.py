@@ -13,8 +13,10 @@ from delaminate.errors import ConfigError
 from delaminate.exporters import FORMATS, ExportResult
 from delaminate.exporters.files import coverage, frame_milliseconds, merged
 from delaminate.files import json_bytes, png_bytes, read_made_of, to_pixels, write_atomic
-from delaminate.pipelines.decomposition import DecomposedImages
+from delaminate.pipelines.cluster import Workers, absolute, chosen_workers, pool
+from delaminate.pipelines.decomposition import SHARDS_EACH, DecomposedImages
 from delaminate.pipelines.output_folders import refuse_files
+from delaminate.pipelines.shards import shard_rows
 from delaminate.scene.collection import SceneSet, shared_dictionary
 from delaminate.scene.enlarging import enlarged
 from delaminate.scene.loading import load_rate, load_scenes
@@ -41,6 +43,8 @@ def export(
     margin: int = 0,
     webp: bool = False,
     resume: bool = False,
+    workers: int | None = None,
+    cluster: str | None = None,
 ) -> dict[str, ExportResult]:
     """Write layers in the formats of other programs. `out/exported.json` says which are finished.
 
@@ -58,6 +62,9 @@ def export(
         margin: Free pixels around cut-outs.
         webp: Cut-outs as lossless WebP instead of PNG.
         resume: Leave formats out that an earlier call has finished with the same scenes and options.
+        workers: Share the work among so many processes of this machine (extra `scale`): formats whose scenes have files of
+            their own in parts, others one by one. Scenes are to be given by their folder.
+        cluster: Share it among the workers of Dask's scheduler at this address, which see the same files.
 
     Returns:
         By format what was written, and how closely it composites back; nothing of formats that were left out.
@@ -88,15 +95,77 @@ def export(
         given["indexed"] = True
     if background is not None:
         given["background"] = background
-    written = {}
     finished = _Finished(Path(out), loaded)
-    for name in names:
-        options = {option: given[option] for option in FORMATS[name].options if option in given}
-        if not (resume and finished.has(name, options)):
-            finished.remove(name)
-            written[name] = FORMATS[name].write(loaded, Path(out) / name, **options)
-            finished.add(name, options)
+    chosen = {name: {key: given[key] for key in FORMATS[name].options if key in given} for name in names}
+    left = {name: options for name, options in chosen.items() if not (resume and finished.has(name, options))}
+    sharing = chosen_workers(workers, cluster)
+    if sharing is None:
+        written = _write_here(loaded, Path(out), left, finished)
+    elif isinstance(scenes, str | Path):
+        written = _share_out(sharing, (absolute(scenes), native, scale), len(loaded), Path(out), left, finished)
+    else:
+        raise ConfigError("export: workers read the scenes by themselves; give their folder.")
+    return {name: written[name] for name in left}
+
+
+def _write_here(
+    scenes: Sequence[Scene], out: Path, formats: Mapping[str, dict[str, Any]], finished: "_Finished"
+) -> dict[str, ExportResult]:
+    written = {}
+    for name, options in formats.items():
+        finished.remove(name)
+        written[name] = FORMATS[name].write(scenes, out / name, **options)
+        finished.add(name, options)
     return written
+
+
+def _share_out(
+    sharing: Workers,
+    scenes: tuple[str, bool, int],
+    count: int,
+    out: Path,
+    formats: Mapping[str, dict[str, Any]],
+    finished: "_Finished",
+) -> dict[str, ExportResult]:
+    """Let workers write formats with their options, in parts where scenes have files of their own."""
+    written = {}
+    with pool(sharing) as workers:
+        tasks: list[tuple[Any, ...]] = []
+        for name, options in formats.items():
+            finished.remove(name)
+            plain = {key: value for key, value in options.items() if key != "residuals"}
+            parts = max(1, min(SHARDS_EACH * workers.size, count)) if FORMATS[name].by_scene else 1
+            for part in range(1, parts + 1):
+                tasks.append((name, *scenes, shard_rows(count, (part, parts)), str(out.resolve()), plain))
+        found: dict[int, ExportResult] = {}
+        for number, result in workers.each(export_shard, tasks):
+            found[number] = result
+            name = tasks[number][0]
+            mine = [index for index, task in enumerate(tasks) if task[0] == name]
+            if all(index in found for index in mine):
+                written[name] = _joined([found[index] for index in mine], out)
+                finished.add(name, formats[name])
+    return written
+
+
+def export_shard(
+    name: str, scenes: str, native: bool, scale: int, rows: range, out: str, options: dict[str, Any]
+) -> ExportResult:
+    """Write some scenes of a folder in one format, in a process of its own; arguments as in `export`."""
+    loaded = load_scenes(scenes, order=natural_key)
+    some = loaded if len(rows) == len(loaded) else loaded.only(rows)
+    if "residuals" in FORMATS[name].options and not native:
+        options = options | {"residuals": some.residual}
+    shown = enlarged(_at_native_size(some) if native else some, scale)
+    return FORMATS[name].write(shown, Path(out) / name, **options)
+
+
+def _joined(results: Sequence[ExportResult], out: Path) -> ExportResult:
+    """One result of several parts; their files lie below `out`, as it was given."""
+    whole = out.resolve()
+    files = [out / path.relative_to(whole) for result in results for path in result.files]
+    errors = [result.max_error for result in results if result.max_error is not None]
+    return ExportResult(tuple(files), max(errors) if errors else None)
 
 
 class _Finished:
@@ -121,12 +190,12 @@ class _Finished:
     def remove(self, name: str) -> None:
         """Note that a format is being written."""
         if self.made_of.pop(name, None) is not None:
-            write_atomic(self.path, json_bytes(self.made_of))
+            write_atomic(self.path, json_bytes(dict(sorted(self.made_of.items()))))
 
     def add(self, name: str, options: Mapping[str, Any]) -> None:
         """Note that a format is finished."""
         self.made_of[name] = self._made_of(options)
-        write_atomic(self.path, json_bytes(self.made_of))
+        write_atomic(self.path, json_bytes(dict(sorted(self.made_of.items()))))
 
     def _made_of(self, options: Mapping[str, Any]) -> str:
         told = {key: value for key, value in options.items() if key != "residuals"}

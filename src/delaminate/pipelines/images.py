@@ -1,6 +1,7 @@
 """Images in: whatever a person has, at a model's size or at its own, with pixel art brought back to its own pixels."""
 
 import math
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,14 +19,17 @@ from delaminate.data import (
     fit_image,
     is_enlarged,
     open_data,
-    read_image,
     undo_enlargement,
 )
+from delaminate.data.cache import cached_images, fits_in_memory
+from delaminate.data.clips import is_clip
 from delaminate.data.enlargement import Enlargement, enlargement_by, estimate_enlargement, explains
-from delaminate.data.folders import image_folder
+from delaminate.data.folders import Pictures, image_folder, load_source, open_source
 from delaminate.data.margins import cut_margins, find_margins
-from delaminate.data.reading import FITS, SUFFIXES, Fit, pixels_of, read_with_alpha
+from delaminate.data.places import is_place
+from delaminate.data.reading import FITS, Fit, pixels_of
 from delaminate.data.sets import numbered
+from delaminate.data.sources import is_source
 from delaminate.data.synthetic import Split
 from delaminate.data.transparency import Colour, Transparency, replace_transparency
 from delaminate.engine.record import Callback
@@ -105,11 +109,14 @@ def open_images(
     transparent: Colour | None = None,
     zoom: Zoom | None = None,
     callback: Callback | None = None,
+    cache: str | Path | None = None,
+    room: Path | None = None,
 ) -> ImageSet:
     """Open images without their labels, and undo the enlargement of pixel art, which no resampling does exactly.
 
     Args:
-        images: A folder, an image file, a clip or the name of a built-in set; an image: PIL, NumPy array (H, W, 3) or
+        images: A folder, an image file, a clip, an archive (tar, zip, Parquet, Arrow) or a folder of some, an address such as
+            s3://bucket/photos, or the name of a built-in set; an image: PIL, NumPy array (H, W, 3) or
             (H, W, 4), uint8 or floats in [0, 1], or tensor (3, H, W); several: an array or tensor with one more axis in front,
             a list, or an `ImageSet`.
         size: Height and width of the canvas that they are brought to; None: they are taken as they are.
@@ -121,14 +128,16 @@ def open_images(
             None: one that no opaque pixel has, if there are any: `ImageSet.transparent`. Of others, transparent is black.
         zoom: Of images that are taken as they are: by how much they were enlarged, down and across; None: it is found.
         callback: Is told what was done to them.
+        cache: A folder for a cache of the decoded images, out of which they are mapped: see `data.cache`.
+        room: A folder for such a cache if they would take more than a quarter of the free memory; None: they are held anyway.
 
     Raises:
         DataError: There are none, or they cannot be used.
-        ConfigError: `fit` is unknown.
+        ConfigError: `fit` is unknown, or `cache` is given for images that are in no files, or are taken as they are.
     """
     return open_with_originals(
         images, size, fit, count=count, seed=seed, split=split, like=like, transparent=transparent, zoom=zoom,
-        callback=callback,
+        callback=callback, cache=cache, room=room,
     ).images  # fmt: skip
 
 
@@ -141,19 +150,28 @@ def open_with_originals(
     transparent: Colour | None = None,
     zoom: Zoom | None = None,
     callback: Callback | None = None,
+    cache: str | Path | None = None,
+    room: Path | None = None,
     **how: Any,
 ) -> OpenedImages:
     """Open images as `open_images` does, with the way back to the originals."""
     fit = check_fit(fit)
+    source = _source(images)
+    if cache is not None and (source is None or size is None):
+        raise ConfigError(
+            "--cache: is for folders, archives and addresses of images that are brought to a model's size; leave it out."
+        )
     if zoom is not None and size is not None:
         raise ConfigError("--zoom: this model brings images to a size of its own; leave it out.")
     chosen: Transparency = (transparent or "auto") if size is None else None
     if isinstance(images, LabelledSet):
         images = images.images
     if isinstance(images, str | Path):
-        found = _from_path(str(images), size, fit, like, zoom, callback, how | {"transparent": chosen})
+        found = _from_path(
+            str(images), source, size, fit, like, zoom, callback, how | {"transparent": chosen}, cache, room
+        )
         _note_transparency(found, callback)
-        return _with_files(found, _paths(Path(images)))
+        return _with_files(found, source)
     count = how.get("count")
     if isinstance(images, ImageSet):
         some = images if count is None else images.subset(range(min(count, len(images))))
@@ -169,27 +187,52 @@ def open_with_originals(
     )
 
 
+def _source(images: Images) -> Pictures | None:
+    """The files of images, or the members of an archive; None: they are something else."""
+    if not isinstance(images, str | Path) or not is_place(images):
+        return None
+    if is_source(images):
+        return open_source(images)
+    path = Path(images)
+    if is_clip(path) or (path / "data.mdb").is_file():
+        return None
+    return open_source(image_folder(path) if path.is_dir() else path)
+
+
 def _from_path(
     data: str,
+    source: Pictures | None,
     size: tuple[int, int] | None,
     fit: Fit,
     like: tuple[int, int] | None,
     zoom: Zoom | None,
     callback: Callback | None,
     how: dict[str, Any],
+    cache: str | Path | None,
+    room: Path | None,
 ) -> ImageSet:
-    def opened(size: tuple[int, int] | None, **more: Any) -> ImageSet:
-        found = open_data(data, size=size, fit=fit, labels=False, **(how | more))
+    def opened(size: tuple[int, int] | None, pad: bool = False, count: int | None = how.get("count")) -> ImageSet:
+        if source is not None:
+            return load_source(source, size, fit, count, how["transparent"], pad)
+        found = open_data(data, size=size, fit=fit, labels=False, pad=pad, **(how | {"count": count}))
         return found if isinstance(found, ImageSet) else found.images
 
     if size is None:
-        if not Path(data).exists():  # built-in sets are what they are: only exact blocks are undone
+        if not is_place(data):  # built-in sets are what they are: only exact blocks are undone
             return enlargement_undone(opened(None), like, callback, zoom, estimate=False)
         found = opened(None, pad=True)
         _note_padding(found, callback)
         return enlargement_undone(margins_cut(found, callback), like, callback, zoom)
-    images = opened(size)
-    undone = _undone_to(size, images, opened, callback) if Path(data).exists() else None
+    count = how.get("count")
+    if source is not None and cache is None and room is not None:
+        cache = None if fits_in_memory(min(len(source), count or len(source)), size) else room
+    if source is None or cache is None:
+        images = opened(size)
+    else:
+        images = cached_images(
+            source, size, fit, cache, count, (lambda text: None) if callback is None else callback.note
+        )
+    undone = _undone_to(size, images, opened, callback) if is_place(data) else None
     return images if undone is None else undone
 
 
@@ -218,34 +261,33 @@ def _undone_to(
     return whole if whole.size == size else None
 
 
-def _with_files(images: ImageSet, paths: dict[str, Path]) -> OpenedImages:
-    def original(index: int) -> Tensor | None:
-        path = paths.get(images.names[index])
-        if path is None:
-            return None
-        if images.transparent is None:
-            return _floats(read_image(path))
-        return _floats(replace_transparency([read_with_alpha(path)], images.transparent)[0][0])
+def _with_files(images: ImageSet, source: Pictures | None) -> OpenedImages:
+    if source is None:
+        return OpenedImages(images, lambda index: None, lambda index: images.names[index])
+    places = _positions(images.names, source.names)
 
-    def full_name(index: int) -> str:
-        name = images.names[index]
-        path = paths.get(name)
-        return name if path is None else name.removesuffix(path.suffix) + path.suffix
+    def original(index: int) -> Tensor:
+        if images.transparent is not None:
+            pixels = source.picture(places[index], alpha=True)
+            return _floats(replace_transparency([pixels], images.transparent)[0][0])
+        if images.canvas_maps[index].is_identity:  # the canvas has every pixel of it
+            return images.batch([index])[0]
+        return _floats(source.picture(places[index]))
 
-    return OpenedImages(images, original, full_name)
+    return OpenedImages(images, original, lambda index: source.full_name(places[index]))
 
 
-def _paths(images: Path) -> dict[str, Path]:
-    """Where an image lies, by its name in an `ImageSet`: the relative path with or without suffix."""
-    root = images.parent if images.is_file() else image_folder(images)
-    files = [images] if images.is_file() else sorted(root.rglob("*")) if root.is_dir() else []
-    found: dict[str, Path] = {}
-    for path in files:
-        if path.suffix.lower() in SUFFIXES:
-            relative = path.relative_to(root)
-            found[relative.with_suffix("").as_posix()] = path
-            found[relative.as_posix()] = path
-    return found
+def _positions(names: Sequence[str], listed: Sequence[str]) -> Sequence[int]:
+    """Where images are in their source, in whose order they come; some may have been left out."""
+    if len(names) == len(listed):
+        return range(len(names))
+    places, place = array("q"), -1
+    for name in names:
+        place += 1
+        while listed[place] != name:
+            place += 1
+        places.append(place)
+    return places
 
 
 def _note_transparency(images: ImageSet, callback: Callback | None) -> None:

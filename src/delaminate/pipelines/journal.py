@@ -11,16 +11,21 @@ import dataclasses
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
+import torch
+
 from delaminate.config import to_dict
 from delaminate.data import ImageSet
 from delaminate.errors import ConfigError, FormatError, OutputError
+from delaminate.files import take_rows
 from delaminate.methods import Method
 from delaminate.pipelines.shards import Shard
 from delaminate.pipelines.verdict import ImageTally
@@ -40,9 +45,9 @@ Settings = dict[str, Any]
 """What decides what is found in an image: model (a digest), by, fit, zoom."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
-    """What has become of an image.
+    """What has become of an image. There may be a million of them in memory.
 
     Attributes:
         name: Its whole name, which is that of its scene.
@@ -76,7 +81,8 @@ def journals(folder: Path) -> list[Path]:
 def image_digest(images: ImageSet, index: int) -> str:
     """Take the digest of an image as it is decomposed, and of where it lies in its original."""
     told = f"{images.canvas_maps[index]} {images.transparent} {tuple(images.pixels.shape[1:])}".encode()
-    return hashlib.blake2b(images.pixels[index].cpu().numpy().tobytes() + told, digest_size=16).hexdigest()
+    pixels = take_rows(images.pixels, torch.tensor([index])).cpu()
+    return hashlib.blake2b(pixels.numpy().tobytes() + told, digest_size=16).hexdigest()
 
 
 def model_digest(method: Method) -> str:
@@ -251,19 +257,31 @@ def _lock(file: BinaryIO, path: Path) -> None:
         return  # a file system without locks
 
 
+@lru_cache(maxsize=2**16)
+def _one_of(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    return numbers
+
+
+def _shared(numbers: Sequence[object]) -> tuple[int, ...]:
+    """Numbers of which many images have the same."""
+    return _one_of(tuple(int(each) for each in numbers))  # type: ignore[call-overload]
+
+
 def _record(value: Mapping[str, Any], where: str) -> Record:
     tally, saved = value["tally"], value["saved"]
     counted = ImageTally(
-        int(tally["objects"]), tuple(map(int, tally["shown"])), int(tally["there"]), int(tally["explained"]),
+        int(tally["objects"]), _shared(tally["shown"]), int(tally["there"]), int(tally["explained"]),
         float(tally["psnr"]),
     )  # fmt: skip
     scene = None
     if saved is not None:
         place = saved["place"]
         scene = SavedScene(
-            str(saved["name"]), int(saved["layers"]), float(saved["rounding_error"]), tuple(map(int, saved["entries"])),
+            sys.intern(str(saved["name"])), int(saved["layers"]), float(saved["rounding_error"]), _shared(saved["entries"]),
             str(saved["digest"]), None if place is None else place_from(place, where),
         )  # fmt: skip
-    errors = {str(key): float(number) for key, number in value["errors"].items()}
+    errors = {sys.intern(str(key)): float(number) for key, number in value["errors"].items()}
     skipped = None if value["skipped"] is None else str(value["skipped"])
-    return Record(str(value["name"]), str(value["image"]), counted, errors, bool(value["scattered"]), scene, skipped)
+    return Record(
+        sys.intern(str(value["name"])), str(value["image"]), counted, errors, bool(value["scattered"]), scene, skipped
+    )

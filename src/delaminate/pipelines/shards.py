@@ -37,11 +37,16 @@ def check_shard(shard: Shard) -> Shard:
     return part, count
 
 
-def shard_rows(count: int, shard: Shard | None) -> range:
-    """Say which of so many images are in a part: parts differ by one image at the most, and follow each other.
+def shard_rows(count: int, shard: Shard | None, batch: int = 1) -> range:
+    """Say which of so many images are in a part: parts follow each other, and differ by one image at the most.
+
+    Where there are batches enough, parts differ by one batch at the most, and begin where a batch would begin without
+    parts: then what is computed batch by batch is the same to the bit.
 
     >>> [list(shard_rows(5, (part, 2))) for part in (1, 2)]
     [[0, 1], [2, 3, 4]]
+    >>> [shard_rows(100, (part, 2), batch=40) for part in (1, 2)]
+    [range(0, 40), range(40, 100)]
 
     Raises:
         ConfigError: There are more parts than images.
@@ -51,4 +56,7 @@ def shard_rows(count: int, shard: Shard | None) -> range:
     part, parts = check_shard(shard)
     if parts > count:
         raise ConfigError(f"--shard {part}/{parts}: there are {count} images; expected at most as many parts.")
+    batches = -(-count // batch)
+    if batches >= parts:
+        return range(batches * (part - 1) // parts * batch, min(batches * part // parts * batch, count))
     return range(count * (part - 1) // parts, count * part // parts)

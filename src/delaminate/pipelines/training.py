@@ -12,12 +12,13 @@ from jaxtyping import UInt8
 
 from delaminate.config import build, read_yaml
 from delaminate.data import ImageSet, draw_images
+from delaminate.data.places import is_place
 from delaminate.data.synthetic import DRAWINGS, Split
 from delaminate.engine import Budget, TrainResult
 from delaminate.engine import train as run_training
 from delaminate.engine.batches import fingerprint
 from delaminate.engine.guards import alone_in
-from delaminate.engine.parallel import leads
+from delaminate.engine.parallel import leads, restarted
 from delaminate.engine.record import PARTS, Callback, read_log
 from delaminate.errors import ConfigError, DelaminateError, reading
 from delaminate.exporters.training_page import write_history
@@ -183,6 +184,7 @@ def train(
     device: str = "auto",
     callback: Callback | None = None,
     tensorboard: bool = False,
+    cache: str | Path | None = None,
 ) -> TrainedRun:
     """Train a method on images, without labels.
 
@@ -206,6 +208,8 @@ def train(
         device: "auto", "cpu", "cuda" or "cuda:N".
         callback: Is told of every step; `TerminalCallback()` shows them.
         tensorboard: Also write TensorBoard files.
+        cache: A folder for a cache of the decoded images, out of which they are read from then on. Without it, images that
+            take more than a quarter of the free memory are cached in the run folder, and others are held in memory.
 
     Raises:
         ConfigError: A name, a setting or a combination is unknown; or the folder holds a run.
@@ -214,7 +218,7 @@ def train(
     """
     training = prepare_training(
         data, method, preset, config=config, settings=settings, out=out, seed=seed, count=count, fit=fit, zoom=zoom,
-        steps=steps, minutes=minutes, resume=resume, overwrite=overwrite, device=device, callback=callback,
+        steps=steps, minutes=minutes, resume=resume, overwrite=overwrite, device=device, callback=callback, cache=cache,
     )  # fmt: skip
     training.make_room()
     if callback is not None and training.forecast is not None:
@@ -240,9 +244,12 @@ def prepare_training(
     overwrite: bool = False,
     device: str = "auto",
     callback: Callback | None = None,
+    cache: str | Path | None = None,
 ) -> Training:
     """Resolve and check everything that a training needs; arguments as in `train`."""
     folder = None if out is None else Path(out)
+    if folder is not None and restarted() and (folder / "checkpoint.pt").exists():
+        resume, overwrite = True, False
     if isinstance(method, Method):
         if preset is not None or config is not None or settings:
             raise ConfigError("train: a model brings its own settings; leave preset, config and settings out.")
@@ -254,7 +261,10 @@ def prepare_training(
             config = stored
         name = preset or guess_preset(method_class, data, asks=not resume and config is None)
         chosen, model = resolve_config(method_class, name, config, settings or {}), None
-    images = training_images(data, chosen.image_size, count, seed, fit, zoom=zoom, callback=callback)
+    room = None if folder is None else folder / "cache"
+    images = training_images(
+        data, chosen.image_size, count, seed, fit, zoom=zoom, callback=callback, cache=cache, room=room
+    )
     if model is None:
         chosen = method_class.fill_config(chosen, images.pixels, images.transparent)
         model = new_model(method_class, chosen, seed, "--set" if config is None else str(config))
@@ -334,7 +344,7 @@ def guess_preset(method_class: type[Method], data: Images, asks: bool = True) ->
     Raises:
         ConfigError: There is none for just any images, and `asks`.
     """
-    named = isinstance(data, str | Path) and not Path(data).exists()
+    named = isinstance(data, str | Path) and not is_place(data)
     if asks and not named and method_class.needs_preset:
         raise ConfigError(
             f"train: {method_class.name} needs a --preset for a folder, {method_class.needs_preset}. Known: "
@@ -352,13 +362,21 @@ def training_images(
     split: Split = "train",
     zoom: Zoom | None = None,
     callback: Callback | None = None,
+    cache: str | Path | None = None,
+    room: Path | None = None,
 ) -> ImageSet:
     """Open images for training, without labels; of size (0, 0): as they are, enlargement undone."""
     check_fit(fit)
     wanted = None if size == AS_THEY_ARE else size
     if isinstance(data, str) and data in DRAWINGS and not Path(data).exists():
+        if cache is not None:
+            raise ConfigError(
+                "--cache: is for folders, archives and addresses; drawn sets are held in memory. Leave it out."
+            )
         return draw_images(data, count or TRAIN_COUNT, seed=seed, split=split, size=wanted)
-    return open_images(data, wanted, fit, count=count, seed=seed, split=split, zoom=zoom, callback=callback)
+    return open_images(
+        data, wanted, fit, count=count, seed=seed, split=split, zoom=zoom, callback=callback, cache=cache, room=room
+    )
 
 
 def sprite_pictures(model: Method) -> list[UInt8[np.ndarray, "h w 4"]]:

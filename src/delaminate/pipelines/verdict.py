@@ -43,7 +43,7 @@ class Verdict:
     worst: tuple[UInt8[np.ndarray, "_H _W 3"], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageTally:
     """What a decomposition makes of one image, at the model's size.
 

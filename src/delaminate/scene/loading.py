@@ -6,6 +6,7 @@ Files that were sent by somebody else are read with bounds on every size and num
 import dataclasses
 import io
 import json
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -312,7 +313,7 @@ def place_from(value: object, where: str) -> Packed:
     pack, offset, size = values.items(value, where, 3, 3)
     if not PACK_NAME.fullmatch(values.typed(pack, where, str)):
         raise FormatError(f"{where}: is {pack!r:.60}; expected the name of a pack, such as '000000'.")
-    return pack, values.whole(offset, where, 0, 2**53), values.whole(size, where, 1, 2**53)
+    return sys.intern(pack), values.whole(offset, where, 0, 2**53), values.whole(size, where, 1, 2**53)
 
 
 def _blocks(value: object, where: str) -> Blocks:

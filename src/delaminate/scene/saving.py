@@ -40,7 +40,7 @@ AT_A_TIME = 64
 """Scenes that are saved at a time where all are there."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SavedScene:
     """What is known of a scene on disk.
 
