@@ -16,7 +16,7 @@ from torch import Tensor
 
 from delaminate.data.samples import Picture, Sample
 
-LOOKED_AT = 320  # side of the middle of an image, in pixels: a page shows some ten lines there, a game several tiles
+LOOKED_AT, PAGE = 320, 640  # side of the middle of an image, in pixels: a game shows several tiles there, a page some ten lines
 MOST_DETAILED = 16  # images whose pixels are looked at one by one
 PATCH, BUSY = 6, 6  # side of patches that may recur; changes from pixel to pixel in one, below which it is plain
 PATCHES = 400  # patches of an image that are looked for elsewhere
@@ -92,7 +92,7 @@ def measure(sample: Sample) -> Facts:
         return float(np.median([of(picture) for picture in middles]))
 
     things = np.array([_things(picture) for picture in middles])
-    ink = np.array([_ink(picture) for picture in middles[:6]])
+    ink = np.array([_ink(_middle(sample.pictures[n], PAGE)) for n in chosen[:: max(len(chosen) // 8, 1)]])
     light = np.array([_light(picture) for picture in middles])
     coherence, change = _order(sample)
     low, edges, outlines = _likeness(sample.pictures)
@@ -109,9 +109,9 @@ def measure(sample: Sample) -> Facts:
     )  # fmt: skip
 
 
-def _middle(picture: Picture) -> Picture:
-    top, left = (max(side - LOOKED_AT, 0) // 2 for side in picture.shape[:2])
-    return picture[top : top + LOOKED_AT, left : left + LOOKED_AT]
+def _middle(picture: Picture, side: int = LOOKED_AT) -> Picture:
+    top, left = (max(length - side, 0) // 2 for length in picture.shape[:2])
+    return picture[top : top + side, left : left + side]
 
 
 def _codes(picture: Picture) -> UInt64[np.ndarray, "h w"]:

@@ -126,15 +126,16 @@ def recognise(images: Images) -> Recognition:
     Raises:
         DataError: There are none that can be read.
     """
-    sample = _sample(images)
-    sample, enlargement = _at_native_size(sample)
+    whole = _sample(images)
+    sample, enlargement = _at_native_size(whole)
     facts = measure(sample)
     kind = kind_of(facts, sample.rate is not None, sample.count)
-    in_order = kind == "clip" or sample.rate is not None
-    size = _largest(sample.sizes)
+    if kind in ("blobs", "photos-alike", "photos-unlike"):  # whatever is blurred looks like an interpolated enlargement
+        sample, enlargement = whole, ""
+    size, in_order = _largest(sample.sizes), kind == "clip" or sample.rate is not None
     found = Recognition(
         kind, (_read_text(sample, enlargement, facts), _seen_text(kind, facts, sample)), facts, sample.count,
-        _original_size(sample, size), size, enlargement, in_order, plan_for(kind, facts, size, sample), advice_for(kind, facts),
+        _largest(whole.sizes), size, enlargement, in_order, plan_for(kind, facts, size), advice_for(kind),
     )  # fmt: skip
     return replace(found, forecast=_forecast(found))
 
@@ -182,7 +183,7 @@ def likeness(facts: Facts) -> float:
 # ---- What to do -------------------------------------------------------------------------------------------------------
 
 
-def plan_for(kind: Kind, facts: Facts, size: tuple[int, int], sample: Sample) -> Plan | None:
+def plan_for(kind: Kind, facts: Facts, size: tuple[int, int]) -> Plan | None:
     """Choose the method, with settings, for a kind of images of this size."""
     if kind == "clip":
         why = "MarioNette's search fits: it finds the background, whether it stays or scrolls, and everything that recurs on it."
@@ -219,7 +220,7 @@ def _plan_for_shapes(facts: Facts, size: tuple[int, int]) -> Plan:
     return Plan("dti-sprites", "multi-dsprites", settings, why, ("html", "masks"))
 
 
-def advice_for(kind: Kind, facts: Facts) -> str:
+def advice_for(kind: Kind) -> str:
     """What to say besides, or instead of a plan."""
     if kind == "blobs":
         return (
@@ -273,10 +274,6 @@ def _largest(sizes: set[tuple[int, int]]) -> tuple[int, int]:
     return max(height for height, _ in sizes), max(width for _, width in sizes)
 
 
-def _original_size(sample: Sample, native: tuple[int, int]) -> tuple[int, int]:
-    return native if sample.whole is None else sample.whole.size
-
-
 # ---- Words ------------------------------------------------------------------------------------------------------------
 
 
@@ -316,15 +313,8 @@ def _seen_text(kind: Kind, f: Facts, sample: Sample) -> str:
 
 
 def _scrolls(sample: Sample) -> bool:
-    """Whether the camera moves, by frames that follow one another."""
-    pictures = sample.pictures
-    whole = sample.whole
-    if len(sample.sizes) > 1 or (whole is None and len(pictures) < sample.count):
-        # Pairs of neighbours only: each is its own clip of two.
-        pairs = [n for n in range(len(pictures) - 1) if sample.places[n + 1] == sample.places[n] + 1]
-        if len(sample.sizes) > 1 or len(pairs) < 5:
-            return False
-    return is_scrolled(np.stack(pictures[:60]))
+    """Whether the camera moves, by neighbours that follow one another."""
+    return len(sample.sizes) == 1 and is_scrolled(np.stack(sample.pictures[:60]))
 
 
 def _plain(value: Any) -> str:
