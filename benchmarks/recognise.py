@@ -187,13 +187,67 @@ def _middle(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
     return left, top, left + side, top + side
 
 
-WORDS = (
-    "of the and to in a layer image that is was he for it with as his on be at by had not are but from or have an they which "
-    "sprite shape colour paper ink letter page book one you were all her she there would their we him been has when who"
-).split()
+WORDS = [
+    "of",
+    "the",
+    "and",
+    "to",
+    "in",
+    "a",
+    "layer",
+    "image",
+    "that",
+    "is",
+    "was",
+    "he",
+    "for",
+    "it",
+    "with",
+    "as",
+    "his",
+    "on",
+    "be",
+    "at",
+    "by",
+    "had",
+    "not",
+    "are",
+    "but",
+    "from",
+    "or",
+    "have",
+    "an",
+    "they",
+    "which",
+    "sprite",
+    "shape",
+    "colour",
+    "paper",
+    "ink",
+    "letter",
+    "page",
+    "book",
+    "one",
+    "you",
+    "were",
+    "all",
+    "her",
+    "she",
+    "there",
+    "would",
+    "their",
+    "we",
+    "him",
+    "been",
+    "has",
+    "when",
+    "who",
+]
 
 
-def typed(count: int, size: int, *changes: Change, pages_size: tuple[int, int] = (520, 700)) -> Callable[[int], ImageSet]:
+def typed(
+    count: int, size: int, *changes: Change, pages_size: tuple[int, int] = (520, 700)
+) -> Callable[[int], ImageSet]:
     """Pages that Pillow's own font types."""
 
     def images(seed: int) -> ImageSet:
@@ -241,7 +295,9 @@ def shapes(count: int, turned: bool, coloured_ground: bool = False, side: int = 
     return images
 
 
-def blobs(count: int, colour: tuple[float, float, float], side: int = 160, noise: float = 3.0) -> Callable[[int], ImageSet]:
+def blobs(
+    count: int, colour: tuple[float, float, float], side: int = 160, noise: float = 3.0
+) -> Callable[[int], ImageSet]:
     """Soft bright spots on dark, as a microscope shows cells."""
 
     def images(seed: int) -> ImageSet:
@@ -411,7 +467,10 @@ def rates(rows: Sequence[dict[str, object]]) -> dict[str, object]:
         "collections": len(rows),
         "right": float(np.mean([bool(row["right"]) for row in rows])),
         "by_kind": {kind: {"right": float(np.mean(each)), "of": len(each)} for kind, each in kinds.items() if each},
-        "enlargement": {"right": float(np.mean([row["zoom_found"] == str(row["zoom"]) for row in drawn])), "of": len(drawn)},
+        "enlargement": {
+            "right": float(np.mean([row["zoom_found"] == str(row["zoom"]) for row in drawn])),
+            "of": len(drawn),
+        },
         "seconds_most": max(float(str(row["seconds"])) for row in rows),
     }
 

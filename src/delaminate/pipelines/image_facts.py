@@ -16,7 +16,10 @@ from torch import Tensor
 
 from delaminate.data.samples import Picture, Sample
 
-LOOKED_AT, PAGE = 320, 640  # side of the middle of an image, in pixels: a game shows several tiles there, a page some ten lines
+LOOKED_AT, PAGE = (
+    320,
+    640,
+)  # side of the middle of an image, in pixels: a game shows several tiles there, a page some ten lines
 MOST_DETAILED = 16  # images whose pixels are looked at one by one
 PATCH, BUSY = 6, 6  # side of patches that may recur; changes from pixel to pixel in one, below which it is plain
 PATCHES = 400  # patches of an image that are looked for elsewhere
@@ -232,7 +235,9 @@ def _sizes(pictures: Sequence[Picture]) -> tuple[tuple[int, int], int]:
     sides, numbers = [], []
     for picture in pictures:
         labels, count = ndimage.label(_mask(picture))
-        boxes = [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in ndimage.find_objects(labels)]
+        boxes = [
+            (rows.stop - rows.start, columns.stop - columns.start) for rows, columns in ndimage.find_objects(labels)
+        ]
         sides += [box for box in boxes if min(box) >= 3]
         numbers.append(count)
     if not sides:
@@ -318,7 +323,9 @@ def _order(sample: Sample) -> tuple[float, float]:
     near = torch.stack([(small[n] - small[n + 1]).abs().mean() for n in pairs])
     apart = max(count // 3, 2)
     far = torch.stack([(small[n] - small[(n + apart) % count]).abs().mean() for n in range(count)])
-    changed = [np.abs(sample.pictures[n].astype(np.int16) - sample.pictures[n + 1]).max(-1) > CHANGE for n in pairs[:30]]
+    changed = [
+        np.abs(sample.pictures[n].astype(np.int16) - sample.pictures[n + 1]).max(-1) > CHANGE for n in pairs[:30]
+    ]
     return float(near.mean() / far.mean().clamp_min(1e-6)), float(np.mean([each.mean() for each in changed]))
 
 

@@ -5,7 +5,7 @@ families of collections have in `benchmarks/recognise.py`, none near a single on
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,7 +126,7 @@ def recognise(images: Images) -> Recognition:
     Raises:
         DataError: There are none that can be read.
     """
-    whole = _sample(images)
+    whole = sample_of(images)
     sample, enlargement = _at_native_size(whole)
     facts = measure(sample)
     kind = kind_of(facts, sample.rate is not None, sample.count)
@@ -165,7 +165,9 @@ def _are_shapes(f: Facts) -> bool:
     """Few things of one hue each: flat, also after compression, or shaded in a way that recurs."""
     if f.still > 0.03 or not 0 < f.number <= 40 or f.things > 0.6:
         return False
-    flat = f.nearly_equal >= 0.8 and f.plain >= 0.7 and f.changes <= (0.06 if f.equal >= 0.9 else 0.6) and f.equal >= 0.35
+    flat = (
+        f.nearly_equal >= 0.8 and f.plain >= 0.7 and f.changes <= (0.06 if f.equal >= 0.9 else 0.6) and f.equal >= 0.35
+    )
     # Grey things have no hue that could tell one from another, so colour is asked for.
     shaded = f.recurring >= 0.4 and f.changes > 0.1 and f.hues <= 0.1 * f.changes and f.one_axis < 0.95
     return (flat and f.recurring < 0.4) or (shaded and f.ground >= 0.7)
@@ -198,7 +200,7 @@ def plan_for(kind: Kind, facts: Facts, size: tuple[int, int]) -> Plan | None:
         return _plan_for_shapes(facts, size)
     if kind == "photos-alike":
         why = "A method for one thing in front of a background fits; which one is chosen by looking at what each of them cuts out."
-        return Plan("redo", "flowers", {}, why, ("html", "masks"))
+        return Plan("redo", "photos", {}, why, ("html", "masks"))
     return None
 
 
@@ -245,7 +247,8 @@ def _forecast(found: Recognition) -> Forecast | None:
 # ---- Reading ----------------------------------------------------------------------------------------------------------
 
 
-def _sample(images: Images) -> Sample:
+def sample_of(images: Images) -> Sample:
+    """Some images of a collection, as they are."""
     if isinstance(images, str | Path) and Path(images).exists():
         if not (Path(images) / "data.mdb").is_file():
             return sample_path(images)
@@ -285,7 +288,10 @@ def _read_text(sample: Sample, enlargement: str, facts: Facts) -> str:
     if sample.rate is not None:
         said.append(f"{sample.rate:.3g} a second")
     mixed = "up to " if len(sample.sizes) > 1 else ""
-    said.append(f"{mixed}{height} x {width} pixels" + (f" once their enlargement by {enlargement} is undone" if enlargement else ""))
+    said.append(
+        f"{mixed}{height} x {width} pixels"
+        + (f" once their enlargement by {enlargement} is undone" if enlargement else "")
+    )
     if facts.recurring >= 0.4 or facts.equal >= 0.6:
         said.append("pixels as they were drawn" if facts.equal >= 0.6 else "drawn, then compressed")
     if sample.skipped:
@@ -295,21 +301,43 @@ def _read_text(sample: Sample, enlargement: str, facts: Facts) -> str:
 
 def _seen_text(kind: Kind, f: Facts, sample: Sample) -> str:
     """By what the kind was recognised."""
+    equal = f"{f.equal:.0%} of neighbouring pixels are equal"
     if kind == "blobs":
-        return f"One colour of light on dark (its middle at {f.dark:.0%} of its brightest), spots cover {f.lit:.0%} and have grain."
+        return (
+            f"One colour of light on dark; spots cover {f.lit:.0%} and have grain, as light has and drawings have not."
+        )
     if kind == "pages":
-        return f"Two tones explain {f.bimodal:.0%} of the lightness; ink covers {f.ink:.0%}, in {f.letters} pieces and {f.lines} lines in the middle of a page."
+        return (
+            f"Two tones explain {f.bimodal:.0%} of the lightness; ink covers {f.ink:.0%}, in {f.letters} pieces and {f.lines} lines "
+            "in the middle of a page."
+        )
     if kind == "clip":
-        moves = "the background scrolls" if _scrolls(sample) else "the background stays"
-        return f"Neighbours differ {f.coherence:.0%} as much as images far apart, {f.change:.0%} of the pixels change; {moves}."
+        return (
+            f"Neighbours differ {f.coherence:.0%} as much as images far apart, {f.change:.0%} of the pixels change; "
+            f"the background {_background(f, sample)}."
+        )
     if kind == "pixel-art":
-        return f"{f.recurring:.0%} of the busy patches are found again to the bit in other images; {f.equal:.0%} of neighbouring pixels are equal."
+        return f"{f.recurring:.0%} of the busy patches are found again to the bit; {equal}."
     if kind == "shapes":
-        return f"At most {f.number} things that do not touch, {f.size[0]} x {f.size[1]} pixels or less, of one hue each; {f.nearly_equal:.0%} of neighbouring pixels are equal."
-    share = f"light and dark {f.low:.2f}, detail {f.edges:.2f}, outlines {f.outlines:.2f} (photos of anything: below 0.05, 0.085 and 0.035)"
+        height, width = f.size
+        return (
+            f"At most {f.number} things that do not touch, {height} x {width} pixels or less, of one hue each, flat or shaded "
+            f"alike; {equal}."
+        )
     if sample.count < FEW:
-        return f"Photos, and too few to say what they share: {sample.count}; {FEW} are needed, better 50."
-    return f"Photos: {f.equal:.0%} of neighbouring pixels are equal, nothing recurs to the bit. How alike they are: {share}."
+        return f"{equal.capitalize()}, and {sample.count} images are too few to say what they share: {FEW} are needed, better 50."
+    share = f"light and dark {f.low:.2f}, detail {f.edges:.2f}, outlines {f.outlines:.2f}"
+    return (
+        f"{equal.capitalize()} and nothing recurs to the bit. How alike they are: {share} (photos of anything: below 0.05, 0.085 "
+        "and 0.035)."
+    )
+
+
+def _background(f: Facts, sample: Sample) -> str:
+    """What the background does, as far as a glance tells; training tries every kind."""
+    if f.ground >= 0.9 and f.things <= 0.4:
+        return "is one colour"
+    return "scrolls" if _scrolls(sample) else "stays"
 
 
 def _scrolls(sample: Sample) -> bool:
@@ -319,4 +347,6 @@ def _scrolls(sample: Sample) -> bool:
 
 def _plain(value: Any) -> str:
     """A setting as `--set` takes it."""
-    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, tuple | list) else str(value).lower() if isinstance(value, bool) else str(value)  # fmt: skip
+    if isinstance(value, tuple | list):
+        return "[" + ",".join(map(str, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)

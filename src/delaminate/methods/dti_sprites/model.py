@@ -256,7 +256,9 @@ class DTISpritesModel(Method):
         """
         height, width = self.image_size
         few = (
-            max(1, 2**18 // (self.config.offered_sprites * height * width)) if images.device.type == "cpu" else len(images)
+            max(1, 2**18 // (self.config.offered_sprites * height * width))
+            if images.device.type == "cpu"
+            else len(images)
         )
         parts = [slice(start, start + few) for start in range(0, len(images), few)]
         return torch.cat([self._choose(images[some], prediction.rows(some), noise) for some in parts])
@@ -277,7 +279,9 @@ class DTISpritesModel(Method):
         if c.selection == "exhaustive":
             found = select_exhaustive(images, candidates, c.offered_layers, background, prediction.occlusion, price)
         else:
-            found = select_greedy(images, candidates, c.offered_layers, background, prediction.occlusion, c.passes, price)
+            found = select_greedy(
+                images, candidates, c.offered_layers, background, prediction.occlusion, c.passes, price
+            )
         names = torch.cat([entries, entries.new_tensor([c.offered_sprites])])
         return names[found]
 

@@ -100,7 +100,9 @@ class Matcher(SearchPlayer):
         more = min(MORE_SPRITES, most - count)
         assert self.evidence is not None
         sprites = Sprites(*(F.pad(each, (0, 0) * 3 + (0, more)) for each in (sprites.colour, sprites.alpha)))
-        padded = {name: F.pad(each, (0, 0) * (each.ndim - 1) + (0, more)) for name, each in self.evidence.tensors().items()}
+        padded = {
+            name: F.pad(each, (0, 0) * (each.ndim - 1) + (0, more)) for name, each in self.evidence.tensors().items()
+        }
         self.evidence = SufficientStatistics(**padded)
         return sprites, list(range(count, count + more))
 
