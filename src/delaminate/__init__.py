@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from delaminate.methods.registry import METHODS, load_model
     from delaminate.methods.settings import MethodConfig
     from delaminate.methods.storage import save_model
+    from delaminate.pipelines.automatic import AutomaticResult, auto
     from delaminate.pipelines.decomposition import DecomposedImages, decompose
     from delaminate.pipelines.evaluation import Evaluation, evaluate
     from delaminate.pipelines.exporting import edit, export, recompose
     from delaminate.pipelines.images import open_images
+    from delaminate.pipelines.recognise import Recognition, recognise
     from delaminate.pipelines.repacking import pack_scenes, unpack_scenes
     from delaminate.pipelines.sampling import sample
     from delaminate.pipelines.training import TrainedRun, train
@@ -61,10 +63,12 @@ _PLACES = {
     "methods.registry": ("METHODS", "load_model"),
     "methods.settings": ("MethodConfig",),
     "methods.storage": ("save_model",),
+    "pipelines.automatic": ("AutomaticResult", "auto"),
     "pipelines.decomposition": ("DecomposedImages", "decompose"),
     "pipelines.evaluation": ("Evaluation", "evaluate"),
     "pipelines.exporting": ("edit", "export", "recompose"),
     "pipelines.images": ("open_images",),
+    "pipelines.recognise": ("Recognition", "recognise"),
     "pipelines.repacking": ("pack_scenes", "unpack_scenes"),
     "pipelines.sampling": ("sample",),
     "pipelines.training": ("TrainedRun", "train"),
@@ -82,6 +86,7 @@ _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 __all__ = [
     "EMA",
     "METHODS",
+    "AutomaticResult",
     "Budget",
     "Callback",
     "ConfigError",
@@ -105,6 +110,7 @@ __all__ = [
     "PerturbGAN",
     "Placement",
     "ReDO",
+    "Recognition",
     "Scene",
     "SceneLayer",
     "SceneSet",
@@ -115,6 +121,7 @@ __all__ = [
     "TrainedRun",
     "TrainingError",
     "Transform",
+    "auto",
     "composite",
     "decompose",
     "draw",
@@ -127,6 +134,7 @@ __all__ = [
     "open_data",
     "open_images",
     "pack_scenes",
+    "recognise",
     "recompose",
     "sample",
     "save_model",

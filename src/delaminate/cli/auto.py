@@ -48,8 +48,9 @@ def auto(
         lines = (*found.recognition.evidence, found.text, *(f"$ {command}" for command in found.commands))
         console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(int(found.level == "nothing"))
-    found = automatic.run_automatically(data, folder, minutes=minutes, seed=seed, device=device, callback=Acts(console))
-    console.print("\n".join((found.text, *found.remarks)), markup=False, highlight=False, soft_wrap=True)
+    found = automatic.auto(data, folder, minutes=minutes, seed=seed, device=device, callback=Acts(console))
+    said = () if found.text == found.recognition.sentence else (found.text,)
+    console.print("\n".join((*said, *found.remarks)), markup=False, highlight=False, soft_wrap=True)
     if found.level == "nothing" or not found.finished:
         console.print(
             f"{'Nothing worth having was found' if found.finished else 'Not finished'}; {found.page} says more."

@@ -33,7 +33,6 @@ class Sample:
         count: Images in the collection; of a clip, as far as it was read.
         rate: Frames per second of a clip; None: it is no clip.
         skipped: Files that cannot be used, with the reason: those that were seen.
-        whole: The images of a clip or a set in memory, which had to be read anyhow; None: a folder.
     """
 
     pictures: tuple[Picture, ...]
@@ -41,7 +40,6 @@ class Sample:
     count: int
     rate: float | None = None
     skipped: tuple[tuple[str, str], ...] = ()
-    whole: ImageSet | None = None
 
     @property
     def sizes(self) -> set[tuple[int, int]]:
@@ -76,7 +74,7 @@ def sample_images(images: ImageSet) -> Sample:
     pairs = max(2, min(MOST_PAIRS, MOST_PIXELS // max(2 * images.size[0] * images.size[1], 1)))
     places = spread(len(images), pairs)
     pictures = tuple(np.ascontiguousarray(images.pixels[place].permute(1, 2, 0).cpu().numpy()) for place in places)
-    return Sample(pictures, tuple(places), len(images), images.rate, images.skipped, images)
+    return Sample(pictures, tuple(places), len(images), images.rate, images.skipped)
 
 
 def sample_path(path: str | Path) -> Sample:

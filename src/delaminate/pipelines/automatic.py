@@ -1,4 +1,4 @@
-"""From any collection to its layers without one setting: recognise, train, check, decompose, export; resumed by a second call."""
+"""From any collection to its layers without one setting: recognise, train, check, take apart, export; and go on again."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from delaminate.errors import ConfigError, DelaminateError
 from delaminate.exporters.overview import Link, write_overview
 from delaminate.files import json_bytes, to_pixels, write_atomic
 from delaminate.methods import METHODS, load_model
-from delaminate.pipelines.checks import remarks
+from delaminate.pipelines.checks import hardly_recurs, remarks
 from delaminate.pipelines.decomposition import DecomposedImages, decompose
 from delaminate.pipelines.exporting import export
 from delaminate.pipelines.image_facts import otsu
@@ -123,14 +123,14 @@ class _Work:
 
 
 def look(data: Images, out: str | Path = "OUT") -> AutomaticResult:
-    """Only say what images are, and what `run_automatically` would do with them."""
+    """Only say what images are, and what `auto` would do with them."""
     found = recognise(data)
     name = str(data) if isinstance(data, str | Path) else "DATA"
     commands = [] if found.plan is None else _commands(found.plan, name, Path(out))
     return AutomaticResult(found, "fair" if commands else "nothing", True, found.sentence, commands=tuple(commands))
 
 
-def run_automatically(
+def auto(
     data: Images,
     out: str | Path,
     *,
@@ -206,7 +206,13 @@ def _take_apart(work: _Work, plan: Plan) -> None:
         work.level, work.text = found.verdict.level, found.summary
         if work.recognition.kind == "photos-alike":
             _judge_cut_outs(work, model)
-    work.remarks += remarks(load_scenes(work.out / "scenes"), _offered(plan))
+    scenes = load_scenes(work.out / "scenes")
+    work.remarks += remarks(scenes, _offered(plan))
+    if hardly_recurs(scenes):
+        work.level = "nothing"
+        work.remarks.insert(
+            0, "Hardly anything recurs: nearly every sprite is seen but once, so that it is a copy of the image."
+        )
     if work.level != "nothing":
         _export(work, plan)
 
@@ -240,8 +246,8 @@ def _judge_cut_outs(work: _Work, model: str | Path) -> None:
     if best.share < 0.5 or best.sharpness < 1.2 or best.sameness > 0.9:
         work.level = "poor"
         work.remarks.append(
-            f"The cut-outs look wrong: outlines {best.sharpness:.1f} times as sharp as the photo (1: anywhere), {best.share:.0%} "
-            "of them of a thing's size. More photos, longer training or another seed may help."
+            f"The cut-outs look wrong: outlines {best.sharpness:.1f} times as sharp as the photo (1: anywhere), "
+            f"{best.share:.0%} of them of a thing's size. More photos, longer training or another seed may help."
         )
 
 
@@ -312,11 +318,8 @@ def _export(work: _Work, plan: Plan) -> None:
 
 def _count_spots(work: _Work) -> None:
     """Count bright spots by a threshold and connected pieces, which learns nothing."""
-    images = (
-        open_images(work.data, zoom=(1.0, 1.0))
-        if _of_one_size(work.data)
-        else open_images(work.data, (512, 512), "pad")
-    )
+    one_size = len(sample_of(work.data).sizes) == 1
+    images = open_images(work.data, zoom=(1.0, 1.0)) if one_size else open_images(work.data, (512, 512), "pad")
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["image", "spots", "median_area_px", "share_lit"])
@@ -341,10 +344,6 @@ def spots(picture: np.ndarray) -> tuple[list[int], float]:
     labels, count = ndimage.label(lit)
     areas = ndimage.sum(lit, labels, range(1, count + 1)).astype(int).tolist() if count else []
     return [area for area in areas if area >= LEAST_AREA], float(lit.mean())
-
-
-def _of_one_size(data: Images) -> bool:
-    return len(sample_of(data).sizes) == 1
 
 
 # ---- The end ----------------------------------------------------------------------------------------------------------
@@ -375,7 +374,8 @@ def _conclude(work: _Work) -> AutomaticResult:
     }  # fmt: skip
     write_atomic(work.out / RECORD, json_bytes(record))
     write_overview(
-        work.out / PAGE, title=Path(work.name).name or "Images", lead=found.text, evidence=(*found.recognition.evidence, found.recognition.sentence),
+        work.out / PAGE, title=Path(work.name).name or "Images", lead=found.text,
+        evidence=(*found.recognition.evidence, found.recognition.sentence),
         remarks=found.remarks, commands=found.commands, links=work.links, pictures=work.pictures,
     )  # fmt: skip
     return found

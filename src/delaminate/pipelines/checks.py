@@ -19,6 +19,8 @@ OFTEN, ALWAYS = 5, 0.9
 """Two sprites are parts of one thing if they are seen so often, and nearly always side by side in the same way."""
 LARGE_PART = 0.2
 """Share of a sprite from which on a separate piece of it may be a thing of its own."""
+MANY, TWICE = 10, 1.5
+"""Where so many sprites are seen less than so often each, nothing recurs."""
 NAMED = 6
 """Sprites that a remark names at most."""
 
@@ -51,14 +53,22 @@ def remarks(scenes: Sequence[Scene], offered: int = 0) -> list[str]:
     ]
     for one, other, share in _side_by_side(placements, used)[:NAMED]:
         found.append(
-            f"{_pair(dictionary, one, other)} are side by side in the same way {share:.0%} of the time; they may be parts of one "
-            "thing."
+            f"{_pair(dictionary, one, other)} are side by side in the same way {share:.0%} of the time; they may be parts "
+            "of one thing."
         )
     if glued := [entry for entry in entries if used[entry] and _in_pieces(dictionary.sprites[entry])]:
         found.append(f"In separate pieces, and maybe several things: {_named(dictionary, glued)}.")
     if offered and len(entries) >= offered:
         found.append(f"All {offered} sprites that were offered are in use; with more of them more may be found.")
     return found
+
+
+def hardly_recurs(scenes: Sequence[Scene]) -> bool:
+    """Whether nearly every sprite is seen but once: then sprites are copies of parts of images, and nothing was found."""
+    dictionary = shared_dictionary(scenes)
+    used = Counter(layer.placement.entry for scene in scenes for layer in scene.layers)
+    counts = [used[entry] for entry in range(len(dictionary)) if entry not in dictionary.backgrounds and used[entry]]
+    return len(scenes) > 1 and len(counts) >= MANY and sum(counts) < TWICE * len(counts)
 
 
 def _named(dictionary: Dictionary, entries: Sequence[int]) -> str:
@@ -76,9 +86,11 @@ def _alike(dictionary: Dictionary, entries: Sequence[int]) -> list[tuple[int, in
     for place, one in enumerate(entries):
         for other in entries[place + 1 :]:
             sizes = [dictionary.sprites[entry].shape[1:] for entry in (one, other)]
-            if max(abs(a - b) for a, b in zip(*sizes, strict=True)) <= 2 and min(min(size) for size in sizes) >= 4:
-                if _agreement(dictionary.sprites[one], dictionary.sprites[other]) >= ALIKE:
-                    found.append((one, other))
+            comparable = (
+                max(abs(a - b) for a, b in zip(*sizes, strict=True)) <= 2 and min(min(size) for size in sizes) >= 4
+            )
+            if comparable and _agreement(dictionary.sprites[one], dictionary.sprites[other]) >= ALIKE:
+                found.append((one, other))
     return found
 
 

@@ -144,8 +144,13 @@ def _hashes(picture: Picture) -> UInt64[np.ndarray, "Y X"]:
     """A number for the patch at every place; wrapping sums with odd factors, which no drawing repeats by chance."""
     codes = _codes(picture) + np.uint64(1)
     height, width = (side - PATCH + 1 for side in codes.shape)
-    rows = sum(codes[:, n : n + width] * np.uint64(pow(1099511628211, n + 1, 2**64)) for n in range(PATCH))
-    return sum(rows[n : n + height] * np.uint64(pow(6364136223846793005, n + 1, 2**64)) for n in range(PATCH))
+    rows = np.zeros((codes.shape[0], width), np.uint64)
+    found = np.zeros((height, width), np.uint64)
+    for n in range(PATCH):
+        rows += codes[:, n : n + width] * np.uint64(pow(1099511628211, n + 1, 2**64))
+    for n in range(PATCH):
+        found += rows[n : n + height] * np.uint64(pow(6364136223846793005, n + 1, 2**64))
+    return found
 
 
 def _busy(picture: Picture) -> Bool[np.ndarray, "Y X"]:

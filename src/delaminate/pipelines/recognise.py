@@ -188,7 +188,7 @@ def likeness(facts: Facts) -> float:
 def plan_for(kind: Kind, facts: Facts, size: tuple[int, int]) -> Plan | None:
     """Choose the method, with settings, for a kind of images of this size."""
     if kind == "clip":
-        why = "MarioNette's search fits: it finds the background, whether it stays or scrolls, and everything that recurs on it."
+        why = "MarioNette's search fits: it finds the background, still or scrolling, and everything that recurs on it."
         return Plan("marionette", "video", {}, why, ("html", "atlas", "aseprite", "tiled"))
     if kind == "pixel-art":
         why = "MarioNette's search fits: pixels that recur exactly are counted, not learned."
@@ -199,7 +199,7 @@ def plan_for(kind: Kind, facts: Facts, size: tuple[int, int]) -> Plan | None:
     if kind == "shapes":
         return _plan_for_shapes(facts, size)
     if kind == "photos-alike":
-        why = "A method for one thing in front of a background fits; which one is chosen by looking at what each of them cuts out."
+        why = "A method for one thing before a background fits; which one is chosen by looking at what each cuts out."
         return Plan("redo", "photos", {}, why, ("html", "masks"))
     return None
 
@@ -249,9 +249,8 @@ def _forecast(found: Recognition) -> Forecast | None:
 
 def sample_of(images: Images) -> Sample:
     """Some images of a collection, as they are."""
-    if isinstance(images, str | Path) and Path(images).exists():
-        if not (Path(images) / "data.mdb").is_file():
-            return sample_path(images)
+    if isinstance(images, str | Path) and Path(images).exists() and not (Path(images) / "data.mdb").is_file():
+        return sample_path(images)
     if isinstance(images, str | Path):
         name = str(images)
         found = draw_images(name, DRAWN) if name in DRAWINGS else open_data(name, labels=False)
@@ -308,8 +307,8 @@ def _seen_text(kind: Kind, f: Facts, sample: Sample) -> str:
         )
     if kind == "pages":
         return (
-            f"Two tones explain {f.bimodal:.0%} of the lightness; ink covers {f.ink:.0%}, in {f.letters} pieces and {f.lines} lines "
-            "in the middle of a page."
+            f"Two tones explain {f.bimodal:.0%} of the lightness; ink covers {f.ink:.0%}, in {f.letters} pieces and {f.lines} "
+            "lines in the middle of a page."
         )
     if kind == "clip":
         return (
@@ -325,11 +324,11 @@ def _seen_text(kind: Kind, f: Facts, sample: Sample) -> str:
             f"alike; {equal}."
         )
     if sample.count < FEW:
-        return f"{equal.capitalize()}, and {sample.count} images are too few to say what they share: {FEW} are needed, better 50."
+        return f"{equal.capitalize()}; {sample.count} images are too few to say what they share: {FEW} are needed, better 50."
     share = f"light and dark {f.low:.2f}, detail {f.edges:.2f}, outlines {f.outlines:.2f}"
     return (
-        f"{equal.capitalize()} and nothing recurs to the bit. How alike they are: {share} (photos of anything: below 0.05, 0.085 "
-        "and 0.035)."
+        f"{equal.capitalize()} and nothing recurs to the bit. How alike they are: {share} (photos of anything: below 0.05, "
+        "0.085 and 0.035)."
     )
 
 
