@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "exporters": ("scene", "matching", "files"),
     "engine": ("methods", "scene", "config", "files"),
     "pipelines": (
-        "engine", "methods", "matching", "refinement", "data", "metrics", "exporters", "scene", "config", "files",
+        "engine", "methods", "matching", "refinement", "data", "metrics", "exporters", "scene", "config", "files", "zoo",
     ),
     "bench": (
         "pipelines", "engine", "methods", "nets", "objectives", "data", "metrics", "scene", "config", "files",

@@ -12,6 +12,8 @@ from delaminate.exporters.files import ExportResult
 from delaminate.exporters.html import FOOTER, header, img, page
 from delaminate.files import write_atomic
 
+SMALL = "display:inline-block;height:11rem;width:auto;max-width:100%;margin:0 .6rem .6rem 0;object-fit:contain"
+
 
 @dataclass(frozen=True)
 class Link:
@@ -47,12 +49,12 @@ def write_overview(
         remarks: What looks wrong, and what would help.
         commands: What was done, as commands.
         links: Files beside the page.
-        pictures: Images as rebuilt; or image, reconstruction and difference.
+        pictures: Images as rebuilt beside what was found in them; or image, reconstruction and difference.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    figures = "".join(f"<figure>{img(pixels, 'an image, rebuilt from its layers')}</figure>" for pixels in pictures)
+    figures = "".join(img(pixels, "an image as rebuilt, and what was found", style=SMALL) for pixels in pictures)
     rows = "".join(f'<li><a href="{escape(link.path)}">{escape(link.about)}</a></li>' for link in links)
     parts = [
         header(title, lead, {}, ""),

@@ -14,6 +14,7 @@ from scipy import ndimage
 from delaminate.data import ImageSet
 from delaminate.engine.record import Callback, SilentCallback
 from delaminate.errors import ConfigError, DelaminateError
+from delaminate.exporters.html import segmentation_picture
 from delaminate.exporters.overview import Link, write_overview
 from delaminate.files import json_bytes, to_pixels, write_atomic
 from delaminate.methods import METHODS, load_model
@@ -203,7 +204,9 @@ def _take_apart(work: _Work, plan: Plan) -> None:
         work.text = work.text or "The time was over before an image was taken apart."
         return
     if found is not None and found.verdict is not None:
-        work.level, work.text = found.verdict.level, found.summary
+        shown = "Layers show the images themselves." if found.copies_input else ""
+        said = f"{len(found)} images taken apart.", shown, found.verdict.text
+        work.level, work.text = found.verdict.level, " ".join(part for part in said if part)
         if work.recognition.kind == "photos-alike":
             _judge_cut_outs(work, model)
     scenes = load_scenes(work.out / "scenes")
@@ -308,9 +311,13 @@ def _export(work: _Work, plan: Plan) -> None:
         work.do("delaminate", "export", str(scenes), "--to", name, "--out", str(folder))
         if name == "html":
             work.links.append(Link("exports/html/report.html", "Images, their layers and sprites"))
-    loaded = load_scenes(scenes)
+    loaded, shown = load_scenes(scenes), []
     for index in np.linspace(0, len(loaded) - 1, min(SHOWN, len(loaded))).round().astype(int).tolist():
-        work.pictures.insert(0, to_pixels(loaded[index].composite()))
+        scene = loaded[index]
+        which = segmentation_picture(scene)
+        seen = np.where(which[..., 3:] > 128, which[..., :3], 232).astype(np.uint8)
+        shown.append(np.concatenate([to_pixels(scene.composite()), seen], 1))
+    work.pictures[:0] = shown
 
 
 # ---- Spots ------------------------------------------------------------------------------------------------------------
