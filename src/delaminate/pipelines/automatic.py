@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from delaminate.config import to_dict
 from delaminate.data import ImageSet
 from delaminate.engine.record import Callback, SilentCallback
 from delaminate.errors import ConfigError, DelaminateError
@@ -294,9 +295,9 @@ def _decompose(work: _Work, model: str | Path, plan: Plan) -> DecomposedImages:
 
 
 def _offered(plan: Plan) -> int:
-    config = METHODS[plan.method].preset_config(plan.preset)
-    offered = getattr(config, "num_sprites", 0)
-    return 0 if "num_sprites" in plan.settings else int(offered or 0)
+    """Sprites that a training has room for; 0: it finds the number, or there are none."""
+    settings = to_dict(METHODS[plan.method].preset_config(plan.preset)) | dict(plan.settings)
+    return int(settings.get("num_sprites", 0))
 
 
 def _export(work: _Work, plan: Plan) -> None:

@@ -5,7 +5,7 @@ families of collections have in `benchmarks/recognise.py`, none near a single on
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,7 +113,7 @@ class Recognition:
         return {
             "kind": self.kind, "evidence": list(self.evidence), "sentence": self.sentence, "images": self.count,
             "size": list(self.size), "native_size": list(self.native_size), "enlargement": self.enlargement,
-            "in_order": self.in_order, "facts": {each.name: getattr(self.facts, each.name) for each in fields(self.facts)},
+            "in_order": self.in_order, "facts": asdict(self.facts),
             "method": None if plan is None else plan.method, "preset": None if plan is None else plan.preset,
             "settings": {} if plan is None else dict(plan.settings),
         }  # fmt: skip
