@@ -108,7 +108,8 @@ def test_spots_are_counted_in_a_table(tmp_path):
 
 
 def test_a_dark_picture_has_no_spots():
-    assert spots(np.zeros((20, 20, 3), np.uint8)) == ([], 0.0)
+    areas, lit = spots(np.zeros((20, 20, 3), np.uint8))
+    assert areas == [] and not lit.any()
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):

@@ -60,7 +60,7 @@ def write_overview(
         header(title, lead, {}, ""),
         "<main>",
         _section("what", "What it is", _list(evidence)),
-        _section("look", "Rebuilt from layers", figures),
+        _section("look", "What was found", figures),
         _section("remarks", "What to look at", _list(remarks)),
         _section("files", "More", f"<ul>{rows}</ul>" if rows else ""),
         _section("commands", "The same by hand", _list(commands, "code")),

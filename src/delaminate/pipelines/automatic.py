@@ -332,8 +332,15 @@ def _count_spots(work: _Work) -> None:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["image", "spots", "median_area_px", "share_lit"])
     total = 0
-    for name, pixels in zip(images.names, images.pixels, strict=True):
-        areas, lit = spots(pixels.permute(1, 2, 0).numpy())
+    shown = set(np.linspace(0, len(images) - 1, SHOWN).round().astype(int).tolist())
+    for index, (name, pixels) in enumerate(zip(images.names, images.pixels, strict=True)):
+        picture = pixels.permute(1, 2, 0).numpy()
+        areas, found = spots(picture)
+        lit = float(found.mean())
+        if index in shown:
+            stretched = (picture * (255 / max(int(picture.max()), 1))).astype(np.uint8)
+            marked = np.where(found[..., None], np.array([224, 98, 63], np.uint8), stretched)
+            work.pictures.append(np.concatenate([stretched, marked], 1))
         total += len(areas)
         table.writerow([name, len(areas), float(np.median(areas)) if len(areas) else 0, round(lit, 4)])
     write_atomic(work.out / COUNTS, text.getvalue().encode())
@@ -345,13 +352,13 @@ def _count_spots(work: _Work) -> None:
     )
 
 
-def spots(picture: np.ndarray) -> tuple[list[int], float]:
-    """Areas of connected bright pieces of an image (H, W, 3), in pixels, and the share of it that is bright."""
+def spots(picture: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """Areas of connected bright pieces of an image (H, W, 3), in pixels, and where it is bright, (H, W)."""
     bright = ndimage.gaussian_filter(picture.max(-1).astype(np.float32), 1.0)
     lit = bright > otsu(bright)[0]
     labels, count = ndimage.label(lit)
     areas = ndimage.sum(lit, labels, range(1, count + 1)).astype(int).tolist() if count else []
-    return [area for area in areas if area >= LEAST_AREA], float(lit.mean())
+    return [area for area in areas if area >= LEAST_AREA], lit
 
 
 # ---- The end ----------------------------------------------------------------------------------------------------------
