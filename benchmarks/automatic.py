@@ -57,19 +57,22 @@ def shapes(side: int) -> Tensor:
     return normalised(torch.from_numpy(np.stack(masks)).float(), side, torch.zeros(1))[:, 0]
 
 
-def found_of(name: str, model: Method, seed: int) -> tuple[int, int]:
-    """How many of the true sprites the model holds, and how many there are."""
+def found_of(name: str, model: Method, seed: int) -> tuple[int, int, float]:
+    """How many of the true sprites the model holds, how many there are, and the best IoU of the one that is held worst."""
     dictionary = model.dictionary()
     sprites = [each for n, each in enumerate(dictionary.sprites) if n not in dictionary.backgrounds]
     if name == "multi-dsprites":
-        alphas = torch.stack([each[3] for each in sprites])
+        alphas = torch.stack(
+            [(each[3] > 0.5).float() for each in sprites]
+        )  # as sprites that are only moved are compared
         turns = normalised(alphas, alphas.shape[-1], torch.arange(36) * (2 * math.pi / 36))
         best = overlap(turns, shapes(alphas.shape[-1])).amax((0, 1))
-        return int((best >= FOUND).sum()), len(best)
+        return int((best >= FOUND).sum()), len(best), float(best.min())
     truth = pieces(seed) if name == "tetrominoes" else true_sprites(name)
     error = 1.0 if name == "tetrominoes" else 0.1  # pieces are tinted by their placements
     matches = match_sprites(truth, sprites, FOUND, error)
-    return sum(match.is_find(FOUND, error) for match in matches), len(matches)
+    found = sum(match.is_find(FOUND, error) for match in matches)
+    return found, len(matches), min(match.alpha_iou for match in matches)
 
 
 def measure(name: str, seed: int) -> dict[str, object]:
@@ -81,11 +84,12 @@ def measure(name: str, seed: int) -> dict[str, object]:
     assert plan is not None
     run = train(images, plan.method, plan.preset, settings=plan.settings, seed=seed)
     seconds = time.perf_counter() - began, time.process_time() - used
-    found, true = found_of(name, run.model, seed)
+    found, true, least = found_of(name, run.model, seed)
     dictionary = run.model.dictionary()
     row = {
         "set": name, "seed": seed, "images": len(images), "kind": recognition.kind, "method": plan.method,
         "preset": plan.preset, "sprites": len(dictionary) - len(dictionary.backgrounds), "found": found, "true": true,
+        "least_iou": round(least, 4),
         "layers": getattr(run.model, "num_layers", None) if name in LAYERS else None, "layers_true": LAYERS.get(name),
         "seconds": round(seconds[0], 1), "cpu_seconds": round(seconds[1], 1),
         "verdict": run.verdict.text if run.verdict else "",
