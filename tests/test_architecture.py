@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "engine": ("methods", "scene", "config", "files"),
     "pipelines": (
         "engine", "methods", "matching", "refinement", "data", "metrics", "exporters", "importers", "scene",
-        "config", "files",
+        "config", "files", "zoo",
     ),
     "bench": (
         "pipelines", "engine", "methods", "nets", "objectives", "data", "metrics", "scene", "config", "files",

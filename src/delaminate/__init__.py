@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from delaminate.methods.registry import METHODS, load_model
     from delaminate.methods.settings import MethodConfig
     from delaminate.methods.storage import save_model
+    from delaminate.pipelines.automatic import AutomaticResult, auto
     from delaminate.pipelines.comparing import Comparison, compare
     from delaminate.pipelines.decomposition import DecomposedImages, decompose
     from delaminate.pipelines.evaluation import Evaluation, evaluate
     from delaminate.pipelines.exporting import edit, export, recompose
     from delaminate.pipelines.images import open_images
     from delaminate.pipelines.importing import Imported, import_edited
+    from delaminate.pipelines.recognise import Recognition, recognise
     from delaminate.pipelines.repacking import pack_scenes, unpack_scenes
     from delaminate.pipelines.sampling import sample
     from delaminate.pipelines.training import TrainedRun, train
@@ -64,11 +66,13 @@ _PLACES = {
     "methods.settings": ("MethodConfig",),
     "methods.storage": ("save_model",),
     "pipelines.comparing": ("Comparison", "compare"),
+    "pipelines.automatic": ("AutomaticResult", "auto"),
     "pipelines.decomposition": ("DecomposedImages", "decompose"),
     "pipelines.evaluation": ("Evaluation", "evaluate"),
     "pipelines.exporting": ("edit", "export", "recompose"),
     "pipelines.images": ("open_images",),
     "pipelines.importing": ("Imported", "import_edited"),
+    "pipelines.recognise": ("Recognition", "recognise"),
     "pipelines.repacking": ("pack_scenes", "unpack_scenes"),
     "pipelines.sampling": ("sample",),
     "pipelines.training": ("TrainedRun", "train"),
@@ -86,6 +90,7 @@ _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 __all__ = [
     "EMA",
     "METHODS",
+    "AutomaticResult",
     "Budget",
     "Callback",
     "Comparison",
@@ -111,6 +116,7 @@ __all__ = [
     "PerturbGAN",
     "Placement",
     "ReDO",
+    "Recognition",
     "Scene",
     "SceneLayer",
     "SceneSet",
@@ -121,6 +127,7 @@ __all__ = [
     "TrainedRun",
     "TrainingError",
     "Transform",
+    "auto",
     "compare",
     "composite",
     "decompose",
@@ -135,6 +142,7 @@ __all__ = [
     "open_data",
     "open_images",
     "pack_scenes",
+    "recognise",
     "recompose",
     "sample",
     "save_model",

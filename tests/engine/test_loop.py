@@ -8,6 +8,7 @@ import torch
 from helpers.tiny import CONFIG, EVERY_STEP, GROWING, PAPER, SELDOM, differences, model, pixels, total_steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch.testing import assert_close
 
 from delaminate.engine import Budget, train
@@ -15,7 +16,7 @@ from delaminate.engine.batches import batch_indices
 from delaminate.engine.checkpoint import load, save
 from delaminate.engine.ema import EMA
 from delaminate.engine.guards import LOCK
-from delaminate.engine.record import SilentCallback, read_log
+from delaminate.engine.record import RunLog, SilentCallback, read_log
 from delaminate.errors import DataError, FormatError, OutputError, TrainingError
 from delaminate.methods import load_model
 
@@ -238,6 +239,13 @@ def test_damaged_and_foreign_checkpoints_are_refused(damage, tmp_path, capsys):
 
 
 # --- what is left behind --------------------------------------------------------------------------------------------
+
+
+def test_previews_of_large_images_are_shrunk_so_that_the_page_can_show_them(tmp_path):
+    log = RunLog(tmp_path)
+    log.preview(1, [torch.rand(4, 3, 1200, 1200), torch.rand(2, 3, 1500, 3000)])
+    with Image.open(tmp_path / "previews" / "00000001.png") as picture:
+        assert 2**22 < picture.width * picture.height <= 2**24
 
 
 def test_a_run_folder_holds_configuration_log_previews_models_and_state(tmp_path):

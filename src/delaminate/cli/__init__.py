@@ -23,6 +23,7 @@ from delaminate.errors import DelaminateError
 # Verb to `module:name` of a function or of a group of operations, in the order of the help.
 VERBS = {
     "demo": "demo:demo",
+    "auto": "auto:auto",
     "train": "train:train",
     "decompose": "decompose:decompose",
     "sample": "sample:sample",

@@ -221,6 +221,22 @@ def image_folder(folder: str | Path) -> Path:
     return inner if alone else root
 
 
+def image_paths(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """List the images below a folder in natural order, and what looks like one and is not read, with the reason.
+
+    Raises:
+        DataError: There is no such folder or file.
+    """
+    _, paths, skipped = _image_paths(folder)
+    return paths, skipped
+
+
+def read_pictures(paths: Sequence[Path]) -> Iterator[np.ndarray | DataError]:
+    """Decode images in order, at their own size: RGB, or RGBA where a pixel is transparent; or why one cannot be."""
+    for _, _, read in _read_all(paths, [path.name for path in paths], None, "squash", True):
+        yield read if isinstance(read, DataError) else read[0]
+
+
 def _image_paths(folder: Path) -> tuple[Path, list[Path], list[tuple[str, str]]]:
     """List the images below a folder, and what looks like one and is not read, with the reason."""
     if folder.is_file():

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,6 +70,8 @@ SHARES = ("explained",)
 """Figures that are shares of 1, shown in per cent."""
 SHOWN = ("loss", "check", "active", "idle")
 """Figures on the screen, besides the signals of the method; the others are in metrics.jsonl."""
+LARGEST_PREVIEW = 2**24
+"""Pixels of a preview: the page about a training shows it."""
 WIDE = 110
 """Columns of a terminal from which on there is room for a bar."""
 LARGEST_FIGURE = 1e30
@@ -203,6 +206,8 @@ class RunLog:
         width = max(row.shape[1] for row in rows)
         rows = [np.pad(row, ((0, 2), (0, width - row.shape[1]), (0, 0)), constant_values=0.12) for row in rows]
         picture = Image.fromarray((np.concatenate(rows) * 255).round().astype(np.uint8))
+        shrink = math.ceil(math.sqrt(picture.width * picture.height / LARGEST_PREVIEW))
+        picture = picture.reduce(shrink) if shrink > 1 else picture  # rows of whole pages
         buffer = io.BytesIO()
         scale = max(1, 1200 // max(picture.width, 1))
         picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(buffer, "PNG")

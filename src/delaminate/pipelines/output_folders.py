@@ -1,8 +1,10 @@
 """Folders that results go to: what is there is not written over unasked."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from delaminate.errors import ConfigError, OutputError
 from delaminate.scene.format import MAX_SCENES
@@ -58,6 +60,15 @@ def make_room_for_scenes(out: Path, overwrite: bool, count: int, beside: bool = 
         )
     held = "scenes already, maybe edited by hand. Go on with them by `decompose --resume`, export or recompose them"
     make_room(out, overwrite, SCENE_PARTS, () if beside else SCENE_PARTS[:2], held)
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """What an earlier call has noted of itself in a JSON file; None: there is no such note."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def refuse_files(paths: Sequence[Path], overwrite: bool) -> None:

@@ -7,10 +7,14 @@ of the whole set), because schedules that depend on steps resume exactly.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from delaminate.config import setting
 from delaminate.methods.settings import MethodConfig
+
+FIRST_SPRITES, MORE_SPRITES, MOST_SPRITES = 16, 8, 64
+FIRST_LAYERS, MOST_LAYERS = 3, 12
+"""Offered where search finds how many there are: at first, how many more at a time, and at most."""
 
 Kind = Literal["colour", "position", "similarity", "affine", "projective", "thin_plate_spline", "morphological"]
 
@@ -30,6 +34,11 @@ class Config(MethodConfig):
         "clip": "gradient_clip",
     }
 
+    renamed_values: ClassVar[Mapping[str, Mapping[Any, Any]]] = {
+        "num_sprites": {"auto": 0},
+        "num_layers": {"auto": 0},
+    }
+
     sprite_size: tuple[int, int] = setting(
         meaning="Height and width of a sprite in pixels; with one object layer the whole image.",
         unit="px",
@@ -38,15 +47,16 @@ class Config(MethodConfig):
         group="layers",
     )
     num_sprites: int = setting(
-        meaning="Sprites offered, K. Search may end with fewer.",
-        minimum=1,
+        meaning="Sprites offered, K. Search may end with fewer. 0, or `auto`: search offers more until they are not used, and "
+        "keeps those that pay for themselves.",
+        minimum=0,
         maximum=4096,
         group="layers",
     )
     num_layers: int = setting(
         1,
-        "Object layers, L, without the background.",
-        minimum=1,
+        "Object layers, L, without the background. 0, or `auto`: as many as search uses.",
+        minimum=0,
         maximum=4096,
         group="layers",
     )
@@ -314,7 +324,28 @@ class Config(MethodConfig):
         group="parity",
     )
 
+    @property
+    def offered_sprites(self) -> int:
+        """Sprites that there is room for."""
+        return self.num_sprites or MOST_SPRITES
+
+    @property
+    def offered_layers(self) -> int:
+        """Object layers that there may be."""
+        return self.num_layers or MOST_LAYERS
+
+    @property
+    def finds_numbers(self) -> bool:
+        """Whether search finds how many sprites or layers there are."""
+        return not (self.num_sprites and self.num_layers)
+
     def check(self) -> None:
+        if self.finds_numbers and (not self.search_steps or self.distil_steps or self.steps):
+            self.refuse(
+                "num_layers" if self.num_sprites else "num_sprites",
+                "search finds the number, and networks need it beforehand: expected search_steps above 0, distil_steps=0 and "
+                "steps=0; or give the number.",
+            )
         moving = [kind for kind in self.layer_transforms if kind != "colour"]
         if self.layer_transforms and moving not in (["position"], ["similarity"]):
             self.refuse("layer_transforms", "expected one of `position` and `similarity` among them, or an empty list.")
@@ -336,7 +367,7 @@ class Config(MethodConfig):
             self.refuse("distil_steps", "placements found by regions cannot be distilled yet; set it to 0.")
         if self.distil_steps and not self.search_steps:
             self.refuse("distil_steps", "there is nothing to distil without search_steps.")
-        if self.selection == "exhaustive" and self.num_sprites**self.num_layers > 100_000:
+        if self.selection == "exhaustive" and self.offered_sprites**self.offered_layers > 100_000:
             self.refuse("selection", "too many combinations; use greedy.")
 
 

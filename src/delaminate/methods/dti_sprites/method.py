@@ -30,6 +30,8 @@ class DTISprites(DTISpritesModel):
 
     @property
     def decomposers(self) -> tuple[str, ...]:
+        if self.config.finds_numbers:
+            return ("search",)
         search, network = (bool(flag) for flag in self.learned.tolist())
         if self.config.search == "regions":
             return (("search",) if search else ()) + (("network",) if network else ()) or ("network",)
@@ -81,7 +83,7 @@ class DTISprites(DTISpritesModel):
         )
         if by == "network":
             return whole
-        start = picks_of(whole, self.config.num_layers)
+        start = picks_of(whole, self.config.offered_layers)
         return self._found(pursue(images, self.candidates(), self.search_settings(), start=start))
 
     def _found(self, picks: Selections) -> Decomposition:
@@ -100,11 +102,11 @@ class DTISprites(DTISpritesModel):
         position = {int(k): i for i, k in enumerate(self.active_entries)}
         steps, colours = self._placement_parts(prediction, entry)
         background = self._background_parts(prediction, len(images))
-        rows = [list(range(c.num_layers))] * len(images) if order is None else order.tolist()
+        rows = [list(range(c.offered_layers))] * len(images) if order is None else order.tolist()
         found = []
         for i, (row, chosen) in enumerate(zip(rows, entry.tolist(), strict=True)):
             objects = [
-                Placement(position[chosen[j]], steps[i][j], colours[i][j]) for j in row if chosen[j] < c.num_sprites
+                Placement(position[chosen[j]], steps[i][j], colours[i][j]) for j in row if chosen[j] < c.offered_sprites
             ]
             found.append((*background[i], *objects))
         return Decomposition(self.dictionary(), tuple(found), self.image_size, background=c.background)
@@ -114,7 +116,7 @@ class DTISprites(DTISpritesModel):
     ) -> tuple[list[list[tuple[Transform, ...]]], list[list[tuple[float, ...]]]]:
         """Turn predicted parameters of the chosen sprites into transforms and colours at rest, per image and layer."""
         c, (batch, count) = self.config, entry.shape
-        safe = entry.clamp_max(c.num_sprites - 1)[:, :, None, None]
+        safe = entry.clamp_max(c.offered_sprites - 1)[:, :, None, None]
         sprite = {
             kind: values.gather(2, safe.expand(-1, -1, 1, values.shape[3]))[:, :, 0].flatten(0, 1)
             for kind, values in prediction.sprite.items()
@@ -154,7 +156,7 @@ class DTISprites(DTISpritesModel):
 
     def export_state(self, everything: bool = False) -> dict[str, Tensor]:
         found = {"dictionary.rgba": torch.cat([self.sprites_rgb, self.sprites_alpha], 1)}
-        found["dictionary.sizes"] = torch.tensor([self.config.sprite_size] * self.config.num_sprites)
+        found["dictionary.sizes"] = torch.tensor([self.config.sprite_size] * self.config.offered_sprites)
         if self.config.background:
             found["background.rgb"] = self.background_rgb
         found |= {name: buffer for name, buffer in self.named_buffers() if "." not in name and name != "usage"}
@@ -169,7 +171,7 @@ class DTISprites(DTISpritesModel):
         self.sprites_alpha.copy_(parts["dictionary.rgba"][:, 3:])
         if self.config.background:
             self.background_rgb.copy_(parts["background.rgb"])
-        for name in ("alive", "progress", "learned", "scales"):
+        for name in ("alive", "progress", "learned", "scales", *(("layers",) if self.config.finds_numbers else ())):
             getattr(self, name).copy_(parts[name])
         if not bool(self.alive.any()):
             raise FormatError("model folder: no sprite is in use; the model is empty. Train it first.")

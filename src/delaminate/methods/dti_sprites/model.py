@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from delaminate.matching.soft.correlation import Sprites
 from delaminate.matching.soft.pursuit import Search
 from delaminate.methods.base import Method
-from delaminate.methods.dti_sprites.config import Config
+from delaminate.methods.dti_sprites.config import FIRST_LAYERS, FIRST_SPRITES, Config
 from delaminate.methods.dti_sprites.warping import move_sprites, move_to_canvas, sampling_grid
 from delaminate.nets.blocks import BatchedMLP
 from delaminate.nets.peaks import CentrePointHead
@@ -58,37 +58,51 @@ class DTISpritesModel(Method):
     def __init__(self, config: Config, seed: int = 0) -> None:
         super().__init__(config, seed)
         c, rng = config, stream(seed, "weights")
-        self.sprites_rgb = nn.Parameter(torch.full((c.num_sprites, 3, *c.sprite_size), c.sprite_colour))
+        self.sprites_rgb = nn.Parameter(torch.full((c.offered_sprites, 3, *c.sprite_size), c.sprite_colour))
         blob = _gaussian(c.sprite_size, c.alpha_sigma)
-        self.sprites_alpha = nn.Parameter(blob.repeat(c.num_sprites, 1, 1, 1))
+        self.sprites_alpha = nn.Parameter(blob.repeat(c.offered_sprites, 1, 1, 1))
         if c.background:
             self.background_rgb = nn.Parameter(torch.full((3, *c.image_size), 0.5))
         self.encoder = self.build_encoder(c, rng)
-        width, pairs = self.encoder.width * c.pool**2, c.num_layers * (c.num_layers - 1) // 2
+        width, pairs = self.encoder.width * c.pool**2, c.offered_layers * (c.offered_layers - 1) // 2
         self.heads = nn.ModuleDict()
+        if c.finds_numbers:
+            self.register_buffer("layers", torch.tensor(float(c.num_layers or FIRST_LAYERS)))  # that search uses
+        else:
+            self._add_heads(c, width, pairs, rng)
+        first = c.num_sprites or FIRST_SPRITES
+        self.register_buffer("alive", (torch.arange(c.offered_sprites) < first).float())
+        self.register_buffer("progress", torch.zeros(()))  # steps of gradient training done
+        self.register_buffer("usage", torch.zeros(c.offered_layers, c.offered_sprites))
+        self.register_buffer("learned", torch.zeros(2))  # by search, by the network
+        self.register_buffer("scales", torch.ones(7))  # at which search by regions looks
+        self.scales: Tensor
+        self.layers: Tensor
+        self.alive: Tensor
+        self.progress: Tensor
+        self.usage: Tensor
+        self.learned: Tensor
+
+    def _add_heads(self, c: Config, width: int, pairs: int, rng: Generator) -> None:
+        """Make the regressors, in the order that their random numbers are drawn in."""
         if c.readout == "peaks":
             self.heads["peaks"] = CentrePointHead(self.encoder.width, self.encoder.stride, rng)
         else:
             for kind in c.layer_transforms:
-                self.heads[f"layer_{kind}"] = BatchedMLP(c.num_layers, width, NUM_PARAMETERS[kind], rng)
+                self.heads[f"layer_{kind}"] = BatchedMLP(c.offered_layers, width, NUM_PARAMETERS[kind], rng)
         for kind in c.sprite_transforms:
-            count = c.num_layers * c.num_sprites
+            count = c.offered_layers * c.offered_sprites
             self.heads[f"sprite_{kind}"] = BatchedMLP(count, width, NUM_PARAMETERS[kind], rng)
         if c.background:
             for kind in c.background_transforms:
                 self.heads[f"background_{kind}"] = BatchedMLP(1, width, NUM_PARAMETERS[kind], rng)
         if c.soft_occlusion and pairs:
             self.heads["occlusion"] = BatchedMLP(1, width, pairs, rng)
-        self.register_buffer("alive", torch.ones(c.num_sprites))
-        self.register_buffer("progress", torch.zeros(()))  # steps of gradient training done
-        self.register_buffer("usage", torch.zeros(c.num_layers, c.num_sprites))
-        self.register_buffer("learned", torch.zeros(2))  # by search, by the network
-        self.register_buffer("scales", torch.ones(7))  # at which search by regions looks
-        self.scales: Tensor
-        self.alive: Tensor
-        self.progress: Tensor
-        self.usage: Tensor
-        self.learned: Tensor
+
+    @property
+    def num_layers(self) -> int:
+        """Object layers: as given, or as many as search uses by now."""
+        return int(self.layers) if self.config.finds_numbers else self.config.num_layers
 
     def build_encoder(self, config: Config, rng: Generator) -> ImageEncoder:
         """Make the network that looks at images; a subclass may make another one.
@@ -132,11 +146,11 @@ class DTISpritesModel(Method):
         sprite_kinds, background_kinds = self.unlocked()
         if c.readout == "peaks":
             maps = self.peaks(features)
-            layer = self.from_peaks(maps, *self.peaks.strongest(maps, c.num_layers))
+            layer = self.from_peaks(maps, *self.peaks.strongest(maps, c.offered_layers))
         else:
             layer = {kind: self.heads[f"layer_{kind}"](flat) for kind in c.layer_transforms}
         sprite = {
-            kind: self.heads[f"sprite_{kind}"](flat).view(batch, c.num_layers, c.num_sprites, -1)
+            kind: self.heads[f"sprite_{kind}"](flat).view(batch, c.offered_layers, c.offered_sprites, -1)
             for kind in sprite_kinds
         }
         background = {}
@@ -144,7 +158,7 @@ class DTISpritesModel(Method):
             background = {kind: self.heads[f"background_{kind}"](flat)[:, 0] for kind in background_kinds}
         occlusion = None
         if "occlusion" in self.heads:
-            occlusion = pairwise_occlusion(self.heads["occlusion"](flat)[:, 0], c.num_layers)
+            occlusion = pairwise_occlusion(self.heads["occlusion"](flat)[:, 0], c.offered_layers)
         return Prediction(sprite, layer, background, occlusion)
 
     def native_log_scale(self) -> float:
@@ -242,7 +256,9 @@ class DTISpritesModel(Method):
         """
         height, width = self.image_size
         few = (
-            max(1, 2**18 // (self.config.num_sprites * height * width)) if images.device.type == "cpu" else len(images)
+            max(1, 2**18 // (self.config.offered_sprites * height * width))
+            if images.device.type == "cpu"
+            else len(images)
         )
         parts = [slice(start, start + few) for start in range(0, len(images), few)]
         return torch.cat([self._choose(images[some], prediction.rows(some), noise) for some in parts])
@@ -261,10 +277,12 @@ class DTISpritesModel(Method):
         background = self.draw_background(prediction.background, len(images))
         price = c.empty_sprite_cost if c.empty_sprite and not self.frozen else None
         if c.selection == "exhaustive":
-            found = select_exhaustive(images, candidates, c.num_layers, background, prediction.occlusion, price)
+            found = select_exhaustive(images, candidates, c.offered_layers, background, prediction.occlusion, price)
         else:
-            found = select_greedy(images, candidates, c.num_layers, background, prediction.occlusion, c.passes, price)
-        names = torch.cat([entries, entries.new_tensor([c.num_sprites])])
+            found = select_greedy(
+                images, candidates, c.offered_layers, background, prediction.occlusion, c.passes, price
+            )
+        names = torch.cat([entries, entries.new_tensor([c.offered_sprites])])
         return names[found]
 
     def compose(
@@ -276,7 +294,7 @@ class DTISpritesModel(Method):
         """
         c, (batch, count) = self.config, entry.shape
         flat = entry.flatten()
-        one_hot = F.one_hot(flat, c.num_sprites + 1)[:, : c.num_sprites].to(self.sprites_rgb.dtype)
+        one_hot = F.one_hot(flat, c.offered_sprites + 1)[:, : c.offered_sprites].to(self.sprites_rgb.dtype)
         table = self.planes(clamp_alpha=noise is None)
         if self.frozen:
             table = table.detach()
@@ -309,7 +327,7 @@ class DTISpritesModel(Method):
     def search_settings(self) -> Search:
         c = self.config
         return Search(
-            num_placements=c.num_layers, price=c.search_placement_cost, passes=1, free_colour=c.search_tint, beam=8
+            num_placements=self.num_layers, price=c.search_placement_cost, passes=1, free_colour=c.search_tint, beam=8
         )
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Generator, Tensor
 
 from delaminate.errors import TrainingError
 from delaminate.matching.remembered import RememberedSearch
-from delaminate.matching.shapes import find_shapes, seen_scales, whole_regions
+from delaminate.matching.shapes import find_shapes, flat_regions, seen_scales, whole_regions
 from delaminate.matching.soft.correlation import Sprites
 from delaminate.matching.soft.dictionary import (
     SufficientStatistics,
@@ -25,11 +25,17 @@ from delaminate.matching.soft.dictionary import (
     without_misfits,
 )
 from delaminate.matching.soft.pursuit import Selections, pursue
+from delaminate.methods.dti_sprites.config import MORE_SPRITES, MOST_LAYERS
 from delaminate.methods.dti_sprites.model import DTISpritesModel
 from delaminate.methods.players import GradientPlayer, ParameterGroup, SearchPlayer, StepContext
 from delaminate.nets.blocks import BatchedMLP
 from delaminate.objectives.reconstruction import image_error
 from delaminate.objectives.schedules import step_decay, warmup_cosine
+
+RESEEDED = 0.75
+"""Share of search after which no sprite is seeded again."""
+SETTLED, FULL = 0.25, 0.02
+"""Share of search from which on placements tell how many layers there are; and share of images that use all of them."""
 
 
 class Matcher(SearchPlayer):
@@ -51,7 +57,7 @@ class Matcher(SearchPlayer):
         model, c = self.model, self.model.config
         sprites, size = model.candidates(), c.sprite_size
         if self.evidence is None:
-            sprites = seed(c.num_sprites, context.all_gather(images), size, c.search_tint, rng)
+            sprites = seed(len(sprites), context.all_gather(images), size, c.search_tint, rng)
             self.evidence = SufficientStatistics.zeros(sprites)
         done = context.step / context.steps
         settings = replace(model.search_settings(), beam=0)
@@ -64,25 +70,59 @@ class Matcher(SearchPlayer):
         self.evidence = self.evidence.blend(fresh, keep)
         sprites, self.evidence = recentre(reestimate(sprites, self.evidence), self.evidence)
         usage = self.evidence.usage
-        idle = usage < c.reassign_below / c.num_sprites * usage.sum()
-        if done < 0.75:
+        idle = usage < c.reassign_below / len(sprites) * usage.sum()
+        if done < RESEEDED:
             # Seed unused and duplicate sprites again, from what is left when ill-fitting placements are taken away.
             again = sorted({*idle.nonzero()[:, 0].tolist(), *duplicates(sprites, usage)})
+            sprites, more = self._offer_more(sprites, context, len(again))
+            again += more
             if again:
                 honest = without_misfits(images, sprites, picks, settings)
                 _, unexplained = accumulate(images, sprites, honest, settings)
                 new = seed(len(again), context.all_gather(unexplained), size, c.search_tint, rng)
                 sprites = replace_sprites(sprites, again, new)
                 self.evidence = self.evidence.forget(again)
+            self._offer_layers(picks, context)
         self._store(sprites)
         if context.step == context.steps - 1:
             self._finish(context.all_gather(images), sprites, usage)
         return {"error": left.square().mean(), "idle": idle.sum()}
 
+    def _offer_more(self, sprites: Sprites, context: StepContext, free: int) -> tuple[Sprites, list[int]]:
+        """Where search finds how many sprites there are: offer more, once hardly any is free to take up what is left.
+
+        Returns:
+            The sprites, and which of them are new and empty.
+        """
+        count, most = len(sprites), self.model.config.offered_sprites
+        if self.model.config.num_sprites or free > count // 8 or context.step < 2 or count == most:
+            return sprites, []
+        more = min(MORE_SPRITES, most - count)
+        assert self.evidence is not None
+        sprites = Sprites(*(F.pad(each, (0, 0) * 3 + (0, more)) for each in (sprites.colour, sprites.alpha)))
+        padded = {
+            name: F.pad(each, (0, 0) * (each.ndim - 1) + (0, more)) for name, each in self.evidence.tensors().items()
+        }
+        self.evidence = SufficientStatistics(**padded)
+        return sprites, list(range(count, count + more))
+
+    @torch.no_grad()
+    def _offer_layers(self, picks: Selections, context: StepContext) -> None:
+        """Where search finds how many layers there are: offer one more, while some images use all of them."""
+        model = self.model
+        if model.config.num_layers or context.step / context.steps < SETTLED or model.num_layers >= MOST_LAYERS:
+            return
+        full = (picks.used.sum(1) >= model.num_layers).to(model.layers)
+        if float(context.all_reduce(full.sum())) > FULL * float(context.all_reduce(full.new_tensor(float(len(full))))):
+            model.layers += 1
+
     @torch.no_grad()
     def _store(self, sprites: Sprites) -> None:
-        self.model.sprites_rgb.copy_(sprites.colour.expand(-1, 3, -1, -1))
-        self.model.sprites_alpha.copy_(sprites.alpha)
+        """Put sprites into the model, the first ones; they are alive, the others are not."""
+        model, count = self.model, len(sprites)
+        model.sprites_rgb[:count].copy_(sprites.colour.expand(-1, 3, -1, -1))
+        model.sprites_alpha[:count].copy_(sprites.alpha)
+        model.alive.copy_((torch.arange(len(model.alive)) < count).to(model.alive))
 
     @torch.no_grad()
     def _finish(self, images: Float[Tensor, "B 3 H W"], sprites: Sprites, usage: Float[Tensor, " K"]) -> None:
@@ -93,11 +133,13 @@ class Matcher(SearchPlayer):
         ordered = Sprites(sprites.colour[entries], sprites.alpha[entries])
         kept = prune(images, ordered, replace(model.search_settings(), beam=0), c.search_sprite_cost)
         chosen = [entries[k] for k in kept]
-        others = [k for k in range(c.num_sprites) if k not in chosen]
-        order = chosen + others
+        order = chosen + [k for k in range(len(sprites)) if k not in chosen]
         self._store(Sprites(sprites.colour[order], sprites.alpha[order]))
-        model.alive.copy_((torch.arange(c.num_sprites) < len(chosen)).to(model.alive))
+        model.alive.copy_((torch.arange(c.offered_sprites) < len(chosen)).to(model.alive))
         model.learned[0] = 1
+        if not c.num_layers:
+            used = pursue(images, model.candidates(), replace(model.search_settings(), beam=0)).used.sum(1)
+            model.layers.fill_(_most(used))
 
 
 class RegionMatcher(SearchPlayer):
@@ -116,8 +158,9 @@ class RegionMatcher(SearchPlayer):
 
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         model, c = self.model, self.model.config
-        masks = whole_regions(context.all_gather(images).cpu())
-        shapes = find_shapes(masks, c.num_sprites, min(c.sprite_size)) if len(masks) else masks
+        everything = context.all_gather(images)
+        masks = whole_regions(everything.cpu())
+        shapes = find_shapes(masks, c.offered_sprites, min(c.sprite_size)) if len(masks) else masks
         if len(shapes) == 0:
             raise TrainingError(
                 "search: no flat-coloured region recurs in these images. Use search=correlation, or search_steps=0."
@@ -126,10 +169,17 @@ class RegionMatcher(SearchPlayer):
             model.sprites_rgb.fill_(1)
             model.sprites_alpha.zero_()
             model.sprites_alpha[: len(shapes), 0] = shapes.to(model.sprites_alpha)
-            model.alive.copy_((torch.arange(c.num_sprites) < len(shapes)).to(model.alive))
+            model.alive.copy_((torch.arange(c.offered_sprites) < len(shapes)).to(model.alive))
             model.scales.copy_(seen_scales(masks, shapes))
             model.learned[0] = 1
+            if not c.num_layers:
+                model.layers.fill_(_most(torch.tensor([len(flat_regions(image)) for image in everything.cpu()])))
         return {"regions": torch.tensor(float(len(masks)))}
+
+
+def _most(numbers: Int[Tensor, " B"]) -> int:
+    """How many placements an image has at most, in all but one of a hundred images."""
+    return max(1, int(numbers.double().quantile(0.99)))
 
 
 class NetworkPlayer(GradientPlayer):
@@ -260,10 +310,10 @@ class Refiner(NetworkPlayer):
         noise = None
         if c.noise:
             # Drawn once per step and sprite, shared by all images and layers, as wide as the canvas.
-            uniform = torch.rand(c.num_sprites, 1, *c.image_size, generator=rng)
+            uniform = torch.rand(c.offered_sprites, 1, *c.image_size, generator=rng)
             noise = ((2 * uniform - 1) * c.noise).to(images)
         image, entry = model.reconstruct(images, noise)
-        counts = F.one_hot(entry, c.num_sprites + 1)[..., : c.num_sprites].sum(0)  # L K
+        counts = F.one_hot(entry, c.offered_sprites + 1)[..., : c.offered_sprites].sum(0)  # L K
         model.usage += context.all_reduce(counts.to(model.usage.dtype))
         error = image_error(images, image).mean()
         if self.distiller is None:
@@ -282,7 +332,7 @@ def start_pixels(model: DTISpritesModel, images: Float[Tensor, "B 3 H W"], rng: 
     c = model.config
     if c.background and c.background_start == "mean":
         model.background_rgb.copy_(images.mean(0))
-    if c.sprite_start == "kmeans" and len(images) >= c.num_sprites:
+    if c.sprite_start == "kmeans" and len(images) >= c.offered_sprites:
         seen = F.interpolate(images, c.sprite_size, mode="bilinear", antialias=True, align_corners=False)
         centred = seen - seen.mean((2, 3), keepdim=True)
         plain = centred / (centred.std((1, 2, 3), keepdim=True) + 0.02)
@@ -292,8 +342,8 @@ def start_pixels(model: DTISpritesModel, images: Float[Tensor, "B 3 H W"], rng: 
         )
         features = (plain * torch.exp(-1.5 * torch.as_tensor(distance))).flatten(1).cpu().numpy()
         seed_ = int(torch.randint(2**31 - 1, (1,), generator=rng))
-        found = torch.as_tensor(KMeans(c.num_sprites, n_init=10, random_state=seed_).fit_predict(features))
-        for k in range(c.num_sprites):
+        found = torch.as_tensor(KMeans(c.offered_sprites, n_init=10, random_state=seed_).fit_predict(features))
+        for k in range(c.offered_sprites):
             model.sprites_rgb[k] = (0.5 + 0.2 * plain[found.to(images.device) == k].mean(0)).clamp(0, 1)
 
 
@@ -305,7 +355,7 @@ def after_update(model: DTISpritesModel, rng: Generator, context: StepContext) -
         return {}
     model.progress += 1
     figures = {}
-    if c.reassign_every and c.num_sprites > 1 and int(model.progress) % c.reassign_every == 0:
+    if c.reassign_every and c.offered_sprites > 1 and int(model.progress) % c.reassign_every == 0:
         if not model.frozen:
             figures["reassigned"] = float(_reassign(model, rng))
         model.usage.zero_()
@@ -319,19 +369,19 @@ def _reassign(model: DTISpritesModel, rng: Generator) -> int:
     Departs: Adam's moments are left alone (the original ends up sharing them between the two, for good).
     """
     c = model.config
-    layer = int(torch.randint(c.num_layers, (1,), generator=rng))
+    layer = int(torch.randint(c.offered_layers, (1,), generator=rng))
     usage = model.usage[layer]
     share = usage / usage.max().clamp_min(1) if c.empty_sprite else usage / usage.sum().clamp_min(1)
     best = int(share.argmax())
-    weak = [k for k in model.active_entries.tolist() if k != best and share[k] < c.reassign_below / c.num_sprites]
+    weak = [k for k in model.active_entries.tolist() if k != best and share[k] < c.reassign_below / c.offered_sprites]
     for k in weak:
         noise = torch.randn(model.sprites_rgb[best].shape, generator=rng) * 1e-4
         model.sprites_rgb[k] = model.sprites_rgb[best] + noise.to(model.sprites_rgb)
         model.sprites_alpha[k] = model.sprites_alpha[best]
         for head in (model.heads[f"sprite_{kind}"] for kind in c.sprite_transforms):
             if isinstance(head, BatchedMLP):
-                for each in range(c.num_layers):
-                    head.copy_head(each * c.num_sprites + best, each * c.num_sprites + k)
+                for each in range(c.offered_layers):
+                    head.copy_head(each * c.offered_sprites + best, each * c.offered_sprites + k)
     if weak:
         noise = torch.randn(model.sprites_rgb[best].shape, generator=rng) * 1e-4
         model.sprites_rgb[best] += noise.to(model.sprites_rgb)
