@@ -221,22 +221,6 @@ def image_folder(folder: str | Path) -> Path:
     return inner if alone else root
 
 
-def image_paths(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
-    """List the images below a folder in natural order, and what looks like one and is not read, with the reason.
-
-    Raises:
-        DataError: There is no such folder or file.
-    """
-    _, paths, skipped = _image_paths(folder)
-    return paths, skipped
-
-
-def read_pictures(paths: Sequence[Path]) -> Iterator[np.ndarray | DataError]:
-    """Decode images in order, at their own size: RGB, or RGBA where a pixel is transparent; or why one cannot be."""
-    for _, _, read in _read_all(paths, [path.name for path in paths], None, "squash", True):
-        yield read if isinstance(read, DataError) else read[0]
-
-
 def _image_paths(folder: Path) -> tuple[Path, list[Path], list[tuple[str, str]]]:
     """List the images below a folder, and what looks like one and is not read, with the reason."""
     if folder.is_file():
@@ -285,7 +269,7 @@ Read = tuple[UInt8[np.ndarray, "h w C"], CanvasMap] | DataError
 
 
 def read_all(
-    source: Pictures, rows: range, size: tuple[int, int] | None, fit: Fit, alpha: bool = False
+    source: Pictures, rows: Sequence[int], size: tuple[int, int] | None, fit: Fit, alpha: bool = False
 ) -> Iterator[tuple[int, Read]]:
     """Decode some images of a source, a few at a time, in order: a broken one must not stop the others."""
 
@@ -300,8 +284,8 @@ def read_all(
 
     workers = min(4, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
-        for first in range(rows.start, rows.stop, 8 * workers):
-            chunk = range(first, min(first + 8 * workers, rows.stop))
+        for first in range(0, len(rows), 8 * workers):
+            chunk = rows[first : first + 8 * workers]
             yield from zip(chunk, pool.map(read, chunk), strict=True)
 
 

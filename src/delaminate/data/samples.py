@@ -1,6 +1,6 @@
 """Some images of a collection, spread over it, to say what it is without reading all."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from delaminate.data.clips import is_clip, read_clip
-from delaminate.data.folders import image_folder, image_paths, read_pictures
+from delaminate.data.folders import Pictures, image_folder, open_source, read_all, reason_of
 from delaminate.data.sets import ImageSet
 from delaminate.data.transparency import replace_transparency
 from delaminate.errors import DataError
@@ -78,30 +78,34 @@ def sample_images(images: ImageSet) -> Sample:
 
 
 def sample_path(path: str | Path) -> Sample:
-    """Take some images of a folder, a clip or an image file.
+    """Take some images of a folder, a clip, an image file, an archive or a store.
 
     Raises:
         DataError: There is no image that can be read.
     """
     if is_clip(path):
         return sample_images(read_clip(path, limit=MOST_FRAMES, transparent="auto"))
-    root = image_folder(path) if Path(path).is_dir() else Path(path)
-    files, skipped = image_paths(root)
-    if not files:
-        raise DataError(f"{path}: found no image; formats are PNG, JPEG, WEBP, GIF, TIFF and BMP.")
-    places = spread(len(files), _affordable(files))
-    read = [(place, picture) for place, picture in zip(places, read_pictures([files[n] for n in places]), strict=True)]
-    failed = [(files[place].name, str(why)) for place, why in read if isinstance(why, DataError)]
+    source = open_source(image_folder(path) if Path(path).is_dir() else path)
+    read = list(_read(source, spread(len(source), _affordable(source))))
+    failed = [(source.full_name(n), reason_of(source, n, why)) for n, why in read if isinstance(why, DataError)]
     good = [(place, picture) for place, picture in read if isinstance(picture, np.ndarray)]
+    source.close()
     if not good:
         raise DataError(f"{path}: none of {len(read)} images can be read; the first, '{failed[0][0]}': {failed[0][1]}")
     pictures, _ = replace_transparency([picture for _, picture in good], "auto")
-    return Sample(tuple(pictures), tuple(place for place, _ in good), len(files), skipped=(*skipped, *failed))
+    places = tuple(place for place, _ in good)
+    return Sample(tuple(pictures), places, len(source), skipped=(*source.skipped, *failed))
 
 
-def _affordable(files: Sequence[Path]) -> int:
+def _read(source: Pictures, places: Sequence[int]) -> Iterator[tuple[int, np.ndarray | DataError]]:
+    """Decode images at their own size: RGB, or RGBA where a pixel is transparent; or why one cannot be."""
+    for place, read in read_all(source, places, None, "squash", alpha=True):
+        yield place, read if isinstance(read, DataError) else read[0]
+
+
+def _affordable(source: Pictures) -> int:
     """How many pairs may be decoded, judged by the first image that can be read."""
-    for picture in read_pictures(files[:4]):
+    for _, picture in _read(source, range(min(len(source), 4))):
         if isinstance(picture, np.ndarray):
             return max(2, min(MOST_PAIRS, MOST_PIXELS // (2 * picture.shape[0] * picture.shape[1])))
     return MOST_PAIRS
