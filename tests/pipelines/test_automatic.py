@@ -8,7 +8,8 @@ from PIL import Image
 
 from delaminate.engine.record import SilentCallback
 from delaminate.errors import ConfigError, DataError
-from delaminate.pipelines.automatic import auto, look, spots
+from delaminate.pipelines.automatic import auto, look
+from delaminate.pipelines.spots import lit
 from delaminate.scene.loading import load_scenes
 
 GROUND = (30, 40, 60)
@@ -102,14 +103,19 @@ def test_spots_are_counted_in_a_table(tmp_path):
             field += 120 / (1 + np.exp(np.hypot(y - 10 - 20 * (k // 3), x - 10 - 20 * (k % 3)) - 5))
         Image.fromarray(field.clip(0, 255).astype(np.uint8)).save(tmp_path / "in" / f"{n}.png")
     found = auto(tmp_path / "in", tmp_path / "out")
-    lines = (tmp_path / "out" / "counts.csv").read_text().splitlines()
-    assert found.level == "fair" and lines[0] == "image,spots,median_area_px,share_lit"
+    lines = (tmp_path / "out" / "exports" / "objects" / "counts.csv").read_text().splitlines()
+    assert found.level == "fair" and lines[0] == "image,objects,covered"
     assert [int(line.split(",")[1]) for line in lines[1:]] == [1, 2, 3, 4, 5, 6]
+    before = (tmp_path / "out" / "scenes" / "summary.json").stat().st_mtime_ns
+    assert auto(tmp_path / "in", tmp_path / "out").text == found.text
+    assert (tmp_path / "out" / "scenes" / "summary.json").stat().st_mtime_ns == before
+    scene = load_scenes(tmp_path / "out" / "scenes")[0]
+    with Image.open(tmp_path / "in" / "0.png") as image:
+        assert np.abs(scene.composite()[0].numpy() * 255 - np.asarray(image)).max() < 0.01
 
 
 def test_a_dark_picture_has_no_spots():
-    areas, lit = spots(np.zeros((20, 20, 3), np.uint8))
-    assert areas == [] and not lit.any()
+    assert not lit(np.zeros((20, 20, 3), np.uint8)).any()
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):

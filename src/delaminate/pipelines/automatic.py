@@ -1,7 +1,6 @@
 """From any collection to its layers without one setting: recognise, train, check, take apart, export; and go on again."""
 
 import csv
-import io
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,37 +8,38 @@ from shlex import join, quote
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from delaminate.config import to_dict
 from delaminate.data import ImageSet
+from delaminate.data.reading import read_mask
 from delaminate.engine.record import Callback, SilentCallback
 from delaminate.errors import ConfigError, DelaminateError
-from delaminate.exporters.html import segmentation_picture
+from delaminate.exporters.html import PALETTE, colour_of, segmentation_picture
 from delaminate.exporters.overview import Link, write_overview
 from delaminate.files import json_bytes, to_pixels, write_atomic
 from delaminate.methods import METHODS, load_model
 from delaminate.pipelines.checks import hardly_recurs, remarks
 from delaminate.pipelines.decomposition import DecomposedImages, decompose
 from delaminate.pipelines.exporting import export
-from delaminate.pipelines.image_facts import otsu
 from delaminate.pipelines.images import Images, open_images
 from delaminate.pipelines.output_folders import read_record
 from delaminate.pipelines.photo_choice import Candidate, candidates
-from delaminate.pipelines.recognise import Plan, Recognition, recognise, sample_of
+from delaminate.pipelines.recognise import Plan, Recognition, recognise
+from delaminate.pipelines.spots import spot_scenes
 from delaminate.pipelines.training import prepare_training
 from delaminate.pipelines.verdict import Level
+from delaminate.scene.collection import SceneSet
+from delaminate.scene.format import SUMMARY
 from delaminate.scene.loading import load_scenes
+from delaminate.scene.saving import save_scenes
 
 FOLDERS = ("training", "scenes", "exports")
-RECORD, PAGE, COUNTS = "auto.json", "report.html", "counts.csv"
+RECORD, PAGE, COUNTS = "auto.json", "report.html", "objects/counts.csv"
 """What a call leaves in its folder."""
 AGREED = 0.65
 """Mean IoU of the cut-outs of two methods that know nothing of one another, from which on both are believed."""
 TRAINING_SHARE = 0.7
 """Of the minutes that are given; the rest is for taking images apart."""
-LEAST_AREA = 12
-"""Pixels of a spot that is counted."""
 SHOWN = 4
 """Images that the page shows."""
 
@@ -325,40 +325,44 @@ def _export(work: _Work, plan: Plan) -> None:
 
 
 def _count_spots(work: _Work) -> None:
-    """Count bright spots by a threshold and connected pieces, which learns nothing."""
-    one_size = len(sample_of(work.data).sizes) == 1
-    images = open_images(work.data, zoom=(1.0, 1.0)) if one_size else open_images(work.data, (512, 512), "pad")
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "spots", "median_area_px", "share_lit"])
-    total = 0
-    shown = set(np.linspace(0, len(images) - 1, SHOWN).round().astype(int).tolist())
-    for index, (name, pixels) in enumerate(zip(images.names, images.pixels, strict=True)):
-        picture = pixels.permute(1, 2, 0).numpy()
-        areas, found = spots(picture)
-        lit = float(found.mean())
-        if index in shown:
-            stretched = (picture * (255 / max(int(picture.max()), 1))).astype(np.uint8)
-            marked = np.where(found[..., None], np.array([224, 98, 63], np.uint8), stretched)
-            work.pictures.append(np.concatenate([stretched, marked], 1))
-        total += len(areas)
-        table.writerow([name, len(areas), float(np.median(areas)) if len(areas) else 0, round(lit, 4)])
-    write_atomic(work.out / COUNTS, text.getvalue().encode())
-    work.links.append(Link(COUNTS, "Counts, one line an image"))
-    work.level = "fair" if total else "nothing"
-    work.text = (
-        f"{total:,} spots in {len(images)} images, by Otsu's threshold and connected pieces of at least {LEAST_AREA} pixels: "
-        f"{COUNTS}. Touching ones count as one. {work.recognition.advice}"
+    """Count bright spots: by a threshold, in pieces, and where round ones touch by their waists; nothing is learned."""
+    scenes, skipped = spot_scenes(work.data)
+    _save_once(scenes, work.out / "scenes")
+    work.links.append(Link(f"exports/{COUNTS}", "Counts, one line an image"))
+    work.links.append(Link("exports/objects/objects.csv", "Every object: place, size, shape, brightness"))
+    export(work.out / "scenes", work.out / "exports", "objects", split=True, resume=True)
+    work.do(
+        "delaminate",
+        "export",
+        str(work.out / "scenes"),
+        "--to",
+        "objects",
+        "--split",
+        "--out",
+        str(work.out / "exports"),
     )
+    with (work.out / "exports" / COUNTS).open(newline="") as file:
+        total = sum(int(row["objects"]) for row in csv.DictReader(file))
+    for index in np.linspace(0, len(scenes) - 1, min(SHOWN, len(scenes))).round().astype(int).tolist():
+        work.pictures.append(_marked(to_pixels(scenes[index].composite()), work.out, scenes.names[index]))
+    work.level = "fair" if total else "nothing"
+    work.remarks += [f"Not read: {name}: {reason}" for name, reason in skipped[:SHOWN]]
+    work.text = f"{total:,} objects in {len(scenes)} images: exports/{COUNTS}. {work.recognition.advice}"
 
 
-def spots(picture: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """Areas of connected bright pieces of an image (H, W, 3), in pixels, and where it is bright, (H, W)."""
-    bright = ndimage.gaussian_filter(picture.max(-1).astype(np.float32), 1.0)
-    lit = bright > otsu(bright)[0]
-    labels, count = ndimage.label(lit)
-    areas = ndimage.sum(lit, labels, range(1, count + 1)).astype(int).tolist() if count else []
-    return [area for area in areas if area >= LEAST_AREA], lit
+def _save_once(scenes: SceneSet, folder: Path) -> None:
+    """Save scenes, unless those of an earlier call are there, which a person may have edited."""
+    if not (folder / SUMMARY).exists():
+        save_scenes(scenes, folder)
+
+
+def _marked(picture: np.ndarray, out: Path, name: str) -> np.ndarray:
+    """A picture, stretched, beside its objects in colours."""
+    labels = read_mask(out / "exports" / "objects" / "labels" / f"{name}.tif")
+    stretched = (picture * (255 / max(int(picture.max()), 1))).astype(np.uint8)
+    colours = np.array([colour_of(number) for number in range(len(PALETTE))], np.uint8)
+    marked = np.where((labels > 0)[..., None], colours[labels % len(PALETTE)], stretched).astype(np.uint8)
+    return np.concatenate([stretched, marked], 1)
 
 
 # ---- The end ----------------------------------------------------------------------------------------------------------

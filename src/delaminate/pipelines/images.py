@@ -156,7 +156,7 @@ def open_with_originals(
 ) -> OpenedImages:
     """Open images as `open_images` does, with the way back to the originals."""
     fit = check_fit(fit)
-    source = _source(images)
+    source = source_of(images)
     if cache is not None and (source is None or size is None):
         raise ConfigError(
             "--cache: is for folders, archives and addresses of images that are brought to a model's size; leave it out."
@@ -187,7 +187,7 @@ def open_with_originals(
     )
 
 
-def _source(images: Images) -> Pictures | None:
+def source_of(images: Images) -> Pictures | None:
     """The files of images, or the members of an archive; None: they are something else."""
     if not isinstance(images, str | Path) or not is_place(images):
         return None

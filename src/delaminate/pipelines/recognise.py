@@ -237,8 +237,8 @@ def advice_for(kind: Kind) -> str:
     """What to say besides, or instead of a plan."""
     if kind == "blobs":
         return (
-            "No method here counts touching cells better than a threshold does, so what `auto` gives is Otsu's threshold and "
-            "connected pieces, with a table of counts. For instance masks of cells take Cellpose or StarDist."
+            "None of the methods here beats a threshold on cells, so this is one (Otsu's, of the square root of brightness), "
+            "with pieces of several waists counted apart. For crowded tissue take Cellpose or StarDist, which are trained."
         )
     if kind == "photos-unlike":
         return (
