@@ -39,6 +39,10 @@ DRAWN = 400
 """Images that are drawn of a built-in set."""
 SEARCHED, LEAST_TOGETHER, MOST_TOGETHER = 1_200_000, 12, 60
 """Pixels that are searched in a round, of pictures in no order; and how many of these at least, and at most."""
+OUTLINE = 6.0
+"""Over a thing's side: the share of neighbours within it that may differ, along outlines of one or two antialiased pixels."""
+DRAWING = 0.6
+"""Neighbours that are equal: from here on images are drawn."""
 MOST_SHAPE_SIDE = 128
 """Canvas, in pixels, on which shapes are looked for: their outlines are clear enough there."""
 
@@ -160,16 +164,17 @@ def kind_of(facts: Facts, is_clip: bool, count: int) -> Kind:
         return "shapes"
     if f.recurring >= 0.4:
         return "pixel-art"
-    return "photos-alike" if count >= FEW and likeness(f) >= 1 else "photos-unlike"
+    # No photo is made of equal pixels, however alike drawings are.
+    return "photos-alike" if count >= FEW and likeness(f) >= 1 and f.equal < DRAWING else "photos-unlike"
 
 
 def _are_shapes(f: Facts) -> bool:
     """Few things of one hue each: flat, also after compression, or shaded in a way that recurs."""
     if f.still > 0.03 or not 0 < f.number <= 40 or f.things > 0.6:
         return False
-    flat = (
-        f.nearly_equal >= 0.8 and f.plain >= 0.7 and f.changes <= (0.06 if f.equal >= 0.9 else 0.6) and f.equal >= 0.35
-    )
+    # Neighbours differ along outlines alone: of small things these are a larger share.
+    outlines = max(0.06, OUTLINE / max(min(f.size), 1)) if f.equal >= 0.9 else 0.6
+    flat = f.nearly_equal >= 0.8 and f.plain >= 0.7 and f.changes <= outlines and f.equal >= 0.35
     # Grey things have no hue that could tell one from another, so colour is asked for.
     shaded = f.recurring >= 0.4 and f.changes > 0.1 and f.hues <= 0.1 * f.changes and f.one_axis < 0.95
     return (flat and f.recurring < 0.4) or (shaded and f.ground >= 0.7)
