@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
+from scipy import ndimage
 
 from delaminate.errors import DataError
 from delaminate.pipelines.image_facts import otsu
@@ -21,8 +22,8 @@ Picture = UInt8[np.ndarray, "h w 3"]
 
 
 def lit(picture: Picture) -> Bool[np.ndarray, "h w"]:
-    """Say where an image is bright."""
-    root = np.sqrt(picture.max(-1).astype(np.float32))
+    """Say where an image is bright; single pixels of grain are not."""
+    root = ndimage.median_filter(np.sqrt(picture.max(-1).astype(np.float32)), 3)
     return root > otsu(root)[0]
 
 
@@ -68,6 +69,7 @@ def _pictures(images: Images) -> tuple[Sequence[str], Callable[[int], Picture], 
     source = source_of(images)
     if source is not None:
         found = source
-        return found.names, lambda index: found.picture(index), list(found.skipped)
+        names = [found.full_name(index) for index in range(len(found))]
+        return names, lambda index: found.picture(index), list(found.skipped)
     opened = open_images(images, zoom=(1.0, 1.0))
     return opened.names, lambda index: opened.pixels[index].permute(1, 2, 0).numpy(), list(opened.skipped)
