@@ -22,6 +22,7 @@ STRONG = 0.3  # an edge, as a share of the strong edges' contrast
 LEAST_CONTRAST, LEAST_KINK = 6.0, 3.0  # of an edge, of a change of slope, of 255
 LONGEST = 4.0  # a line of edges counts at most so many times the median line
 LEAST_LINES = 6.0  # lines of edges, weighed by their length, below which nothing is said
+LEAST_EVIDENCE = 8.0  # nats: some thousand steps and phases are tried, and a few lines lie on many of them by chance
 LEAST_STRENGTH = 0.2  # of F, below which a step is chance
 BLURRED = 0.3  # of an edge's height, beyond which its neighbours say where its middle is
 BROKEN = 0.15  # share of edges at half pixels, of a picture that was resampled
@@ -39,11 +40,13 @@ class Lattice:
         step: Pixels from one to the next.
         phase: Where the first one lies, in [0, step).
         score: The share of edges on it, of what the lattice can have: 1 at best.
+        evidence: By how many nats the lines of edges on it are more than chance puts there.
     """
 
     step: float
     phase: float
     score: float
+    evidence: float
 
 
 def edge_profile(luma: Float[Tensor, "N H W"]) -> np.ndarray:
@@ -106,7 +109,8 @@ def find_lattices(profile: np.ndarray) -> list[Lattice]:
     # Frequencies f and 1 - f are one at whole places; near a half they are also too close to be two peaks.
     taken += [1 - frequency for frequency in taken if 2 / length < abs(1 - 2 * frequency) < 2 * SIDE_LOBES]
     found = [_refined(weights, frequency) for frequency in taken]
-    return sorted((each for each in found if each.score > 0), key=lambda each: -each.score)
+    sure = [each for each in found if each.score > 0 and each.evidence >= LEAST_EVIDENCE]
+    return sorted(sure, key=lambda each: -each.score)
 
 
 def pairs(rows: list[Lattice], columns: list[Lattice]) -> list[tuple[Lattice, Lattice]]:
@@ -176,20 +180,30 @@ def _refined(weights: np.ndarray, frequency: float) -> Lattice:
         step, phase = _rounded_alike(weights, step, phase)
     lines = block_starts(step, phase, length)[1:]
     if len(lines) < 3:
-        return Lattice(step, phase, 0.0)
+        return Lattice(step, phase, 0.0, 0.0)
     possible = abs(np.exp(2j * np.pi * lines / step).mean())
     score = min(abs(found) / max(possible, 0.2), 1.0)
+    # Resampled pictures have the middles of edges at the broken places themselves.
+    near = np.abs((places - phase + step / 2) % step - step / 2) <= 0.26
     if step < SMALL:
         # Boundaries of small steps stand so close that only those at their very place tell them from chance.
         expected = len(lines) / length
         sharp = float((weights[2 * lines].sum() / total - expected) / (1 - expected))
         blurred = 0.0
         if weights[1::2].sum() > BROKEN * total:
-            # Resampled: the middles of edges lie at the broken places themselves.
-            near = np.abs((places - phase + step / 2) % step - step / 2) <= 0.26
             blurred = float((weights[near].sum() / total - near.mean()) / (1 - near.mean()))
         score = sharp if sharp > 0.9 else min(score, max(sharp, blurred))
-    return Lattice(step, phase, score)
+    shares = ((2 * lines, len(lines) / length), (near, float(near.mean())))
+    evidence = max(_surprise(float(weights[on].sum() / total), by_chance) for on, by_chance in shares)
+    return Lattice(step, phase, score, float(total**2 / (weights**2).sum()) * evidence)
+
+
+def _surprise(share: float, chance: float) -> float:
+    """Relative entropy of a share that is larger than chance, in nats for each one that was drawn; 0 if it is not larger."""
+    share = min(share, 1 - 1e-9)
+    if share <= chance:
+        return 0.0
+    return share * math.log(share / chance) + (1 - share) * math.log((1 - share) / (1 - chance))
 
 
 def _rounded_alike(weights: np.ndarray, step: float, phase: float) -> tuple[float, float]:
