@@ -1,9 +1,9 @@
 """Every method by its name, those of other packages included, and models of any of them."""
 
 from collections.abc import Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -60,6 +60,16 @@ class Methods(Mapping[str, type[Method]]):
         if name not in self:
             raise ConfigError(f"{where}: unknown method {name!r}. {suggest(name, list(self))}")
         return self[name]
+
+
+@runtime_checkable
+class EntryPoint(Protocol):
+    """What a package offers: of the standard library, or of its backport, which takes over where it is imported."""
+
+    name: str
+    value: str
+
+    def load(self) -> Any: ...
 
 
 def _offered() -> dict[str, EntryPoint]:
