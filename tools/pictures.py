@@ -56,7 +56,7 @@ def catalogue(place: Path) -> None:
         Image.fromarray(print_page(types, rng)[0]).save(place / "pages" / f"page-{number + 1}.png")
     found = auto(place / "pages", place / "out")
     print(found.text)
-    export(place / "out" / "scenes", place / "out", "catalogue")
+    export(place / "out" / "scenes", place / "out", "catalogue", images=place / "pages")
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1000, "height": 860}, device_scale_factor=1)

@@ -17,6 +17,7 @@ from delaminate.exporters.cutouts import write_cutouts
 from delaminate.exporters.objects import find_objects, measure, write_objects
 from delaminate.exporters.pngs import write_masks
 from delaminate.files import png_bytes
+from delaminate.pipelines.exporting import export
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import Dictionary, Placement, Transform
 
@@ -181,6 +182,22 @@ def test_occurrences_that_fit_far_worse_are_doubtful(tmp_path):
         each.doubtful = False
     mark_doubtful(few)
     assert not any(each.doubtful for each in few)
+
+
+def test_crops_are_cut_from_the_originals_where_they_are_given(tmp_path):
+    shown = clip(4)
+    (tmp_path / "in" / "shot").mkdir(parents=True)
+    for scene in shown:
+        flat = np.full((*scene.size, 3), 77, np.uint8)
+        (tmp_path / "in" / scene.name).write_bytes(png_bytes(flat))
+    reader = lambda name: np.full((40, 60, 3), 77, np.uint8)  # noqa: E731
+    assert all((each.crop == 77).all() for each in find_occurrences(shown, originals=reader))
+    small = lambda name: np.zeros((4, 6, 3), np.uint8)  # noqa: E731
+    assert any((each.crop != 0).any() for each in find_occurrences(shown, originals=small))
+    export(shown, tmp_path / "with", "catalogue", images=tmp_path / "in")
+    export(shown, tmp_path / "without", "catalogue")
+    pages = [(tmp_path / kind / "catalogue" / "catalogue.html").read_bytes() for kind in ("with", "without")]
+    assert pages[0] != pages[1]
 
 
 def test_crops_show_what_the_scene_shows():

@@ -27,6 +27,9 @@ def export(
         bool, typer.Option("--indexed", help="Sheets as PNGs with a palette of 256 colours at most.")
     ] = False,
     scale: Annotated[int, typer.Option(help="Everything this many times as large, 1 to 64: every pixel a block.")] = 1,
+    images: Annotated[
+        str | None, typer.Option(help="Catalogue: the originals, to show them instead of what was rebuilt.")
+    ] = None,
     split: Annotated[bool, typer.Option("--split", help="Objects: count round things that touch apart.")] = False,
     fill: Annotated[
         str, typer.Option(help="Cut-outs: transparent, white, or a colour such as '#f4f1ea'.")
@@ -45,8 +48,8 @@ def export(
 
     shown = ground if background is None else background
     written = export_scenes(
-        scenes, out, to, rate=rate, background=shown, native=native, indexed=indexed, scale=scale, split=split, fill=fill,
-        margin=margin, webp=webp, resume=resume, workers=workers, cluster=cluster,
+        scenes, out, to, rate=rate, background=shown, native=native, indexed=indexed, scale=scale, images=images,
+        split=split, fill=fill, margin=margin, webp=webp, resume=resume, workers=workers, cluster=cluster,
     )  # fmt: skip
     if not written:
         typer.echo(f"Everything in {out} is finished.")

@@ -16,7 +16,7 @@ import hashlib
 import importlib.resources
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -87,12 +87,19 @@ class Found:
         return left + width / 2, top + height / 2
 
 
-def find_occurrences(scenes: Sequence[Scene], residuals: Residuals | None = None) -> Iterator[Found]:
+Originals = Callable[[str], UInt8[np.ndarray, "_h _w _c"] | None]
+"""Gives the original of the scene of a name, RGB or RGBA; None: there is none."""
+
+
+def find_occurrences(
+    scenes: Sequence[Scene], residuals: Residuals | None = None, originals: Originals | None = None
+) -> Iterator[Found]:
     """Find what is seen of every sprite, backgrounds left out, in the order of scenes and layers.
 
     Args:
         scenes: Scenes of one decomposition.
         residuals: What was not explained.
+        originals: What crops are cut from; None: from what the scenes rebuild.
 
     Raises:
         ConfigError: The scenes do not share a dictionary.
@@ -102,7 +109,9 @@ def find_occurrences(scenes: Sequence[Scene], residuals: Residuals | None = None
     for scene in scenes:
         shown = Decomposition.from_scene(scene)
         instances = shown.labels()[0][0].numpy()
-        picture = to_pixels(scene.composite())
+        original = None if originals is None else originals(scene.name)
+        fits = original is not None and original.shape[:2] == scene.size
+        picture = original[..., :3] if original is not None and fits else to_pixels(scene.composite())
         residual = None if residuals is None else read_residual(residuals, scene.name)
         visible = [position for position, layer in enumerate(scene.layers) if layer.visible]
         for label, position in enumerate(visible, start=0 if shown.background else 1):
@@ -158,13 +167,16 @@ def spacing(found: Sequence[Found]) -> float | None:
     return round(float(np.median(nearest)), 2) if nearest else None
 
 
-def write_catalogue(scenes: Sequence[Scene], out: str | Path, *, residuals: Residuals | None = None) -> ExportResult:
+def write_catalogue(
+    scenes: Sequence[Scene], out: str | Path, *, residuals: Residuals | None = None, originals: Originals | None = None
+) -> ExportResult:
     """Write the catalogue of the sprites that scenes share.
 
     Args:
         scenes: Scenes of one decomposition.
         out: The folder.
         residuals: What was not explained: a folder as `decompose` writes it, or `SceneSet.residual`.
+        originals: What crops are cut from; None, and where sizes differ: from what the scenes rebuild.
 
     Raises:
         ConfigError: The scenes do not share a dictionary.
@@ -175,7 +187,7 @@ def write_catalogue(scenes: Sequence[Scene], out: str | Path, *, residuals: Resi
     found: dict[int, list[Found]] = {
         entry: [] for entry in range(len(dictionary)) if entry not in dictionary.backgrounds
     }
-    for each in find_occurrences(scenes, residuals):
+    for each in find_occurrences(scenes, residuals, originals):
         found[each.entry].append(each)
     for group in found.values():
         mark_doubtful(group)

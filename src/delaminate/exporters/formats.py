@@ -23,7 +23,8 @@ class Format:
         about: What it writes, in a few words.
         options: What may be chosen besides: "rate" in frames per second, "durations" (milliseconds of each
             scene), "background" (with the background), "residuals" (what was not explained), "indexed"
-            (pictures with a palette), "split" (things that touch apart), "fill", "margin" and "webp" (of cut-outs).
+            (pictures with a palette), "images" (where the originals are), "split" (things that touch apart), "fill",
+            "margin" and "webp" (of cut-outs).
         extra: The extra that it needs, or None.
         of_sprites: It writes the sprites that scenes share, and nothing where they share none.
         by_scene: Every scene has files of its own, and there are no others: parts may be written apart.
@@ -112,7 +113,7 @@ FORMATS = {
     "catalogue": Format(
         "catalogue:write_catalogue",
         "every sprite with all its occurrences: a page, tables, Web Annotations, PAGE-XML",
-        ("residuals",),
+        ("residuals", "images"),
         of_sprites=True,
     ),
     "html": Format("html:write_html", "one page to look at and to send to a colleague", ("residuals",)),

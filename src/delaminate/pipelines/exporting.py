@@ -7,6 +7,8 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from delaminate.config import suggest
 from delaminate.data.sets import natural_key
 from delaminate.errors import ConfigError
@@ -15,6 +17,7 @@ from delaminate.exporters.files import coverage, frame_milliseconds, merged
 from delaminate.files import json_bytes, png_bytes, read_made_of, to_pixels, write_atomic
 from delaminate.pipelines.cluster import Workers, absolute, chosen_workers, pool
 from delaminate.pipelines.decomposition import SHARDS_EACH, DecomposedImages
+from delaminate.pipelines.images import Images, open_images, source_of
 from delaminate.pipelines.output_folders import refuse_files
 from delaminate.pipelines.shards import shard_rows
 from delaminate.scene.collection import SceneSet, shared_dictionary
@@ -38,6 +41,7 @@ def export(
     native: bool = False,
     indexed: bool = False,
     scale: int = 1,
+    images: Images | None = None,
     split: bool = False,
     fill: str = "transparent",
     margin: int = 0,
@@ -57,6 +61,7 @@ def export(
         native: Pixel art that was enlarged is written at its pixels' own size; other scenes as they are.
         indexed: Sheets as PNGs with a palette of up to 256 colours, the transparent one included.
         scale: Everything this many times as large, every pixel a block.
+        images: The originals, which the catalogue cuts its crops from; None: from what the scenes rebuild.
         split: Objects: round things that touch are counted apart.
         fill: Cut-outs lie on "transparent", or on a colour such as "white" or "#f4f1ea".
         margin: Free pixels around cut-outs.
@@ -81,6 +86,8 @@ def export(
     loaded, folder = _opened(scenes)
     _refuse_sheets_of_nothing(names, loaded)
     given: dict[str, Any] = {"rate": _rate(scenes, folder) if rate is None else rate}
+    if images is not None:
+        given["images"] = images
     given |= {"split": split, "fill": fill, "margin": margin, "webp": webp}
     durations = _durations(loaded)
     if rate is None and durations is not None:
@@ -114,7 +121,7 @@ def _write_here(
     written = {}
     for name, options in formats.items():
         finished.remove(name)
-        written[name] = FORMATS[name].write(scenes, out / name, **options)
+        written[name] = FORMATS[name].write(scenes, out / name, **_ready(options))
         finished.add(name, options)
     return written
 
@@ -157,7 +164,13 @@ def export_shard(
     if "residuals" in FORMATS[name].options and not native:
         options = options | {"residuals": some.residual}
     shown = enlarged(_at_native_size(some) if native else some, scale)
-    return FORMATS[name].write(shown, Path(out) / name, **options)
+    return FORMATS[name].write(shown, Path(out) / name, **_ready(options))
+
+
+def _ready(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as writers take them: with what reads the originals, instead of where they are."""
+    ready = {key: value for key, value in options.items() if key != "images"}
+    return ready | ({"originals": _originals(options["images"])} if "images" in options else {})
 
 
 def _joined(results: Sequence[ExportResult], out: Path) -> ExportResult:
@@ -198,8 +211,20 @@ class _Finished:
         write_atomic(self.path, json_bytes(dict(sorted(self.made_of.items()))))
 
     def _made_of(self, options: Mapping[str, Any]) -> str:
-        told = {key: value for key, value in options.items() if key != "residuals"}
+        told = {key: str(value) if key == "images" else value for key, value in options.items() if key != "residuals"}
         return hashlib.blake2b(f"{self.scenes} {json.dumps(told, sort_keys=True)}".encode(), digest_size=16).hexdigest()
+
+
+def _originals(images: Images) -> Callable[[str], np.ndarray | None]:
+    """Read originals by the names of their scenes."""
+    source = source_of(images)
+    if source is None:
+        opened = open_images(images, zoom=(1.0, 1.0))
+        places = {name: index for index, name in enumerate(opened.names)}
+        return lambda name: opened.pixels[places[name]].permute(1, 2, 0).numpy() if name in places else None
+    found, known = source, {source.full_name(index): index for index in range(len(source))}
+    known |= {name: index for index, name in enumerate(found.names) if name not in known}
+    return lambda name: found.picture(known[name]) if name in known else None
 
 
 def _opened(scenes: Scenes) -> tuple[Sequence[Scene], Path | None]:
