@@ -1,0 +1,96 @@
+"""MarioNette's encoders, choice of sprites and shifts, and compositor as one graph."""
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from delaminate.methods.graph import ENTRIES, LayerGraph, composited, numbered
+from delaminate.methods.marionette.model import MarioNetteModel
+from delaminate.nets.anchors import lattices
+from delaminate.nets.partial import DownBlock
+
+SHIFTS = "shifts"
+
+
+class AnchorGraph(LayerGraph):
+    """The graph of a copy of a model, which it changes. Every anchor is looked at, unlike in `decompose`: how many hold a sprite must not change the shapes of tensors.
+
+    All sprites of one of the model's layers make one layer here.
+    """
+
+    outputs: ClassVar[dict[str, str]] = {
+        **LayerGraph.outputs,
+        ENTRIES: "the sprite of the dictionary at each layer, row and column of anchors; -1: there is none",
+        SHIFTS: "how far each sprite lies from its anchor's window, down and to the right, in pixels",
+    }
+    aligned = False
+
+    def __init__(self, model: MarioNetteModel) -> None:
+        super().__init__()
+        self.model, c = model, model.config
+        self.background = c.background != "black"
+        for block in model.modules():
+            if isinstance(block, DownBlock):
+                block.plain = True
+        with torch.no_grad():
+            sprites = model.sprites().detach().clone()
+            self.register_buffer("planes", model.planes(sprites))
+            self.register_buffer("places", numbered(model.active_entries, c.num_sprites))
+            self.register_buffer("picture", model.backdrop_image() if c.background == "learned" else torch.zeros(0))
+        self.planes: Tensor
+        self.places: Tensor
+        self.picture: Tensor
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
+        model, c, cells = self.model, self.model.config, self.model.whole_cells(images)
+        logits, switch = model.look(cells)
+        on = torch.sigmoid(switch) > 0.5  # B L R S
+        k = c.sprite_size
+        mixed = (F.softmax(logits, 1) @ self.planes.flatten(1)).view(-1, 4, k, k)
+        entry = logits.argmax(1)
+        crops = model.crops(cells)[:, None].expand(-1, c.num_layers, *[-1] * 5).reshape(-1, 3, k, k)
+        found = model.shift_logits(crops, mixed)  # along x, then y
+        if c.offsets == "discrete":
+            outcomes = [each.argmax(1) for each in found]
+            offsets = tuple(F.one_hot(each, c.step_size + 1).to(mixed.dtype) for each in outcomes)
+            shifts = torch.stack([c.step_size / 2 - each.to(mixed.dtype) for each in reversed(outcomes)], 1)
+        else:
+            offsets, shifts = found, torch.cat([found[1], found[0]], 1)
+        shown = mixed if c.mix_sprites else self.planes[entry]
+        windows = model.draw(shown, offsets, on.flatten().to(mixed.dtype))
+        rgb, alpha = self._layers(windows, images.shape[0])
+        if self.background:
+            rgb = torch.cat([self._behind(cells)[:, None], rgb], 1)
+            alpha = torch.cat([torch.ones_like(alpha[:, :1]), alpha], 1)
+        entries = torch.where(on, self.places[entry].view(on.shape), -1)
+        return *composited(rgb.clamp(0, 1), alpha), entries, shifts.view(*on.shape, 2) * on[..., None]
+
+    def _layers(
+        self, windows: Float[Tensor, "N 4 w w"], batch: int
+    ) -> tuple[Float[Tensor, "B L 3 H W"], Float[Tensor, "B L 1 H W"]]:
+        """Paint the sub-lattices of each layer over one another, back to front."""
+        model, c = self.model, self.model.config
+        shape = (batch, c.num_layers, *c.grid, *windows.shape[1:])
+        canvases = lattices(windows.view(shape), c.step_size, model.image_size)
+        colours: list[Tensor | float] = [0.0] * c.num_layers  # multiplied by alpha
+        alphas: list[Tensor | float] = [0.0] * c.num_layers
+        for layer, lattice in model.fixed_order():
+            colour, alpha = canvases[layer][lattice].split([3, 1], 1)
+            own = colour if c.premultiplied else colour * alpha
+            colours[layer] = own + (1 - alpha) * colours[layer]
+            alphas[layer] = alpha + (1 - alpha) * alphas[layer]
+        colour, alpha = (torch.stack([torch.as_tensor(x) for x in each], 1) for each in (colours, alphas))
+        return torch.where(alpha > 0, colour / alpha.clamp_min(torch.finfo(alpha.dtype).tiny), 0.0), alpha
+
+    def _behind(self, cells: Float[Tensor, "B 3 _ _"]) -> Float[Tensor, "B 3 H W"]:
+        """The background: one crop of a learned one, as `decompose` decides."""
+        model, c = self.model, self.model.config
+        if c.background != "learned":
+            return model.soft_backdrop(cells)
+        chances = model.crop_chances(cells)
+        if not c.soft_background:
+            chances = tuple(x if x is None else F.one_hot(x.argmax(1), x.shape[1]).to(x.dtype) for x in chances)
+        return model.cropped(self.picture, *chances, cells.shape[0])
