@@ -29,6 +29,7 @@ from delaminate.rng import stream
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import Dictionary
 from delaminate.version import __version__
+from delaminate.zoo import split_card
 
 OPSET = 20
 TOLERANCE = 1e-4
@@ -119,6 +120,7 @@ def export_model(
     reference = method.graph_copy()
     shown = _shown(reference, images)
     proto = _traced(graph, shown[:3] if len(shown) >= 3 else shown.repeat(3, 1, 1, 1)[:3])
+    _check_sound(packages, proto)
     difference = _difference(packages, proto, graph, reference, way, shown)
     if not difference <= TOLERANCE:
         raise OutputError(
@@ -276,6 +278,21 @@ def _bare(proto: Any) -> Any:
     return proto
 
 
+def _check_sound(packages: _Packages, proto: Any) -> None:
+    """Make sure that a graph keeps the rules of ONNX.
+
+    Raises:
+        OutputError: It does not.
+    """
+    try:
+        packages.onnx.checker.check_model(proto, full_check=True)
+    except Exception as error:
+        raise OutputError(
+            f"ONNX: torch {torch.__version__} and onnxscript have made a graph that is not sound ({one_line(str(error), 200)}). "
+            "Other versions may not."
+        ) from error
+
+
 def run_graph(session: Any, images: Float[Tensor, "B 3 H W"], batches: Sequence[int] = (1,)) -> tuple[Tensor, ...]:
     """Run an ONNX Runtime session on images, so many at a time, in turn."""
     found: list[list[np.ndarray]] = []
@@ -352,6 +369,7 @@ def _facts(
         "format": "delaminate-graph",
         "version": 1,
         "name": name,
+        "title": _title(origin) or name,
         "method": method.name,
         "by": by,
         "opset": OPSET,
@@ -378,17 +396,18 @@ def _facts(
     }  # fmt: skip
 
 
-def _with_facts(packages: _Packages, proto: Any, facts: dict[str, Any]) -> bytes:
-    """The bytes of a graph that says itself what it is.
+def _title(folder: Path | None) -> str:
+    """What the card of a model folder is headed by; empty where there is none."""
+    card = folder / "README.md" if folder is not None else None
+    if card is None or not card.is_file():
+        return ""
+    lines = split_card(card.read_text("utf-8", "replace")[:100_000])[1].splitlines()
+    return one_line(next(iter(lines), "").lstrip("# "), 200)
 
-    Raises:
-        OutputError: It breaks the rules of ONNX.
-    """
+
+def _with_facts(packages: _Packages, proto: Any, facts: dict[str, Any]) -> bytes:
+    """The bytes of a graph that says itself what it is."""
     proto.producer_name, proto.producer_version = "delaminate", __version__
     proto.graph.name = facts["method"]
     packages.onnx.helper.set_model_props(proto, {"delaminate": json_bytes(facts).decode()})
-    try:
-        packages.onnx.checker.check_model(proto, full_check=True)
-    except Exception as error:
-        raise OutputError(f"ONNX: the graph is not sound ({one_line(str(error), 200)}).") from error
     return bytes(proto.SerializeToString())

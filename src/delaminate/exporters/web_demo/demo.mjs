@@ -146,9 +146,9 @@ function listen() {
   };
 }
 
-function describe({ name, method, by, layers, input, checked, made, page }) {
-  byId('title').textContent = name;
-  document.title = `${name} · Delaminate`;
+function describe({ title, method, by, layers, input, checked, made, page }) {
+  byId('title').textContent = title;
+  document.title = `${title} · Delaminate`;
   const rows = { Method: `${method}, by ${by}`, Pictures: `${input.shape[3]} x ${input.shape[2]} pixels`, Layers: layers.count,
     'Checked against torch': `within ${checked.largest_difference.toExponential(0)}` };
   byId('facts').append(...Object.entries(rows).map(([key, value]) => element('div', {}, element('dt', { textContent: key }), element('dd', { textContent: value }))));

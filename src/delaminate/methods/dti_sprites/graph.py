@@ -10,6 +10,7 @@ from delaminate.methods.dti_sprites.model import DTISpritesModel, Prediction
 from delaminate.methods.graph import ENTRIES, MEANINGS, LayerGraph, composited, numbered
 from delaminate.objectives.reconstruction import stack
 from delaminate.scene.compositing import strict_order
+from delaminate.scene.transforms import soft_clamp
 
 
 class SpriteGraph(LayerGraph):
@@ -27,6 +28,12 @@ class SpriteGraph(LayerGraph):
         self.register_buffer("places", numbered(entries, c.offered_sprites))  # in the dictionary; the empty one's is -1
         rgba = torch.cat([model.sprites_rgb, model.sprites_alpha], 1).detach().clamp(0, 1)
         self.register_buffer("shown", torch.cat([rgba, torch.zeros_like(rgba[:1])]))  # and the empty one
+        # Made here, not in the graph: torch 2.13 loses the bounds of a `clamp` of a large constant.
+        picture = model.background_rgb.detach() if c.background else torch.zeros(3, *c.image_size)
+        self.register_buffer("chosen_before", soft_clamp(picture))
+        self.register_buffer("picture", picture.clamp(0, 1))
+        self.chosen_before: Tensor
+        self.picture: Tensor
         self.places: Tensor
         self.shown: Tensor
         self.num_sprites = len(entries)
@@ -39,7 +46,7 @@ class SpriteGraph(LayerGraph):
             order = strict_order(prediction.occlusion)
             rank = order.argsort(1)
             prediction.occlusion = (rank[:, :, None] > rank[:, None, :]).to(images.dtype)
-        entry = self.model.choose_together(images, prediction, None, self.settled)
+        entry = self.model.choose_together(images, prediction, None, self.settled, self.chosen_before)
         rgb, alpha = self._draw(prediction, entry)
         if order is not None:
             index = order[:, :, None, None, None]
@@ -48,8 +55,7 @@ class SpriteGraph(LayerGraph):
         found = self.places[entry]
         if not self.background:
             return *composited(rgb, alpha), found
-        picture = self.model.background_rgb.clamp(0, 1)
-        behind = self.model.draw_background(prediction.background, batch, picture)
+        behind = self.model.draw_background(prediction.background, batch, self.picture)
         assert behind is not None
         layers = stack(rgb, alpha, None, behind.clamp(0, 1))
         last = torch.full_like(found[:, :1], self.num_sprites)

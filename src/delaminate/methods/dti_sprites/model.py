@@ -296,8 +296,9 @@ class DTISpritesModel(Method):
         prediction: Prediction,
         noise: Float[Tensor, "K 1 H W"] | None,
         settled: Settled,
+        picture: Float[Tensor, "3 H W"] | None = None,
     ) -> Int[Tensor, "B L"]:
-        """Choose as `choose` does, for all images at once."""
+        """Choose as `choose` does, for all images at once, before a background or a picture in its place."""
         c, entries, batch = self.config, settled.entries, images.shape[0]
         planes = self.planes(clamp_alpha=noise is None)[entries]
         some_noise = None if noise is None else noise[entries]
@@ -307,7 +308,7 @@ class DTISpritesModel(Method):
             whole = {kind: values[:, layer] for kind, values in prediction.layer.items()}
             return self.draw(planes, sprite, whole, some_noise, batch)
 
-        background, price = self.draw_background(prediction.background, batch), settled.empty_price
+        background, price = self.draw_background(prediction.background, batch, picture), settled.empty_price
         if c.selection == "exhaustive":
             found = select_exhaustive(images, candidates, c.offered_layers, background, prediction.occlusion, price)
         else:
