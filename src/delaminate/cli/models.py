@@ -100,8 +100,10 @@ def export(
     size = (out / "model.onnx").stat().st_size
     typer.echo(
         f"{out / 'model.onnx'}: by {made.by}, {size / 1e6:.1f} MB; within {made.difference:.1e} of torch on "
-        f"{made.num_images} images, at most 1e-04 is allowed"
+        f"{made.num_images - made.ties} images, at most 1e-04 is allowed"
     )
+    if made.ties:
+        typer.echo(f"On {made.ties} more two choices of sprites are equally good, to the last bits, and either is taken.")
     if made.left_out:
         typer.echo(
             f"`decompose` takes {made.left_out} by default, which is no network: the graph holds what it starts from, {made.by}."
