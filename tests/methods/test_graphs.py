@@ -123,3 +123,12 @@ def test_refining_is_no_graph():
         assert model.default not in model.graph_ways
         with pytest.raises(ConfigError, match=model.default):
             model.graph(model.default)
+
+
+def test_a_picture_without_any_sprite_is_its_background():
+    model = marionette.trained(marionette.SMALL)
+    with torch.no_grad():
+        model.switch.bias_2.fill_(-100)
+    _, made = outputs(model, marionette.images_of(model.config))
+    assert (made[ENTRIES] == -1).all() and (made[LAYERS][:, 1:, 3] == 0).all()
+    assert_close(made[RECONSTRUCTION], model.colour.view(1, 3, 1, 1).expand(3, 3, 32, 32))

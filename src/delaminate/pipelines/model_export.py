@@ -185,7 +185,8 @@ def _shown(method: Method, images: Images | None) -> Float[Tensor, "B 3 H W"]:
     """Up to 16 images of the model's size in [0, 1]: those given, or drawn ones."""
     if images is None:
         return drawn_images(method.dictionary(), method.image_size, 16)
-    return open_images(images, method.image_size, count=16).images[:16].float() / 255
+    opened = open_images(images, method.image_size, count=16)
+    return opened.batch(range(min(len(opened), 16)))
 
 
 def drawn_images(dictionary: Dictionary, size: tuple[int, int], count: int, seed: int = 0) -> Float[Tensor, "N 3 H W"]:
@@ -240,15 +241,17 @@ def _paste(canvas: Float[Tensor, "3 H W"], sprite: Float[Tensor, "4 h w"], rng: 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Keep an exporter's progress and its warnings about packages that nobody needs here away from people."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
     try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _traced(graph: LayerGraph, images: Float[Tensor, "B 3 H W"]) -> Any:
@@ -417,7 +420,7 @@ def _facts(
         },
         "preprocessing": {
             "size": [height, width], "fit": "squash", "filter": "Pillow's bilinear, which widens as it reduces",
-            "transparent": list(method.transparent or (0, 0, 0)), "values": "divided by 255",
+            "transparent": [0, 0, 0], "values": "divided by 255",
         },
         "outputs": [
             {"name": each, "type": str(made[each].dtype).removeprefix("torch."),

@@ -4,12 +4,12 @@ const BITS = 22; // of Pillow's fixed point, for 8-bit channels
 
 // Which input pixels an output pixel mixes along one axis, with what weights (Pillow, Resample.c).
 function taps(source, target) {
-  const scale = source / target, wide = Math.max(scale, 1);
+  const scale = source / target, wide = Math.max(scale, 1), narrow = 1 / wide;
   return Array.from({ length: target }, (_, i) => {
     const centre = (i + 0.5) * scale;
     const first = Math.max(Math.trunc(centre - wide + 0.5), 0);
     const end = Math.min(Math.trunc(centre + wide + 0.5), source);
-    const weights = Array.from({ length: end - first }, (_, j) => Math.max(1 - Math.abs((j + first - centre + 0.5) / wide), 0));
+    const weights = Array.from({ length: end - first }, (_, j) => Math.max(1 - Math.abs((j + first - centre + 0.5) * narrow), 0));
     const sum = weights.reduce((a, b) => a + b, 0);
     return { first, weights: weights.map((w) => Math.trunc(0.5 + (sum ? w / sum : w) * 2 ** BITS)) };
   });

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from delaminate.methods.graph import ENTRIES, LayerGraph, composited, numbered
@@ -16,10 +16,7 @@ SHIFTS = "shifts"
 
 
 class AnchorGraph(LayerGraph):
-    """The graph of a copy of a model, which it changes. Every anchor is looked at, unlike in `decompose`: how many hold a sprite must not change the shapes of tensors.
-
-    All sprites of one of the model's layers make one layer here.
-    """
+    """The graph of a copy of a model, which it changes. All sprites of one of the model's layers make one layer here.    """
 
     outputs: ClassVar[dict[str, str]] = {
         **LayerGraph.outputs,
@@ -48,25 +45,29 @@ class AnchorGraph(LayerGraph):
         model, c, cells = self.model, self.model.config, self.model.whole_cells(images)
         logits, switch = model.look(cells)
         on = torch.sigmoid(switch) > 0.5  # B L R S
-        k = c.sprite_size
-        mixed = (F.softmax(logits, 1) @ self.planes.flatten(1)).view(-1, 4, k, k)
-        entry = logits.argmax(1)
-        crops = model.crops(cells)[:, None].expand(-1, c.num_layers, *[-1] * 5).reshape(-1, 3, k, k)
-        found = model.shift_logits(crops, mixed)  # along x, then y
+        # The first anchor is always among them, so that there is one.
+        there = torch.cat([torch.zeros(1, dtype=torch.int64), on.flatten().nonzero()[:, 0]])
+        k, chosen = c.sprite_size, logits[there]
+        mixed = (F.softmax(chosen, 1) @ self.planes.flatten(1)).view(-1, 4, k, k)
+        rows, columns = c.grid
+        per_layer = rows * columns
+        crops = model.crops(cells).reshape(-1, 3, k, k)
+        found = model.shift_logits(crops[there // (c.num_layers * per_layer) * per_layer + there % per_layer], mixed)
         if c.offsets == "discrete":
-            outcomes = [each.argmax(1) for each in found]
+            outcomes = [each.argmax(1) for each in found]  # along x, then y
             offsets = tuple(F.one_hot(each, c.step_size + 1).to(mixed.dtype) for each in outcomes)
             shifts = torch.stack([c.step_size / 2 - each.to(mixed.dtype) for each in reversed(outcomes)], 1)
         else:
             offsets, shifts = found, torch.cat([found[1], found[0]], 1)
-        shown = mixed if c.mix_sprites else self.planes[entry]
-        windows = model.draw(shown, offsets, on.flatten().to(mixed.dtype))
-        rgb, alpha = self._layers(windows, images.shape[0])
+        shown = mixed if c.mix_sprites else self.planes[chosen.argmax(1)]
+        drawn = model.draw(shown, offsets, on.flatten()[there].to(mixed.dtype))
+        rgb, alpha = self._layers(_spread(drawn, there, on), images.shape[0])
         if self.background:
             rgb = torch.cat([self._behind(cells)[:, None], rgb], 1)
             alpha = torch.cat([torch.ones_like(alpha[:, :1]), alpha], 1)
-        entries = torch.where(on, self.places[entry].view(on.shape), -1)
-        return *composited(rgb.clamp(0, 1), alpha), entries, shifts.view(*on.shape, 2) * on[..., None]
+        entries = torch.where(on, self.places[logits.argmax(1)].view(on.shape), -1)
+        moved = _spread(shifts, there, on).view(*on.shape, 2) * on[..., None]
+        return *composited(rgb.clamp(0, 1), alpha), entries, moved
 
     def _layers(
         self, windows: Float[Tensor, "N 4 w w"], batch: int
@@ -94,3 +95,9 @@ class AnchorGraph(LayerGraph):
         if not c.soft_background:
             chances = tuple(x if x is None else F.one_hot(x.argmax(1), x.shape[1]).to(x.dtype) for x in chances)
         return model.cropped(self.picture, *chances, cells.shape[0])
+
+
+def _spread(values: Float[Tensor, "A *C"], there: Int[Tensor, " A"], on: Bool[Tensor, "B L R S"]) -> Float[Tensor, "N *C"]:
+    """Put the rows of some anchors where they are among all, which are zero."""
+    every = values.new_zeros(on.shape[0] * on.shape[1:].numel(), *values.shape[1:])
+    return every.index_put((there,), values)
