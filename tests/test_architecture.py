@@ -54,8 +54,8 @@ PILLOW = (
 )
 PAPERS = ("dti_sprites", "marionette", "perturbgan", "redo")
 # A paper's folder, from the ground up: each may import those before it.
-PAPER_ORDER = ("config", "networks", "warping", "model", "distillation", "training", "method")
-METHODS_ORDER = ("settings", "players", "storage", "base", *PAPERS, "registry")
+PAPER_ORDER = ("config", "networks", "warping", "model", "graph", "distillation", "training", "method")
+METHODS_ORDER = ("settings", "players", "storage", "graph", "base", *PAPERS, "registry")
 
 
 def relative(path):

@@ -36,7 +36,7 @@ VERBS = {
     "evaluate": "evaluate:evaluate",
     "compare": "compare:compare",
     "data": "data:app",
-    "models": "models:models",
+    "models": "models:app",
     "settings": "settings:settings",
     "bench": "bench:bench",
     "doctor": "doctor:doctor",

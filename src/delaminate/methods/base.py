@@ -1,5 +1,6 @@
 """Method: what every paper's class is made of, and what it can do."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from torch import Generator, Tensor, nn
 from delaminate.config import at_defaults, build, suggest
 from delaminate.errors import ConfigError, DataError, FormatError, ShapeError, one_line, reading
 from delaminate.methods import storage
+from delaminate.methods.graph import LayerGraph
 from delaminate.methods.players import Stage, StepContext
 from delaminate.methods.settings import MethodConfig
 from delaminate.nets.precision import evaluation_mode, has_bfloat16
@@ -344,6 +346,25 @@ class Method(nn.Module, ABC):
             ) from error
 
     # --- more that a method may be able to do -----------------------------------------------------------------------
+
+    @property
+    def graph_ways(self) -> tuple[str, ...]:
+        """Those of `decomposers` that are tensor operations alone, the best first: they can leave as a graph."""
+        return ()
+
+    def graph(self, by: str) -> LayerGraph:
+        """Make the graph of one of `graph_ways`, with a network of its own in float32; this model stays as it is.
+
+        Raises:
+            ConfigError: That is none of them.
+        """
+        raise ConfigError(f"{self.name}: decomposing by {by!r} is no network that could be exported.")
+
+    def graph_copy(self: M) -> M:
+        """A copy of this model that computes on the CPU in float32, as at test."""
+        copied = copy.deepcopy(self).cpu().float().eval().requires_grad_(False)
+        copied.config = replace(copied.config, bf16=False)
+        return copied
 
     @property
     def can_sample(self) -> bool:

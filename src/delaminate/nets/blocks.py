@@ -66,7 +66,7 @@ class BatchedMLP(nn.Module):
         count, features, hidden = self.weight_1.shape
         # The first layer sees the same rows for every head: one product of (B, F) with (F, N hidden).
         wide = x @ self.weight_1.transpose(0, 1).reshape(features, count * hidden)
-        y = F.relu(wide.view(len(x), count, hidden).transpose(0, 1) + self.bias_1)  # N B hidden
+        y = F.relu(wide.view(x.shape[0], count, hidden).transpose(0, 1) + self.bias_1)  # N B hidden
         y = F.relu(torch.baddbmm(self.bias_2, y, self.weight_2))
         return torch.baddbmm(self.bias_3, y, self.weight_3).transpose(0, 1)
 

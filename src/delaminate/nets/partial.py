@@ -207,6 +207,7 @@ class DownBlock(nn.Module):
     def __init__(self, fan_in: int, width: int, rng: Generator) -> None:
         super().__init__()
         self.width = width
+        self.plain = False  # True: by operations that others know, for graphs
         # With few input channels the first half costs little, and keeping it costs most of the memory.
         self.again = fan_in < width // 4
         for half, channels in (("1", fan_in), ("2", width)):
@@ -220,10 +221,22 @@ class DownBlock(nn.Module):
         for name in ("weight_1", "bias_1", "gain_1", "offset_1", "weight_2", "bias_2", "gain_2", "offset_2"):
             part = getattr(self, name).to(x.dtype)
             parts.append(_laid_out(part) if part.ndim == 4 else part)
-        few = len(x)
+        if self.plain:
+            return self._plainly(x)
+        few = x.shape[0]
         if x.device.type == "cpu":
             few = max(1, FEW // (self.width * x.shape[2] * x.shape[3]))
         return _Block.apply(x, few, self.again, *parts)
+
+    def _plainly(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        """The same without a backward pass of its own."""
+        halves = (self.weight_1, self.bias_1, self.gain_1, self.offset_1, 1), (
+            self.weight_2, self.bias_2, self.gain_2, self.offset_2, 2,
+        )  # fmt: skip
+        for weight, bias, gain, offset, stride in halves:
+            x = partial_convolution(x, weight, bias, stride)
+            x = F.leaky_relu(F.group_norm(x, GROUPS, gain, offset, EPSILON), SLOPE)
+        return x
 
 
 class PartialEncoder(nn.Module):

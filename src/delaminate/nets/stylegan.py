@@ -237,7 +237,7 @@ class Synthesis(nn.Module):
             fade: Share of the last level; the rest is the level before it, doubled. Below 1 only if growing.
         """
         level = self.levels - 1 if level is None else level
-        start = self.start.expand(len(styles), -1, -1, -1)
+        start = self.start.expand(styles.shape[0], -1, -1, -1)
         if self.place is not None:
             start = start + self.place(styles[:, 0]).view_as(start)
         x = start.contiguous(memory_format=torch.channels_last)

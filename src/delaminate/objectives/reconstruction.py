@@ -143,7 +143,8 @@ def select_greedy(
             alpha[:, layer] = some_alpha[everyone, safe] * full
             if passes == 1:
                 kept.clear()
-        if round_ and passes > round_ + 1 and bool((entry == before).all()):
+        # A graph cannot stop early: it goes through all rounds, which change nothing more.
+        if round_ and passes > round_ + 1 and not torch.compiler.is_exporting() and bool((entry == before).all()):
             break
     return entry
 

@@ -29,6 +29,7 @@ EXTRAS = {
     "studio": ("fastapi", "the studio"),
     "bench": ("h5py", "HDF5 files of published sets"),
     "fid": ("onnxruntime", "FID by a network of yours"),
+    "onnx": ("onnxscript", "models as ONNX graphs"),
     "hub": ("huggingface_hub", "models from a hub"),
     "track": ("tensorboard", "TensorBoard files"),
     "games": ("ale_py", "recordings of Atari games"),

@@ -87,10 +87,14 @@ def from_partition(
         raise ShapeError(
             f"from_partition: the masks sum to one only within {worst:.3g}; expected 1e-3. Normalise them first."
         )
+    return Layers(rgb, partition_alpha(masks), background=background)
+
+
+def partition_alpha(masks: Float[Tensor, "B L 1 H W"]) -> Float[Tensor, "B L 1 H W"]:
+    """The alphas of `from_partition`, of masks that are known to sum to one."""
     below = masks.cumsum(1)
     alpha = torch.where(below > 0, masks / below.clamp_min(torch.finfo(masks.dtype).tiny), 0.0)
-    alpha = torch.cat([torch.ones_like(alpha[:, :1]), alpha[:, 1:]], 1)
-    return Layers(rgb, alpha, background=background)
+    return torch.cat([torch.ones_like(alpha[:, :1]), alpha[:, 1:]], 1)
 
 
 def strict_order(occlusion: Float[Tensor, "B L L"]) -> Int[Tensor, "B L"]:
@@ -120,7 +124,7 @@ def pairwise_occlusion(logits: Float[Tensor, "B P"], count: int) -> Float[Tensor
     """Make an occlusion matrix of one logit per pair (j > l): sigmoids below the diagonal, what is left to 1 above."""
     rows, columns = torch.tril_indices(count, count, offset=-1)
     strength = torch.sigmoid(logits)
-    flat = logits.new_zeros(len(logits), count * count)
+    flat = logits.new_zeros(logits.shape[0], count * count)
     flat = flat.index_copy(1, (rows * count + columns).to(logits.device), strength)
     flat = flat.index_copy(1, (columns * count + rows).to(logits.device), 1 - strength)
     return flat.view(-1, count, count)

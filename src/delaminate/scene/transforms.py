@@ -104,7 +104,7 @@ def matrix_grid(matrix: Float[Tensor, "N 3 3"], size: tuple[int, int]) -> Float[
     homogeneous = _base_grid(size, matrix.dtype, matrix.device) @ matrix.transpose(1, 2)  # N HW 3
     z = homogeneous[..., 2:]
     z = torch.where(z.abs() > 1e-8, z, 1.0)
-    return (homogeneous[..., :2] / z).view(len(matrix), *size, 2)
+    return (homogeneous[..., :2] / z).view(matrix.shape[0], *size, 2)
 
 
 @functools.lru_cache(maxsize=64)
@@ -142,7 +142,7 @@ def spline_grid(parameters: Float[Tensor, "N 32"], size: tuple[int, int]) -> Flo
     displacement = parameters.view(-1, SPLINE_SIDE**2, 2)
     basis = _spline_basis(size, parameters.dtype, parameters.device)
     base = _base_grid(size, parameters.dtype, parameters.device)[:, :2]
-    return (base + basis @ displacement).view(len(parameters), *size, 2)
+    return (base + basis @ displacement).view(parameters.shape[0], *size, 2)
 
 
 def grid_of(kind: str, parameters: Float[Tensor, "N P"], size: tuple[int, int]) -> Float[Tensor, "N H W 2"]:

@@ -11,9 +11,11 @@ from delaminate.matching.shapes import PoseFinder, placements_by_regions
 from delaminate.matching.soft.placements import picks_of, placements_of
 from delaminate.matching.soft.pursuit import Selections, pursue
 from delaminate.methods.dti_sprites.config import PRESETS
+from delaminate.methods.dti_sprites.graph import SpriteGraph
 from delaminate.methods.dti_sprites.model import DTISpritesModel, Prediction
 from delaminate.methods.dti_sprites.training import Distiller, Matcher, Refiner, RegionMatcher, after_update
 from delaminate.methods.dti_sprites.warping import at_rest, compose_colours
+from delaminate.methods.graph import LayerGraph
 from delaminate.methods.players import Stage, StepContext
 from delaminate.nets.precision import evaluation_mode
 from delaminate.objectives.reconstruction import image_error
@@ -38,6 +40,13 @@ class DTISprites(DTISpritesModel):
         both = search and network
         ways = (("refined",) if both else ()) + (("network",) if network else ()) + (("search",) if search else ())
         return ways or ("network",)
+
+    @property
+    def graph_ways(self) -> tuple[str, ...]:
+        return ("network",) if "network" in self.decomposers and bool(self.learned[1]) else ()
+
+    def graph(self, by: str) -> LayerGraph:
+        return SpriteGraph(self.graph_copy()) if by in self.graph_ways else super().graph(by)
 
     def stages(self) -> tuple[Stage, ...]:
         c = self.config

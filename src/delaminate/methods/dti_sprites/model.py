@@ -50,6 +50,22 @@ class Prediction:
         return Prediction(part(self.sprite), part(self.layer), part(self.background), occlusion)
 
 
+@dataclass(frozen=True)
+class Settled:
+    """What of a prediction depends on how far training has come.
+
+    Attributes:
+        sprite, background: The transforms that are switched on.
+        entries: Indices of the sprites in use.
+        empty_price: Of showing a sprite at all; None: none may be left out.
+    """
+
+    sprite: list[str]
+    background: list[str]
+    entries: Int[Tensor, " A"]
+    empty_price: float | None
+
+
 class DTISpritesModel(Method):
     """Sprites as free pixels, and the networks that transform them."""
 
@@ -120,6 +136,12 @@ class DTISpritesModel(Method):
         background = [kind for kind in c.background_transforms if step >= starts.get(kind, 0)]
         return sprite, background
 
+    def settled(self) -> Settled:
+        """What is switched on, in use and allowed by now."""
+        c = self.config
+        price = c.empty_sprite_cost if c.empty_sprite and not self.frozen else None
+        return Settled(*self.unlocked(), self.active_entries, price)
+
     @property
     def frozen(self) -> bool:
         return int(self.progress) < self.config.frozen_steps
@@ -138,12 +160,12 @@ class DTISpritesModel(Method):
         with precision(images.device, self.config.bf16):
             return self.encoder(images).to(images.dtype)
 
-    def predict(self, images: Float[Tensor, "B 3 H W"]) -> Prediction:
-        """Predict all transforms that are switched on."""
-        c, batch = self.config, len(images)
+    def predict(self, images: Float[Tensor, "B 3 H W"], settled: Settled | None = None) -> Prediction:
+        """Predict all transforms that are switched on, by now or as they were settled."""
+        c, batch = self.config, images.shape[0]
         features = self.encode(images)
         flat = pooled(features, c.pool)
-        sprite_kinds, background_kinds = self.unlocked()
+        settled = settled or self.settled()
         if c.readout == "peaks":
             maps = self.peaks(features)
             layer = self.from_peaks(maps, *self.peaks.strongest(maps, c.offered_layers))
@@ -151,11 +173,11 @@ class DTISpritesModel(Method):
             layer = {kind: self.heads[f"layer_{kind}"](flat) for kind in c.layer_transforms}
         sprite = {
             kind: self.heads[f"sprite_{kind}"](flat).view(batch, c.offered_layers, c.offered_sprites, -1)
-            for kind in sprite_kinds
+            for kind in settled.sprite
         }
         background = {}
         if c.background:
-            background = {kind: self.heads[f"background_{kind}"](flat)[:, 0] for kind in background_kinds}
+            background = {kind: self.heads[f"background_{kind}"](flat)[:, 0] for kind in settled.background}
         occlusion = None
         if "occlusion" in self.heads:
             occlusion = pairwise_occlusion(self.heads["occlusion"](flat)[:, 0], c.offered_layers)
@@ -227,11 +249,13 @@ class DTISpritesModel(Method):
             rgb = torch.addcmul(offset[:, None, :, None, None], rgb, gain[:, None, :, None, None])
         return soft_clamp(rgb), alpha
 
-    def draw_background(self, parameters: dict[str, Tensor], batch: int) -> Float[Tensor, "B 3 H W"] | None:
-        """Colour and move the background, continued beyond its border."""
+    def draw_background(
+        self, parameters: dict[str, Tensor], batch: int, picture: Float[Tensor, "3 H W"] | None = None
+    ) -> Float[Tensor, "B 3 H W"] | None:
+        """Colour and move the background, or a picture in its place, continued beyond its border."""
         if not self.config.background:
             return None
-        image = soft_clamp(self.background_rgb).expand(batch, -1, -1, -1)
+        image = (soft_clamp(self.background_rgb) if picture is None else picture).expand(batch, -1, -1, -1)
         for kind, values in parameters.items():
             if kind == "morphological":
                 image = morphological(image, values)
@@ -260,22 +284,31 @@ class DTISpritesModel(Method):
             if images.device.type == "cpu"
             else len(images)
         )
-        parts = [slice(start, start + few) for start in range(0, len(images), few)]
-        return torch.cat([self._choose(images[some], prediction.rows(some), noise) for some in parts])
+        parts, settled = [slice(start, start + few) for start in range(0, len(images), few)], self.settled()
+        return torch.cat(
+            [self.choose_together(images[some], prediction.rows(some), noise, settled) for some in parts]
+        )
 
     @torch.no_grad()
-    def _choose(self, images: Tensor, prediction: Prediction, noise: Tensor | None) -> Int[Tensor, "B L"]:
-        c, entries = self.config, self.active_entries
+    def choose_together(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        prediction: Prediction,
+        noise: Float[Tensor, "K 1 H W"] | None,
+        settled: Settled,
+        picture: Float[Tensor, "3 H W"] | None = None,
+    ) -> Int[Tensor, "B L"]:
+        """Choose as `choose` does, for all images at once, before a background or a picture in its place."""
+        c, entries, batch = self.config, settled.entries, images.shape[0]
         planes = self.planes(clamp_alpha=noise is None)[entries]
         some_noise = None if noise is None else noise[entries]
 
         def candidates(layer: int) -> tuple[Tensor, Tensor]:
             sprite = {kind: values[:, layer, entries] for kind, values in prediction.sprite.items()}
             whole = {kind: values[:, layer] for kind, values in prediction.layer.items()}
-            return self.draw(planes, sprite, whole, some_noise, len(images))
+            return self.draw(planes, sprite, whole, some_noise, batch)
 
-        background = self.draw_background(prediction.background, len(images))
-        price = c.empty_sprite_cost if c.empty_sprite and not self.frozen else None
+        background, price = self.draw_background(prediction.background, batch, picture), settled.empty_price
         if c.selection == "exhaustive":
             found = select_exhaustive(images, candidates, c.offered_layers, background, prediction.occlusion, price)
         else:

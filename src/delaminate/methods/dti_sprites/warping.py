@@ -75,7 +75,7 @@ def move_to_canvas(
         cover = (rows.sum(2)[:, :, None] * columns.sum(2)[:, None, :])[:, None, None] if with_cover else None
         return warp_separable(planes, rows, columns), cover
     grid = grid_of(kind, values, size)  # N H W 2
-    n = len(grid)
+    n = grid.shape[0]
     stacked = planes.flatten(0, 1)[None] if planes.ndim == 4 else planes.flatten(1, 2)
     if planes.ndim == 4:
         out = sample(stacked, grid.view(1, n * size[0], size[1], 2))[0].view(-1, n, *size).transpose(0, 1)

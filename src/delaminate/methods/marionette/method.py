@@ -13,8 +13,10 @@ from delaminate.matching.exact.dictionary import of_eight_bits
 from delaminate.matching.exact.noise import LOSSLESS_MATCH, estimate_noise, is_noisy
 from delaminate.matching.exact.templates import ColourCodes
 from delaminate.methods.base import ALIKE, Forecast
+from delaminate.methods.graph import LayerGraph
 from delaminate.methods.marionette.config import PRESETS, Config
 from delaminate.methods.marionette.distillation import Distiller, take_over
+from delaminate.methods.marionette.graph import AnchorGraph
 from delaminate.methods.marionette.model import FEW, Hard, MarioNetteModel
 from delaminate.methods.marionette.training import Backdrop, Matcher, Refiner, background_of, told
 from delaminate.methods.players import Stage, StepContext
@@ -96,6 +98,13 @@ class MarioNette(MarioNetteModel):
             name for name, learned in zip(("search", "network"), self.learned.tolist(), strict=True) if learned
         )
         return found or (("search",) if self.config.search_steps else ("network",))
+
+    @property
+    def graph_ways(self) -> tuple[str, ...]:
+        return ("network",) if "network" in self.decomposers else ()
+
+    def graph(self, by: str) -> LayerGraph:
+        return AnchorGraph(self.graph_copy()) if by in self.graph_ways else super().graph(by)
 
     def accepts_size(self, size: tuple[int, int], by: str) -> bool:
         """Search explains frames of any size, where the background is of one colour."""

@@ -257,13 +257,16 @@ class MarioNetteModel(Method):
 
     def soft_backdrop(self, cells: Float[Tensor, "B 3 _ _"]) -> Float[Tensor, "B 3 H W"]:
         """What is behind the layers: a colour, or the expected crop of the learned background."""
-        batch, size = len(cells), self.image_size
         if self.config.background != "learned":
             colour = self.colour if self.config.background == "solid" else torch.zeros_like(self.colour)
-            return colour.view(1, 3, 1, 1).expand(batch, 3, *size)
-        image = self.backdrop_image()
-        rows, columns = self.crop_chances(cells)
-        found = image.expand(batch, -1, -1, -1)
+            return colour.view(1, 3, 1, 1).expand(cells.shape[0], 3, *self.image_size)
+        return self.cropped(self.backdrop_image(), *self.crop_chances(cells), cells.shape[0])
+
+    def cropped(
+        self, image: Float[Tensor, "3 _ _"], rows: Tensor | None, columns: Tensor | None, batch: int
+    ) -> Float[Tensor, "B 3 H W"]:
+        """The expected crop of a background; None where there is one row or column only."""
+        size, found = self.image_size, image.expand(batch, -1, -1, -1)
         if columns is not None:
             found = image.flatten(0, 1) @ crop_matrix(columns, size[1]).transpose(1, 2)  # B 3 bH, W
             found = found.view(batch, 3, -1, size[1])

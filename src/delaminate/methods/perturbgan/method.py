@@ -9,7 +9,9 @@ from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
 from delaminate.errors import ConfigError, FormatError
+from delaminate.methods.graph import LayerGraph
 from delaminate.methods.perturbgan.config import PRESETS
+from delaminate.methods.perturbgan.graph import EncoderGraph, SegmenterGraph
 from delaminate.methods.perturbgan.model import Noise, PerturbGANModel
 from delaminate.methods.perturbgan.networks import GrowthLevel
 from delaminate.methods.perturbgan.training import (
@@ -62,6 +64,15 @@ class PerturbGAN(PerturbGANModel):
 
     def _has(self, *parts: str) -> bool:
         return all(bool(self.trained[("generator", "encoder", "segmenter").index(part)]) for part in parts)
+
+    @property
+    def graph_ways(self) -> tuple[str, ...]:
+        return tuple(by for by in ("segmenter", "encoder") if by in self.decomposers)
+
+    def graph(self, by: str) -> LayerGraph:
+        if by not in self.graph_ways:
+            return super().graph(by)
+        return (SegmenterGraph if by == "segmenter" else EncoderGraph)(self.graph_copy())
 
     @property
     def can_sample(self) -> bool:

@@ -8,8 +8,10 @@ from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
 from delaminate.errors import ConfigError
+from delaminate.methods.graph import LayerGraph
 from delaminate.methods.players import Stage, StepContext
 from delaminate.methods.redo.config import PRESETS
+from delaminate.methods.redo.graph import MaskGraph
 from delaminate.methods.redo.model import LOOKS, WINDOW, ReDOModel
 from delaminate.methods.redo.training import Discriminator, Distiller, RedrawPlayer
 from delaminate.nets.precision import evaluation_mode
@@ -42,6 +44,13 @@ class ReDO(ReDOModel):
 
     def copies_input(self, by: str) -> bool:
         return True
+
+    @property
+    def graph_ways(self) -> tuple[str, ...]:
+        return ("network",)
+
+    def graph(self, by: str) -> LayerGraph:
+        return MaskGraph(self.graph_copy()) if by in self.graph_ways else super().graph(by)
 
     def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
         self.augments, said = few_images(pixels, self.config.augment_below)
