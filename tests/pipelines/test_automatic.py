@@ -106,6 +106,7 @@ def test_spots_are_counted_in_a_table(tmp_path):
     lines = (tmp_path / "out" / "exports" / "objects" / "counts.csv").read_text().splitlines()
     assert found.level == "fair" and lines[0] == "image,objects,covered"
     assert [int(line.split(",")[1]) for line in lines[1:]] == [1, 2, 3, 4, 5, 6]
+    assert [len(scene.layers) - 1 for scene in load_scenes(tmp_path / "out" / "scenes")] == [1, 2, 3, 4, 5, 6]
     before = (tmp_path / "out" / "scenes" / "summary.json").stat().st_mtime_ns
     assert auto(tmp_path / "in", tmp_path / "out").text == found.text
     assert (tmp_path / "out" / "scenes" / "summary.json").stat().st_mtime_ns == before

@@ -1,9 +1,9 @@
 """A page that takes images apart in a browser: one folder that any web server can hand out, and that asks no other one.
 
-    OUT/index.html, demo.css, demo.mjs, graph.mjs, pixels.mjs, icon.svg, report.css    the page, as plain modules
-    OUT/model.onnx, model.json    the graph
-    OUT/ort/    onnxruntime-web, out of the npm package that the user gives: its WebAssembly is too large to be in ours
-    OUT/example-*.png    pictures to try
+OUT/index.html, demo.css, demo.mjs, graph.mjs, pixels.mjs, icon.svg, report.css    the page, as plain modules
+OUT/model.onnx, model.json    the graph
+OUT/ort/    onnxruntime-web, out of the npm package that the user gives: its WebAssembly is too large to be in ours
+OUT/example-*.png    pictures to try
 """
 
 import importlib.resources

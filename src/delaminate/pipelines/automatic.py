@@ -330,14 +330,13 @@ def _count_spots(work: _Work) -> None:
     _save_once(scenes, work.out / "scenes")
     work.links.append(Link(f"exports/{COUNTS}", "Counts, one line an image"))
     work.links.append(Link("exports/objects/objects.csv", "Every object: place, size, shape, brightness"))
-    export(work.out / "scenes", work.out / "exports", "objects", split=True, resume=True)
+    export(work.out / "scenes", work.out / "exports", "objects", resume=True)
     work.do(
         "delaminate",
         "export",
         str(work.out / "scenes"),
         "--to",
         "objects",
-        "--split",
         "--out",
         str(work.out / "exports"),
     )

@@ -336,8 +336,10 @@ def _check(
     worst, ties = 0.0, 0
     for index, image in enumerate(images):
         one, other = ({name: value[index] for name, value in each.items()} for each in (made, wanted))
-        if ENTRIES in one and not torch.equal(one[ENTRIES], other[ENTRIES]) and _tied(
-            image, one[RECONSTRUCTION], other[RECONSTRUCTION]
+        if (
+            ENTRIES in one
+            and not torch.equal(one[ENTRIES], other[ENTRIES])
+            and _tied(image, one[RECONSTRUCTION], other[RECONSTRUCTION])
         ):
             ties += 1
             continue
@@ -359,7 +361,9 @@ def _same_sprites(made: dict[str, Tensor], found: Decomposition, index: int) -> 
     if ENTRIES not in made:
         return True
     chosen = made[ENTRIES][made[ENTRIES] >= 0].tolist()
-    entries = [placement.entry for placement in found.images[index] if placement.entry not in found.dictionary.backgrounds]
+    entries = [
+        placement.entry for placement in found.images[index] if placement.entry not in found.dictionary.backgrounds
+    ]
     chosen = [entry for entry in chosen if entry not in found.dictionary.backgrounds]
     return sorted(chosen) == sorted(entries)
 

@@ -1,4 +1,4 @@
-"""Bright spots on dark, as two layers: what is lit, and what is not. A threshold, which learns nothing.
+"""Bright spots on dark, each a layer: a threshold, and pieces of several waists apart, which learns nothing.
 
 What a camera counts is photons, whose noise grows with their number; their square root is evenly noisy (Anscombe, The
 transformation of Poisson data, 1948), so the threshold (Otsu, 1979) is found there.
@@ -12,11 +12,18 @@ from jaxtyping import Bool, UInt8
 from scipy import ndimage
 
 from delaminate.errors import DataError
+from delaminate.matching.blobs import parts_of, split_touching, usual_area
 from delaminate.pipelines.image_facts import otsu
 from delaminate.pipelines.images import Images, open_images, source_of
 from delaminate.scene.collection import SceneSet
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
 from delaminate.scene.scenes import Scene, SceneLayer
+
+ENOUGH = 5
+"""Pieces of an image that say how large its spots usually are."""
+
+SPECK = 0.05
+"""Of the usual area: what is smaller is none."""
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -27,18 +34,32 @@ def lit(picture: Picture) -> Bool[np.ndarray, "h w"]:
     return root > otsu(root)[0]
 
 
-def spot_scene(name: str, picture: Picture) -> Scene:
-    """Take an image apart into what is not lit, and what is; its composite is the image."""
+def spot_scene(name: str, picture: Picture, usual: float) -> Scene:
+    """Take an image apart into itself, and each spot in front; its composite is the image.
+
+    Args:
+        name: Of the scene.
+        picture: The image.
+        usual: How large spots usually are, in pixels (`matching.blobs.usual_area`), where the image has too few to tell.
+    """
+    mask, size = lit(picture), (picture.shape[0], picture.shape[1])
+    own = _areas(mask)
+    labels, count = split_touching(mask, usual_area(own) if len(own) >= ENOUGH else usual)
     colour = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)
-    size = (picture.shape[0], picture.shape[1])
-    whole = torch.cat([colour, torch.ones(1, *size)])
-    bright = torch.cat([colour, torch.from_numpy(lit(picture))[None].float()])
-    still = (Transform.shift(0, 0, size),)
-    layers = (
-        SceneLayer("background", "background", Placement(OWN_RASTER, still, raster=whole)),
-        SceneLayer("layer-01", "spots", Placement(OWN_RASTER, still, raster=bright)),
-    )
-    return Scene(name, size, layers, Dictionary(()), background=True)
+    ground = Placement(OWN_RASTER, (Transform.shift(0, 0, size),), raster=torch.cat([colour, torch.ones(1, *size)]))
+    layers = [SceneLayer("background", "background", ground)]
+    for number, window in enumerate(ndimage.find_objects(labels, count), start=1):
+        inside = torch.from_numpy(labels[window] == number)[None]
+        if int(inside.sum()) >= max(SPECK * usual, 1):
+            place = (Transform.shift(window[1].start, window[0].start, size),)
+            raster = torch.cat([colour[:, window[0], window[1]], inside.float()])
+            title = f"spot {len(layers)}"
+            layers.append(SceneLayer(f"layer-{len(layers):02d}", title, Placement(OWN_RASTER, place, raster=raster)))
+    return Scene(name, size, tuple(layers), Dictionary(()), background=True)
+
+
+def _areas(mask: Bool[np.ndarray, "h w"]) -> list[int]:
+    return np.bincount(parts_of(mask)[0].ravel())[1:].tolist()
 
 
 def spot_scenes(images: Images) -> tuple[SceneSet, list[tuple[str, str]]]:
@@ -51,17 +72,19 @@ def spot_scenes(images: Images) -> tuple[SceneSet, list[tuple[str, str]]]:
         DataError: No image can be used.
     """
     names, read, skipped = _pictures(images)
-    good = []
+    good: list[int] = []
+    areas: list[int] = []
     for index, name in enumerate(names):
         try:
-            read(index)
+            areas += _areas(lit(read(index)))
             good.append(index)
         except DataError as error:
             skipped.append((name, str(error)))
     if not good:
         raise DataError(f"{images}: no image can be read; the first, '{skipped[0][0]}': {skipped[0][1]}")
-    chosen = [names[index] for index in good]
-    return SceneSet(chosen, Dictionary(()), lambda number: spot_scene(chosen[number], read(good[number]))), skipped
+    chosen, usual = [names[index] for index in good], usual_area(areas)
+    scenes = SceneSet(chosen, Dictionary(()), lambda number: spot_scene(chosen[number], read(good[number]), usual))
+    return scenes, skipped
 
 
 def _pictures(images: Images) -> tuple[Sequence[str], Callable[[int], Picture], list[tuple[str, str]]]:

@@ -16,7 +16,7 @@ SHIFTS = "shifts"
 
 
 class AnchorGraph(LayerGraph):
-    """The graph of a copy of a model, which it changes. All sprites of one of the model's layers make one layer here.    """
+    """The graph of a copy of a model, which it changes. All sprites of one of the model's layers make one layer here."""
 
     outputs: ClassVar[dict[str, str]] = {
         **LayerGraph.outputs,
@@ -97,7 +97,9 @@ class AnchorGraph(LayerGraph):
         return model.cropped(self.picture, *chances, cells.shape[0])
 
 
-def _spread(values: Float[Tensor, "A *C"], there: Int[Tensor, " A"], on: Bool[Tensor, "B L R S"]) -> Float[Tensor, "N *C"]:
+def _spread(
+    values: Float[Tensor, "A *C"], there: Int[Tensor, " A"], on: Bool[Tensor, "B L R S"]
+) -> Float[Tensor, "N *C"]:
     """Put the rows of some anchors where they are among all, which are zero."""
     every = values.new_zeros(on.shape[0] * on.shape[1:].numel(), *values.shape[1:])
     return every.index_put((there,), values)
