@@ -193,6 +193,7 @@ PUBLIC = [
     "edit",
     "evaluate",
     "export",
+    "export_model",
     "import_edited",
     "load_folder",
     "load_model",

@@ -103,10 +103,13 @@ def export(
         f"{made.num_images - made.ties} images, at most 1e-04 is allowed"
     )
     if made.ties:
-        typer.echo(f"On {made.ties} more two choices of sprites are equally good, to the last bits, and either is taken.")
+        typer.echo(
+            f"On {made.ties} more two choices of sprites are equally good, to the last bits, and either is taken."
+        )
     if made.left_out:
         typer.echo(
-            f"`decompose` takes {made.left_out} by default, which is no network: the graph holds what it starts from, {made.by}."
+            f"`decompose` takes {made.left_out} by default, which is no network: the graph holds what it starts from, "
+            f"{made.by}."
         )
     if to == "web-demo":
         typer.echo(f"{out / 'index.html'}: `{_server(out)}`, then open http://localhost:8000")

@@ -1,9 +1,9 @@
 """A page that takes images apart in a browser: one folder that any web server can hand out, and that asks no other one.
 
-    OUT/index.html, demo.css, demo.mjs, graph.mjs, pixels.mjs, icon.svg, report.css    the page, as plain modules
-    OUT/model.onnx, model.json    the graph
-    OUT/ort/    onnxruntime-web, out of the npm package that the user gives: its WebAssembly is too large to be in ours
-    OUT/example-*.png    pictures to try
+OUT/index.html, demo.css, demo.mjs, graph.mjs, pixels.mjs, icon.svg, report.css    the page, as plain modules
+OUT/model.onnx, model.json    the graph
+OUT/ort/    onnxruntime-web, out of the npm package that the user gives: its WebAssembly is too large to be in ours
+OUT/example-*.png    pictures to try
 """
 
 import importlib.resources
@@ -61,7 +61,8 @@ class Runtime:
         known = json.loads(about) if about is not None else {}
         if not isinstance(known, dict) or known.get("name") != NPM_NAME:
             raise FormatError(
-                f"{path}: is not the npm package {NPM_NAME}; expected its folder, or the .tgz that `npm pack {NPM_NAME}` fetches."
+                f"{path}: is not the npm package {NPM_NAME}; expected its folder, or the .tgz that `npm pack {NPM_NAME}` "
+                "fetches."
             )
         version, files = str(known.get("version", "?")), {}
         for name in RUNTIME_FILES:

@@ -130,8 +130,8 @@ def export_model(
     check = _check(packages, proto, graph, reference, way, shown)
     if not check.difference <= TOLERANCE:
         raise OutputError(
-            f"{method.name}: what the graph gives differs from torch by {check.difference:.2g}, more than {TOLERANCE:g}; nothing was "
-            "written. Other versions of torch, onnxscript or onnxruntime may agree; `--images` checks on pictures of yours."
+            f"{method.name}: what the graph gives differs from torch by {check.difference:.2g}, more than {TOLERANCE:g}; "
+            "nothing was written. Other versions of torch, onnxscript or onnxruntime may agree; `--images` checks on pictures of yours."
         )
     facts = _facts(method, model, way, graph, len(shown), check, packages)
     data = _with_facts(packages, proto, facts)
@@ -297,8 +297,8 @@ def _check_sound(packages: _Packages, proto: Any) -> None:
         packages.onnx.checker.check_model(proto, full_check=True)
     except Exception as error:
         raise OutputError(
-            f"ONNX: torch {torch.__version__} and onnxscript have made a graph that is not sound ({one_line(str(error), 200)}). "
-            "Other versions may not."
+            f"ONNX: torch {torch.__version__} and onnxscript have made a graph that is not sound "
+            f"({one_line(str(error), 200)}). Other versions may not."
         ) from error
 
 
@@ -336,8 +336,10 @@ def _check(
     worst, ties = 0.0, 0
     for index, image in enumerate(images):
         one, other = ({name: value[index] for name, value in each.items()} for each in (made, wanted))
-        if ENTRIES in one and not torch.equal(one[ENTRIES], other[ENTRIES]) and _tied(
-            image, one[RECONSTRUCTION], other[RECONSTRUCTION]
+        if (
+            ENTRIES in one
+            and not torch.equal(one[ENTRIES], other[ENTRIES])
+            and _tied(image, one[RECONSTRUCTION], other[RECONSTRUCTION])
         ):
             ties += 1
             continue
@@ -359,7 +361,9 @@ def _same_sprites(made: dict[str, Tensor], found: Decomposition, index: int) -> 
     if ENTRIES not in made:
         return True
     chosen = made[ENTRIES][made[ENTRIES] >= 0].tolist()
-    entries = [placement.entry for placement in found.images[index] if placement.entry not in found.dictionary.backgrounds]
+    entries = [
+        placement.entry for placement in found.images[index] if placement.entry not in found.dictionary.backgrounds
+    ]
     chosen = [entry for entry in chosen if entry not in found.dictionary.backgrounds]
     return sorted(chosen) == sorted(entries)
 

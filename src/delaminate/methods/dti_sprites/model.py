@@ -285,9 +285,7 @@ class DTISpritesModel(Method):
             else len(images)
         )
         parts, settled = [slice(start, start + few) for start in range(0, len(images), few)], self.settled()
-        return torch.cat(
-            [self.choose_together(images[some], prediction.rows(some), noise, settled) for some in parts]
-        )
+        return torch.cat([self.choose_together(images[some], prediction.rows(some), noise, settled) for some in parts])
 
     @torch.no_grad()
     def choose_together(
