@@ -160,6 +160,7 @@ PUBLIC = [
     "DelaminateError",
     "Dictionary",
     "Evaluation",
+    "ExportedModel",
     "FormatError",
     "ImageSet",
     "Imported",

@@ -131,7 +131,8 @@ def export_model(
     if not check.difference <= TOLERANCE:
         raise OutputError(
             f"{method.name}: what the graph gives differs from torch by {check.difference:.2g}, more than {TOLERANCE:g}; "
-            "nothing was written. Other versions of torch, onnxscript or onnxruntime may agree; `--images` checks on pictures of yours."
+            "nothing was written. Other versions of torch, onnxscript or onnxruntime may agree; `--images` checks on pictures "
+            "of yours."
         )
     facts = _facts(method, model, way, graph, len(shown), check, packages)
     data = _with_facts(packages, proto, facts)

@@ -103,8 +103,8 @@ def _likeliest(chances: Tensor | None) -> Tensor | None:
 
 
 def _spread(
-    values: Float[Tensor, "A *_C"], there: Int[Tensor, " A"], on: Bool[Tensor, "B L R S"]
-) -> Float[Tensor, "_N *_C"]:
+    values: Float[Tensor, "A ..."], there: Int[Tensor, " A"], on: Bool[Tensor, "B L R S"]
+) -> Float[Tensor, "_n ..."]:
     """Put the rows of some anchors where they are among all, which are zero."""
     every = values.new_zeros(on.shape[0] * on.shape[1:].numel(), *values.shape[1:])
     return every.index_put((there,), values)
