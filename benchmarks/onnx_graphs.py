@@ -138,7 +138,9 @@ def measure(name: str, method: Method, folder: Path, runtime: Path | None, brows
             page = in_browser(browser, folder, "picture.png")
             other = torch.tensor(page["layers"]).view(layers.shape)
             difference = (seen(other) - seen(layers)).abs().max()
-            difference = max(difference, (torch.tensor(page["reconstruction"]).view(rebuilt.shape) - rebuilt).abs().max())
+            difference = max(
+                difference, (torch.tensor(page["reconstruction"]).view(rebuilt.shape) - rebuilt).abs().max()
+            )
             found["browser"] = float(f"{float(difference):.2g}")
             found["milliseconds"] |= {
                 "browser": round(statistics.median(page["run"]), 2),

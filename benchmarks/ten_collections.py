@@ -238,10 +238,15 @@ def one(name: str, place: Path) -> dict[str, Any]:
     images, shapes = COLLECTIONS[name](place / name / "images")
     begin, cpu = time.perf_counter(), time.process_time()
     result = auto(images, place / name / "out", minutes=MINUTES)
+    place_of_data = str(data())
+
+    def plainly(text: str) -> str:
+        return text.replace(place_of_data, "DELAMINATE_DATA")
+
     return {
         "name": name, "kind": result.recognition.kind, "level": result.level, "finished": result.finished,
-        "drawn": len(shapes) or None, "found": found_of(place / name / "out" / "scenes", shapes), "text": result.text,
-        "evidence": list(result.recognition.evidence), "remarks": list(result.remarks),
+        "drawn": len(shapes) or None, "found": found_of(place / name / "out" / "scenes", shapes), "text": plainly(result.text),
+        "evidence": list(result.recognition.evidence), "remarks": list(map(plainly, result.remarks)),
         "minutes": round((time.perf_counter() - begin) / 60, 2), "cpu_minutes": round((time.process_time() - cpu) / 60, 2),
     }  # fmt: skip
 

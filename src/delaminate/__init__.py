@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from delaminate.pipelines.exporting import edit, export, recompose
     from delaminate.pipelines.images import open_images
     from delaminate.pipelines.importing import Imported, import_edited
+    from delaminate.pipelines.model_export import ExportedModel, export_model
     from delaminate.pipelines.recognise import Recognition, recognise
     from delaminate.pipelines.repacking import pack_scenes, unpack_scenes
     from delaminate.pipelines.sampling import sample
@@ -72,6 +73,7 @@ _PLACES = {
     "pipelines.exporting": ("edit", "export", "recompose"),
     "pipelines.images": ("open_images",),
     "pipelines.importing": ("Imported", "import_edited"),
+    "pipelines.model_export": ("ExportedModel", "export_model"),
     "pipelines.recognise": ("Recognition", "recognise"),
     "pipelines.repacking": ("pack_scenes", "unpack_scenes"),
     "pipelines.sampling": ("sample",),
@@ -102,6 +104,7 @@ __all__ = [
     "DelaminateError",
     "Dictionary",
     "Evaluation",
+    "ExportedModel",
     "FormatError",
     "ImageSet",
     "Imported",
@@ -135,6 +138,7 @@ __all__ = [
     "edit",
     "evaluate",
     "export",
+    "export_model",
     "import_edited",
     "load_folder",
     "load_model",

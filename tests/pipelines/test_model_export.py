@@ -157,7 +157,7 @@ def test_pictures_to_check_on_are_in_range_and_of_eight_bits():
         pictures = drawn_images(model.dictionary(), model.image_size, 4)
         assert pictures.shape == (4, 3, *model.image_size)
         assert_close(pictures * 255, (pictures * 255).round(), atol=1e-4, rtol=0)
-        assert 0 <= pictures.min() and pictures.max() <= 1 and pictures.std() > 0.01
+        assert pictures.min() >= 0 and pictures.max() <= 1 and pictures.std() > 0.01
 
 
 def test_the_command_line_lists_looks_into_and_exports(command, tmp_path, monkeypatch):
@@ -182,4 +182,4 @@ def test_the_command_line_lists_looks_into_and_exports(command, tmp_path, monkey
 def test_outputs_are_what_numpy_reads(exported):
     session = onnxruntime.InferenceSession(str(exported.folder / "model.onnx"))
     found = session.run([LAYERS], {"images": np.zeros((1, 3, 32, 32), np.float32)})[0]
-    assert found.dtype == np.float32 and np.isfinite(found).all() and 0 <= found.min() and found.max() <= 1
+    assert found.dtype == np.float32 and np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1

@@ -108,7 +108,8 @@ def export(
         )
     if made.left_out:
         typer.echo(
-            f"`decompose` takes {made.left_out} by default, which is no network: the graph holds what it starts from, {made.by}."
+            f"`decompose` takes {made.left_out} by default, which is no network: the graph holds what it starts from, "
+            f"{made.by}."
         )
     if to == "web-demo":
         typer.echo(f"{out / 'index.html'}: `{_server(out)}`, then open http://localhost:8000")

@@ -61,7 +61,8 @@ class Runtime:
         known = json.loads(about) if about is not None else {}
         if not isinstance(known, dict) or known.get("name") != NPM_NAME:
             raise FormatError(
-                f"{path}: is not the npm package {NPM_NAME}; expected its folder, or the .tgz that `npm pack {NPM_NAME}` fetches."
+                f"{path}: is not the npm package {NPM_NAME}; expected its folder, or the .tgz that `npm pack {NPM_NAME}` "
+                "fetches."
             )
         version, files = str(known.get("version", "?")), {}
         for name in RUNTIME_FILES:

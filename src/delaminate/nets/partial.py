@@ -222,21 +222,19 @@ class DownBlock(nn.Module):
             part = getattr(self, name).to(x.dtype)
             parts.append(_laid_out(part) if part.ndim == 4 else part)
         if self.plain:
-            return self._plainly(x)
+            return _plainly(x, parts)
         few = x.shape[0]
         if x.device.type == "cpu":
             few = max(1, FEW // (self.width * x.shape[2] * x.shape[3]))
         return _Block.apply(x, few, self.again, *parts)
 
-    def _plainly(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """The same without a backward pass of its own."""
-        halves = (self.weight_1, self.bias_1, self.gain_1, self.offset_1, 1), (
-            self.weight_2, self.bias_2, self.gain_2, self.offset_2, 2,
-        )  # fmt: skip
-        for weight, bias, gain, offset, stride in halves:
-            x = partial_convolution(x, weight, bias, stride)
-            x = F.leaky_relu(F.group_norm(x, GROUPS, gain, offset, EPSILON), SLOPE)
-        return x
+
+def _plainly(x: Float[Tensor, "B C H W"], parts: list[Tensor]) -> Float[Tensor, "B D h w"]:
+    """Both halves of a block, without a backward pass of their own."""
+    for stride, (weight, bias, gain, offset) in enumerate((parts[:4], parts[4:]), 1):
+        x = partial_convolution(x, weight, bias, stride)
+        x = F.leaky_relu(F.group_norm(x, GROUPS, gain, offset, EPSILON), SLOPE)
+    return x
 
 
 class PartialEncoder(nn.Module):

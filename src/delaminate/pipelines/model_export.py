@@ -130,8 +130,9 @@ def export_model(
     check = _check(packages, proto, graph, reference, way, shown)
     if not check.difference <= TOLERANCE:
         raise OutputError(
-            f"{method.name}: what the graph gives differs from torch by {check.difference:.2g}, more than {TOLERANCE:g}; nothing was "
-            "written. Other versions of torch, onnxscript or onnxruntime may agree; `--images` checks on pictures of yours."
+            f"{method.name}: what the graph gives differs from torch by {check.difference:.2g}, more than {TOLERANCE:g}; "
+            "nothing was written. Other versions of torch, onnxscript or onnxruntime may agree; `--images` checks on pictures "
+            "of yours."
         )
     facts = _facts(method, model, way, graph, len(shown), check, packages)
     data = _with_facts(packages, proto, facts)
@@ -297,8 +298,8 @@ def _check_sound(packages: _Packages, proto: Any) -> None:
         packages.onnx.checker.check_model(proto, full_check=True)
     except Exception as error:
         raise OutputError(
-            f"ONNX: torch {torch.__version__} and onnxscript have made a graph that is not sound ({one_line(str(error), 200)}). "
-            "Other versions may not."
+            f"ONNX: torch {torch.__version__} and onnxscript have made a graph that is not sound "
+            f"({one_line(str(error), 200)}). Other versions may not."
         ) from error
 
 

@@ -1,4 +1,4 @@
-// Pixels as Delaminate takes and leaves them: Pillow's bilinear filter to the bit, PNG without loss, ZIP.
+// Pixels as Delaminate takes and leaves them: Pillow's bilinear filter, PNG without loss, ZIP.
 
 const BITS = 22; // of Pillow's fixed point, for 8-bit channels
 
@@ -17,7 +17,8 @@ function taps(source, target) {
 
 const clipped = (sum) => Math.min(Math.max(sum >> BITS, 0), 255);
 
-/** Resize RGB bytes (height x width x 3): first along rows, then along columns, each rounded to 8 bits. */
+/** Resize RGB bytes (height x width x 3): first along rows, then along columns, each rounded to 8 bits.
+ * To the bit as Pillow, which takes the columns of some tall pictures first: those are within one level of 255. */
 export function resized(rgb, [height, width], [newHeight, newWidth]) {
   let wide = rgb;
   if (newWidth !== width) {

@@ -40,7 +40,7 @@ class SpriteGraph(LayerGraph):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
         prediction = self.model.predict(images, self.settled)
-        batch, count = images.shape[0], self.model.config.offered_layers
+        batch, _count = images.shape[0], self.model.config.offered_layers
         order = None
         if prediction.occlusion is not None:
             order = strict_order(prediction.occlusion)

@@ -91,15 +91,20 @@ class AnchorGraph(LayerGraph):
         model, c = self.model, self.model.config
         if c.background != "learned":
             return model.soft_backdrop(cells)
-        chances = model.crop_chances(cells)
+        rows, columns = model.crop_chances(cells)
         if not c.soft_background:
-            chances = tuple(x if x is None else F.one_hot(x.argmax(1), x.shape[1]).to(x.dtype) for x in chances)
-        return model.cropped(self.picture, *chances, cells.shape[0])
+            rows, columns = _likeliest(rows), _likeliest(columns)
+        return model.cropped(self.picture, rows, columns, cells.shape[0])
+
+
+def _likeliest(chances: Tensor | None) -> Tensor | None:
+    """All of the probability to what is likeliest."""
+    return None if chances is None else F.one_hot(chances.argmax(1), chances.shape[1]).to(chances.dtype)
 
 
 def _spread(
-    values: Float[Tensor, "A *C"], there: Int[Tensor, " A"], on: Bool[Tensor, "B L R S"]
-) -> Float[Tensor, "N *C"]:
+    values: Float[Tensor, "A ..."], there: Int[Tensor, " A"], on: Bool[Tensor, "B L R S"]
+) -> Float[Tensor, "_n ..."]:
     """Put the rows of some anchors where they are among all, which are zero."""
     every = values.new_zeros(on.shape[0] * on.shape[1:].numel(), *values.shape[1:])
     return every.index_put((there,), values)
