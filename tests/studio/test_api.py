@@ -442,3 +442,38 @@ def test_the_api_describes_itself(client):
         if name.endswith("Request"):
             assert schema["additionalProperties"] is False, name
     assert str(client.workspace.home) not in text
+
+
+def test_a_sprite_keeps_its_id_when_others_go(client, project, folder):
+    ids = lambda: [row["id"] for row in client.value(f"/api/projects/{project}/sprites")["sprites"]]  # noqa: E731
+    before = {each: client.get(f"/api/projects/{project}/sprites/{each}.png").content for each in ids()}
+    steps = [
+        {"operation": "drop-sprite", "sprite": "sprite-00"},
+        {"operation": "rename-sprite", "sprite": "sprite-02", "name": "last"},
+    ]
+    answer = edit(client, project, *steps)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["commands"][1].endswith("rename-sprite sprite-01 --to last")
+    assert "sprite-00" not in ids() and "sprite-02" in ids()
+    for each in ids():
+        assert client.get(f"/api/projects/{project}/sprites/{each}.png").content == before[each]
+    assert edit(client, project, {"operation": "drop-sprite", "sprite": "sprite-00"}).status_code == 404
+    scene = client.value(f"/api/projects/{project}/scenes/{scene_ids(client, project)['a.png']}")
+    assert {layer["sprite"] for layer in scene["layers"]} <= {None, *ids()}
+    found = client.value(f"/api/projects/{project}/sprites/sprite-02/occurrences")["occurrences"]
+    assert found
+    # The same after a restart, and undone.
+    client.workspace.sessions.pop(project).close()
+    assert "sprite-02" in ids()
+    assert client.value(f"/api/projects/{project}/sprites")["sprites"][ids().index("sprite-02")]["title"] == "last"
+    client.post(f"/api/projects/{project}/undo", {"revision": 1})
+    assert set(ids()) == set(before)
+
+
+def test_a_clip_that_was_sent_is_listed_under_its_own_name(client):
+    frames = [Image.fromarray(np.full((8, 8, 3), 40 * each, np.uint8)) for each in range(4)]
+    data = io.BytesIO()
+    frames[0].save(data, "GIF", save_all=True, append_images=frames[1:])
+    sent = client.post("/api/images", files=[("files", ("walk.gif", data.getvalue()))]).json()
+    listed = client.value(f"/api/projects/{sent['project']['id']}/images")
+    assert [row["name"] for row in listed["images"]] == ["walk.gif"]

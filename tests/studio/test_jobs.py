@@ -208,3 +208,16 @@ def test_exports_that_make_no_sense_are_refused(client, tmp_path):
     for asked in ({"formats": []}, {"formats": ["none"]}, {"formats": ["png"], "scale": 0}, {"formats": ["--out"]}):
         assert client.post(f"/api/projects/{project}/exports", asked).status_code == 422
     assert len(load_scenes(tmp_path / "scenes")) == 3
+
+
+def test_no_place_on_this_machine_is_told(client, tmp_path):
+    jobs = client.workspace.jobs
+    made = job(jobs, "x", kind="train")
+    out = jobs.out(made.id)
+    out.mkdir(parents=True)
+    (out.parent / "job.json").write_text(json.dumps(vars(made)))
+    (out / "verdict.json").write_text(json.dumps({"model": str(tmp_path / "model"), "remarks": [f"see {tmp_path}/a"]}))
+    (out / "metrics.jsonl").write_text(json.dumps({"total_step": 1, "note": f"kept {tmp_path}/x.pt"}) + "\n")
+    for path in ("/api/jobs", f"/api/jobs/{made.id}", f"/api/jobs/{made.id}/metrics"):
+        assert str(tmp_path) not in client.get(path).text
+    assert client.value(f"/api/jobs/{made.id}")["verdict"] == {"model": "model", "remarks": ["see a"]}

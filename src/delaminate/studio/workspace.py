@@ -267,7 +267,7 @@ class Workspace:
 
     def _look_for_images(self, path: Path) -> dict[str, tuple[str, Path]]:
         if path.is_file():
-            return {scene_id(path.name): (path.name, path)}
+            return {scene_id(path.name): (self.shown_names(path.parent).get(path.name, path.name), path)}
         inside = path.resolve()
         files = [
             each for each in path.rglob("*")

@@ -16,7 +16,7 @@ from delaminate.studio.api.common import PNG, Id, Space, Strict, picture_answer,
 from delaminate.studio.jobs import Job
 from delaminate.studio.jobs import Kind as JobKind
 from delaminate.studio.jobs import State as JobState
-from delaminate.studio.texts import without_places
+from delaminate.studio.texts import value_without_places, without_places
 from delaminate.studio.workspace import Workspace
 
 api = router("jobs")
@@ -96,9 +96,7 @@ class LogAnswer(Strict):
 def job_row(space: Workspace, job: Job) -> JobRow:
     """Describe a job."""
     made = next((each.id for each in space.projects() if each.job == job.id), None)
-    told = space.jobs.describe(job)
-    if told["error"] is not None:
-        told["error"] = without_places(told["error"])
+    told = value_without_places(space.jobs.describe(job))
     return JobRow(**told, project=made)
 
 
@@ -195,7 +193,7 @@ def remove_job(space: Space, job: Id) -> JobList:
 def get_metrics(space: Space, job: Id, since: Annotated[int, Query(ge=-1, le=2**53)] = -1) -> MetricsAnswer:
     """Read the figures of a training after a step."""
     space.jobs.get(job)
-    return MetricsAnswer(rows=space.jobs.metrics(job, since)[:100_000], previews=space.jobs.previews(job))
+    return MetricsAnswer(rows=value_without_places(space.jobs.metrics(job, since)[:100_000]), previews=space.jobs.previews(job))
 
 
 @api.get("/jobs/{job}/previews/{step}.png", response_class=Response, responses=PNG)

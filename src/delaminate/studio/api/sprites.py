@@ -13,7 +13,7 @@ SpriteId = Annotated[str, Path(max_length=40, pattern=r"^(sprite|background)-[0-
 
 
 class SpriteRow(Strict):
-    """A sprite. `title`: what people call it; `layers` and `scenes`: how many show it; `version` grows when it changes."""
+    """A sprite. Its id stays when others go. `title`: what people call it; `layers` and `scenes`: how many show it; `version` grows when it changes."""
 
     id: str
     title: str
@@ -52,10 +52,8 @@ def list_sprites(space: Space, project: Id) -> SpriteList:
     """List the dictionary with its use."""
     session = space.session(project)
     with session.lock:
-        dictionary, usage = session.dictionary, session.usage()
-        rows = []
-        for entry, sprite in enumerate(dictionary.sprites):
-            name = dictionary.name(entry)
+        dictionary, usage, rows = session.dictionary, session.usage(), []
+        for entry, (name, sprite) in enumerate(zip(session.sprite_ids, dictionary.sprites, strict=True)):
             rows.append(
                 SpriteRow(
                     id=name, title=dictionary.title(entry), background=entry in dictionary.backgrounds,
@@ -73,7 +71,7 @@ def get_sprite(
     """A sprite as a picture."""
     session = space.session(project)
     with session.lock:
-        raster, version = session.dictionary.sprites[session.dictionary.entry(sprite)], session.sprite_version(sprite)
+        raster, version = session.dictionary.sprites[session.sprite_entry(sprite)], session.sprite_version(sprite)
     tag = f"sprite-{project}-{sprite}-{version}-{side}-{space.epoch}"
     return picture_answer(request, tag, lambda: cache.get((tag,), lambda: pictures.sprite_picture(raster, side)))
 
@@ -85,7 +83,7 @@ def list_occurrences(
     """List where a sprite is shown."""
     session = space.session(project)
     with session.lock:
-        entry = session.dictionary.entry(sprite)
+        entry = session.sprite_entry(sprite)
         names = [name for name in session.names if name in session.usage()[entry]]
         rows = []
         for name in names[offset : offset + limit]:
