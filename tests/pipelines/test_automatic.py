@@ -104,6 +104,8 @@ def test_spots_are_counted_in_a_table(tmp_path):
     found = auto(tmp_path / "in", tmp_path / "out")
     lines = (tmp_path / "out" / "counts.csv").read_text().splitlines()
     assert found.level == "fair" and lines[0] == "image,spots,median_area_px,share_lit"
+    scenes = load_scenes(found.out / "scenes")
+    assert [len(scene.layers) - 1 for scene in scenes] == [int(line.split(",")[1]) for line in lines[1:]]
     assert [int(line.split(",")[1]) for line in lines[1:]] == [1, 2, 3, 4, 5, 6]
 
 

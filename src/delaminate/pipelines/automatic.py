@@ -9,7 +9,10 @@ from shlex import join, quote
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Float
 from scipy import ndimage
+from torch import Tensor
 
 from delaminate.config import to_dict
 from delaminate.data import ImageSet
@@ -30,6 +33,9 @@ from delaminate.pipelines.recognise import Plan, Recognition, recognise, sample_
 from delaminate.pipelines.training import prepare_training
 from delaminate.pipelines.verdict import Level
 from delaminate.scene.loading import load_scenes
+from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
+from delaminate.scene.saving import save_scenes
+from delaminate.scene.scenes import Scene, SceneLayer
 
 FOLDERS = ("training", "scenes", "exports")
 RECORD, PAGE, COUNTS = "auto.json", "report.html", "counts.csv"
@@ -331,11 +337,12 @@ def _count_spots(work: _Work) -> None:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["image", "spots", "median_area_px", "share_lit"])
-    total = 0
+    total, scenes = 0, list[Scene]()
     shown = set(np.linspace(0, len(images) - 1, SHOWN).round().astype(int).tolist())
     for index, (name, pixels) in enumerate(zip(images.names, images.pixels, strict=True)):
         picture = pixels.permute(1, 2, 0).numpy()
         areas, found = spots(picture)
+        scenes.append(_spot_scene(name, picture, found))
         lit = float(found.mean())
         if index in shown:
             stretched = (picture * (255 / max(int(picture.max()), 1))).astype(np.uint8)
@@ -344,12 +351,40 @@ def _count_spots(work: _Work) -> None:
         total += len(areas)
         table.writerow([name, len(areas), float(np.median(areas)) if len(areas) else 0, round(lit, 4)])
     write_atomic(work.out / COUNTS, text.getvalue().encode())
+    if total:
+        save_scenes(scenes, work.out / "scenes")
     work.links.append(Link(COUNTS, "Counts, one line an image"))
     work.level = "fair" if total else "nothing"
     work.text = (
         f"{total:,} spots in {len(images)} images, by Otsu's threshold and connected pieces of at least {LEAST_AREA} pixels: "
         f"{COUNTS}. Touching ones count as one. {work.recognition.advice}"
     )
+
+
+def _spot_scene(name: str, picture: np.ndarray, lit: np.ndarray) -> Scene:
+    """A picture (H, W, 3) as layers: each bright piece as it is, before what is left, whose holes are dark."""
+    size = (picture.shape[0], picture.shape[1])
+    labels = ndimage.label(lit)[0]
+    dark = np.median(picture[~lit], axis=0).astype(np.uint8) if not lit.all() else np.zeros(3, np.uint8)
+    kept, layers = np.zeros(size, bool), list[SceneLayer]()
+    for number, place in enumerate(ndimage.find_objects(labels), start=1):
+        piece = labels[place] == number
+        if piece.sum() < LEAST_AREA:
+            continue
+        kept[place] |= piece
+        raster = np.concatenate([picture[place], np.where(piece, 255, 0)[..., None]], 2)
+        shift = Transform.shift(place[1].start, place[0].start, size)
+        placement = Placement(OWN_RASTER, (shift,), raster=_rgba(raster))
+        layers.append(SceneLayer(f"spot-{len(layers) + 1:03d}", f"spot {len(layers) + 1}", placement))
+    behind = np.concatenate([np.where(kept[..., None], dark, picture), np.full((*size, 1), 255)], 2)
+    first = SceneLayer(
+        "background", "background", Placement(OWN_RASTER, (Transform.shift(0, 0, size),), raster=_rgba(behind))
+    )
+    return Scene(name, size, (first, *layers), Dictionary(()), background=True)
+
+
+def _rgba(pixels: np.ndarray) -> Float[Tensor, "4 _h _w"]:
+    return torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
 
 
 def spots(picture: np.ndarray) -> tuple[list[int], np.ndarray]:

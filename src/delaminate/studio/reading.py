@@ -66,9 +66,15 @@ class Reader:
         return answer
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, once what it was asked is answered."""
         with self.lock:
             self._stop()
+
+    def end(self) -> None:
+        """End the process now; whoever waits for an answer gets a refusal."""
+        if self.process is not None:
+            self.process.kill()
+        self.close()
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "delaminate.studio.reading"]
@@ -189,11 +195,23 @@ def _picture(path: str, folder: str, **_: Any) -> dict[str, Any]:
     return {"picture": add_picture(Path(folder), pixels), "height": pixels.shape[0], "width": pixels.shape[1]}
 
 
+def _recognise(path: str, **_: Any) -> dict[str, Any]:
+    """Say what images are, and what suits them."""
+    from delaminate.pipelines.recognise import recognise
+
+    found = recognise(path)
+    plan = {} if found.plan is None else {"reason": found.plan.reason, "exports": list(found.plan.exports)}
+    cost = {} if found.forecast is None else {"seconds": found.forecast.seconds, "num_bytes": found.forecast.num_bytes}
+    told: dict[str, Any] = json.loads(json.dumps({**found.to_json(), **plan, **cost}, default=float))
+    return told
+
+
 DOINGS: dict[str, Callable[..., dict[str, Any]]] = {
     "unpack": _unpack,
     "check": _check,
     "thumbnail": _thumbnail,
     "picture": _picture,
+    "recognise": _recognise,
 }
 
 

@@ -200,7 +200,9 @@ class Session:
                             raise ConfigError(f"no sprite {each[key]!r:.40} in this project.")
                         entry = ids.index(each[key])
                         named[key] = each[key] if each[key].startswith("background") else f"sprite-{entry:02d}"
-                if each["operation"] in ("drop-sprite", "merge-sprites") and not each["sprite"].startswith("background"):
+                if each["operation"] in ("drop-sprite", "merge-sprites") and not each["sprite"].startswith(
+                    "background"
+                ):
                     ids.remove(each["sprite"])
                 found.append(named)
             return found

@@ -21,6 +21,12 @@ from delaminate.studio.jobs import Job
 from delaminate.studio.workspace import scene_id
 
 api = router("exports")
+TAKEN: dict[str, tuple[str, ...]] = {
+    "export": ("**/*",),
+    "auto": ("exports/**/*", "counts.csv", "report.html"),
+    "compare": ("comparison.html", "comparison.json"),
+}
+"""Files to take away, by the kind of job that makes them."""
 
 
 class FormatRow(Strict):
@@ -98,17 +104,17 @@ def start_export(space: Space, project: Id, asked: ExportRequest) -> JobRow:
 
 
 def files_of(space: Space, job: str) -> list[tuple[str, Place]]:
-    """Names and places of the files of an export that is done.
+    """Names and places of the files of a job that is done and that makes files to take away.
 
     Raises:
-        ConfigError: It is no export, or not done.
+        ConfigError: It is another, or not done.
     """
-    if space.jobs.get(job).kind != "export" or space.jobs.state(job) != "done":
+    made = space.jobs.get(job)
+    if made.kind not in TAKEN or space.jobs.state(job) != "done":
         raise ConfigError(f"job {job}: expected an export that is done.")
     out = space.jobs.out(job)
-    files = sorted(
-        path for path in out.rglob("*") if path.is_file() and not path.is_symlink() and path.name != "exported.json"
-    )
+    found = (path for pattern in TAKEN[made.kind] for path in out.glob(pattern))
+    files = sorted(path for path in found if path.is_file() and not path.is_symlink() and path.name != "exported.json")
     return [(path.relative_to(out).as_posix(), path) for path in files]
 
 

@@ -5,9 +5,11 @@ import json
 import secrets
 import shutil
 from pathlib import Path
+from typing import Any, Literal
 
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import Field
 from starlette.datastructures import UploadFile
 
 from delaminate.data.sets import natural_key
@@ -164,6 +166,37 @@ def list_images(space: Space, project: Id, offset: Offset = 0, limit: Limit = 20
     found = list(space.images(space.project(project, "images")).items())
     rows = [ImageRow(id=key, name=name) for key, (name, _) in found[offset : offset + limit]]
     return ImageList(total=len(found), images=rows)
+
+
+class RecognitionAnswer(Strict):
+    """What the images of a project are. `state` looking: not known yet, an event `recognition` tells when.
+
+    `sentence`: the kind, what is recommended and why; `evidence`: what was read, and by what it was recognised; `method` null:
+    nothing here takes them apart. `seconds` on one core and `num_bytes` of memory, where they are known.
+    """
+
+    state: Literal["looking", "done", "failed"]
+    error: str | None = None
+    kind: str | None = None
+    sentence: str | None = None
+    evidence: list[str] = Field(default_factory=list)
+    images: int | None = None
+    method: str | None = None
+    preset: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    reason: str | None = None
+    exports: list[str] = Field(default_factory=list)
+    seconds: float | None = None
+    num_bytes: float | None = None
+
+
+@api.get("/projects/{project}/recognition")
+def get_recognition(space: Space, project: Id) -> RecognitionAnswer:
+    """Say what the images of a project are and what suits them; they are looked at when this is first asked."""
+    found = space.project(project, "images")
+    looked = space.looker.look(project, Path(found.path))
+    told = {key: value for key, value in (looked.found or {}).items() if key in RecognitionAnswer.model_fields}
+    return RecognitionAnswer(**told, state=looked.state, error=looked.error)
 
 
 @api.get("/projects/{project}/images/{image}.png", response_class=Response, responses=PNG)

@@ -13,7 +13,10 @@ SpriteId = Annotated[str, Path(max_length=40, pattern=r"^(sprite|background)-[0-
 
 
 class SpriteRow(Strict):
-    """A sprite. Its id stays when others go. `title`: what people call it; `layers` and `scenes`: how many show it; `version` grows when it changes."""
+    """A sprite. Its id stays when others go.
+
+    `title`: what people call it; `layers` and `scenes`: how many show it; `version` grows when it changes.
+    """
 
     id: str
     title: str
