@@ -296,6 +296,11 @@ class Session:
         """As `version`, but without looking into the scene: it may be too new."""
         return max((self._versions[name], self._all_version, *self._sprite_versions.values()))
 
+    @property
+    def all_sprites_version(self) -> int:
+        """At which revision any sprite, or the layers of any scene, last looked different."""
+        return max((self._all_version, *self._sprite_versions.values(), *self._versions.values()))
+
     def sprite_version(self, sprite: str) -> int:
         """Say at which revision a sprite, by its id, last looked different."""
         return max(self._sprite_versions[sprite], self._all_version)
@@ -313,6 +318,12 @@ class Session:
                 for entry, count in known[1].items():
                     found[entry][name] = count
             return found
+
+    def some_scenes(self, most: int) -> list[Scene]:
+        """At most so many scenes as they are now, spread over all."""
+        with self.lock:
+            step = max(1, -(-len(self.names) // most))
+            return [self.scene(name) for name in self.names[::step]]
 
     def residual(self, name: str) -> bytes | None:
         """The picture of what the scene did not explain when it was made."""

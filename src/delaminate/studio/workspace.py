@@ -112,6 +112,7 @@ class Workspace:
         self.reader = Reader()
         self.looker = Looker(lambda project: self.publish({"type": "recognition", "project": project}))
         self.started_in = Path.cwd()
+        self.orders: dict[tuple[str, int], Any] = {}
         self.lock = threading.RLock()
         self.sessions: dict[str, Session] = {}
         self.scene_names: dict[str, dict[str, str]] = {}

@@ -1,14 +1,18 @@
 """Sprites of a project: the dictionary, its pictures, and where each is shown."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Path, Request, Response
 
+from delaminate.exporters.similarity import sprite_order
+from delaminate.pipelines.checks import suspicions
 from delaminate.studio import pictures
 from delaminate.studio.api.common import PNG, Id, Limit, Offset, Pictures, Side, Space, Strict, picture_answer, router
 from delaminate.studio.workspace import scene_id
 
 api = router("sprites")
+LOOKED_THROUGH, MOST_DOUBTED = 200, 150
+"""Scenes, and sprites at most, among which it is looked for what is wrong."""
 SpriteId = Annotated[str, Path(max_length=40, pattern=r"^(sprite|background)-[0-9]+$")]
 
 
@@ -33,6 +37,26 @@ class SpriteList(Strict):
 
     revision: int
     sprites: list[SpriteRow]
+
+
+class Doubt(Strict):
+    """Something that looks wrong.
+
+    `kind`: unused; alike: two may be one; parts: two may be parts of one thing; pieces: one may be several things.
+    """
+
+    kind: Literal["unused", "alike", "parts", "pieces"]
+    sprites: list[str]
+    text: str
+
+
+class SpriteOrder(Strict):
+    """Ids of sprites, those that look alike side by side (`by_likeness`; else by use), and what looks wrong."""
+
+    revision: int
+    by_likeness: bool
+    order: list[str]
+    doubts: list[Doubt]
 
 
 class OccurrenceRow(Strict):
@@ -65,6 +89,30 @@ def list_sprites(space: Space, project: Id) -> SpriteList:
                 )
             )  # fmt: skip
         return SpriteList(revision=session.revision, sprites=rows)
+
+
+@api.get("/projects/{project}/sprites/order")
+def order_sprites(space: Space, project: Id) -> SpriteOrder:
+    """Say which sprites look wrong, and in which order those that look alike are side by side."""
+    session = space.session(project)
+    with session.lock:
+        ids, dictionary, revision = session.sprite_ids, session.dictionary, session.revision
+        key = project, session.all_sprites_version
+        if key in space.orders:
+            return space.orders[key].model_copy(update={"revision": revision})
+        usage, scenes = [sum(each.values()) for each in session.usage()], session.some_scenes(LOOKED_THROUGH)
+    order, by_likeness = sprite_order(dictionary, usage)
+    names = [dictionary.title(entry) for entry in range(len(dictionary))]
+    doubts = [
+        Doubt(kind=each.kind, sprites=[ids[entry] for entry in each.entries], text=each.text(names))
+        for each in (suspicions(scenes) if len(dictionary) <= MOST_DOUBTED else [])
+    ]
+    found = SpriteOrder(
+        revision=revision, by_likeness=by_likeness, order=[ids[entry] for entry in order], doubts=doubts
+    )
+    space.orders.clear()
+    space.orders[key] = found
+    return found
 
 
 @api.get("/projects/{project}/sprites/{sprite}.png", response_class=Response, responses=PNG)

@@ -1,7 +1,8 @@
 // The studio's page: which screen is shown, what stands above it, and keys that work everywhere.
 import { copyText, go, hearServer, html, Icon, loadProjects, openProject, attempt, readRoute, redo, render, say, set, store, Tool, undo, useEffect, useKeys, useRef, useState, useStore, api } from "/lib.js";
 import { ImageScreen } from "/image.js";
-import { LookScreen, StartScreen } from "/start.js";
+import { LookScreen } from "/look.js";
+import { StartScreen } from "/start.js";
 import { LearnScreen } from "/learn.js";
 import { SpritesScreen } from "/sprites.js";
 import { PaintScreen } from "/paint.js";
