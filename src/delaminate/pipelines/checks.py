@@ -53,8 +53,8 @@ class Suspicion:
             return f"{' and '.join(named)} look alike; they may be one sprite."
         if self.kind == "parts":
             return (
-                f"{' and '.join(named)} are side by side in the same way {self.share:.0%} of the time; they may be parts of one "
-                "thing."
+                f"{' and '.join(named)} are side by side in the same way {self.share:.0%} of the time; they may be parts "
+                "of one thing."
             )
         return f"In separate pieces, and maybe several things: {_listed(named)}."
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 2**20
 """Bytes of a request, unless its route takes more."""
-LARGER_BODIES = {"/api/images": 2**32, "/pictures": 2**26, "/edits": 2**24}
+LARGER_BODIES = {"/api/images": 2**32, "/pictures": 2**26, "/edits": 2**24, "/imports": 2**28}
 """By the end of the path."""
 BODY_SECONDS = 60.0
 """How long a body may stand still."""

@@ -206,12 +206,48 @@ def _recognise(path: str, **_: Any) -> dict[str, Any]:
     return told
 
 
+def _import(path: str, scenes: str, pictures: str, repaint: str | None, scene: str | None, **_: Any) -> dict[str, Any]:
+    """Say which edits lead from scenes to files that were edited elsewhere, and keep the pictures that they bring.
+
+    Where sprites that are shown elsewhere, too, were repainted and it was not said what that is to change, `asks` names them.
+    """
+    from delaminate.files import to_pixels
+    from delaminate.pipelines.edit_history import add_picture
+    from delaminate.pipelines.importing import read_edited
+    from delaminate.scene.loading import load_scenes
+    from delaminate.scene.operations import operation_document
+
+    asks: list[dict[str, Any]] = []
+
+    def ask(asked: Any, others: int) -> Any:
+        if repaint == "everywhere" and asked.everywhere is not None:
+            return "everywhere"
+        if repaint is None and others:
+            asks.append(
+                {"scene": asked.scene.name, "layer": asked.layer.name, "sprite": asked.sprite, "others": others}
+            )
+        return "only-here"
+
+    found = read_edited(path, load_scenes(scenes), repaint=ask, scene=scene)
+    operations = [operation_document(each) for edit in found.edits for each in edit]
+    kept = {name: add_picture(Path(pictures), to_pixels(raster)) for name, raster in found.pictures.items()}
+    for each in operations:
+        if "picture" in each:
+            each["picture"] = kept[each["picture"]]
+    words, remarks = (
+        [f"{where}: {line}" for where, lines in told.items() for line in lines][:200]
+        for told in (found.words, found.remarks)
+    )
+    return {"operations": operations, "words": words, "remarks": remarks, "asks": asks[:200]}
+
+
 DOINGS: dict[str, Callable[..., dict[str, Any]]] = {
     "unpack": _unpack,
     "check": _check,
     "thumbnail": _thumbnail,
     "picture": _picture,
     "recognise": _recognise,
+    "import": _import,
 }
 
 

@@ -4,8 +4,6 @@ from typing import Annotated, Literal
 
 from fastapi import Path, Request, Response
 
-from delaminate.exporters.similarity import sprite_order
-from delaminate.pipelines.checks import suspicions
 from delaminate.studio import pictures
 from delaminate.studio.api.common import PNG, Id, Limit, Offset, Pictures, Side, Space, Strict, picture_answer, router
 from delaminate.studio.workspace import scene_id
@@ -94,6 +92,9 @@ def list_sprites(space: Space, project: Id) -> SpriteList:
 @api.get("/projects/{project}/sprites/order")
 def order_sprites(space: Space, project: Id) -> SpriteOrder:
     """Say which sprites look wrong, and in which order those that look alike are side by side."""
+    from delaminate.exporters.similarity import sprite_order  # here, so that the studio opens at once
+    from delaminate.pipelines.checks import suspicions
+
     session = space.session(project)
     with session.lock:
         ids, dictionary, revision = session.sprite_ids, session.dictionary, session.revision

@@ -16,7 +16,8 @@ const KEYS = [
     ["e", "Paint it"], ["1 to 5", "Layers, original, as found, segmentation, unexplained"], ["+, -, 0", "Zoom in, out, fit"], ["Page ↑ ↓", "Image before, after"],
     ["Space and drag", "Move the view"],
   ]],
-  ["Sprites", [["↑ ↓ ← →", "Select"], ["n", "Name it"], ["e", "Paint it"], ["Delete", "Drop it"]]],
+  ["Sprites", [["↑ ↓ ← →", "Select"], ["n, Enter", "Name it, and go to the next"], ["e", "Paint it"], ["Delete", "Drop it"]]],
+  ["Where a sprite is shown", [["↑ ↓ ← →", "Walk its occurrences"], ["Enter", "Open the image"], ["Delete", "Throw it out"]]],
   ["Paint", [["p", "Pencil"], ["r", "Eraser"], ["c", "Pick a colour"], ["f", "Fill"], ["Arrows, Enter", "Move the cursor, use the tool"], ["+, -", "Zoom"], ["Escape", "Back"]]],
 ];
 
