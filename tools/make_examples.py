@@ -82,9 +82,9 @@ def cells(folder: Path) -> None:
             along, across = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
             inside = 1 / (1 + np.exp(8 * (np.hypot(along / axes[0], across / axes[1]) - 1)))
             texture = ndimage.gaussian_filter(rng.normal(0, 1, light.shape), 2)
-            light = np.maximum(light, inside * rng.uniform(70, 170) * (1 + 1.2 * texture))
+            light = np.maximum(light, inside * rng.uniform(110, 200) * (1 + 1.2 * texture))
         seen = rng.poisson(light.clip(0)).clip(0, 255).astype(np.uint8)
-        picture = np.stack([np.zeros_like(seen), seen // 8, seen], 2)
+        picture = np.stack([seen // 6, seen // 2, seen], 2)
         Image.fromarray(picture).save(folder / f"field-{number + 1}.png", optimize=True)
 
 

@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,13 @@ class Studio:
         assert answer.ok, answer.text()
         return answer.json()
 
+    def until(self, true: Callable[[], Any], seconds: float = 180) -> None:
+        """Wait until something is so."""
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, "this takes too long"
+            self.page.wait_for_timeout(200)
+
     def close(self) -> None:
         """End it, and the jobs that it has started."""
         for job in self.value("jobs")["jobs"]:
@@ -62,25 +71,21 @@ class Studio:
 
 def prepare(studio: Studio) -> dict[str, str]:
     """Open the examples, and let a training run: where each screen is."""
-    page = studio.page
     opened = {each["name"]: studio.post(f"places/{each['id']}/open", {}) for each in studio.value("places")["examples"]}
     game, cells = opened["A game"], opened["Many things in an image"]
     images = {row["name"]: row["id"] for row in studio.value("projects")["projects"] if row["kind"] == "images"}
-    job = studio.post("jobs", {"kind": "auto", "images": images["A game: images"], "minutes": 3})
+    job = studio.post("jobs", {"kind": "auto", "images": images["A game"], "minutes": 3})
     export = studio.post(f"projects/{game['id']}/exports", {"formats": ["png", "atlas"]})
-    while studio.value(f"jobs/{export['id']}")["state"] == "running":
-        page.wait_for_timeout(200)
-    while (
-        not studio.value(f"jobs/{job['id']}/live")["count"] and studio.value(f"jobs/{job['id']}")["state"] == "running"
-    ):
-        page.wait_for_timeout(200)
+    studio.until(lambda: studio.value(f"jobs/{export['id']}")["state"] != "running")
+    now = f"jobs/{job['id']}"
+    studio.until(lambda: studio.value(f"{now}/live")["count"] or studio.value(now)["state"] != "running")
     scene = studio.value(f"projects/{game['id']}/scenes?offset=30&limit=1")["scenes"][0]["id"]
     sprites = studio.value(f"projects/{game['id']}/sprites")["sprites"]
     used = max((each for each in sprites if not each["background"]), key=lambda each: each["layers"])["id"]
     return {
         "image": f"p/{game['id']}/image/{scene}", "sprites": f"p/{game['id']}/sprites/{used}",
         "paint": f"p/{game['id']}/paint/{used}", "take": f"p/{game['id']}/take",
-        "look": f"p/{images['A game: images']}", "learn": f"job/{job['id']}", "cells": f"p/{cells['id']}/image",
+        "look": f"p/{images['A game']}", "learn": f"job/{job['id']}", "cells": f"p/{cells['id']}/image",
         "pages": f"p/{opened['Pages']['id']}/sprites", "start": "",
     }  # fmt: skip
 
@@ -101,7 +106,10 @@ def shoot(studio: Studio, screens: dict[str, str], out: Path) -> list[str]:
                 if name in ("image", "cells") and width > 900:
                     page.wait_for_selector(".canvas[data-ready]")
                     page.locator(".layer .pick").nth(1).click()
+                if name == "sprites":
+                    page.wait_for_selector(".doubt")
                 page.wait_for_timeout(400)
+                page.wait_for_function("[...document.images].every((each) => each.complete || each.loading === 'lazy')")
                 if page.evaluate("document.documentElement.scrollWidth") > width:
                     wide.append(f"{name} at {width}")
                 page.screenshot(
@@ -121,6 +129,7 @@ def main() -> None:
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         sys.exit("screenshots: no Chromium. On Debian and Ubuntu: apt install chromium.")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("screenshots: ended"))
     given.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home, sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -238,6 +238,7 @@ def test_images_are_sent_and_taken_apart(opened):
         Image.fromarray(np.full((35, 35, 3), 60 * index, np.uint8)).save(data, "PNG")
         files.append({"name": f"{index}.png", "mimeType": "image/png", "buffer": data.getvalue()})
     page.set_input_files("input[type=file]", files)
+    page.get_by_text("Another way", exact=True).click()
     page.get_by_role("button", name="Use a model that is ready").click()
     page.get_by_label("Model").select_option("dti-sprites/tetrominoes")
     page.get_by_role("button", name="Start").click()

@@ -303,6 +303,9 @@ class Workspace:
                 return images, int(frame[1]) if frame else 0
             if (images / name).is_file() and (images / name).resolve().is_relative_to(images.resolve()):
                 return images / name, 0
+            found = [path for _, path in self.images(self.project(project.images)).values() if path.stem == name]
+            if len(found) == 1:  # scenes may be named without the ending
+                return found[0], 0
         return None
 
     # Who listens

@@ -70,7 +70,7 @@ def open_place(space: Space, place: Id) -> ProjectRow:
     found = find_place(space, place)
     if found.kind == "example":
         images, scenes = places.unpack_example(found.path, space.home / "uploads")
-        of = space.open(images, "images", f"{found.name}: images")
+        of = space.open(images, "images", found.name)
         return ProjectRow(**row(space.open(scenes, "scenes", found.name, of.id)))  # type: ignore[arg-type]
     return ProjectRow(**row(space.open(found.path, found.kind, found.name)))  # type: ignore[arg-type]
 

@@ -35,6 +35,12 @@ export function LearnScreen({ id }) {
   const [failed, fail] = useState(null);
   const [log, setLog] = useState(null);
   const [live, setLive] = useState(null);
+  const [dark, setDark] = useState(() => matchMedia("(prefers-color-scheme: dark)").matches);
+  useEffect(() => {
+    const asked = matchMedia("(prefers-color-scheme: dark)"), look = () => setDark(asked.matches);
+    asked.addEventListener("change", look);
+    return () => asked.removeEventListener("change", look);
+  }, []);
   const [, tick] = useState(0);
   const since = useRef(-1), asking = useRef(false);
   useEffect(() => {
@@ -71,7 +77,8 @@ export function LearnScreen({ id }) {
   const shown = at ?? steps.at(-1);
   const passed = (job.ended ?? Date.now() / 1000) - job.started;
   const share = job.total ? job.done / job.total : null;
-  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !NO_FIGURE.has(name) && rows.filter((row) => typeof row[name] === "number").length > 1);
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !NO_FIGURE.has(name) && rows.filter((row) => typeof row[name] === "number").length > 0);
+  const drawn = names.filter((name) => name !== "images_per_second" && rows.filter((row) => typeof row[name] === "number").length > 2).slice(0, 6);
   names.sort((a, b) => /error|loss|psnr|explained/.test(b) - /error|loss|psnr|explained/.test(a));
   const last = rows.findLast?.((row) => row.step !== undefined);
   const remarks = rows.filter((row) => row.note !== undefined);
@@ -102,10 +109,10 @@ export function LearnScreen({ id }) {
         onInput=${(event) => setAt(Number(event.target.value) === steps.length - 1 ? null : steps[Number(event.target.value)])} /></label>` : "After"} ${plural(shown, "step")}</figcaption></figure></section>`}
     ${learns && !rows.length && !live && job.state === "running" && html`<p class="soft waiting" role="status">The first figures come in a moment.</p>`}
     ${last && html`<dl class="facts">${names.slice(0, 8).map((name) => html`<div><dt>${inWords(name)}</dt><dd>${figure(last[name])}</dd></div>`)}</dl>`}
-    ${names.length > 0 && html`<section><h2>Curves</h2><div class="curves">${names.filter((name) => name !== "images_per_second").slice(0, 6).map((name) => html`<${Curve} key=${name} name=${name} rows=${rows} />`)}</div></section>`}
-    ${(verdict.length > 0 || lists.length > 0) && html`<section><h2>What came out</h2><dl class="facts">${verdict.map(([name, value]) => html`<div><dt>${inWords(name)}</dt><dd>${figure(value)}</dd></div>`)}</dl>
-      ${lists.map(([name, values]) => html`<h3>${inWords(name)}</h3><ul>${values.map((value) => html`<li>${value}</li>`)}</ul>`)}</section>`}
-    ${remarks.length > 0 && html`<section><h2>Remarks</h2><ul>${remarks.slice(-8).map((row) => html`<li>${String(row.note)}</li>`)}</ul></section>`}
+    ${drawn.length > 0 && html`<section><h2>Curves</h2><div class="curves">${drawn.map((name) => html`<${Curve} key=${`${name}-${dark}`} name=${name} rows=${rows} />`)}</div></section>`}
+    ${(verdict.length > 0 || lists.length > 0) && html`<section><h2>What came out</h2>${verdict.length > 0 && html`<dl class="facts">${verdict.map(([name, value]) => html`<div><dt>${inWords(name)}</dt><dd>${figure(value)}</dd></div>`)}</dl>`}
+      ${lists.map(([name, values]) => html`${name !== "remarks" && html`<h3>${inWords(name)}</h3>`}<ul class="said">${values.map((value) => html`<li>${value}</li>`)}</ul>`)}</section>`}
+    ${remarks.length > 0 && html`<section><h2>Meanwhile</h2><ul class="said">${remarks.slice(-8).map((row) => html`<li>${String(row.note)}</li>`)}</ul></section>`}
     <section><p class="command"><code>${job.command}</code><button type="button" class="tool" aria-label="Copy the command" title="Copy the command" onClick=${() => copyText(job.command)}><${Icon} name="copy" /></button></p>
       <button type="button" class="link" onClick=${() => (log === null ? attempt(async () => setLog((await api(`jobs/${id}/log`)).text)) : setLog(null))}>${log === null ? "What it said" : "Hide what it said"}</button>
       ${log !== null && html`<pre class="log card" tabindex="0">${log}</pre>`}</section>

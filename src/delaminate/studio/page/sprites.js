@@ -60,7 +60,7 @@ export function SpritesScreen({ project, chosen: asked }) {
           onDragStart=${() => drag(sprite)} onDragEnd=${() => { drag(null); setOver(null); }}
           onDragOver=${(event) => { if (dragged && dragged !== sprite && !sprite.background) { event.preventDefault(); setOver(sprite.id); } }} onDragLeave=${() => setOver(null)}
           onDrop=${(event) => { event.preventDefault(); if (dragged) merge(dragged, sprite); }}>
-          <${Picture} src=${spritePicture(project, sprite, 256)} /><b>${sprite.title}</b><span class="soft">${sprite.layers ? `${sprite.layers}× in ${plural(sprite.scenes, "image")}` : "not shown"}</span></button></li>`)}</ul>
+          <${Picture} src=${spritePicture(project, sprite, 256)} /><b>${sprite.title}</b><span class="soft">${sprite.layers ? `${sprite.layers.toLocaleString("en")}× in ${sprite.scenes.toLocaleString("en")}` : "not shown"}</span></button></li>`)}</ul>
     </section>
     <aside class="side" aria-label="Selected sprite">${chosen
       ? html`<${One} key=${chosen.id} project=${project} sprite=${chosen} all=${rows} drop=${drop} merge=${merge} next=${() => step(1)} />`

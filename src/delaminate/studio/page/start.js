@@ -63,6 +63,9 @@ export function StartScreen() {
   useEffect(() => { attempt(async () => setPlaces(await api("places"))); }, []);
   const openPlace = (place) => attempt(async () => go("p", (await api(`places/${place.id}/open`, {})).id));
   const jobs = Object.values(store.jobs).filter((job) => !["export", "compare"].includes(job.kind)).sort((a, b) => b.started - a.started);
+  // Images that are taken apart, and the training of layers, are reached from the layers.
+  const layers = (store.projects ?? []).filter((project) => project.kind === "scenes");
+  const recent = (store.projects ?? []).filter((project) => project.kind === "scenes" || !layers.some((each) => each.images === project.id || (project.kind === "run" && project.job && each.job === project.job)));
   const finished = new Set((store.projects ?? []).map((project) => project.job));
   const open = jobs.filter((job) => !finished.has(job.id));
   const counting = share !== null && (share < 1 ? `Sending: ${Math.round(share * 100)} %` : "Reading what was sent");
@@ -79,7 +82,7 @@ export function StartScreen() {
       ${share !== null && html`<div role="status"><p>${counting}</p><progress max="1" value=${share < 1 ? share : undefined} aria-label="Sending"></progress></div>`}
     </div>
     ${open.length > 0 && html`<section><h2>Being worked on</h2><ul class="cards">${open.map((job) => html`<li key=${job.id}><${JobCard} job=${job} /></li>`)}</ul></section>`}
-    ${store.projects?.length > 0 && html`<section><h2>Recent</h2><${Recent} projects=${store.projects} /></section>`}
+    ${recent.length > 0 && html`<section><h2>Recent</h2><${Recent} projects=${recent} /></section>`}
     ${places?.examples.length > 0 && html`<section><h2>${store.projects?.length ? "Examples" : "Or look at an example"}</h2>
       <ul class="cards">${places.examples.map((place) => html`<li key=${place.id}><button type="button" class="card project-card" onClick=${() => openPlace(place)}>
         <${Picture} src=${`/api/places/${place.id}/cover.png`} checks=${false} /><b>${place.name}</b><span class="soft">${place.about}</span></button></li>`)}</ul></section>`}
@@ -144,9 +147,11 @@ function ProjectCard({ project }) {
   }, [project.id]);
   const place = project.kind === "run" && project.job ? `#/job/${project.job}` : `#/p/${project.id}`;
   const forget = () => attempt(async () => set({ projects: (await api(`projects/${project.id}`, undefined, "DELETE")).projects }));
+  const more = project.kind === "scenes" ? [[project.images, "Images", `#/p/${project.images}`], [project.job, "How it was made", `#/job/${project.job}`]].filter(([id]) => id) : [];
   return html`<div class="card project-card"><a href=${place}>
       ${picture?.src ? html`<${Picture} src=${picture.src} checks=${false} />` : html`<span class="picture blank"></span>`}
       <b>${project.name}</b></a>
-    <span class="soft card-foot"><span>${KINDS[project.kind]}${picture?.text ? `, ${picture.text}` : ""}</span>
+    <span class="soft">${KINDS[project.kind]}${picture?.text ? `, ${picture.text}` : ""}</span><span class="soft card-foot">
+      ${more.map(([, label, href]) => html`<a href=${href}>${label}</a>`)}<span class="push"></span>
       <button type="button" class="link" title="Takes it from this list; your files stay" aria-label=${`Remove ${project.name} from the list`} onClick=${forget}>Remove</button></span></div>`;
 }

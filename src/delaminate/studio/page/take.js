@@ -4,8 +4,8 @@ import { STATES } from "/start.js";
 
 const GROUPS = [
   ["To go on painting", ["ora", "psd", "svg", "png", "cutouts"]],
-  ["For games and animation", ["atlas", "aseprite", "tiled", "godot", "gif", "apng", "webp", "mp4"]],
-  ["To measure and to publish", ["objects", "masks", "coco", "placements", "catalogue", "html"]],
+  ["For games and animation", ["atlas", "aseprite", "ase", "tiled", "godot", "godot-tileset", "phaser", "gif", "apng", "webp", "mp4"]],
+  ["To measure and to publish", ["objects", "masks", "coco", "placements", "parquet", "catalogue", "html"]],
 ];
 
 function grouped(formats) {
@@ -82,16 +82,16 @@ function Made({ job }) {
 }
 
 // How closely a format composites back.
-const closeness = (error) => (error === null ? "labels and numbers, exact" : error === 0 ? "composites back exactly" : `composites back to within ${Math.ceil(error * 255)} of 255`);
+const closeness = (error) => (error === null ? "" : error === 0 ? "composites back exactly" : `composites back to within ${Math.ceil(error * 255)} of 255`);
 
 // The files that a job has made.
 export function Files({ job }) {
   const [files, keep] = useState(null);
   useEffect(() => { attempt(async () => keep(await api(`exports/${job.id}/files`))); }, [job.id]);
   if (!files) return null;
-  return html`<ul class="written">${files.formats.map((each) => html`<li key=${each.id}><b>${each.id}</b> <span>${plural(each.files, "file")}, ${sizeOf(each.bytes)}</span> <span class="soft">${closeness(each.max_error)}</span></li>`)}</ul>
+  return html`<div class="files-room"><ul class="written">${files.formats.map((each) => html`<li key=${each.id}><b>${each.id}</b> <span>${plural(each.files, "file")}, ${sizeOf(each.bytes)}</span> <span class="soft">${closeness(each.max_error)}</span></li>`)}</ul>
     <div class="row"><a class="button main" href=${`/api/exports/${job.id}/files.zip`} download>Download all, ${sizeOf(files.bytes)}</a></div>
-    <details open=${files.total <= 8}><summary>${plural(files.total, "file")}</summary><ul class="files">${files.files.map((file) => html`<li key=${file.id}><a href=${`/api/exports/${job.id}/file?file=${file.id}`} download>${file.name}</a><span class="soft">${sizeOf(file.bytes)}</span></li>`)}</ul></details>`;
+    <details open=${files.total <= 8}><summary>${plural(files.total, "file")}</summary><ul class="files">${files.files.map((file) => html`<li key=${file.id}><a href=${`/api/exports/${job.id}/file?file=${file.id}`} download>${file.name}</a><span class="soft">${sizeOf(file.bytes)}</span></li>`)}</ul></details></div>`;
 }
 
 // What was edited in another program comes back as one step of undo.
