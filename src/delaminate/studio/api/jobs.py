@@ -218,7 +218,7 @@ def model_of(space: Workspace, model: str) -> tuple[str, str]:
         return model, model
     known = {each.id: each for each in space.projects() if each.kind in ("run", "model")}
     if model not in known:
-        raise ConfigError(f"no model {model!r}. {suggest(model, list(zoo.names()))}")
+        raise ConfigError(f"model {model!r}: there is none. {suggest(model, list(zoo.names()))}")
     return known[model].path, known[model].name
 
 

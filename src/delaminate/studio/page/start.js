@@ -147,7 +147,7 @@ function ProjectCard({ project }) {
   }, [project.id]);
   const place = project.kind === "run" && project.job ? `#/job/${project.job}` : `#/p/${project.id}`;
   const forget = () => attempt(async () => set({ projects: (await api(`projects/${project.id}`, undefined, "DELETE")).projects }));
-  const more = project.kind === "scenes" ? [[project.images, "Images", `#/p/${project.images}`], [project.job, "How it was made", `#/job/${project.job}`]].filter(([id]) => id) : [];
+  const more = project.kind === "scenes" ? [[project.images, "Images", `#/p/${project.images}`], [project.job, "Training", `#/job/${project.job}`]].filter(([id]) => id) : [];
   return html`<div class="card project-card"><a href=${place}>
       ${picture?.src ? html`<${Picture} src=${picture.src} checks=${false} />` : html`<span class="picture blank"></span>`}
       <b>${project.name}</b></a>
