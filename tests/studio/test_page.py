@@ -2,18 +2,21 @@
 
 import gzip
 import hashlib
+import http.server
 import io
 import re
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.kills import Server
-from helpers.small_scenes import write_small_scenes
+from helpers.small_scenes import small_scenes, write_small_scenes
 from PIL import Image
 
+import delaminate
 from delaminate import studio
 from delaminate.scene.loading import load_scenes
 
@@ -302,3 +305,71 @@ def test_sprites_are_named_merged_and_dropped(opened):
     page.keyboard.press("Delete")
     opened.revision(3)
     page.wait_for_selector("h1:has-text('1 sprite')")
+
+
+def test_a_notebook_shows_the_studio_in_a_frame_and_others_do_not(browser, tmp_path):
+    frame = delaminate.studio(small_scenes())
+    port = int(re.search(r":([0-9]+)/", frame.address)[1])
+    pages = {
+        "/notebook": frame._repr_html_(),
+        "/again": f'<iframe src="http://localhost:{port}/api/projects"></iframe>',
+    }
+
+    class Notebook(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            data = f"<!doctype html><title>notebook</title>{pages.get(self.path, '')}".encode()
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Notebook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        page = browser.new_context().new_page()
+        notebook = f"http://localhost:{server.server_port}"
+        page.goto(f"{notebook}/notebook")
+        inside = page.frame_locator("iframe")
+        inside.locator(".canvas[data-ready]").wait_for(timeout=30_000)
+        inside.get_by_role("button", name="Hide one").click()
+        inside.get_by_role("button", name="Show one").wait_for()
+        # The notebook itself may neither read nor write, and no frame shows more than the page.
+        for path in ("projects", "jobs"):
+            told = page.evaluate(
+                f"fetch('http://localhost:{port}/api/{path}', {{credentials: 'include'}}).then(() => 1, () => 0)"
+            )
+            assert told == 0
+        page.goto(f"{notebook}/again")
+        page.wait_for_timeout(300)
+        assert "small" not in page.frames[-1].content() and "another site" in page.frames[-1].content().lower()
+    finally:
+        server.shutdown()
+        server.server_close()
+        frame.close()
+    assert not load_scenes(frame.folder)[0].layer("layer-01").visible
+
+
+def test_layers_of_the_same_images_stand_side_by_side(opened, tmp_path):
+    page = opened.page
+    page.goto(f"{opened.base}/#/")
+    page.get_by_role("button", name="Falling blocks").click()
+    page.wait_for_selector(".canvas[data-ready]")
+    projects = page.request.get(f"{opened.base}/api/projects").json()["projects"]
+    layers = next(each for each in projects if each["name"] == "Falling blocks" and each["kind"] == "scenes")
+    asked = {"kind": "decompose", "images": layers["images"], "model": "dti-sprites/tetrominoes", "limit": 4}
+    made = page.request.post(f"{opened.base}/api/jobs", data=asked, headers={"origin": opened.base}).json()
+    job = lambda: page.request.get(f"{opened.base}/api/jobs/{made['id']}").json()  # noqa: E731
+    for _ in range(600):
+        if job()["state"] != "running":
+            break
+        page.wait_for_timeout(100)
+    page.goto(f"{opened.base}/#/p/{job()['project']}/image")
+    page.get_by_role("link", name="Compare", exact=True).click()
+    page.wait_for_selector(".compare-row img")
+    page.wait_for_function("document.querySelectorAll('.compare-row img').length >= 8")
+    page.get_by_role("button", name="Segmentation").click()
+    page.wait_for_timeout(300)
+    assert page.locator(".compare-row").count() == 4

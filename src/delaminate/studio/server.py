@@ -139,6 +139,7 @@ def serve(
     port: int | None = None,
     browser: bool = True,
     home: Path | None = None,
+    framed: bool = False,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve the studio until it is interrupted.
@@ -149,6 +150,7 @@ def serve(
         port: Where to listen; None: 8712, or any that is free.
         browser: Open a browser.
         home: Where the studio keeps what it knows; None: DELAMINATE_STUDIO, or the user's folder for data.
+        framed: Notebooks of this machine may show it in a frame.
         say: Tells what is said to the person.
 
     Raises:
@@ -159,7 +161,7 @@ def serve(
     opened = None if given is None else workspace.open_given(given)
     listening = find_socket(host, port)
     number = listening.getsockname()[1]
-    doors = Doors(create_app(workspace), hosts_of(host), number)
+    doors = Doors(create_app(workspace), hosts_of(host), number, framed)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{number}/?token={doors.token}" + (f"&project={opened.id}" if opened is not None else "")
     say(f"The studio is at {address}\nThe address opens it once. Ctrl-C ends it; jobs go on.")

@@ -121,6 +121,7 @@ function Otherwise({ project, found }) {
   const [preset, setPreset] = useState("");
   const [minutes, setMinutes] = useState("");
   const [model, setModel] = useState("");
+  const [models, setModels] = useState([]);
   const [settings, setSettings] = useState({});
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
@@ -135,7 +136,9 @@ function Otherwise({ project, found }) {
   const presets = chosen.presets.filter((name) => !/-(paper|parity)$/.test(name) || name === preset);
   const asked = way === "train"
     ? { kind: "train", images: project.id, method: chosen.id, preset: preset || presets[0], settings, ...(Number(minutes) > 0 ? { minutes: Number(minutes) } : {}) }
+    : way === "compare" ? { kind: "compare", images: project.id, models }
     : { kind: "decompose", images: project.id, model: model || known.models[0]?.id };
+  const few = way === "compare" && (models.length < 2 || models.length > 8);
   const start = async () => {
     setBusy(true);
     const job = await attempt(() => api("jobs", asked));
@@ -146,15 +149,18 @@ function Otherwise({ project, found }) {
   return html`<details class="card otherwise" open=${found?.state === "done" && !found.method && found.kind !== "blobs"}><summary>Another way</summary><div class="otherwise-body">
     <div class="segments" role="group" aria-label="How">
       <button type="button" aria-pressed=${way === "train"} onClick=${() => setWay("train")}>Learn from these images</button>
-      <button type="button" aria-pressed=${way === "decompose"} onClick=${() => setWay("decompose")}>Use a model that is ready</button></div>
+      <button type="button" aria-pressed=${way === "decompose"} onClick=${() => setWay("decompose")}>Use a model that is ready</button>
+      <button type="button" aria-pressed=${way === "compare"} onClick=${() => setWay("compare")}>Compare models</button></div>
     ${way === "train" ? html`<fieldset class="choices"><legend class="unseen">Method</legend>${methods.map((each) => html`<label class="choice"><input type="radio" name="method" checked=${each.id === chosen.id}
         onChange=${() => { setMethod(each.id); setPreset(each.id === found?.method ? found.preset : ""); setSettings(each.id === found?.method ? found.settings : {}); }} /><span title=${each.about}><b>${METHODS[each.id]?.[0] ?? each.id}</b> <span class="soft">${METHODS[each.id]?.[1] ?? each.about} ${each.id}${each.id === found?.method ? ", recommended" : ""}</span></span></label>`)}</fieldset>
       <div class="row"><label class="field">Made for <select value=${preset || presets[0]} onChange=${(event) => { setPreset(event.target.value); setSettings({}); }}>${presets.map((name) => html`<option value=${name}>${name}</option>`)}</select></label>
       <label class="field">At most minutes <input type="number" min="0.1" max="10000" step="any" placeholder="as it takes" value=${minutes} onInput=${(event) => setMinutes(event.target.value)} /></label></div>
       <details class="settings"><summary>Settings${changes ? html`, <b>${changes} changed</b>` : ""}</summary><${Settings} method=${chosen.id} preset=${preset || presets[0]} changed=${settings} change=${setSettings} /></details>`
+      : way === "compare" ? html`<fieldset class="choices"><legend class="soft">Two to eight, on the first eight images</legend>${known.models.map((each) => html`<label class="choice"><input type="checkbox" checked=${models.includes(each.id)}
+        onChange=${(event) => setModels(event.target.checked ? [...models, each.id] : models.filter((id) => id !== each.id))} /><span>${each.title} <span class="soft">${each.project ? "a project" : each.id}</span></span></label>`)}</fieldset>`
       : html`<label class="field">Model <select value=${model || known.models[0]?.id} onChange=${(event) => setModel(event.target.value)}>${known.models.map((each) => html`<option value=${each.id}>${each.title}</option>`)}</select></label>`}
-    <${Command} asked=${asked} onProblem=${setProblem} />
-    <p><button type="button" class="button main" disabled=${busy || problem !== null} onClick=${start}>Start</button></p></div></details>`;
+    ${!few && html`<${Command} asked=${asked} onProblem=${setProblem} />`}
+    <p><button type="button" class="button main" disabled=${busy || few || problem !== null} onClick=${start}>Start</button></p></div></details>`;
 }
 
 // The form of a method's settings: meanings, bounds and units are the configuration's own.
