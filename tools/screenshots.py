@@ -109,7 +109,9 @@ def shoot(studio: Studio, screens: dict[str, str], out: Path) -> list[str]:
                 if name == "sprites":
                     page.wait_for_selector(".doubt")
                 page.wait_for_timeout(400)
-                page.wait_for_function("[...document.images].every((each) => each.complete || each.loading === 'lazy')")
+                studio.until(
+                    lambda: page.evaluate("[...document.images].every((e) => e.complete || e.loading === 'lazy')")
+                )
                 if page.evaluate("document.documentElement.scrollWidth") > width:
                     wide.append(f"{name} at {width}")
                 page.screenshot(

@@ -47,5 +47,5 @@ export function CompareScreen({ project, other }) {
     <div class="row compare-head"><b class="grow">${project.name}</b>
       <label class="grow inline">with <select value=${beside.id} onChange=${(event) => go("p", project.id, "compare", event.target.value)}>${others.map((each) => html`<option value=${each.id}>${each.name}</option>`)}</select></label>
       <div class="segments" role="group" aria-label="View">${VIEWS.map(([name, label]) => html`<button type="button" aria-pressed=${view === name} onClick=${() => setView(name)}>${label}</button>`)}</div></div>
-    <div class="compare-list" ref=${box}><${Long} count=${mine.total} height=${height} item=${item} label="Images, side by side" onRange=${mine.onRange} /></div></main>`;
+    <div class="compare-list" ref=${box}><${Long} count=${mine.total} height=${height} item=${item} label="Images, side by side" reach=${0} onRange=${mine.onRange} /></div></main>`;
 }

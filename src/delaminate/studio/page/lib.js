@@ -221,7 +221,7 @@ export function Picture({ src, alt = "", pixel = true, checks = true }) {
 }
 
 // A list that draws only what is seen. `item(index)` makes a row.
-export function Long({ count, height, columns = 1, item, label, shown, around = 4, onRange }) {
+export function Long({ count, height, columns = 1, item, label, shown, around = 4, onRange, reach = -1 }) {
   const box = useRef();
   const [view, look] = useState([0, 12]);
   const measure = () => {
@@ -246,7 +246,7 @@ export function Long({ count, height, columns = 1, item, label, shown, around = 
   useEffect(() => onRange?.(from, to), [from, to]);
   const seen = [];
   for (let index = from; index < to; index += 1) seen.push(item(index));
-  return html`<div class="long" ref=${box} onScroll=${measure} tabIndex=${-1}>
+  return html`<div class="long" ref=${box} onScroll=${measure} tabIndex=${reach}>
     <ul aria-label=${label} style=${{ height: `${rows * height}px`, paddingTop: `${Math.min(view[0], rows) * height}px` }}>${seen}</ul>
   </div>`;
 }

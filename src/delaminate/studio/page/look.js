@@ -57,12 +57,12 @@ function Images({ project }) {
   }, []);
   const tile = (at) => {
     const each = images.items[at];
-    return html`<li key=${at} class="tile">${each && html`<figure><${Picture} src=${`/api/projects/${project.id}/images/${each.id}.png?side=192`} alt=${each.name} checks=${false} /><figcaption>${each.name}</figcaption></figure>`}</li>`;
+    return html`<li key=${at} class="tile">${each && html`<figure><${Picture} src=${`/api/projects/${project.id}/images/${each.id}.png?side=192`} checks=${false} /><figcaption>${each.name}</figcaption></figure>`}</li>`;
   };
   return html`<main class="page look">
     <p class="over">${found?.images > 1 && images.total === 1 ? plural(found.images, "frame") : images.of ? plural(images.total, "image") : "Images"}</p><h1>${project.name}</h1>
     <${Recommended} project=${project} found=${found} passed=${passed} />
-    <div class=${`gallery columns-${columns}`} ref=${box}><${Long} count=${images.total} height=${150} columns=${columns} item=${tile} label="Images" onRange=${images.onRange} /></div>
+    <div class=${`gallery columns-${columns}`} ref=${box}><${Long} count=${images.total} height=${150} columns=${columns} item=${tile} label="Images" reach=${0} onRange=${images.onRange} /></div>
     <${Otherwise} project=${project} found=${found} />
   </main>`;
 }

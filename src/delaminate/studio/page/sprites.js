@@ -45,7 +45,7 @@ export function SpritesScreen({ project, chosen: asked }) {
   };
   useKeys({
     ArrowLeft: () => step(-1), ArrowRight: () => step(1), ArrowUp: () => step(-columns()), ArrowDown: () => step(columns()),
-    n: () => chosen && document.getElementById("sprite-name").select(), e: () => chosen && go("p", project.id, "paint", chosen.id),
+    n: () => chosen && document.getElementById("sprite-name")?.select(), e: () => chosen && go("p", project.id, "paint", chosen.id),
     Delete: () => drop(chosen), Backspace: () => drop(chosen),
   }, [rows, chosen]);
   return html`<main class=${`workbench sprites-screen${chosen ? " has-one" : ""}`}>
