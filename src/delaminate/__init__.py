@@ -158,10 +158,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'delaminate' has no attribute {name!r}")
     import importlib
 
+    if name == "studio":  # a part that can be called: `delaminate.studio(scenes)` in a notebook
+        return importlib.import_module("delaminate.studio")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'delaminate' has no attribute {name!r}")
     return getattr(importlib.import_module(f"delaminate.{_MODULES[name]}"), name)
 
 

@@ -20,6 +20,7 @@ from delaminate.scene.placements import Placement, Transform
 from delaminate.scene.scenes import Scene, SceneLayer
 from delaminate.studio import session as session_module
 from delaminate.studio import workspace as workspace_module
+from delaminate.studio.api.images import plain_file_name
 from delaminate.studio.pictures import pack_layers
 from delaminate.studio.reading import Reader
 
@@ -350,7 +351,7 @@ def send(client, *files):
     return client.post("/api/images", files=[("files", each) for each in files])
 
 
-def test_pictures_that_are_sent_are_named_by_what_they_hold(client, tmp_path):
+def test_what_pictures_are_that_are_sent_is_told_by_what_they_hold(client, tmp_path):
     png = png_bytes(to_pixels(picture(1, 9, 12))[..., :3])
     gif = io.BytesIO()
     Image.new("RGB", (5, 4), (9, 9, 9)).save(gif, "GIF")
@@ -366,7 +367,7 @@ def test_pictures_that_are_sent_are_named_by_what_they_hold(client, tmp_path):
     assert pixels(client.get(f"/api/projects/{project}/images/{listed[0]['id']}.png?side=6")).shape[:2] == (4, 6)
     assert client.get(f"/api/projects/{project}/images/abc.png").status_code == 404
     stored = sorted(path.name for path in (tmp_path / "home" / "uploads").rglob("*") if path.is_file())
-    assert [name.rpartition(".")[2] for name in stored] == ["png", "gif", "png", "json"]
+    assert stored == ["img10.png", "img2.png", "img3.gif", "names.json"]
     assert client.ask("DELETE", f"/api/projects/{project}").status_code == 200
     assert not list((tmp_path / "home" / "uploads").iterdir())
 
@@ -442,3 +443,51 @@ def test_the_api_describes_itself(client):
         if name.endswith("Request"):
             assert schema["additionalProperties"] is False, name
     assert str(client.workspace.home) not in text
+
+
+def test_a_sprite_keeps_its_id_when_others_go(client, project, folder):
+    ids = lambda: [row["id"] for row in client.value(f"/api/projects/{project}/sprites")["sprites"]]  # noqa: E731
+    before = {each: client.get(f"/api/projects/{project}/sprites/{each}.png").content for each in ids()}
+    steps = [
+        {"operation": "drop-sprite", "sprite": "sprite-00"},
+        {"operation": "rename-sprite", "sprite": "sprite-02", "name": "last"},
+    ]
+    answer = edit(client, project, *steps)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["commands"][1].endswith("rename-sprite sprite-01 --to last")
+    assert "sprite-00" not in ids() and "sprite-02" in ids()
+    for each in ids():
+        assert client.get(f"/api/projects/{project}/sprites/{each}.png").content == before[each]
+    assert edit(client, project, {"operation": "drop-sprite", "sprite": "sprite-00"}).status_code == 404
+    scene = client.value(f"/api/projects/{project}/scenes/{scene_ids(client, project)['a.png']}")
+    assert {layer["sprite"] for layer in scene["layers"]} <= {None, *ids()}
+    found = client.value(f"/api/projects/{project}/sprites/sprite-02/occurrences")["occurrences"]
+    assert found
+    # The same after a restart, and undone.
+    client.workspace.sessions.pop(project).close()
+    assert "sprite-02" in ids()
+    assert client.value(f"/api/projects/{project}/sprites")["sprites"][ids().index("sprite-02")]["title"] == "last"
+    client.post(f"/api/projects/{project}/undo", {"revision": 1})
+    assert set(ids()) == set(before)
+
+
+def test_a_clip_that_was_sent_is_listed_under_its_own_name(client):
+    frames = [Image.fromarray(np.full((8, 8, 3), 40 * each, np.uint8)) for each in range(4)]
+    data = io.BytesIO()
+    frames[0].save(data, "GIF", save_all=True, append_images=frames[1:])
+    sent = client.post("/api/images", files=[("files", ("walk.gif", data.getvalue()))]).json()
+    listed = client.value(f"/api/projects/{sent['project']['id']}/images")
+    assert [row["name"] for row in listed["images"]] == ["walk.gif"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("walk 1.png", "walk-1.png"), ("../../etc/passwd", "image.png"), ("x/e.d.png", "x-e.d.png"),
+        ("..", "image.png"), ("con.png", "image-con.png"),
+        ("a\0b.png", "a-b.png"), ("Blüte.JPG", "Blüte.png"), ("é" * 300, "é" * 50 + ".png"), ("A.png", "A-2.png"),
+        (".hidden", "hidden.png"), ("a/b\\c:d.gif", "a-b-c-d.png"),
+    ],
+)  # fmt: skip
+def test_files_that_are_sent_keep_a_plain_form_of_their_names(name, stored):
+    assert plain_file_name(name, ".png", {"a.png"}) == stored

@@ -1,13 +1,16 @@
 """Jobs are the library's commands, go on without the server, and are found again."""
 
+import base64
 import io
 import json
 import time
 import zipfile
 
+import numpy as np
 import pytest
 from helpers.small_scenes import write_small_scenes
 from helpers.studio import Client
+from PIL import Image
 
 from delaminate.errors import ConfigError, ConflictError
 from delaminate.scene.loading import load_scenes
@@ -208,3 +211,81 @@ def test_exports_that_make_no_sense_are_refused(client, tmp_path):
     for asked in ({"formats": []}, {"formats": ["none"]}, {"formats": ["png"], "scale": 0}, {"formats": ["--out"]}):
         assert client.post(f"/api/projects/{project}/exports", asked).status_code == 422
     assert len(load_scenes(tmp_path / "scenes")) == 3
+
+
+def test_no_place_on_this_machine_is_told(client, tmp_path):
+    jobs = client.workspace.jobs
+    made = job(jobs, "x", kind="train")
+    out = jobs.out(made.id)
+    out.mkdir(parents=True)
+    (out.parent / "job.json").write_text(json.dumps(vars(made)))
+    (out / "verdict.json").write_text(json.dumps({"model": str(tmp_path / "model"), "remarks": [f"see {tmp_path}/a"]}))
+    (out / "metrics.jsonl").write_text(json.dumps({"total_step": 1, "note": f"kept {tmp_path}/x.pt"}) + "\n")
+    for path in ("/api/jobs", f"/api/jobs/{made.id}", f"/api/jobs/{made.id}/metrics"):
+        assert str(tmp_path) not in client.get(path).text
+    assert client.value(f"/api/jobs/{made.id}")["verdict"] == {"model": "model", "remarks": ["see a"]}
+
+
+def test_a_training_shows_its_sprites_pauses_and_goes_on(client, pieces):
+    images = client.open(pieces / "images")
+    settings = {"num_sprites": 2, "num_layers": 1, "batch": 2}
+    asked = {
+        "kind": "train",
+        "images": images,
+        "method": "dti-sprites",
+        "preset": "tetrominoes-paper",
+        "settings": settings,
+    }
+    made = client.post("/api/jobs", asked).json()["id"]
+    told = lambda: client.value(f"/api/jobs/{made}")  # noqa: E731
+    wait(lambda: told()["live"] is not None)
+    live = client.value(f"/api/jobs/{made}/live")
+    assert live["count"] == len(live["sprites"]) == 2 and live["figures"]["loss"] > 0
+    picture = base64.b64decode(live["sprites"][0].removeprefix("data:image/png;base64,"))
+    assert Image.open(io.BytesIO(picture)).mode == "RGBA"
+    assert client.post(f"/api/jobs/{made}/pause").json()["state"] == "paused"
+    assert client.post(f"/api/jobs/{made}/pause").status_code == 409
+    log = client.workspace.jobs.out(made) / "metrics.jsonl"
+    before = log.read_bytes()
+    time.sleep(1.5)
+    assert log.read_bytes() == before
+    assert Jobs(client.workspace.jobs.folder).state(made) == "paused"  # another server knows
+    assert client.ask("DELETE", f"/api/jobs/{made}").status_code == 409
+    assert client.post(f"/api/jobs/{made}/resume").json()["state"] == "running"
+    wait(lambda: log.read_bytes() != before)
+    client.post(f"/api/jobs/{made}/pause")
+    client.post(f"/api/jobs/{made}/stop")
+    wait(lambda: told()["state"] == "stopped")
+
+
+def test_spots_are_counted_by_themselves_and_their_files_taken_away(client, tmp_path):
+    (tmp_path / "in").mkdir()
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :64]
+    for number in range(6):
+        field = rng.normal(8, 2, (64, 64)) + 120 / (1 + np.exp(np.hypot(y - 20, x - 10 - 5 * number) - 5))
+        Image.fromarray(field.clip(0, 255).astype(np.uint8)).save(tmp_path / "in" / f"{number}.png")
+    images = client.open(tmp_path / "in")
+    made = client.post("/api/jobs", {"kind": "auto", "images": images, "minutes": 5}).json()
+    assert made["command"] == "delaminate auto in --out layers --minutes 5"
+    wait(lambda: client.value(f"/api/jobs/{made['id']}")["state"] != "running")
+    told = client.value(f"/api/jobs/{made['id']}")
+    assert (told["state"], told["verdict"]["level"]) == ("done", "fair"), client.value(f"/api/jobs/{made['id']}/log")
+    assert client.value(f"/api/projects/{told['project']}")["kind"] == "scenes"
+    files = client.value(f"/api/exports/{made['id']}/files")["files"]
+    assert {row["name"] for row in files} == {"counts.csv", "report.html"}
+    first = client.value(f"/api/projects/{told['project']}/scenes")["scenes"][0]["id"]
+    assert client.get(f"/api/projects/{told['project']}/scenes/{first}/original.png").status_code == 200
+
+
+def test_models_are_compared_and_named_as_people_know_them(client, model, pieces):
+    images, trained = client.open(pieces / "images"), client.open(model)
+    asked = {"kind": "compare", "images": images, "models": [trained, "dti-sprites/tetrominoes"], "count": 2}
+    made = client.post("/api/jobs", asked).json()
+    assert made["title"] == "model and dti-sprites/tetrominoes"
+    wait(lambda: client.value(f"/api/jobs/{made['id']}")["state"] != "running")
+    told = client.value(f"/api/jobs/{made['id']}/comparison")
+    assert told["models"] == ["model", "dti-sprites/tetrominoes"] and "psnr" in told["figures"] and told["settings"]
+    assert str(pieces) not in client.get(f"/api/jobs/{made['id']}/comparison").text
+    assert client.post("/api/jobs", {**asked, "models": [trained]}).status_code == 422
+    assert client.post("/api/jobs", {**asked, "models": [trained, "/etc"]}).status_code == 422

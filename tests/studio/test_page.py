@@ -2,23 +2,25 @@
 
 import gzip
 import hashlib
+import http.server
 import io
+import json
 import re
-import shutil
+import threading
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.kills import Server
-from helpers.small_scenes import write_small_scenes
+from helpers.browser import Opened, launched
+from helpers.small_scenes import small_scenes, write_small_scenes
 from PIL import Image
 
+import delaminate
 from delaminate import studio
 from delaminate.scene.loading import load_scenes
 
 PAGE = Path(studio.__file__).parent / "page"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MOST = 150_000
 """Bytes of the whole front end, compressed."""
 VENDORED = {
@@ -53,76 +55,8 @@ def test_the_page_asks_nobody_else_and_has_nothing_inline():
 
 @pytest.fixture(scope="module")
 def browser():
-    sync = pytest.importorskip("playwright.sync_api", reason="needs Playwright").sync_playwright
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    with sync() as play:
-        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with launched() as found:
         yield found
-        found.close()
-
-
-class Opened:
-    """A page of a studio of its own; `wrong` holds what the browser complained of."""
-
-    def __init__(self, browser, folder, home):
-        self.folder = folder
-        self.server = Server(folder, home)
-        self.context = browser.new_context(viewport={"width": 1280, "height": 800})
-        name, value = self.server.cookie.split("=", 1)
-        self.base = f"http://127.0.0.1:{self.server.port}"
-        self.context.add_cookies([{"name": name, "value": value, "url": self.base}])
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
-        self.wrong, self.asked = [], []
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("console", lambda told: self.wrong.append(f"{told.text} {told.location}"))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-
-    def go(self, *parts):
-        self.page.goto(f"{self.base}/#/p/{self.server.project}/{'/'.join(parts)}")
-
-    def value(self, path):
-        answer = self.page.request.get(f"{self.base}/api/projects/{self.server.project}{path}")
-        assert answer.ok, answer.text()
-        return answer.json()
-
-    def revision(self, number):
-        """Wait until the project is there, and the page has it."""
-        self.until(lambda: self.value("")["revision"] == number, f"revision {number}")
-
-    def until(self, true, what):
-        for _ in range(200):
-            if true():
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError(what)
-
-    def scene(self, index=0):
-        return self.value(f"/scenes/{self.value('/scenes')['scenes'][index]['id']}")
-
-    def layer(self, name):
-        return next(each for each in self.scene()["layers"] if each["name"] == name)
-
-    def shown(self):
-        """The canvas's image, in the browser's own composite."""
-        data = self.page.evaluate(
-            "async () => { const canvas = globalThis.Konva.stages[0].find('Image')[0].image();"
-            " const blob = await new Promise((done) => canvas.toBlob(done));"
-            " return [...new Uint8Array(await blob.arrayBuffer())]; }"
-        )
-        return np.asarray(Image.open(io.BytesIO(bytes(data))).convert("RGB")).astype(int)
-
-    def composite(self):
-        scene = self.scene()
-        answer = self.page.request.get(
-            f"{self.base}/api/projects/{self.server.project}/scenes/{scene['id']}/composite.png"
-        )
-        return np.asarray(Image.open(io.BytesIO(answer.body())).convert("RGB")).astype(int)
-
-    def close(self):
-        self.context.close()
-        self.server.kill()
 
 
 @pytest.fixture
@@ -238,6 +172,7 @@ def test_images_are_sent_and_taken_apart(opened):
         Image.fromarray(np.full((35, 35, 3), 60 * index, np.uint8)).save(data, "PNG")
         files.append({"name": f"{index}.png", "mimeType": "image/png", "buffer": data.getvalue()})
     page.set_input_files("input[type=file]", files)
+    page.get_by_text("Another way", exact=True).click()
     page.get_by_role("button", name="Use a model that is ready").click()
     page.get_by_label("Model").select_option("dti-sprites/tetrominoes")
     page.get_by_role("button", name="Start").click()
@@ -301,3 +236,112 @@ def test_sprites_are_named_merged_and_dropped(opened):
     page.keyboard.press("Delete")
     opened.revision(3)
     page.wait_for_selector("h1:has-text('1 sprite')")
+
+
+def test_a_notebook_shows_the_studio_in_a_frame_and_others_do_not(browser, tmp_path):
+    frame = delaminate.studio(small_scenes())
+    port = int(re.search(r":([0-9]+)/", frame.address)[1])
+    pages = {
+        "/notebook": frame._repr_html_(),
+        "/again": f'<iframe src="http://localhost:{port}/api/projects"></iframe>',
+    }
+
+    class Notebook(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            data = f"<!doctype html><title>notebook</title>{pages.get(self.path, '')}".encode()
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Notebook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        page = browser.new_context().new_page()
+        notebook = f"http://localhost:{server.server_port}"
+        page.goto(f"{notebook}/notebook")
+        inside = page.frame_locator("iframe")
+        inside.locator(".canvas[data-ready]").wait_for(timeout=30_000)
+        inside.get_by_role("button", name="Hide one").click()
+        inside.get_by_role("button", name="Show one").wait_for()
+        # The notebook itself may neither read nor write, and no frame shows more than the page.
+        for path in ("projects", "jobs"):
+            told = page.evaluate(
+                f"fetch('http://localhost:{port}/api/{path}', {{credentials: 'include'}}).then(() => 1, () => 0)"
+            )
+            assert told == 0
+        page.goto(f"{notebook}/again")
+        page.wait_for_timeout(300)
+        assert "small" not in page.frames[-1].content() and "another site" in page.frames[-1].content().lower()
+    finally:
+        server.shutdown()
+        server.server_close()
+        frame.close()
+    assert not load_scenes(frame.folder)[0].layer("layer-01").visible
+
+
+def test_layers_of_the_same_images_stand_side_by_side(opened, tmp_path):
+    page = opened.page
+    page.goto(f"{opened.base}/#/")
+    page.get_by_role("button", name="Falling blocks").click()
+    page.wait_for_selector(".canvas[data-ready]")
+    projects = page.request.get(f"{opened.base}/api/projects").json()["projects"]
+    layers = next(each for each in projects if each["name"] == "Falling blocks" and each["kind"] == "scenes")
+    asked = {"kind": "decompose", "images": layers["images"], "model": "dti-sprites/tetrominoes", "limit": 4}
+    made = page.request.post(f"{opened.base}/api/jobs", data=asked, headers={"origin": opened.base}).json()
+    job = lambda: page.request.get(f"{opened.base}/api/jobs/{made['id']}").json()  # noqa: E731
+    for _ in range(600):
+        if job()["state"] != "running":
+            break
+        page.wait_for_timeout(100)
+    page.goto(f"{opened.base}/#/p/{job()['project']}/image")
+    page.get_by_role("link", name="Compare", exact=True).click()
+    page.wait_for_selector(".compare-row img")
+    opened.until(lambda: page.locator(".compare-row img").count() >= 8, "eight pictures")
+    page.get_by_role("button", name="Segmentation").click()
+    page.wait_for_timeout(300)
+    assert page.locator(".compare-row").count() == 4
+
+
+AXE = Path(__file__).parents[1] / "vendor" / "axe-core" / "axe.min.js"
+AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_screen_readers_find_everything_on_every_screen(opened, scheme):
+    assert hashlib.sha256(AXE.read_bytes()).hexdigest() == AXE_SHA256
+    page, wrong = opened.page, {}
+    page.emulate_media(color_scheme=scheme)
+    page.goto(f"{opened.base}/#/")
+    page.get_by_role("button", name="Falling blocks").click()
+    page.wait_for_selector(".canvas[data-ready]")
+    projects = page.request.get(f"{opened.base}/api/projects").json()["projects"]
+    images = next(each["id"] for each in projects if each["kind"] == "images")
+    asked = {"kind": "decompose", "images": images, "model": "dti-sprites/tetrominoes", "limit": 2}
+    made = page.request.post(f"{opened.base}/api/jobs", data=asked, headers={"origin": opened.base}).json()["id"]
+    here = f"p/{opened.server.project}"
+    screens = [
+        "",
+        f"p/{images}",
+        f"job/{made}",
+        f"{here}/image",
+        f"{here}/sprites/sprite-00",
+        f"{here}/paint/sprite-00",
+    ]
+    screens.append(f"{here}/take")
+    for screen in screens:
+        page.goto(f"{opened.base}/#/{screen}")
+        page.wait_for_selector("main h1, .strip h1, .paint-screen")
+        page.wait_for_timeout(600)
+        for details in page.locator("details:not([open]) > summary").all():
+            details.click()
+        page.wait_for_timeout(300)
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        for each in found["violations"]:
+            nodes = [f"{node['html'][:160]} | {node['failureSummary'][:200]}" for node in each["nodes"][:3]]
+            wrong[f"{screen}: {each['id']}"] = nodes
+    assert not wrong, json.dumps(wrong, indent=1)

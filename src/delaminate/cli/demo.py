@@ -29,3 +29,4 @@ def demo(
         f"[bold]{found.figures['ari_fg']:.3f}[/bold], of 1."
     )
     console.print(f"Open [bold]{found.report}[/bold] in a browser; the figures are in {out / 'metrics.json'}.")
+    console.print(f"To edit the layers that it found: [bold]./run studio {out / 'scenes'}[/bold]")

@@ -19,6 +19,7 @@ def studio(
         str, typer.Option(help="An address of this machine; others than 127.0.0.1 let other machines ask.")
     ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    framed: Annotated[bool, typer.Option("--framed", help="Let notebooks of this machine show it in a frame.")] = False,
 ) -> None:
     """See, edit and take away layers in a browser. Nothing leaves this machine.
 
@@ -38,7 +39,7 @@ def studio(
             fg="yellow",
             err=True,
         )
-    serve(given, host=host, port=port, browser=browser, say=typer.echo)
+    serve(given, host=host, port=port, browser=browser, framed=framed, say=typer.echo)
 
 
 def _is_loopback(host: str) -> bool:

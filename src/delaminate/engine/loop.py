@@ -7,7 +7,7 @@ functions of (seed, stage, step, player, attempt).
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,7 @@ class Intervals:
     check: int = 500
     preview: int = 500
     checkpoint_seconds: float = 60.0
+    live_seconds: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class _Run:
         self.failure = ""  # why the run is given up, once it is
         self.convergence: str | None = None
         self.deadline = math.inf if budget.minutes is None else time.monotonic() + 60 * budget.minutes
-        self.last_save = time.monotonic()
+        self.last_save, self.last_shown = time.monotonic(), -math.inf
         # Model selection without labels: the error of a fixed 100 images.
         some = torch.randperm(len(pixels), generator=stream(seed, "check"))[:100]
         self.check_images = self._floats(some)
@@ -264,6 +265,12 @@ class _Run:
             self.method.to(self.device)
         self.run_log.preview(self.total_step, pictures)
 
+    def _show(self, stage: str, figures: Mapping[str, float], sprites: Callable[[], Sequence[Tensor]]) -> None:
+        """Let people see the sprites, now and then."""
+        if self.run_log is not None and time.monotonic() - self.last_shown > self.intervals.live_seconds:
+            self.run_log.live(stage, figures, [each.detach().cpu() for each in sprites()])
+            self.last_shown = time.monotonic()
+
     def _write(self, terms: dict[str, Tensor], stage: Stage, speed: float, check: float | None) -> None:
         figures = {name: float(value) for name, value in terms.items()}
         if isinstance(next(iter(self.players.values()), None), GradientPlayer):
@@ -277,15 +284,19 @@ class _Run:
         figures["images_per_second"] = round(speed, 1)
         if self.run_log is not None:
             self.run_log.log(self.total_step, stage.name, self.step, figures)
+        if active:
+            self._show(stage.name, figures, self.method.shown_sprites)
         self.callback.step(stage.name, self.step + 1, figures)
 
     def _interrupts(self) -> bool:
         """Whether a turn should end before it is done; of several processes none may leave the others waiting."""
         return parallel.world()[1] == 1 and (self.stopped is not None or time.monotonic() > self.deadline)
 
-    def _progress(self, figures: Mapping[str, float]) -> None:
+    def _progress(self, figures: Mapping[str, float], sprites: Callable[[], Sequence[Tensor]]) -> None:
         """Pass on how a long turn goes, and keep what it has found so far."""
-        self.callback.progress(self.method.stages()[self.stage_index].name, self.step, figures)
+        stage = self.method.stages()[self.stage_index].name
+        self.callback.progress(stage, self.step, figures)
+        self._show(stage, figures, sprites)
         if time.monotonic() - self.last_save > self.intervals.checkpoint_seconds:
             self.save()
 

@@ -1,5 +1,6 @@
 """The run folder and the live progress: config.yaml, metrics.jsonl, previews/, checkpoint.pt, model/."""
 
+import base64
 import io
 import json
 import math
@@ -16,7 +17,7 @@ from rich.table import Column
 from torch import Tensor
 
 from delaminate.errors import FormatError, MissingExtra, OutputError, one_line, reading
-from delaminate.files import write_atomic
+from delaminate.files import json_bytes, png_bytes, reduced, to_pixels, write_atomic
 
 PARTS = (
     "config.yaml",
@@ -25,11 +26,14 @@ PARTS = (
     "report.html",
     "verdict.json",
     "previews",
+    "live.json",
     "best",
     "model",
     "tensorboard",
 )
 """What a run folder holds."""
+LIVE_SPRITES, LIVE_SIDE = 200, 96
+"""Sprites that are shown while a training goes on, and their longest side in pixels."""
 
 
 @runtime_checkable
@@ -212,6 +216,20 @@ class RunLog:
         scale = max(1, 1200 // max(picture.width, 1))
         picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(buffer, "PNG")
         write_atomic(self.folder / "previews" / f"{total_step:08d}.png", buffer.getvalue())
+
+    def live(self, stage: str, figures: Mapping[str, float], sprites: Sequence[Tensor]) -> None:
+        """Show the sprites of a training that goes on: `live.json`, with their pictures as PNG in base64.
+
+        Args:
+            stage: Which stage it is.
+            figures: How it goes.
+            sprites: Each (4, h, w), RGBA in [0, 1].
+        """
+        pictures = [
+            base64.b64encode(png_bytes(reduced(to_pixels(each), LIVE_SIDE))).decode() for each in sprites[:LIVE_SPRITES]
+        ]
+        document = {"stage": stage, "figures": dict(figures), "count": len(sprites), "sprites": pictures}
+        write_atomic(self.folder / "live.json", json_bytes(document))
 
     def close(self) -> None:
         if self.writer is not None:

@@ -261,6 +261,13 @@ class Method(nn.Module, ABC):
         """Show the sprites as they stand, backgrounds last; a method without sprites has none."""
         return Dictionary(())
 
+    @torch.no_grad()
+    def shown_sprites(self) -> list[Float[Tensor, "4 _h _w"]]:
+        """The sprites as they stand, to be looked at while training goes on; without backgrounds."""
+        with evaluation_mode(self):
+            dictionary = self.dictionary()
+        return [each.cpu() for entry, each in enumerate(dictionary.sprites) if entry not in dictionary.backgrounds]
+
     @abstractmethod
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
         """Decompose images of the model's size."""

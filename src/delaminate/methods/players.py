@@ -1,7 +1,7 @@
 """Players and stages: who learns, when, and what lives for one step."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ def _never() -> bool:
     return False
 
 
-def _silent(figures: Mapping[str, float]) -> None:
+def _silent(figures: Mapping[str, float], sprites: Callable[[], Sequence[Tensor]]) -> None:
     pass
 
 
@@ -36,7 +36,8 @@ class StepContext:
         all_reduce: Sums a tensor over all processes.
         all_gather: Joins the batches of all processes, in their order.
         should_stop: Whether a long turn should end by `InterruptedTurn`; asked as often as one likes.
-        progress: Takes figures of a turn that goes on; a checkpoint may be written meanwhile.
+        progress: Takes figures of a turn that goes on, and what makes its sprites so far, each (4, h, w), RGBA in [0, 1]; a
+            checkpoint may be written meanwhile.
     """
 
     stage: str
@@ -48,7 +49,7 @@ class StepContext:
     all_reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor
     all_gather: Callable[[Tensor], Tensor] = lambda tensor: tensor
     should_stop: Callable[[], bool] = _never
-    progress: Callable[[Mapping[str, float]], None] = _silent
+    progress: Callable[[Mapping[str, float], Callable[[], Sequence[Tensor]]], None] = _silent
 
     @property
     def processes(self) -> int:

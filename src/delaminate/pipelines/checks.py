@@ -2,6 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +27,38 @@ NAMED = 6
 """Sprites that a remark names at most."""
 
 
+Kind = Literal["unused", "alike", "parts", "pieces"]
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """Something that looks wrong with sprites.
+
+    Attributes:
+        kind: unused; alike: two may be one; parts: two may be parts of one thing; pieces: one may be several things.
+        entries: Which sprites.
+        share: Of parts: how often they are side by side in the same way.
+    """
+
+    kind: Kind
+    entries: tuple[int, ...]
+    share: float = 1.0
+
+    def text(self, names: Sequence[str]) -> str:
+        """Say it, with the names of all sprites of the dictionary."""
+        named = [names[entry] for entry in self.entries]
+        if self.kind == "unused":
+            return f"Never used: {_listed(named)}."
+        if self.kind == "alike":
+            return f"{' and '.join(named)} look alike; they may be one sprite."
+        if self.kind == "parts":
+            return (
+                f"{' and '.join(named)} are side by side in the same way {self.share:.0%} of the time; they may be parts "
+                "of one thing."
+            )
+        return f"In separate pieces, and maybe several things: {_listed(named)}."
+
+
 def remarks(scenes: Sequence[Scene], offered: int = 0) -> list[str]:
     """Say what looks wrong with the sprites of scenes.
 
@@ -33,8 +67,21 @@ def remarks(scenes: Sequence[Scene], offered: int = 0) -> list[str]:
         offered: How many sprites there might have been; 0: any number.
 
     Returns:
-        Sentences: sprites never used, alike, always side by side (one thing in two parts), in separate pieces (two things in
-        one), and all in use of those that were offered.
+        Sentences: `suspicions`, and whether all are in use of those that were offered.
+    """
+    dictionary = shared_dictionary(scenes)
+    names = [dictionary.name(entry) for entry in range(len(dictionary))]
+    found = [each.text(names) for each in suspicions(scenes)]
+    if offered and len(dictionary) - len(dictionary.backgrounds) >= offered:
+        found.append(f"All {offered} sprites that were offered are in use; with more of them more may be found.")
+    return found
+
+
+def suspicions(scenes: Sequence[Scene]) -> list[Suspicion]:
+    """Find what looks wrong with the sprites of scenes of one decomposition.
+
+    Returns:
+        Sprites never used, alike, always side by side (one thing in two parts), in separate pieces (two things in one).
     """
     dictionary = shared_dictionary(scenes)
     entries = [entry for entry in range(len(dictionary)) if entry not in dictionary.backgrounds]
@@ -46,20 +93,11 @@ def remarks(scenes: Sequence[Scene], offered: int = 0) -> list[str]:
     used = Counter(placement.entry for some in placements for placement in some)
     found = []
     if unused := [entry for entry in entries if not used[entry]]:
-        found.append(f"Never used: {_named(dictionary, unused)}.")
-    found += [
-        f"{_pair(dictionary, *pair)} look alike; they may be one sprite."
-        for pair in _alike(dictionary, entries)[:NAMED]
-    ]
-    for one, other, share in _side_by_side(placements, used)[:NAMED]:
-        found.append(
-            f"{_pair(dictionary, one, other)} are side by side in the same way {share:.0%} of the time; they may be parts "
-            "of one thing."
-        )
+        found.append(Suspicion("unused", tuple(unused)))
+    found += [Suspicion("alike", pair) for pair in _alike(dictionary, entries)[:NAMED]]
+    found += [Suspicion("parts", (one, other), share) for one, other, share in _side_by_side(placements, used)[:NAMED]]
     if glued := [entry for entry in entries if used[entry] and _in_pieces(dictionary.sprites[entry])]:
-        found.append(f"In separate pieces, and maybe several things: {_named(dictionary, glued)}.")
-    if offered and len(entries) >= offered:
-        found.append(f"All {offered} sprites that were offered are in use; with more of them more may be found.")
+        found.append(Suspicion("pieces", tuple(glued)))
     return found
 
 
@@ -71,20 +109,19 @@ def hardly_recurs(scenes: Sequence[Scene]) -> bool:
     return len(scenes) > 1 and len(counts) >= MANY and sum(counts) < TWICE * len(counts)
 
 
-def _named(dictionary: Dictionary, entries: Sequence[int]) -> str:
-    more = f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
-    return ", ".join(dictionary.name(entry) for entry in entries[:NAMED]) + more
-
-
-def _pair(dictionary: Dictionary, one: int, other: int) -> str:
-    return f"{dictionary.name(one)} and {dictionary.name(other)}"
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _alike(dictionary: Dictionary, entries: Sequence[int]) -> list[tuple[int, int]]:
     """Pairs of sprites of nearly one size that agree where either is opaque, within a pixel's shift."""
     found = []
+    areas = {entry: int((dictionary.sprites[entry][3] > 0.5).sum()) for entry in entries}
     for place, one in enumerate(entries):
         for other in entries[place + 1 :]:
+            if min(areas[one], areas[other]) < ALIKE * max(areas[one], areas[other]):
+                continue  # they cannot agree in so much of what either covers
             sizes = [dictionary.sprites[entry].shape[1:] for entry in (one, other)]
             comparable = (
                 max(abs(a - b) for a, b in zip(*sizes, strict=True)) <= 2 and min(min(size) for size in sizes) >= 4

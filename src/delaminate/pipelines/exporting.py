@@ -122,7 +122,7 @@ def _write_here(
     for name, options in formats.items():
         finished.remove(name)
         written[name] = FORMATS[name].write(scenes, out / name, **_ready(options))
-        finished.add(name, options)
+        finished.add(name, options, written[name])
     return written
 
 
@@ -151,7 +151,7 @@ def _share_out(
             mine = [index for index, task in enumerate(tasks) if task[0] == name]
             if all(index in found for index in mine):
                 written[name] = _joined([found[index] for index in mine], out)
-                finished.add(name, formats[name])
+                finished.add(name, formats[name], written[name])
     return written
 
 
@@ -198,16 +198,19 @@ class _Finished:
 
     def has(self, name: str, options: Mapping[str, Any]) -> bool:
         """Say whether a format is finished, with these scenes and options."""
-        return (self.path.parent / name).is_dir() and bool(self.made_of.get(name) == self._made_of(options))
+        known = self.made_of.get(name)
+        made_of = known.get("made_of") if isinstance(known, dict) else known  # older files have no more than this
+        return (self.path.parent / name).is_dir() and bool(made_of == self._made_of(options))
 
     def remove(self, name: str) -> None:
         """Note that a format is being written."""
         if self.made_of.pop(name, None) is not None:
             write_atomic(self.path, json_bytes(dict(sorted(self.made_of.items()))))
 
-    def add(self, name: str, options: Mapping[str, Any]) -> None:
-        """Note that a format is finished."""
-        self.made_of[name] = self._made_of(options)
+    def add(self, name: str, options: Mapping[str, Any], result: ExportResult) -> None:
+        """Note that a format is finished, and how closely it composites back."""
+        error = None if result.max_error is None else float(result.max_error)
+        self.made_of[name] = {"made_of": self._made_of(options), "max_error": error}
         write_atomic(self.path, json_bytes(dict(sorted(self.made_of.items()))))
 
     def _made_of(self, options: Mapping[str, Any]) -> str:

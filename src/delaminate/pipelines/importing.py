@@ -67,6 +67,22 @@ class Imported:
     edits: int
 
 
+@dataclass(frozen=True, eq=False)
+class EditedFiles:
+    """What files hold that were edited elsewhere.
+
+    Attributes:
+        edits: In their order; those of sprites come last.
+        pictures: That they bring, by the names that operations give them.
+        words, remarks: As of `Imported`.
+    """
+
+    edits: list[Edit]
+    pictures: dict[str, Float[Tensor, "4 _h _w"]]
+    words: dict[str, list[str]]
+    remarks: dict[str, list[str]]
+
+
 @dataclass
 class _Found:
     """Edits of all files, those of sprites apart, for they come last."""
@@ -149,15 +165,27 @@ def import_edited(
     """
     source = Path(scenes) if isinstance(scenes, str | Path) else None
     opened = load_scenes(source) if source is not None else as_set(scenes)  # type: ignore[arg-type]
-    uses = _Uses(opened)
-    found = _Found(opened, lambda asked: _decide(asked, uses, repaint))
+    found = read_edited(edited, opened, repaint=repaint, scene=scene)
+    changed = apply(opened, found.edits, lambda digest: found.pictures[digest])
+    if not dry_run and found.edits:
+        changed = save_edited(changed, source, out)
+    return Imported(changed, found.words, found.remarks, sum(len(edit) for edit in found.edits))
+
+
+def read_edited(
+    edited: str | Path,
+    scenes: SceneSet,
+    *,
+    repaint: Scope | Callable[[Repaint, int], Scope] | None = None,
+    scene: str | None = None,
+) -> EditedFiles:
+    """Say which edits lead from scenes to files that were edited elsewhere; arguments and errors as of `import_edited`."""
+    uses = _Uses(scenes)
+    found = _Found(scenes, lambda asked: _decide(asked, uses, repaint))
     for path, name in _files(Path(edited), scene):
         _import_file(path, name, Path(edited), found)
     edits: list[Edit] = [*found.edits, *((operation,) for operation, _ in found.sprites.values())]
-    changed = apply(opened, edits, lambda digest: found.pictures[digest])
-    if not dry_run and edits:
-        changed = save_edited(changed, source, out)
-    return Imported(changed, found.words, found.remarks, sum(len(edit) for edit in edits))
+    return EditedFiles(edits, found.pictures, found.words, found.remarks)
 
 
 class _Uses:

@@ -35,7 +35,7 @@ def lit(picture: Picture) -> Bool[np.ndarray, "h w"]:
 
 
 def spot_scene(name: str, picture: Picture, usual: float) -> Scene:
-    """Take an image apart into itself, and each spot in front; its composite is the image.
+    """Take an image apart into its spots and the dark behind them; its composite is the image.
 
     Args:
         name: Of the scene.
@@ -46,16 +46,20 @@ def spot_scene(name: str, picture: Picture, usual: float) -> Scene:
     own = _areas(mask)
     labels, count = split_touching(mask, usual_area(own) if len(own) >= ENOUGH else usual)
     colour = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)
-    ground = Placement(OWN_RASTER, (Transform.shift(0, 0, size),), raster=torch.cat([colour, torch.ones(1, *size)]))
-    layers = [SceneLayer("background", "background", ground)]
+    behind = colour.clone()
+    spots: list[SceneLayer] = []
+    dark = colour[:, torch.from_numpy(~mask)].median(1).values if not mask.all() else torch.zeros(3)
     for number, window in enumerate(ndimage.find_objects(labels, count), start=1):
-        inside = torch.from_numpy(labels[window] == number)[None]
+        inside = torch.from_numpy(labels[window] == number)
         if int(inside.sum()) >= max(SPECK * usual, 1):
+            behind[:, window[0], window[1]][:, inside] = dark[:, None]
             place = (Transform.shift(window[1].start, window[0].start, size),)
-            raster = torch.cat([colour[:, window[0], window[1]], inside.float()])
-            title = f"spot {len(layers)}"
-            layers.append(SceneLayer(f"layer-{len(layers):02d}", title, Placement(OWN_RASTER, place, raster=raster)))
-    return Scene(name, size, tuple(layers), Dictionary(()), background=True)
+            raster = torch.cat([colour[:, window[0], window[1]], inside[None].float()])
+            placement = Placement(OWN_RASTER, place, raster=raster)
+            spots.append(SceneLayer(f"layer-{len(spots) + 1:02d}", f"spot {len(spots) + 1}", placement))
+    ground = Placement(OWN_RASTER, (Transform.shift(0, 0, size),), raster=torch.cat([behind, torch.ones(1, *size)]))
+    layers = (SceneLayer("background", "background", ground), *spots)
+    return Scene(name, size, layers, Dictionary(()), background=True)
 
 
 def _areas(mask: Bool[np.ndarray, "h w"]) -> list[int]:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 2**20
 """Bytes of a request, unless its route takes more."""
-LARGER_BODIES = {"/api/images": 2**32, "/pictures": 2**26, "/edits": 2**24}
+LARGER_BODIES = {"/api/images": 2**32, "/pictures": 2**26, "/edits": 2**24, "/imports": 2**28}
 """By the end of the path."""
 BODY_SECONDS = 60.0
 """How long a body may stand still."""
@@ -30,6 +30,12 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "x-frame-options": "DENY",
+}
+
+FRAMED_HEADERS = {name: value for name, value in HEADERS.items() if name != "x-frame-options"} | {
+    "content-security-policy": HEADERS["content-security-policy"].replace(
+        "frame-ancestors 'none'", "frame-ancestors http://127.0.0.1:* http://localhost:*"
+    )
 }
 
 
@@ -45,14 +51,16 @@ class Doors:
         app: What is behind.
         hosts: Names or addresses, without port, by which the server may be asked.
         port: Where it listens.
+        framed: Pages of this machine's other servers may show it in a frame, as notebooks do.
 
     Attributes:
         key: What a browser carries as a cookie, and a program as `Authorization: Bearer`.
         token: Opens the door once: the address that is printed holds it; None: used.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str], port: int) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, hosts: Sequence[str], port: int, framed: bool = False) -> None:
+        self.app, self.framed = app, framed
+        self.headers = FRAMED_HEADERS if framed else HEADERS
         names = [f"[{host}]" if ":" in host else host for host in hosts]
         self.hosts = {f"{name}:{port}".lower() for name in names} | (
             {name.lower() for name in names} if port == 80 else set()
@@ -94,6 +102,10 @@ class Doors:
         if "origin" in headers and headers["origin"].lower() not in self.origins:
             return 403, "Another page asks; only the studio's own may."
         site = headers.get("sec-fetch-site", "none")
+        if self.framed and site == "same-site" and scope["path"] == "/" and headers.get("sec-fetch-dest") == "iframe":
+            site = (
+                "none"  # a notebook of this machine shows the page in a frame; what the page asks is of its own origin
+            )
         if site not in ("same-origin", "none") or (site == "none" and scope["method"] not in ("GET", "HEAD")
                                                    and "sec-fetch-site" in headers):  # fmt: skip
             return 403, "Another site asks; only the studio's own page may."
@@ -156,7 +168,9 @@ class Doors:
             if message["type"] == "http.response.start":
                 known = {name.lower() for name, _ in message["headers"]}
                 added = [
-                    (name.encode(), value.encode()) for name, value in HEADERS.items() if name.encode() not in known
+                    (name.encode(), value.encode())
+                    for name, value in self.headers.items()
+                    if name.encode() not in known
                 ]
                 if b"cache-control" not in known:
                     added.append((b"cache-control", b"no-store"))
@@ -167,7 +181,7 @@ class Doors:
 
     async def _answer(self, send: Send, status: int, error: str, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
         body = problem(error) if error else b""
-        headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+        headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
         headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -33,8 +33,10 @@ except ImportError:  # Windows
 
 from delaminate.errors import ConfigError, ConflictError, OutputError
 
-Kind = Literal["train", "decompose", "export"]
-State = Literal["running", "done", "failed", "stopped", "lost"]
+Kind = Literal["auto", "train", "decompose", "export", "compare"]
+State = Literal["running", "paused", "done", "failed", "stopped", "lost"]
+ACTIVE = ("running", "paused")
+"""States in which a job's process is there."""
 MAX_RUNNING = 2
 MAX_JOBS = 1000
 STEP = re.compile(r"^(\S+) (\d+)/(\d+): ", re.MULTILINE)
@@ -51,7 +53,7 @@ class Job:
 
     Attributes:
         id: Names its folder.
-        kind: train, decompose or export.
+        kind: auto, train, decompose, export or compare.
         title: In words.
         words: Of the command, after `delaminate`.
         resume: What more is said when it is gone on with.
@@ -102,6 +104,16 @@ class Jobs:
         """Say where a job puts what it makes."""
         return self.folder / job_id / "out"
 
+    def training(self, job_id: str) -> Path:
+        """Say where a training's run is: `auto` has it in a folder beside the scenes."""
+        out = self.out(job_id)
+        return out / "training" if (out / "training").is_dir() else out
+
+    def scenes(self, job_id: str) -> Path:
+        """Say where the scenes are that it makes."""
+        out = self.out(job_id)
+        return out / "scenes" if (out / "scenes" / "scenes").is_dir() or (out / "training").is_dir() else out
+
     def get(self, job_id: str) -> Job:
         """Read what a job is.
 
@@ -146,8 +158,26 @@ class Jobs:
                 raise OutputError(f"jobs: cannot be written ({error.strerror or error}).") from error
             self._run(job.id)
 
+    def pause(self, job_id: str) -> None:
+        """Let a job stand still where it is; it keeps its memory.
+
+        Raises:
+            ConflictError: It is not running.
+            ConfigError: There is no such job.
+        """
+        path = self.place(job_id)
+        if self.state(job_id) != "running" or os.name != "posix":
+            raise ConflictError(f"job {job_id}: only what is running can be paused.")
+        (path / "paused").touch()
+        self._signal(job_id, signal.SIGSTOP)
+
+    def _signal(self, job_id: str, number: int) -> None:
+        """Tell a job's processes."""
+        with suppress(OSError, ValueError, AttributeError):  # Windows has no groups of processes
+            os.killpg(int((self.place(job_id) / "lock").read_text()), number)
+
     def resume(self, job_id: str) -> None:
-        """Go on with a job that was stopped, lost or failed.
+        """Go on with a job that was paused, stopped, lost or failed.
 
         Raises:
             ConflictError: It runs, or as many run as may.
@@ -160,7 +190,11 @@ class Jobs:
             if state == "done":
                 raise ConfigError(f"job {job_id}: is finished.")
             self._check_room()
-            for name in ("ended.json", "stopped"):
+            if state == "paused":
+                (self.place(job_id) / "paused").unlink(missing_ok=True)
+                self._signal(job_id, signal.SIGCONT)
+                return
+            for name in ("ended.json", "stopped", "paused"):
                 (self.place(job_id) / name).unlink(missing_ok=True)
             self._run(job_id, "--resume")
 
@@ -189,11 +223,14 @@ class Jobs:
             ConfigError: There is no such job.
         """
         path = self.place(job_id)
-        if self.state(job_id) != "running":
+        state = self.state(job_id)
+        if state not in ACTIVE:
             return
         (path / "stopped").touch()
-        with suppress(OSError, ValueError, AttributeError):  # Windows has no groups of processes
-            os.killpg(int((path / "lock").read_text()), signal.SIGINT)
+        self._signal(job_id, signal.SIGINT)
+        if state == "paused":
+            (path / "paused").unlink(missing_ok=True)
+            self._signal(job_id, signal.SIGCONT)
 
     def remove(self, job_id: str) -> None:
         """Remove a job that has ended, with what it has made.
@@ -202,7 +239,7 @@ class Jobs:
             ConflictError: It is running.
             ConfigError: There is no such job.
         """
-        if self.state(job_id) == "running":
+        if self.state(job_id) in ACTIVE:
             raise ConflictError(f"job {job_id}: is running; stop it first.")
         shutil.rmtree(self.place(job_id), ignore_errors=True)
 
@@ -211,7 +248,10 @@ class Jobs:
         path = self.place(job_id)
         ended = _read_json(path / "ended.json")
         if ended is None:
-            return "running" if self._held(job_id) else "lost"
+            return "lost" if not self._held(job_id) else "paused" if (path / "paused").exists() else "running"
+        record = _read_json(path / "out" / "auto.json") if ended.get("code") == 1 else None
+        if record is not None:  # `auto` ends with 1 where nothing worth having was found, or the time was over
+            return "done" if record.get("finished") else "stopped"
         if ended.get("code") == 0:
             return "done" if not (path / "stopped").exists() else "stopped"
         return "stopped" if (path / "stopped").exists() else "failed"
@@ -242,12 +282,20 @@ class Jobs:
             "state": state, "started": job.started, "ended": None if ended is None else ended.get("time"),
             "stage": stage, "done": done, "total": total, "previews": self.previews(job.id)[-1:],
             "verdict": self._verdict(job), "error": _last_line(log) if state in ("failed", "lost") else None,
+            "live": self._live_stamp(job.id),
         }  # fmt: skip
 
     def _progress(self, job: Job, log: str) -> tuple[int, int, str | None]:
         """Steps or images that are done, how many there are (0: not known), and the stage."""
         out = self.out(job.id)
-        if job.kind == "train":
+        scenes = self.scenes(job.id)
+        if job.kind == "auto" and any(scenes.glob("journal*.jsonl")):
+            return (
+                max(sum(_count_lines(each) for each in scenes.glob("journal*.jsonl")) - 2, 0),
+                job.total,
+                "taking apart",
+            )
+        if job.kind in ("train", "auto"):
             rows = [row for row in self.metrics(job.id, -1, 1) if "step" in row]
             told = list(STEP.finditer(log))
             total = int(told[-1][3]) if told else 0
@@ -268,7 +316,7 @@ class Jobs:
             since: Only rows after this step.
             last: Only so many, the last ones, from the end of the file.
         """
-        path = self.out(job_id) / "metrics.jsonl"
+        path = self.training(job_id) / "metrics.jsonl"
         data = _tail(path, TAIL if last is not None else 2**26)
         found = []
         for line in data.splitlines():
@@ -280,14 +328,28 @@ class Jobs:
 
     def previews(self, job_id: str) -> list[int]:
         """Steps of which there are pictures."""
-        folder = self.out(job_id) / "previews"
+        folder = self.training(job_id) / "previews"
         return sorted(int(path.stem) for path in folder.glob("*.png") if PREVIEW.fullmatch(path.name))
+
+    def live(self, job_id: str) -> dict[str, Any]:
+        """Sprites and figures of a training as they are while it goes on; empty: there are none yet."""
+        return _read_json(self.training(job_id) / "live.json") or {}
+
+    def _live_stamp(self, job_id: str) -> float | None:
+        try:
+            return (self.training(job_id) / "live.json").stat().st_mtime
+        except OSError:
+            return None
 
     def log(self, job_id: str) -> str:
         """The end of what a job said."""
         return _tail(self.folder / job_id / "log.txt", TAIL).decode("utf-8", "replace").replace("\r", "\n")
 
     def _verdict(self, job: Job) -> dict[str, Any] | None:
+        if job.kind == "auto":
+            record = _read_json(self.out(job.id) / "auto.json")
+            told = ("level", "text", "remarks", "finished")
+            return None if record is None else {key: value for key, value in record.items() if key in told}
         found = _read_json(self.out(job.id) / ("verdict.json" if job.kind == "train" else "errors.json"))
         if found is not None and job.kind != "train":
             found.pop("images", None)

@@ -66,9 +66,15 @@ class Reader:
         return answer
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, once what it was asked is answered."""
         with self.lock:
             self._stop()
+
+    def end(self) -> None:
+        """End the process now; whoever waits for an answer gets a refusal."""
+        if self.process is not None:
+            self.process.kill()
+        self.close()
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "delaminate.studio.reading"]
@@ -189,11 +195,59 @@ def _picture(path: str, folder: str, **_: Any) -> dict[str, Any]:
     return {"picture": add_picture(Path(folder), pixels), "height": pixels.shape[0], "width": pixels.shape[1]}
 
 
+def _recognise(path: str, **_: Any) -> dict[str, Any]:
+    """Say what images are, and what suits them."""
+    from delaminate.pipelines.recognise import recognise
+
+    found = recognise(path)
+    plan = {} if found.plan is None else {"reason": found.plan.reason, "exports": list(found.plan.exports)}
+    cost = {} if found.forecast is None else {"seconds": found.forecast.seconds, "num_bytes": found.forecast.num_bytes}
+    told: dict[str, Any] = json.loads(json.dumps({**found.to_json(), **plan, **cost}, default=float))
+    return told
+
+
+def _import(path: str, scenes: str, pictures: str, repaint: str | None, scene: str | None, **_: Any) -> dict[str, Any]:
+    """Say which edits lead from scenes to files that were edited elsewhere, and keep the pictures that they bring.
+
+    Where sprites that are shown elsewhere, too, were repainted and it was not said what that is to change, `asks` names them.
+    """
+    from delaminate.files import to_pixels
+    from delaminate.pipelines.edit_history import add_picture
+    from delaminate.pipelines.importing import read_edited
+    from delaminate.scene.loading import load_scenes
+    from delaminate.scene.operations import operation_document
+
+    asks: list[dict[str, Any]] = []
+
+    def ask(asked: Any, others: int) -> Any:
+        if repaint == "everywhere" and asked.everywhere is not None:
+            return "everywhere"
+        if repaint is None and others:
+            asks.append(
+                {"scene": asked.scene.name, "layer": asked.layer.name, "sprite": asked.sprite, "others": others}
+            )
+        return "only-here"
+
+    found = read_edited(path, load_scenes(scenes), repaint=ask, scene=scene)
+    operations = [operation_document(each) for edit in found.edits for each in edit]
+    kept = {name: add_picture(Path(pictures), to_pixels(raster)) for name, raster in found.pictures.items()}
+    for each in operations:
+        if "picture" in each:
+            each["picture"] = kept[each["picture"]]
+    words, remarks = (
+        [f"{where}: {line}" for where, lines in told.items() for line in lines][:200]
+        for told in (found.words, found.remarks)
+    )
+    return {"operations": operations, "words": words, "remarks": remarks, "asks": asks[:200]}
+
+
 DOINGS: dict[str, Callable[..., dict[str, Any]]] = {
     "unpack": _unpack,
     "check": _check,
     "thumbnail": _thumbnail,
     "picture": _picture,
+    "recognise": _recognise,
+    "import": _import,
 }
 
 

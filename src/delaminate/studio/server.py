@@ -30,7 +30,7 @@ try:
 except ImportError as error:
     raise MissingExtra("the studio", "studio") from error
 
-from delaminate.studio.api import events, exports, images, jobs, models, projects, scenes, sprites
+from delaminate.studio.api import events, exports, images, imports, jobs, models, places, projects, scenes, sprites
 from delaminate.studio.doors import Doors, hosts_of
 from delaminate.studio.pictures import PictureCache
 from delaminate.studio.texts import without_places
@@ -66,7 +66,7 @@ def create_app(workspace: Workspace) -> FastAPI:
         openapi_url="/api/openapi.json", telemetry=SILENT,
     )  # fmt: skip
     app.state.workspace, app.state.pictures = workspace, PictureCache()
-    for part in (projects, scenes, sprites, images, jobs, exports, models, events):
+    for part in (projects, scenes, sprites, images, jobs, exports, imports, models, places, events):
         app.include_router(part.api)
     for kind, answer in (
         (DelaminateError, refused), (RequestValidationError, invalid), (HTTPException, failed), (Exception, broken)
@@ -139,6 +139,7 @@ def serve(
     port: int | None = None,
     browser: bool = True,
     home: Path | None = None,
+    framed: bool = False,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve the studio until it is interrupted.
@@ -149,6 +150,7 @@ def serve(
         port: Where to listen; None: 8712, or any that is free.
         browser: Open a browser.
         home: Where the studio keeps what it knows; None: DELAMINATE_STUDIO, or the user's folder for data.
+        framed: Notebooks of this machine may show it in a frame.
         say: Tells what is said to the person.
 
     Raises:
@@ -159,7 +161,7 @@ def serve(
     opened = None if given is None else workspace.open_given(given)
     listening = find_socket(host, port)
     number = listening.getsockname()[1]
-    doors = Doors(create_app(workspace), hosts_of(host), number)
+    doors = Doors(create_app(workspace), hosts_of(host), number, framed)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{number}/?token={doors.token}" + (f"&project={opened.id}" if opened is not None else "")
     say(f"The studio is at {address}\nThe address opens it once. Ctrl-C ends it; jobs go on.")

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Change:
     Attributes:
         revision: Of the project since.
         scenes: Names of scenes whose layers changed; None: maybe all.
-        sprites: Names of sprites that look different; None: they are renumbered.
+        sprites: Ids of sprites that look different; None: some came or went.
     """
 
     revision: int
@@ -64,10 +65,11 @@ class Change:
 
 @dataclass(frozen=True)
 class _Step:
-    """An edit, and the dictionary after each of its operations."""
+    """An edit, the dictionary after each of its operations, and the ids of sprites after all of them."""
 
     edit: Edit
     dictionaries: tuple[Dictionary, ...]
+    ids: tuple[str, ...]
 
     @property
     def renumbers(self) -> bool:
@@ -103,7 +105,7 @@ class Session:
             self._base = self.history.base_dictionary()
             self._steps: list[_Step] = []
             for edit in self.history.position.edits:
-                self._steps.append(_Step(edit, self._dictionaries(edit, len(self._steps))))
+                self._steps.append(self._step(edit, len(self._steps)))
         except BaseException:
             self.history.close()
             raise
@@ -166,8 +168,56 @@ class Session:
     def _dictionary(self, done: int) -> Dictionary:
         return self._steps[done - 1].dictionaries[-1] if done else self._base
 
-    def _dictionaries(self, edit: Edit, done: int) -> tuple[Dictionary, ...]:
-        return tuple(apply_to_dictionary(edit, self._dictionary(done), self.history.picture))
+    @property
+    def sprite_ids(self) -> tuple[str, ...]:
+        """Ids of the sprites, in their order: what each was named before the first edit, so that none ever changes."""
+        return self._ids(self.history.position.done)
+
+    def sprite_entry(self, sprite: str) -> int:
+        """Find a sprite by its id.
+
+        Raises:
+            ConfigError: There is none, or no longer.
+        """
+        try:
+            return self.sprite_ids.index(sprite)
+        except ValueError:
+            raise ConfigError(f"no sprite {sprite!r:.40} in this project.") from None
+
+    def with_names(self, documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Put into operations, as JSON values, the names that their sprites have by then, instead of ids.
+
+        Raises:
+            ConfigError: One names a sprite that there is not.
+        """
+        with self.lock:
+            ids, found = list(self.sprite_ids), []
+            for each in documents:
+                named = dict(each)
+                for key in ("sprite", "into"):
+                    if key in each:
+                        if each[key] not in ids:
+                            raise ConfigError(f"no sprite {each[key]!r:.40} in this project.")
+                        entry = ids.index(each[key])
+                        named[key] = each[key] if each[key].startswith("background") else f"sprite-{entry:02d}"
+                if each["operation"] in ("drop-sprite", "merge-sprites") and not each["sprite"].startswith(
+                    "background"
+                ):
+                    ids.remove(each["sprite"])
+                found.append(named)
+            return found
+
+    def _ids(self, done: int) -> tuple[str, ...]:
+        return self._steps[done - 1].ids if done else tuple(self._base.name(entry) for entry in range(len(self._base)))
+
+    def _step(self, edit: Edit, done: int) -> _Step:
+        dictionaries = tuple(apply_to_dictionary(edit, self._dictionary(done), self.history.picture))
+        before, ids = self._dictionary(done), list(self._ids(done))
+        for operation, after in zip(edit, dictionaries, strict=True):
+            if isinstance(operation, DropSprite | MergeSprites):
+                del ids[before.entry(operation.sprite)]
+            before = after
+        return _Step(edit, dictionaries, tuple(ids))
 
     def scene(self, name: str) -> Scene:
         """A scene as it is now.
@@ -238,15 +288,21 @@ class Session:
         """Say at which revision a scene last looked different, in this server."""
         with self.lock:
             shown = {layer.placement.entry for layer in self.scene(name).layers} - {OWN_RASTER}
-            sprites = (self._sprite_versions[self.dictionary.name(entry)] for entry in shown)
+            ids = self.sprite_ids
+            sprites = (self._sprite_versions[ids[entry]] for entry in shown)
             return max((self._versions[name], self._all_version, *sprites))
 
     def listed_version(self, name: str) -> int:
         """As `version`, but without looking into the scene: it may be too new."""
         return max((self._versions[name], self._all_version, *self._sprite_versions.values()))
 
+    @property
+    def all_sprites_version(self) -> int:
+        """At which revision any sprite, or the layers of any scene, last looked different."""
+        return max((self._all_version, *self._sprite_versions.values(), *self._versions.values()))
+
     def sprite_version(self, sprite: str) -> int:
-        """Say at which revision a sprite last looked different."""
+        """Say at which revision a sprite, by its id, last looked different."""
         return max(self._sprite_versions[sprite], self._all_version)
 
     def usage(self) -> list[dict[str, int]]:
@@ -262,6 +318,12 @@ class Session:
                 for entry, count in known[1].items():
                     found[entry][name] = count
             return found
+
+    def some_scenes(self, most: int) -> list[Scene]:
+        """At most so many scenes as they are now, spread over all."""
+        with self.lock:
+            step = max(1, -(-len(self.names) // most))
+            return [self.scene(name) for name in self.names[::step]]
 
     def residual(self, name: str) -> bytes | None:
         """The picture of what the scene did not explain when it was made."""
@@ -284,7 +346,7 @@ class Session:
             if not 1 <= len(edit) <= MAX_OPERATIONS:
                 raise ConfigError(f"edit: {len(edit)} operations; expected 1 to {MAX_OPERATIONS}.")
             done = self.history.position.done
-            step = _Step(edit, self._dictionaries(edit, done))
+            step = self._step(edit, done)
             for name in step.scenes:
                 before = self._scene(name, done)
                 check_scene(self._follow(before, step), before)
@@ -345,7 +407,7 @@ class Session:
             self._versions[name] = now
         self._unsaved.update(step.scenes)
         pairs = zip(before.sprites, after.sprites, strict=True)
-        sprites = tuple(after.name(entry) for entry, (old, new) in enumerate(pairs) if old is not new)
+        sprites = tuple(self.sprite_ids[entry] for entry, (old, new) in enumerate(pairs) if old is not new)
         for sprite in sprites:
             self._sprite_versions[sprite] = now
         self._unsaved_sprites |= before is not after

@@ -29,7 +29,8 @@ from delaminate.data.sets import natural_key
 from delaminate.errors import ConfigError, ConflictError, DelaminateError
 from delaminate.files import json_bytes, write_atomic
 from delaminate.scene.format import SUMMARY
-from delaminate.studio.jobs import Jobs
+from delaminate.studio.jobs import ACTIVE, Jobs
+from delaminate.studio.looking import Looker
 from delaminate.studio.reading import Reader
 from delaminate.studio.session import Change, Session
 
@@ -109,6 +110,9 @@ class Workspace:
         self.epoch = secrets.token_hex(4)  # in the tags of pictures, so that another server's are not taken for them
         self.jobs = Jobs(home / "jobs")
         self.reader = Reader()
+        self.looker = Looker(lambda project: self.publish({"type": "recognition", "project": project}))
+        self.started_in = Path.cwd()
+        self.orders: dict[tuple[str, int], Any] = {}
         self.lock = threading.RLock()
         self.sessions: dict[str, Session] = {}
         self.scene_names: dict[str, dict[str, str]] = {}
@@ -165,7 +169,7 @@ class Workspace:
             ConflictError: A job works on it.
         """
         project = self.project(project_id)
-        if any(job.source == project_id and self.jobs.state(job.id) == "running" for job in self.jobs.all()):
+        if any(job.source == project_id and self.jobs.state(job.id) in ACTIVE for job in self.jobs.all()):
             raise ConflictError(f"project {project_id}: a job works on it; stop that first.")
         with self.lock:
             session = self.sessions.pop(project_id, None)
@@ -178,6 +182,7 @@ class Workspace:
                 self.home / "uploads" / place.relative_to((self.home / "uploads").resolve()).parts[0],
                 ignore_errors=True,
             )
+        self.looker.forget(project_id)
         self.publish({"type": "project", "project": project_id})
 
     def _write(self, projects: list[Project]) -> None:
@@ -192,15 +197,14 @@ class Workspace:
 
     def made_by_jobs(self) -> None:
         """Make projects of what jobs have finished."""
-        known = {each.job for each in self.projects()}
+        known = {(each.job, each.kind) for each in self.projects()}
         for job in self.jobs.all():
-            out = self.jobs.out(job.id)
-            if job.id in known or job.kind == "export":
-                continue
-            if job.kind == "train" and (out / "config.yaml").is_file():
-                self.open(out, "run", job.title, job.source, job.id)
-            elif job.kind == "decompose" and (out / SUMMARY).is_file() and self.jobs.state(job.id) != "running":
-                self.open(out, "scenes", job.title, job.source, job.id)
+            run, scenes = self.jobs.training(job.id), self.jobs.scenes(job.id)
+            if job.kind in ("train", "auto") and (job.id, "run") not in known and (run / "config.yaml").is_file():
+                self.open(run, "run", job.title, job.source, job.id)
+            wanted = job.kind in ("decompose", "auto") and (job.id, "scenes") not in known
+            if wanted and (scenes / SUMMARY).is_file() and self.jobs.state(job.id) not in ACTIVE:
+                self.open(scenes, "scenes", job.title, job.source, job.id)
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -267,7 +271,7 @@ class Workspace:
 
     def _look_for_images(self, path: Path) -> dict[str, tuple[str, Path]]:
         if path.is_file():
-            return {scene_id(path.name): (path.name, path)}
+            return {scene_id(path.name): (self.shown_names(path.parent).get(path.name, path.name), path)}
         inside = path.resolve()
         files = [
             each for each in path.rglob("*")
@@ -299,6 +303,9 @@ class Workspace:
                 return images, int(frame[1]) if frame else 0
             if (images / name).is_file() and (images / name).resolve().is_relative_to(images.resolve()):
                 return images / name, 0
+            found = [path for _, path in self.images(self.project(project.images)).values() if path.stem == name]
+            if len(found) == 1:  # scenes may be named without the ending
+                return found[0], 0
         return None
 
     # Who listens
@@ -372,6 +379,7 @@ class Workspace:
                     session.close()
             self.sessions.clear()
         self.reader.close()
+        self.looker.close()
 
 
 def _offer(queue: "asyncio.Queue[dict[str, Any]]", event: dict[str, Any]) -> None:

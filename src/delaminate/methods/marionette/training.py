@@ -133,7 +133,8 @@ class Matcher(SearchPlayer):
         model = self.model
 
         def tell(found: int, share: float) -> None:
-            context.progress({"sprites": found, "explained": share})
+            patterns = self.round.found if self.round is not None else self.patterns
+            context.progress({"sprites": found, "explained": share}, lambda: [pattern.rgba() for pattern in patterns])
 
         search = replace(model.search(), progress=Progress(context.should_stop, tell))
         images = context.all_gather(images)

@@ -27,10 +27,10 @@ LOOK = 1.0
 async def listen(space: Space, request: Request) -> Response:
     """Listen. Each event is one JSON object with a `type`:
 
-    - `change`: project, revision, scenes (ids; null: maybe all), sprites (names; null: they are renumbered)
+    - `change`: project, revision, scenes (ids; null: maybe all), sprites (ids; null: some came or went)
     - `saved`: project, revision; `problem`: project (files could not be saved; the project says why)
     - `project`: the list of projects has changed; `job`: job, as `GET /api/jobs/{job}` answers
-    - `reload`: load everything again
+    - `recognition`: project (its images have been looked at); `reload`: load everything again
     """
     queue = space.listen()
     return StreamingResponse(told(space, queue), media_type="text/event-stream", headers={"cache-control": "no-store"})

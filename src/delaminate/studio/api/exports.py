@@ -15,12 +15,19 @@ from pydantic import Field
 
 from delaminate.errors import ConfigError
 from delaminate.exporters.formats import FORMATS
+from delaminate.pipelines.output_folders import read_record
 from delaminate.studio.api.common import BINARY, Id, Space, Strict, router
 from delaminate.studio.api.jobs import JobRow, Word, job_row
 from delaminate.studio.jobs import Job
 from delaminate.studio.workspace import scene_id
 
 api = router("exports")
+TAKEN: dict[str, tuple[str, ...]] = {
+    "export": ("**/*",),
+    "auto": ("exports/**/*", "counts.csv", "report.html"),
+    "compare": ("comparison.html", "comparison.json"),
+}
+"""Files to take away, by the kind of job that makes them."""
 
 
 class FormatRow(Strict):
@@ -47,6 +54,10 @@ class ExportRequest(Strict):
     background: bool | None = None
     native: bool = False
     indexed: bool = False
+    split: bool = False
+    fill: Annotated[str, Field(max_length=32, pattern=r"^(transparent|[a-z]{3,20}|#[0-9a-fA-F]{3,8})$")] | None = None
+    margin: Annotated[int, Field(ge=0, le=1000)] | None = None
+    webp: bool = False
     scale: Annotated[int, Field(ge=1, le=64)] = 1
 
 
@@ -58,12 +69,22 @@ class FileRow(Strict):
     bytes: int
 
 
+class WrittenFormat(Strict):
+    """A format that was written: `max_error`, of 1, is how closely it composites back; null: it holds no colours."""
+
+    id: str
+    files: int
+    bytes: int
+    max_error: float | None
+
+
 class FileList(Strict):
     """All of them."""
 
     total: int
     bytes: int
     files: list[FileRow]
+    formats: list[WrittenFormat]
 
 
 @api.get("/exports/formats")
@@ -87,7 +108,10 @@ def start_export(space: Space, project: Id, asked: ExportRequest) -> JobRow:
     options = ["--to", ",".join(names), "--scale", str(asked.scale)]
     options += ["--rate", f"{asked.rate:g}"] if asked.rate is not None else []
     options += [] if asked.background is None else ["--background" if asked.background else "--no-background"]
-    options += [flag for flag, wanted in (("--native", asked.native), ("--indexed", asked.indexed)) if wanted]
+    switches = {"--native": asked.native, "--indexed": asked.indexed, "--split": asked.split, "--webp": asked.webp}
+    options += [flag for flag, wanted in switches.items() if wanted]
+    options += ["--fill", asked.fill] if asked.fill is not None else []
+    options += ["--margin", str(asked.margin)] if asked.margin is not None else []
     job_id = space.jobs.new_id()
     words = ("export", found.path, "--out", str(space.jobs.out(job_id)), *options)
     shown = shlex.join(["delaminate", "export", found.name, "--out", "layers", *options])
@@ -98,17 +122,17 @@ def start_export(space: Space, project: Id, asked: ExportRequest) -> JobRow:
 
 
 def files_of(space: Space, job: str) -> list[tuple[str, Place]]:
-    """Names and places of the files of an export that is done.
+    """Names and places of the files of a job that is done and that makes files to take away.
 
     Raises:
-        ConfigError: It is no export, or not done.
+        ConfigError: It is another, or not done.
     """
-    if space.jobs.get(job).kind != "export" or space.jobs.state(job) != "done":
+    made = space.jobs.get(job)
+    if made.kind not in TAKEN or space.jobs.state(job) != "done":
         raise ConfigError(f"job {job}: expected an export that is done.")
     out = space.jobs.out(job)
-    files = sorted(
-        path for path in out.rglob("*") if path.is_file() and not path.is_symlink() and path.name != "exported.json"
-    )
+    found = (path for pattern in TAKEN[made.kind] for path in out.glob(pattern))
+    files = sorted(path for path in found if path.is_file() and not path.is_symlink() and path.name != "exported.json")
     return [(path.relative_to(out).as_posix(), path) for path in files]
 
 
@@ -117,7 +141,25 @@ def list_files(space: Space, job: Id) -> FileList:
     """List the files of an export that is done, the first thousand."""
     files = files_of(space, job)
     rows = [FileRow(id=scene_id(name), name=name, bytes=path.stat().st_size) for name, path in files[:1000]]
-    return FileList(total=len(files), bytes=sum(path.stat().st_size for _, path in files), files=rows)
+    return FileList(
+        total=len(files),
+        bytes=sum(path.stat().st_size for _, path in files),
+        files=rows,
+        formats=written(space, job, files),
+    )
+
+
+def written(space: Space, job: str, files: list[tuple[str, Place]]) -> list[WrittenFormat]:
+    """Say of each format that a job has written how large it is, and how closely it composites back."""
+    out = space.jobs.out(job)
+    folder = "exports/" if space.jobs.get(job).kind == "auto" else ""
+    found = []
+    for name, told in (read_record(out / folder / "exported.json") or {}).items():
+        mine = [path for shown, path in files if shown.startswith(f"{folder}{name}/")]
+        error = told.get("max_error") if isinstance(told, dict) else None
+        size = sum(path.stat().st_size for path in mine)
+        found.append(WrittenFormat(id=name, files=len(mine), bytes=size, max_error=error))
+    return found
 
 
 @api.get(

@@ -1,13 +1,17 @@
 """Images: sent from the page, or of a folder that was given on the command line."""
 
-import hashlib
 import json
+import re
 import secrets
 import shutil
+import unicodedata
+from collections.abc import Container
 from pathlib import Path
+from typing import Any, Literal
 
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import Field
 from starlette.datastructures import UploadFile
 
 from delaminate.data.sets import natural_key
@@ -22,6 +26,8 @@ from delaminate.studio.workspace import NAMES, Workspace
 api = router("images")
 MAX_FILES = 20_000
 CHUNK = 2**20
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for itself."""
 SENT = "sent"
 
 
@@ -62,7 +68,7 @@ FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"s
 
 @api.post("/images", openapi_extra=FORM)
 async def send_images(space: Space, request: Request) -> Received:
-    """Send pictures, one clip, or a zip of pictures, as `files` of a form. They are named by what they hold."""
+    """Send pictures, one clip, or a zip of pictures, as `files` of a form. What each is, is told by what it holds."""
     async with request.form(max_files=MAX_FILES, max_fields=100) as form:
         files = [each for each in form.getlist("files") if isinstance(each, UploadFile)]
         return await run_in_threadpool(receive, space, files)
@@ -84,7 +90,7 @@ def receive(space: Workspace, files: list[UploadFile]) -> Received:
         taken.sort(key=lambda each: natural_key(each[0]))
         names, clips, failed = dict[str, str](), list[str](), list[SkippedRow]()
         for name, path in taken:
-            kept = keep(space, path, images, len(names), failed, name)
+            kept = keep(space, path, images, {each.lower() for each in names}, failed, name)
             if kept is None:
                 continue
             stored, clip = kept
@@ -131,13 +137,11 @@ def unpacked(
 
 
 def keep(
-    space: Workspace, path: Path, images: Path, number: int, skipped: list[SkippedRow], name: str
+    space: Workspace, path: Path, images: Path, taken: Container[str], skipped: list[SkippedRow], name: str
 ) -> tuple[str, bool] | None:
     """Keep a file that can be decoded: its name there, and whether it is a clip; None: it cannot be."""
     with path.open("rb") as file:
         suffix = suffix_of(file.read(12))
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     try:
         if suffix is None or suffix == ".zip":
             raise DataError("not an image that we read (PNG, JPEG, WebP, GIF, TIFF, BMP), nor a clip")
@@ -147,9 +151,24 @@ def keep(
     except DataError as error:
         skipped.append(SkippedRow(name=name, reason=without_places(str(error))[:300]))
         return None
-    stored = f"{number:06d}-{digest[:12]}{suffix}"
+    stored = plain_file_name(name, suffix, taken)
     target.replace(images / stored)
     return stored, bool(checked["clip"])
+
+
+def plain_file_name(name: str, suffix: str, taken: Container[str]) -> str:
+    """A name that any disk takes and that leads nowhere: letters, digits, dots and dashes of what a file was called.
+
+    Args:
+        name: What it was called.
+        suffix: By what it holds.
+        taken: Names, in lower case, that are taken.
+    """
+    text = unicodedata.normalize("NFC", name.rpartition(".")[0] or name)
+    stem = re.sub(r"[^\w.-]+", "-", text).strip(".-").encode()[:100].decode(errors="ignore") or "image"
+    stem = f"image-{stem}" if RESERVED.fullmatch(stem) else stem
+    tries = (f"{stem}{more}{suffix}" for more in ("", *(f"-{number}" for number in range(2, MAX_FILES + 2))))
+    return next(each for each in tries if each.lower() not in taken)
 
 
 def shown_name(given: str) -> str:
@@ -164,6 +183,37 @@ def list_images(space: Space, project: Id, offset: Offset = 0, limit: Limit = 20
     found = list(space.images(space.project(project, "images")).items())
     rows = [ImageRow(id=key, name=name) for key, (name, _) in found[offset : offset + limit]]
     return ImageList(total=len(found), images=rows)
+
+
+class RecognitionAnswer(Strict):
+    """What the images of a project are. `state` looking: not known yet, an event `recognition` tells when.
+
+    `sentence`: the kind, what is recommended and why; `evidence`: what was read, and by what it was recognised; `method` null:
+    nothing here takes them apart. `seconds` on one core and `num_bytes` of memory, where they are known.
+    """
+
+    state: Literal["looking", "done", "failed"]
+    error: str | None = None
+    kind: str | None = None
+    sentence: str | None = None
+    evidence: list[str] = Field(default_factory=list)
+    images: int | None = None
+    method: str | None = None
+    preset: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    reason: str | None = None
+    exports: list[str] = Field(default_factory=list)
+    seconds: float | None = None
+    num_bytes: float | None = None
+
+
+@api.get("/projects/{project}/recognition")
+def get_recognition(space: Space, project: Id) -> RecognitionAnswer:
+    """Say what the images of a project are and what suits them; they are looked at when this is first asked."""
+    found = space.project(project, "images")
+    looked = space.looker.look(project, Path(found.path))
+    told = {key: value for key, value in (looked.found or {}).items() if key in RecognitionAnswer.model_fields}
+    return RecognitionAnswer(**told, state=looked.state, error=looked.error)
 
 
 @api.get("/projects/{project}/images/{image}.png", response_class=Response, responses=PNG)

@@ -69,7 +69,7 @@ OperationModel: Any = Union[tuple(_model(kind) for kind in OPERATIONS.values())]
 
 
 class EditRequest(Strict):
-    """Operations that are done together, at a revision. `scene` of an operation is the scene's id."""
+    """Operations that are done together, at a revision. Scenes and sprites of an operation are named by their ids."""
 
     revision: Annotated[int, Field(ge=0, le=2**53)]
     operations: Annotated[
@@ -91,7 +91,7 @@ class KeepRequest(Strict):
 
 
 class ChangeAnswer(Strict):
-    """What has changed: ids of scenes (null: maybe all), names of sprites that look different (null: they are renumbered)."""
+    """What has changed: ids of scenes (null: maybe all), ids of sprites that look different (null: some came or went)."""
 
     revision: int
     scenes: list[str] | None
@@ -154,7 +154,8 @@ def forget_project(space: Space, project: Id) -> ProjectList:
 def edit_project(space: Space, project: Id, asked: EditRequest) -> ChangeAnswer:
     """Do operations together: one step of undo. 409: another page was first; load the project again."""
     session = space.session(project)
-    edit = tuple(operation(space, project, each.model_dump()) for each in asked.operations)
+    named = session.with_names([each.model_dump() for each in asked.operations])
+    edit = tuple(operation(space, project, each) for each in named)
     change = session.edit(edit, asked.revision)
     commands = [command(space.project(project).name, each.words()) for each in edit[:100]]
     return answer(space, project, session, change, commands)

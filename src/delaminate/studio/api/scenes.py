@@ -1,6 +1,7 @@
 """Scenes of a project: lists, layers, pictures at the size shown, all layers as one atlas."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -117,11 +118,11 @@ def get_scene(space: Space, project: Id, scene: Id) -> SceneState:
         return SceneState(
             id=scene, name=name, title=titles(space, project).get(name, name), version=session.version(name),
             revision=session.revision, width=found.size[1], height=found.size[0], background=found.background,
-            layers=[layer_row(found, layer.id) for layer in found.layers],
+            layers=[layer_row(found, layer.id, session.sprite_ids) for layer in found.layers],
         )  # fmt: skip
 
 
-def layer_row(scene: Scene, layer_id: str) -> LayerRow:
+def layer_row(scene: Scene, layer_id: str, sprite_ids: Sequence[str]) -> LayerRow:
     """Describe a layer."""
     layer = scene.layer(layer_id)
     placement = layer.placement
@@ -135,7 +136,7 @@ def layer_row(scene: Scene, layer_id: str) -> LayerRow:
     return LayerRow(
         id=layer.id, name=layer.name, visible=layer.visible, opacity=float(placement.opacity),
         gain=[float(x) for x in placement.colour[:3]], offset=[float(x) for x in placement.colour[3:]],
-        sprite=None if placement.entry == OWN_RASTER else scene.dictionary.name(placement.entry), track=placement.track,
+        sprite=None if placement.entry == OWN_RASTER else sprite_ids[placement.entry], track=placement.track,
         centre=[float(x) for x in scene.centre(layer_id)], matrix=matrix, raster=[int(raster.shape[2]), int(raster.shape[1])],
     )  # fmt: skip
 

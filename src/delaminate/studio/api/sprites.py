@@ -1,6 +1,6 @@
 """Sprites of a project: the dictionary, its pictures, and where each is shown."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Path, Request, Response
 
@@ -9,11 +9,16 @@ from delaminate.studio.api.common import PNG, Id, Limit, Offset, Pictures, Side,
 from delaminate.studio.workspace import scene_id
 
 api = router("sprites")
+LOOKED_THROUGH, MOST_DOUBTED = 200, 150
+"""Scenes, and sprites at most, among which it is looked for what is wrong."""
 SpriteId = Annotated[str, Path(max_length=40, pattern=r"^(sprite|background)-[0-9]+$")]
 
 
 class SpriteRow(Strict):
-    """A sprite. `title`: what people call it; `layers` and `scenes`: how many show it; `version` grows when it changes."""
+    """A sprite. Its id stays when others go.
+
+    `title`: what people call it; `layers` and `scenes`: how many show it; `version` grows when it changes.
+    """
 
     id: str
     title: str
@@ -30,6 +35,26 @@ class SpriteList(Strict):
 
     revision: int
     sprites: list[SpriteRow]
+
+
+class Doubt(Strict):
+    """Something that looks wrong.
+
+    `kind`: unused; alike: two may be one; parts: two may be parts of one thing; pieces: one may be several things.
+    """
+
+    kind: Literal["unused", "alike", "parts", "pieces"]
+    sprites: list[str]
+    text: str
+
+
+class SpriteOrder(Strict):
+    """Ids of sprites, those that look alike side by side (`by_likeness`; else by use), and what looks wrong."""
+
+    revision: int
+    by_likeness: bool
+    order: list[str]
+    doubts: list[Doubt]
 
 
 class OccurrenceRow(Strict):
@@ -52,10 +77,8 @@ def list_sprites(space: Space, project: Id) -> SpriteList:
     """List the dictionary with its use."""
     session = space.session(project)
     with session.lock:
-        dictionary, usage = session.dictionary, session.usage()
-        rows = []
-        for entry, sprite in enumerate(dictionary.sprites):
-            name = dictionary.name(entry)
+        dictionary, usage, rows = session.dictionary, session.usage(), []
+        for entry, (name, sprite) in enumerate(zip(session.sprite_ids, dictionary.sprites, strict=True)):
             rows.append(
                 SpriteRow(
                     id=name, title=dictionary.title(entry), background=entry in dictionary.backgrounds,
@@ -66,6 +89,33 @@ def list_sprites(space: Space, project: Id) -> SpriteList:
         return SpriteList(revision=session.revision, sprites=rows)
 
 
+@api.get("/projects/{project}/sprites/order")
+def order_sprites(space: Space, project: Id) -> SpriteOrder:
+    """Say which sprites look wrong, and in which order those that look alike are side by side."""
+    from delaminate.exporters.similarity import sprite_order  # here, so that the studio opens at once
+    from delaminate.pipelines.checks import suspicions
+
+    session = space.session(project)
+    with session.lock:
+        ids, dictionary, revision = session.sprite_ids, session.dictionary, session.revision
+        key = project, session.all_sprites_version
+        if key in space.orders:
+            return space.orders[key].model_copy(update={"revision": revision})
+        usage, scenes = [sum(each.values()) for each in session.usage()], session.some_scenes(LOOKED_THROUGH)
+    order, by_likeness = sprite_order(dictionary, usage)
+    names = [dictionary.title(entry) for entry in range(len(dictionary))]
+    doubts = [
+        Doubt(kind=each.kind, sprites=[ids[entry] for entry in each.entries], text=each.text(names))
+        for each in (suspicions(scenes) if len(dictionary) <= MOST_DOUBTED else [])
+    ]
+    found = SpriteOrder(
+        revision=revision, by_likeness=by_likeness, order=[ids[entry] for entry in order], doubts=doubts
+    )
+    space.orders.clear()
+    space.orders[key] = found
+    return found
+
+
 @api.get("/projects/{project}/sprites/{sprite}.png", response_class=Response, responses=PNG)
 def get_sprite(
     space: Space, cache: Pictures, request: Request, project: Id, sprite: SpriteId, side: Side = 4096
@@ -73,7 +123,7 @@ def get_sprite(
     """A sprite as a picture."""
     session = space.session(project)
     with session.lock:
-        raster, version = session.dictionary.sprites[session.dictionary.entry(sprite)], session.sprite_version(sprite)
+        raster, version = session.dictionary.sprites[session.sprite_entry(sprite)], session.sprite_version(sprite)
     tag = f"sprite-{project}-{sprite}-{version}-{side}-{space.epoch}"
     return picture_answer(request, tag, lambda: cache.get((tag,), lambda: pictures.sprite_picture(raster, side)))
 
@@ -85,7 +135,7 @@ def list_occurrences(
     """List where a sprite is shown."""
     session = space.session(project)
     with session.lock:
-        entry = session.dictionary.entry(sprite)
+        entry = session.sprite_entry(sprite)
         names = [name for name in session.names if name in session.usage()[entry]]
         rows = []
         for name in names[offset : offset + limit]:

@@ -1,7 +1,9 @@
 // The studio's page: which screen is shown, what stands above it, and keys that work everywhere.
 import { copyText, go, hearServer, html, Icon, loadProjects, openProject, attempt, readRoute, redo, render, say, set, store, Tool, undo, useEffect, useKeys, useRef, useState, useStore, api } from "/lib.js";
 import { ImageScreen } from "/image.js";
-import { LookScreen, StartScreen } from "/start.js";
+import { alike, CompareScreen } from "/compare.js";
+import { LookScreen } from "/look.js";
+import { StartScreen } from "/start.js";
 import { LearnScreen } from "/learn.js";
 import { SpritesScreen } from "/sprites.js";
 import { PaintScreen } from "/paint.js";
@@ -15,7 +17,8 @@ const KEYS = [
     ["e", "Paint it"], ["1 to 5", "Layers, original, as found, segmentation, unexplained"], ["+, -, 0", "Zoom in, out, fit"], ["Page ↑ ↓", "Image before, after"],
     ["Space and drag", "Move the view"],
   ]],
-  ["Sprites", [["↑ ↓ ← →", "Select"], ["n", "Name it"], ["e", "Paint it"], ["Delete", "Drop it"]]],
+  ["Sprites", [["↑ ↓ ← →", "Select"], ["n, Enter", "Name it, and go to the next"], ["e", "Paint it"], ["Delete", "Drop it"]]],
+  ["Where a sprite is shown", [["↑ ↓ ← →", "Walk its occurrences"], ["Enter", "Open the image"], ["Delete", "Throw it out"]]],
   ["Paint", [["p", "Pencil"], ["r", "Eraser"], ["c", "Pick a colour"], ["f", "Fill"], ["Arrows, Enter", "Move the cursor, use the tool"], ["+, -", "Zoom"], ["Escape", "Back"]]],
 ];
 
@@ -38,7 +41,7 @@ function Top({ screen }) {
   return html`<header class="top">
     <a class="brand" href="#/" aria-label="Delaminate: all projects"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 3 2 8l10 5 10-5z" /><path d="M4.500 11.200 2 12.500l10 5 10-5-2.500-1.300" /><path d="M4.500 15.700 2 17l10 5 10-5-2.500-1.300" /></svg><span>Delaminate</span></a>
     ${project && !["start", "job"].includes(screen) && html`<span class="project" title=${project.name}>${project.name}</span>`}
-    ${scenes && html`<nav class="tabs" aria-label="Screens">${tab("image", "Images")}${tab("sprites", "Sprites", "paint")}${tab("take", "Take away")}</nav>`}
+    ${scenes && html`<nav class="tabs" aria-label="Screens">${tab("image", "Images")}${tab("sprites", "Sprites", "paint")}${tab("take", "Take away")}${alike(scenes).length > 0 && tab("compare", "Compare")}</nav>`}
     <span class="push"></span>
     ${scenes && html`<span class="saved soft" role="status">${project.problem ? "" : store.busy || project.unsaved ? "Saving" : project.revision ? "Saved" : ""}</span>
       <${Tool} icon="undo" label="Undo (Ctrl Z)" disabled=${!project.can_undo} onClick=${undo} />
@@ -96,6 +99,7 @@ function App() {
   else if (project && screen === "sprites") shown = html`<${SpritesScreen} key=${project.id} project=${project} chosen=${more[0]} />`;
   else if (project && screen === "paint") shown = html`<${PaintScreen} key=${more.join()} project=${project} place=${more} />`;
   else if (project && screen === "take") shown = html`<${TakeScreen} key=${project.id} project=${project} />`;
+  else if (project && screen === "compare") shown = html`<${CompareScreen} key=${project.id} project=${project} other=${more[0]} />`;
   else if (project) shown = html`<${ImageScreen} key=${project.id} project=${project} scene=${more[0]} />`;
   return html`<${Top} screen=${screen} />${shown}${what === "p" && html`<${Foot} />`}
     <div class="told" role="status" aria-live="polite">${store.message && html`<p class=${store.message.bad ? "bad" : ""}>${store.message.text}

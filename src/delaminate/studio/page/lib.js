@@ -102,10 +102,7 @@ function send(what, more) {
     set({ busy: store.busy + 1 });
     try {
       const answer = await api(`projects/${id}/${what}`, { revision: store.project.revision, ...more });
-      const { revision, can_undo, can_redo } = answer;
-      if (store.project?.id !== id) return answer;
-      set({ project: { ...store.project, revision, can_undo, can_redo }, commands: [...store.commands, ...answer.commands].slice(-200) });
-      changed(answer.scenes, answer.sprites);
+      if (store.project?.id === id) took(answer);
       return answer;
     } catch (problem) {
       say(problem.status === 409 ? "Another page was first. What it made is shown now; please try again." : problem.message, true);
@@ -118,6 +115,13 @@ function send(what, more) {
       set({ busy: store.busy - 1 });
     }
   });
+}
+
+// A change that the server has made of what was asked here.
+export function took(answer) {
+  const { revision, can_undo, can_redo } = answer;
+  set({ project: { ...store.project, revision, can_undo, can_redo }, commands: [...store.commands, ...answer.commands].slice(-200) });
+  changed(answer.scenes, answer.sprites);
 }
 
 export const edit = (...operations) => send("edits", { operations });
@@ -201,7 +205,7 @@ export function Tool({ icon, label, onClick, pressed, disabled, text }) {
 }
 
 // A name that is typed: what comes from the server meanwhile does not overwrite it.
-export function NameField({ id, value, onName }) {
+export function NameField({ id, value, onName, next }) {
   const [typed, type] = useState(null);
   const finish = () => {
     const name = typed?.trim();
@@ -209,7 +213,7 @@ export function NameField({ id, value, onName }) {
     if (name && name !== value) onName(name);
   };
   return html`<label class="field">Name <input id=${id} value=${typed ?? value} maxlength="120" onInput=${(event) => type(event.target.value)} onBlur=${finish}
-    onKeyDown=${(event) => { if (event.key === "Escape") type(null); if (event.key === "Enter") event.target.blur(); }} /></label>`;
+    onKeyDown=${(event) => { if (event.key === "Escape") type(null); if (event.key === "Enter") { event.target.blur(); next?.(); } }} /></label>`;
 }
 
 export function Picture({ src, alt = "", pixel = true, checks = true }) {
@@ -217,7 +221,7 @@ export function Picture({ src, alt = "", pixel = true, checks = true }) {
 }
 
 // A list that draws only what is seen. `item(index)` makes a row.
-export function Long({ count, height, columns = 1, item, label, shown, around = 4, onRange }) {
+export function Long({ count, height, columns = 1, item, label, shown, around = 4, onRange, reach = -1 }) {
   const box = useRef();
   const [view, look] = useState([0, 12]);
   const measure = () => {
@@ -242,7 +246,7 @@ export function Long({ count, height, columns = 1, item, label, shown, around = 
   useEffect(() => onRange?.(from, to), [from, to]);
   const seen = [];
   for (let index = from; index < to; index += 1) seen.push(item(index));
-  return html`<div class="long" ref=${box} onScroll=${measure} tabIndex=${-1}>
+  return html`<div class="long" ref=${box} onScroll=${measure} tabIndex=${reach}>
     <ul aria-label=${label} style=${{ height: `${rows * height}px`, paddingTop: `${Math.min(view[0], rows) * height}px` }}>${seen}</ul>
   </div>`;
 }
@@ -281,6 +285,8 @@ export function sizeOf(bytes) {
 }
 
 export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+
+export const duration = (seconds) => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
 
 export async function copyText(text) {
   try {

@@ -1,14 +1,9 @@
-// Start: drop images or open what was open before. Look: what was sent, and how to take it apart.
-import { api, attempt, go, html, loadProjects, Long, Picture, plural, say, set, store, useEffect, usePages, useRef, useState, useStore } from "/lib.js";
+// Start: drop images, look at an example, or open what lies on this machine or was open before.
+import { api, attempt, go, html, loadProjects, Picture, plural, say, set, store, useEffect, useRef, useState, useStore } from "/lib.js";
 
-const METHODS = {
-  marionette: ["A game, a clip or pages", "The same sprites recur at whole pixels."],
-  "dti-sprites": ["Things that vary", "Sprites that are moved, turned and coloured anew in each image."],
-  redo: ["One thing in many photos", "A region that can be redrawn, over its surroundings."],
-  perturbgan: ["Many photos of one kind of thing", "Objects that could stand elsewhere; this takes long."],
-};
-const KINDS = { scenes: "Layers", images: "Images", run: "Training", model: "Model" };
-export const STATES = { running: "running", done: "done", failed: "failed", stopped: "stopped", lost: "cut off" };
+export const KINDS = { scenes: "Layers", images: "Images", run: "Training", model: "Model" };
+export const STATES = { running: "running", paused: "paused", done: "done", failed: "failed", stopped: "stopped", lost: "cut off" };
+const LEVELS = { good: "came out well", fair: "came out fairly", poor: "came out poorly", nothing: "nothing found" };
 
 async function dropped(items) {
   const files = [];
@@ -64,7 +59,13 @@ export function StartScreen() {
     addEventListener("paste", paste);
     return () => removeEventListener("paste", paste);
   }, []);
-  const jobs = Object.values(store.jobs).filter((job) => job.kind !== "export").sort((a, b) => b.started - a.started);
+  const [places, setPlaces] = useState(null);
+  useEffect(() => { attempt(async () => setPlaces(await api("places"))); }, []);
+  const openPlace = (place) => attempt(async () => go("p", (await api(`places/${place.id}/open`, {})).id));
+  const jobs = Object.values(store.jobs).filter((job) => !["export", "compare"].includes(job.kind)).sort((a, b) => b.started - a.started);
+  // Images that are taken apart, and the training of layers, are reached from the layers.
+  const layers = (store.projects ?? []).filter((project) => project.kind === "scenes");
+  const recent = (store.projects ?? []).filter((project) => project.kind === "scenes" || !layers.some((each) => each.images === project.id || (project.kind === "run" && project.job && each.job === project.job)));
   const finished = new Set((store.projects ?? []).map((project) => project.job));
   const open = jobs.filter((job) => !finished.has(job.id));
   const counting = share !== null && (share < 1 ? `Sending: ${Math.round(share * 100)} %` : "Reading what was sent");
@@ -81,12 +82,38 @@ export function StartScreen() {
       ${share !== null && html`<div role="status"><p>${counting}</p><progress max="1" value=${share < 1 ? share : undefined} aria-label="Sending"></progress></div>`}
     </div>
     ${open.length > 0 && html`<section><h2>Being worked on</h2><ul class="cards">${open.map((job) => html`<li key=${job.id}><${JobCard} job=${job} /></li>`)}</ul></section>`}
-    <section><h2>Recent</h2>
-      ${store.projects === null ? html`<p class="soft">Looking</p>` : store.projects.length === 0
-        ? html`<p class="soft">Nothing was open yet. What you drop above, or open with <code>delaminate studio FOLDER</code>, will stand here.</p>`
-        : html`<ul class="cards">${store.projects.map((project) => html`<li key=${project.id}><${ProjectCard} project=${project} /></li>`)}</ul>`}
-    </section>
+    ${recent.length > 0 && html`<section><h2>Recent</h2><${Recent} projects=${recent} /></section>`}
+    ${places?.examples.length > 0 && html`<section><h2>${store.projects?.length ? "Examples" : "Or look at an example"}</h2>
+      <ul class="cards">${places.examples.map((place) => html`<li key=${place.id}><button type="button" class="card project-card" onClick=${() => openPlace(place)}>
+        <${Picture} src=${`/api/places/${place.id}/cover.png`} checks=${false} /><b>${place.name}</b><span class="soft">${place.about}</span></button></li>`)}</ul></section>`}
+    ${places?.near.length > 0 && html`<section><h2>On this machine</h2><${Places} places=${places.near} open=${openPlace} /></section>`}
+    ${places && html`<section><h2>Models that are ready</h2><${Places} places=${places.models} open=${openPlace} /></section>`}
   </main>`;
+}
+
+function Recent({ projects }) {
+  const [all, showAll] = useState(false);
+  const shown = all ? projects : projects.slice(0, 8);
+  return html`<ul class="cards">${shown.map((project) => html`<li key=${project.id}><${ProjectCard} project=${project} /></li>`)}</ul>
+    ${shown.length < projects.length && html`<p class="more"><button type="button" class="button" onClick=${() => showAll(true)}>All ${projects.length}</button></p>`}`;
+}
+
+// What can be opened, as lines.
+function Places({ places, open }) {
+  const [all, showAll] = useState(false);
+  const shown = all ? places : places.slice(0, 8);
+  return html`<ul class="card places">${shown.map((place) => html`<li key=${place.id}><button type="button" class="place" onClick=${() => open(place)}>
+      <b>${place.kind === "model" && place.about && !place.about.includes(" in ") ? place.about : place.name}</b><span class="soft">${place.kind === "model" ? place.name : `${KINDS[place.kind]}${place.about ? `, in ${place.about}` : ""}`}</span></button></li>`)}
+    ${shown.length < places.length && html`<li><button type="button" class="place" onClick=${() => showAll(true)}><span class="soft">${places.length - shown.length} more</span></button></li>`}</ul>`;
+}
+
+// How it came out, of a job, in a few words.
+export function outcome(job) {
+  const verdict = job?.verdict;
+  if (!verdict) return "";
+  if (LEVELS[verdict.level]) return LEVELS[verdict.level];
+  const psnr = verdict.psnr_original ?? verdict.psnr;
+  return typeof psnr === "number" ? `rebuilt at ${psnr.toFixed(1)} dB` : "";
 }
 
 function JobCard({ job }) {
@@ -107,77 +134,24 @@ function ProjectCard({ project }) {
       }
       if (project.kind === "scenes") {
         const { scenes, total } = await api(`projects/${project.id}/scenes?limit=1`);
-        return { src: scenes.length && `/api/projects/${project.id}/scenes/${scenes[0].id}/composite.png?side=320&v=${scenes[0].version}`, text: plural(total, "image") };
+        const job = project.job && await api(`jobs/${project.job}`).catch(() => null);
+        const said = outcome(job);
+        return { src: scenes.length && `/api/projects/${project.id}/scenes/${scenes[0].id}/composite.png?side=320&v=${scenes[0].version}`, text: `${plural(total, "image")}${said ? `, ${said}` : ""}` };
       }
       if (!project.job) return {};
       const job = await api(`jobs/${project.job}`);
-      return { src: job.previews.length && `/api/jobs/${job.id}/previews/${job.previews.at(-1)}.png` };
+      return { text: outcome(job), src: job.previews.length && `/api/jobs/${job.id}/previews/${job.previews.at(-1)}.png` };
     };
     find().catch((problem) => ({ text: problem.message })).then((found) => mine && setPicture(found));
     return () => { mine = false; };
   }, [project.id]);
   const place = project.kind === "run" && project.job ? `#/job/${project.job}` : `#/p/${project.id}`;
   const forget = () => attempt(async () => set({ projects: (await api(`projects/${project.id}`, undefined, "DELETE")).projects }));
+  const more = project.kind === "scenes" ? [[project.images, "Images", `#/p/${project.images}`], [project.job, "Training", `#/job/${project.job}`]].filter(([id]) => id) : [];
   return html`<div class="card project-card"><a href=${place}>
       ${picture?.src ? html`<${Picture} src=${picture.src} checks=${false} />` : html`<span class="picture blank"></span>`}
       <b>${project.name}</b></a>
-    <span class="soft card-foot"><span>${KINDS[project.kind]}${picture?.text ? `, ${picture.text}` : ""}</span>
+    <span class="soft">${KINDS[project.kind]}${picture?.text ? `, ${picture.text}` : ""}</span><span class="soft card-foot">
+      ${more.map(([, label, href]) => html`<a href=${href}>${label}</a>`)}<span class="push"></span>
       <button type="button" class="link" title="Takes it from this list; your files stay" aria-label=${`Remove ${project.name} from the list`} onClick=${forget}>Remove</button></span></div>`;
-}
-
-// What was sent, and how to go on.
-export function LookScreen({ project }) {
-  return project.kind === "images" ? html`<${Images} project=${project} />` : html`<main class="page"><p class="over">${KINDS[project.kind]}</p><h1>${project.name}</h1>
-    <p class="lead">${project.kind === "run" ? "What this training has learned can take images apart." : "This model can take images apart."} Drop images on the start page, and choose it there.</p>
-    <p class="row">${project.job && html`<a class="button" href=${`#/job/${project.job}`}>How it learned</a>`}<a class="button main" href="#/">Choose images</a></p></main>`;
-}
-
-function Images({ project }) {
-  const ways = Object.keys(METHODS);
-  const images = usePages(`projects/${project.id}/images`, 0, "images");
-  const [known, setKnown] = useState(null);
-  const [way, setWay] = useState("train");
-  const [method, setMethod] = useState("marionette");
-  const [preset, setPreset] = useState("");
-  const [minutes, setMinutes] = useState(5);
-  const [model, setModel] = useState("");
-  const [busy, setBusy] = useState(false);
-  const box = useRef();
-  const [columns, setColumns] = useState(6);
-  useEffect(() => { attempt(async () => setKnown(await api("models"))); }, []);
-  useEffect(() => {
-    const watch = new ResizeObserver(() => box.current && setColumns(Math.max(2, Math.floor(box.current.clientWidth / 132))));
-    watch.observe(box.current);
-    return () => watch.disconnect();
-  }, []);
-  const methods = [...(known?.methods ?? [])].sort((a, b) => ways.indexOf(a.id) - ways.indexOf(b.id));
-  const chosen = methods.find((each) => each.id === method) ?? methods[0];
-  const presets = (chosen?.presets ?? []).filter((name) => !/-(paper|parity)$/.test(name));
-  const start = async () => {
-    setBusy(true);
-    const asked = way === "train"
-      ? { kind: "train", images: project.id, method: chosen.id, preset: preset || presets[0], minutes: Number(minutes) }
-      : { kind: "decompose", images: project.id, model: model || known.models[0].id };
-    const job = await attempt(() => api("jobs", asked));
-    setBusy(false);
-    if (job) go("job", job.id);
-  };
-  const tile = (at) => {
-    const each = images.items[at];
-    return html`<li key=${at} class="tile">${each && html`<figure><${Picture} src=${`/api/projects/${project.id}/images/${each.id}.png?side=192`} alt=${each.name} checks=${false} /><figcaption>${images.total === 1 ? project.name : each.name}</figcaption></figure>`}</li>`;
-  };
-  return html`<main class="page look">
-    <p class="over">${images.of ? plural(images.total, "image") : "Images"}</p><h1>${project.name}</h1>
-    <div class=${`gallery columns-${columns}`} ref=${box}><${Long} count=${images.total} height=${150} columns=${columns} item=${tile} label="Images" onRange=${images.onRange} /></div>
-    <section class="card go-card"><h2>Take them apart</h2>
-      ${known && html`<div class="segments" role="group" aria-label="How">
-        <button type="button" aria-pressed=${way === "train"} onClick=${() => setWay("train")}>Learn from these images</button>
-        <button type="button" aria-pressed=${way === "decompose"} onClick=${() => setWay("decompose")}>Use a model that is ready</button></div>
-      ${way === "train" ? html`<fieldset class="choices"><legend class="unseen">Method</legend>${methods.map((each) => html`<label class="choice"><input type="radio" name="method" checked=${each.id === chosen.id}
-          onChange=${() => { setMethod(each.id); setPreset(""); }} /><span title=${each.about}><b>${METHODS[each.id]?.[0] ?? each.id}</b> <span class="soft">${METHODS[each.id]?.[1] ?? each.about} ${each.id}</span></span></label>`)}</fieldset>
-        <div class="row"><label class="field">Made for <select value=${preset || presets[0]} onChange=${(event) => setPreset(event.target.value)}>${presets.map((name) => html`<option value=${name}>${name}</option>`)}</select></label>
-        <label class="field">Minutes <input type="number" min="0.1" max="10000" step="any" value=${minutes} onInput=${(event) => setMinutes(event.target.value)} /></label></div>`
-        : html`<label class="field">Model <select value=${model || known.models[0]?.id} onChange=${(event) => setModel(event.target.value)}>${known.models.map((each) => html`<option value=${each.id}>${each.title}</option>`)}</select></label>`}
-      <p><button type="button" class="button main" disabled=${busy || !images.total || (way === "train" && !(Number(minutes) > 0))} onClick=${start}>Start</button></p>`}
-    </section></main>`;
 }
