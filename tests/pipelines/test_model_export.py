@@ -103,6 +103,15 @@ def test_a_graph_that_differs_is_refused_and_nothing_written(tmp_path, monkeypat
     assert not (tmp_path / "graph").exists()
 
 
+def test_choices_that_are_equally_good_are_ties_and_others_are_not():
+    image = torch.zeros(3, 4, 4)
+    left, right = image.clone(), image.clone()
+    left[:, :, 0], right[:, :, 3] = 0.5, 0.5
+    assert model_export._tied(image, left, right)
+    right[:, 0, 3] = 0.6
+    assert not model_export._tied(image, left, right)
+
+
 class Unknown(Wrong):
     """Looks at values, which a graph cannot."""
 

@@ -206,11 +206,12 @@ def drawn_images(dictionary: Dictionary, size: tuple[int, int], count: int, seed
             canvas = F.interpolate(picture[None, :, :height, :width], size, mode="nearest")[0].clone()
         elif objects:
             canvas = torch.zeros_like(canvas)
+        taken = torch.zeros(size)
         for _ in range(3):
             sprite = _blob(size, rng)
             if objects:
-                sprite = dictionary.sprites[objects[int(torch.randint(len(objects), (), generator=rng))]]
-            _paste(canvas, sprite, rng, tint=not dictionary.backgrounds)
+                sprite = _trimmed(dictionary.sprites[objects[int(torch.randint(len(objects), (), generator=rng))]])
+            _paste(canvas, taken, sprite, rng)
         pictures.append((canvas.clamp(0, 1) * 255).round() / 255)
     return torch.stack(pictures)
 
@@ -223,16 +224,34 @@ def _blob(size: tuple[int, int], rng: torch.Generator) -> Float[Tensor, "4 h w"]
     return torch.cat([colour, alpha[None]])
 
 
-def _paste(canvas: Float[Tensor, "3 H W"], sprite: Float[Tensor, "4 h w"], rng: torch.Generator, tint: bool) -> None:
-    """Put a sprite somewhere on a canvas, where it fits, in a colour of its own if `tint`."""
+def _trimmed(sprite: Float[Tensor, "4 _h _w"]) -> Float[Tensor, "4 _ _"]:
+    """Cut a sprite to what is seen of it."""
+    rows, columns = ((sprite[3] > 0.1).any(axis).nonzero()[:, 0] for axis in (1, 0))
+    if not len(rows):
+        return sprite
+    return sprite[:, int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
+
+
+def _paste(
+    canvas: Float[Tensor, "3 H W"], taken: Float[Tensor, "H W"], sprite: Float[Tensor, "4 _h _w"], rng: torch.Generator
+) -> None:
+    """Put a sprite on a canvas where nothing is yet, if a few tries find such a place; a grey one in a colour of its own."""
     sprite = sprite[:, : canvas.shape[1], : canvas.shape[2]]
-    height, width = sprite.shape[1:]
-    top, left = (
-        int(torch.randint(big - small + 1, (), generator=rng))
-        for big, small in zip(canvas.shape[1:], (height, width), strict=True)
-    )
-    gain = 0.3 + 0.7 * torch.rand(3, 1, 1, generator=rng) if tint else torch.ones(3, 1, 1)
-    window = canvas[:, top : top + height, left : left + width]
+    sizes = (sprite.shape[1], sprite.shape[2])
+    gain = torch.ones(3, 1, 1)
+    if float(sprite[:3].std(0).max()) < 0.02:
+        colour = torch.rand(3, 1, 1, generator=rng)
+        gain = (colour - colour.min()) / (colour.max() - colour.min()).clamp_min(1e-3)  # a pure one
+    for _ in range(20):
+        top, left = (
+            int(torch.randint(big - small + 1, (), generator=rng))
+            for big, small in zip(canvas.shape[1:], sizes, strict=True)
+        )
+        rows, columns = slice(top, top + sizes[0]), slice(left, left + sizes[1])
+        if not bool((taken[rows, columns] * sprite[3] > 0.01).any()):
+            break
+    taken[rows, columns] += sprite[3]
+    window = canvas[:, rows, columns]
     window.copy_(window * (1 - sprite[3:]) + sprite[:3] * gain * sprite[3:])
 
 

@@ -92,7 +92,7 @@ function card(layer) {
   const button = element('button', { type: 'button', textContent: 'PNG', title: `Download ${fileName(layer)}` });
   const item = element('li', { className: 'card' }, element('div', { className: 'check' }, canvas),
     element('label', {}, tick, swatch, layer.title),
-    element('div', { className: 'row' }, `${(100 * layer.share).toFixed(layer.share < 0.1 ? 1 : 0)} % of the picture`, button));
+    element('div', { className: 'row' }, `seen: ${(100 * layer.share).toFixed(layer.share < 0.1 ? 1 : 0)} %`, button));
   show(canvas, layer.rgba, size);
   canvas.setAttribute('role', 'img');
   canvas.setAttribute('aria-label', layer.title);
