@@ -11,7 +11,6 @@ from starlette.datastructures import UploadFile
 
 from delaminate.errors import ConfigError, DataError
 from delaminate.pipelines.edit_history import EDITS
-from delaminate.pipelines.importing import SCOPES, SUFFIXES
 from delaminate.scene.operations import operation_from
 from delaminate.studio.api.common import Id, Space, Strict, router
 from delaminate.studio.api.images import shown_name
@@ -24,6 +23,7 @@ MAX_FILES = 2000
 SECONDS = 300.0
 BESIDE = (".png", ".webp", ".tsx")
 """Files that those which are imported name."""
+SCOPES = ("everywhere", "only-here")
 FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": {
     "type": "object", "required": ["files", "revision"],
     "properties": {
@@ -114,6 +114,8 @@ def laid_out(space: Workspace, files: list[UploadFile], folder: Path) -> Path:
     Raises:
         DataError: There are none of a kind that comes back.
     """
+    from delaminate.pipelines.importing import SUFFIXES  # here, so that the studio opens at once
+
     folder.mkdir(parents=True)
     kept: list[Path] = []
     for number, file in enumerate(files):
@@ -122,7 +124,7 @@ def laid_out(space: Workspace, files: list[UploadFile], folder: Path) -> Path:
             shutil.copyfileobj(file.file, out, 2**20)
         with target.open("rb") as source:
             is_zip = suffix_of(source.read(12)) == ".zip" and target.suffix.lower() == ".zip"
-        kept += unzipped(space, target, folder) if is_zip else [target]
+        kept += unzipped(space, target, folder, (*SUFFIXES, *BESIDE)) if is_zip else [target]
     wanted = [path for path in kept if path.suffix.lower() in SUFFIXES]
     if not wanted:
         raise DataError(f"nothing that comes back was sent; expected {', '.join(SUFFIXES)}, or a zip of these.")
@@ -132,15 +134,15 @@ def laid_out(space: Workspace, files: list[UploadFile], folder: Path) -> Path:
     return wanted[0] if len(kept) == 1 else folder
 
 
-def unzipped(space: Workspace, path: Path, folder: Path) -> list[Path]:
-    """Unpack a zip with its folders; its names are checked while it is read."""
+def unzipped(space: Workspace, path: Path, folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Unpack a zip with its folders, files of some kinds; its names are checked while it is read."""
     loose = folder / f"{path.name}.parts"
     loose.mkdir()
     names: list[Any] = space.reader.ask("unpack", 300, path=str(path), folder=str(loose))["names"]
     kept = []
     for number, name in enumerate(names):
         target = folder / name
-        if target.suffix.lower() in (*SUFFIXES, *BESIDE) and not target.exists():
+        if target.suffix.lower() in suffixes and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             (loose / f"{number:06d}").rename(target)
             kept.append(target)
