@@ -268,8 +268,7 @@ function Layers({ scene, chosen, choose, toggle, soloOf, solo, reorder }) {
         title="Hide or show (alt-click: show only this)" onClick=${(event) => (event.altKey ? soloOf(layer) : toggle(layer))}><${Icon} name=${layer.visible ? "eye" : "hidden"} /></button>
       <button type="button" class="pick" aria-pressed=${layer.id === chosen} aria-label=${layer.name} onClick=${() => choose(layer.id)}>
         <${Small} layer=${layer} pictures=${pictures} /><span class="name">${layer.name}</span>
-        ${layer.opacity < 1 && html`<span class="soft" aria-hidden="true">${Math.round(layer.opacity * 100)} %</span>`}
-      </button></li>`;
+      </button>${layer.opacity < 1 && html`<span class="soft layer-opacity">${Math.round(layer.opacity * 100)} %</span>`}</li>`;
   };
   const shown = found.findIndex(({ layer }) => layer.id === chosen);
   return html`<section class="panel layers-panel" aria-label="Layers">
