@@ -266,10 +266,9 @@ function Layers({ scene, chosen, choose, toggle, soloOf, solo, reorder }) {
       onDrop=${(event) => { event.preventDefault(); setOver(null); if (held.current && held.current !== layer) reorder(held.current, position); held.current = null; }}>
       <button type="button" class="tool" aria-pressed=${layer.visible} aria-label=${`${layer.visible ? "Hide" : "Show"} ${layer.name}`}
         title="Hide or show (alt-click: show only this)" onClick=${(event) => (event.altKey ? soloOf(layer) : toggle(layer))}><${Icon} name=${layer.visible ? "eye" : "hidden"} /></button>
-      <button type="button" class="pick" aria-pressed=${layer.id === chosen} onClick=${() => choose(layer.id)}>
+      <button type="button" class="pick" aria-pressed=${layer.id === chosen} aria-label=${layer.name} onClick=${() => choose(layer.id)}>
         <${Small} layer=${layer} pictures=${pictures} /><span class="name">${layer.name}</span>
-      </button>
-      ${layer.opacity < 1 && html`<span class="soft">${Math.round(layer.opacity * 100)} %</span>`}</li>`;
+      </button>${layer.opacity < 1 && html`<span class="soft layer-opacity">${Math.round(layer.opacity * 100)} %</span>`}</li>`;
   };
   const shown = found.findIndex(({ layer }) => layer.id === chosen);
   return html`<section class="panel layers-panel" aria-label="Layers">

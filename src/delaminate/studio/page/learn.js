@@ -112,7 +112,7 @@ export function LearnScreen({ id }) {
     ${drawn.length > 0 && html`<section><h2>Curves</h2><div class="curves">${drawn.map((name) => html`<${Curve} key=${`${name}-${dark}`} name=${name} rows=${rows} />`)}</div></section>`}
     ${(verdict.length > 0 || lists.length > 0) && html`<section><h2>What came out</h2>${verdict.length > 0 && html`<dl class="facts">${verdict.map(([name, value]) => html`<div><dt>${inWords(name)}</dt><dd>${figure(value)}</dd></div>`)}</dl>`}
       ${lists.map(([name, values]) => html`${name !== "remarks" && html`<h3>${inWords(name)}</h3>`}<ul class="said">${values.map((value) => html`<li>${value}</li>`)}</ul>`)}</section>`}
-    ${remarks.length > 0 && html`<section><h2>Meanwhile</h2><ul class="said">${remarks.slice(-8).map((row) => html`<li>${String(row.note)}</li>`)}</ul></section>`}
+    ${remarks.length > 0 && html`<section><h2>Meanwhile</h2><ul class="said">${remarks.slice(-8).map((row) => html`<li>${String(row.note).replaceAll("`", "")}</li>`)}</ul></section>`}
     <section><p class="command"><code>${job.command}</code><button type="button" class="tool" aria-label="Copy the command" title="Copy the command" onClick=${() => copyText(job.command)}><${Icon} name="copy" /></button></p>
       <button type="button" class="link" onClick=${() => (log === null ? attempt(async () => setLog((await api(`jobs/${id}/log`)).text)) : setLog(null))}>${log === null ? "What it said" : "Hide what it said"}</button>
       ${log !== null && html`<pre class="log card" tabindex="0">${log}</pre>`}</section>

@@ -173,6 +173,10 @@ function Settings({ method, preset, changed, change }) {
     attempt(() => api(`methods/${method}/settings?preset=${encodeURIComponent(preset)}`)).then((found) => mine && found && keep(found.settings));
     return () => { mine = false; };
   }, [method, preset]);
+  useEffect(() => { // what is recommended may be what the preset has
+    const same = (rows ?? []).filter((row) => row.key in changed && JSON.stringify(changed[row.key]) === JSON.stringify(row.value));
+    if (same.length) change(Object.fromEntries(Object.entries(changed).filter(([key]) => !same.some((row) => row.key === key))));
+  }, [rows]);
   if (!rows) return html`<p class="soft">Reading the settings</p>`;
   const give = (row, value) => {
     const next = { ...changed };
@@ -189,7 +193,7 @@ function Settings({ method, preset, changed, change }) {
         <label><span class="setting-name">${row.key.replaceAll("_", " ")}${row.unit ? html` <span class="soft">${row.unit}</span>` : ""}</span>
         <${Value} row=${row} value=${row.key in changed ? changed[row.key] : row.value} give=${(value) => give(row, value)} /></label>
         ${row.key in changed && html`<button type="button" class="link" onClick=${() => give(row, undefined)}>back to ${JSON.stringify(row.value)}</button>`}
-        <p class="soft">${row.meaning}</p></div>`)}</fieldset>`;
+        <p class="soft">${row.meaning.replaceAll("`", "")}</p></div>`)}</fieldset>`;
     })}`;
 }
 
