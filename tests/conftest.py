@@ -48,8 +48,9 @@ SLOW = (
     "test_what_large_frames_take",
     "test_it_learns_floating_sprites",
 )
-# In tests of refusals the checker would answer first; trainings that are resumed go through what others do once more.
-NAMES = ("refuse", "same_end", "same_bits", "same_weights")
+# In tests of refusals the checker would answer first; trainings that are resumed go through what others do once more; the
+# main journeys are commands.
+NAMES = ("refuse", "same_end", "same_bits", "same_weights", "main_journeys")
 
 
 @pytest.hookimpl(tryfirst=True)
