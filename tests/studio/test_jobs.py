@@ -273,7 +273,11 @@ def test_spots_are_counted_by_themselves_and_their_files_taken_away(client, tmp_
     assert (told["state"], told["verdict"]["level"]) == ("done", "fair"), client.value(f"/api/jobs/{made['id']}/log")
     assert client.value(f"/api/projects/{told['project']}")["kind"] == "scenes"
     files = client.value(f"/api/exports/{made['id']}/files")["files"]
-    assert {row["name"] for row in files} >= {"exports/objects/counts.csv", "exports/objects/objects.csv", "report.html"}
+    assert {row["name"] for row in files} >= {
+        "exports/objects/counts.csv",
+        "exports/objects/objects.csv",
+        "report.html",
+    }
     first = client.value(f"/api/projects/{told['project']}/scenes")["scenes"][0]["id"]
     assert client.get(f"/api/projects/{told['project']}/scenes/{first}/original.png").status_code == 200
 
