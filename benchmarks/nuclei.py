@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from delaminate.bench.run import machine
-from delaminate.matching.blobs import parts_of, split_touching, usual_area
+from delaminate.matching.blobs import SPECK, areas_of, parts_of, separate, usual_area, without_specks
 from delaminate.pipelines.image_facts import otsu
 from delaminate.pipelines.spots import lit
 
@@ -38,23 +38,14 @@ def matched(found: np.ndarray, true: np.ndarray) -> tuple[int, int, int]:
     return int(((both / union)[1:, 1:] > 0.5).sum()), both.shape[0] - 1, both.shape[1] - 1
 
 
-def without_specks(labels: np.ndarray, least: float) -> np.ndarray:
-    kept = np.bincount(labels.ravel()) >= least
-    kept[0] = False
-    return np.unique(np.where(kept[labels], labels, 0), return_inverse=True)[1].reshape(labels.shape)
-
-
 def measure(
     pictures: list[Picture], true: list[np.ndarray], threshold: Callable[[Picture], np.ndarray], split: bool
 ) -> dict[str, float]:
     masks = [threshold(picture) for picture in pictures]
-    areas = [np.bincount(parts_of(mask)[0].ravel())[1:].tolist() for mask in masks]
-    everywhere = [area for each in areas for area in each]
-    usual, rows = usual_area(everywhere), []
-    for mask, own, labels in zip(masks, areas, true, strict=True):
-        here = usual_area(own if len(own) >= 5 else everywhere)
-        found = split_touching(mask, here)[0] if split else parts_of(mask)[0]
-        rows.append(matched(without_specks(found, max(0.05 * usual, 1)), labels))
+    usual, rows = usual_area(area for mask in masks for area in areas_of(mask)), []
+    for mask, labels in zip(masks, true, strict=True):
+        found = separate(mask, usual)[0] if split else parts_of(mask)[0]
+        rows.append(matched(without_specks(found, SPECK * usual)[0], labels))
     pairs, finds, there = np.array(rows).T
     return {
         "f1": round(float(2 * pairs.sum() / (finds.sum() + there.sum())), 4),

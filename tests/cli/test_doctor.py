@@ -1,6 +1,8 @@
 """What `doctor` says of an installation."""
 
 import sys
+import tomllib
+from pathlib import Path
 
 import torch
 
@@ -13,6 +15,13 @@ def test_this_installation_is_in_order(command):
     assert torch.__version__ in out
     assert all(f"[{extra}]" in out for extra in EXTRAS)
     assert not any(finding.broken for finding in examine())
+
+
+def test_every_extra_that_users_may_want_is_looked_for():
+    known = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert set(EXTRAS) == set(known) - {"dev", "docs", "browser"}
 
 
 def test_what_is_broken_is_said_and_ends_with_1(command, monkeypatch):

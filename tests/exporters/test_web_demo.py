@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.browser import launched
 from PIL import Image
 from torch.testing import assert_close
 
@@ -28,7 +29,6 @@ from delaminate.rng import stream
 
 PAGE = Path(web_demo.__file__).parent / "web_demo"
 NODE = shutil.which("node")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NPM_PACKAGE = os.environ.get("DELAMINATE_ONNXRUNTIME_WEB")
 needs_node = pytest.mark.skipif(NODE is None, reason="needs node")
 ABOUT = {"name": "onnxruntime-web", "version": "1.30.0", "license": "MIT"}
@@ -195,13 +195,8 @@ def serve():
 
 @pytest.fixture
 def browser():
-    sync = pytest.importorskip("playwright.sync_api", reason="needs Playwright").sync_playwright
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync() as play:
-        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with launched() as found:
         yield found
-        found.close()
 
 
 @pytest.mark.slow

@@ -50,3 +50,11 @@ class Client:
 
     def close(self):
         self.workspace.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for job in self.workspace.jobs.all():
+            self.workspace.jobs.stop(job.id)
+        self.close()

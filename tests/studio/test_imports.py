@@ -16,11 +16,8 @@ from delaminate.scene.loading import load_scenes
 
 @pytest.fixture
 def client(tmp_path):
-    found = Client(tmp_path / "home")
-    yield found
-    for job in found.workspace.jobs.all():
-        found.workspace.jobs.stop(job.id)
-    found.close()
+    with Client(tmp_path / "home") as found:
+        yield found
 
 
 @pytest.fixture

@@ -21,11 +21,8 @@ from delaminate.studio.workspace import Workspace
 
 @pytest.fixture
 def client(tmp_path):
-    found = Client(tmp_path / "home")
-    yield found
-    for job in found.workspace.jobs.all():
-        found.workspace.jobs.stop(job.id)
-    found.close()
+    with Client(tmp_path / "home") as found:
+        yield found
 
 
 def job(jobs, *words, kind="export", resume=("--resume",)):

@@ -26,15 +26,15 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from jaxtyping import UInt8
+from scipy.spatial import KDTree
 
-from delaminate.exporters.files import ExportResult
+from delaminate.exporters.files import ExportResult, Seen, seen_layers
 from delaminate.exporters.html import FOOTER, header, img, page
 from delaminate.exporters.placements import csv_cell
 from delaminate.exporters.residuals import Residuals, read_residual
 from delaminate.exporters.similarity import sprite_order
 from delaminate.files import json_bytes, to_pixels, write_atomic
 from delaminate.scene.collection import shared_dictionary
-from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import OWN_RASTER, Dictionary
 from delaminate.scene.scenes import Scene
 from delaminate.version import __version__
@@ -107,37 +107,30 @@ def find_occurrences(
     """
     dictionary = shared_dictionary(scenes)
     for scene in scenes:
-        shown = Decomposition.from_scene(scene)
-        instances = shown.labels()[0][0].numpy()
         original = None if originals is None else originals(scene.name)
         fits = original is not None and original.shape[:2] == scene.size
         picture = original[..., :3] if original is not None and fits else to_pixels(scene.composite())
         residual = None if residuals is None else read_residual(residuals, scene.name)
-        visible = [position for position, layer in enumerate(scene.layers) if layer.visible]
-        for label, position in enumerate(visible, start=0 if shown.background else 1):
-            layer = scene.layers[position]
-            entry = layer.placement.entry
-            if not label or entry == OWN_RASTER or entry in dictionary.backgrounds:
-                continue
-            rows, columns = np.nonzero(instances == label)
-            if len(rows):
-                yield _found(scene, position, rows, columns, picture, residual)
+        for seen in seen_layers(scene):
+            entry = scene.layers[seen.position].placement.entry
+            if entry != OWN_RASTER and entry not in dictionary.backgrounds:
+                yield _found(scene, seen, picture, residual)
 
 
-def _found(
-    scene: Scene, position: int, rows: np.ndarray, columns: np.ndarray, picture: np.ndarray, residual: np.ndarray | None
-) -> Found:
-    layer = scene.layers[position]
-    top, bottom, left, right = int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1
+def _found(scene: Scene, seen: Seen, picture: np.ndarray, residual: np.ndarray | None) -> Found:
+    layer = scene.layers[seen.position]
+    top, bottom, left, right = (edge for side in seen.window for edge in (side.start, side.stop))
     misfit = None
     if residual is not None:
+        rows, columns = np.nonzero(seen.mask)
+        rows, columns = rows + top, columns + left
         down, across = residual.shape[0] / scene.size[0], residual.shape[1] / scene.size[1]
         values = residual[(rows * down).astype(np.int64), (columns * across).astype(np.int64)]
         misfit = round(float(values.mean()), 2)
     crop = picture[max(top - CONTEXT, 0) : bottom + CONTEXT, max(left - CONTEXT, 0) : right + CONTEXT]
     return Found(
-        layer.placement.entry, scene.name, position, layer.id, layer.placement.track,
-        (left, top, right - left, bottom - top), len(rows), misfit, crop.copy(),
+        layer.placement.entry, scene.name, seen.position, layer.id, layer.placement.track,
+        (left, top, right - left, bottom - top), int(seen.mask.sum()), misfit, crop.copy(),
     )  # fmt: skip
 
 
@@ -160,10 +153,7 @@ def spacing(found: Sequence[Found]) -> float | None:
         by_image[each.image].append(each.centre)
     for centres in by_image.values():
         if len(centres) > 1:
-            points = np.array(centres)
-            for index, point in enumerate(points):
-                others = np.delete(points, index, 0) - point
-                nearest.append(float(np.sqrt((others**2).sum(1)).min()))
+            nearest += KDTree(centres).query(centres, k=2)[0][:, 1].tolist()  # the first one is itself
     return round(float(np.median(nearest)), 2) if nearest else None
 
 

@@ -14,10 +14,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from delaminate.errors import FormatError
-from delaminate.exporters.files import ExportResult
+from delaminate.exporters.files import ExportResult, seen_layers
 from delaminate.files import json_bytes, write_atomic
 from delaminate.scene.collection import shared_dictionary
-from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import OWN_RASTER
 from delaminate.scene.scenes import Scene
 
@@ -120,14 +119,11 @@ def write_coco(scenes: Sequence[Scene], out: str | Path, *, compressed: bool = T
     annotations: list[dict[str, Any]] = []
     for number, scene in enumerate(scenes, 1):
         images.append({"id": number, "file_name": scene.name, "height": scene.size[0], "width": scene.size[1]})
-        found = Decomposition.from_scene(scene)
-        labels = found.labels()[0][0].numpy()
-        shown = [layer for layer in scene.layers if layer.visible]
-        for label in np.unique(labels[labels > 0]).tolist():
-            layer = shown[label if found.background else label - 1]
+        for seen in seen_layers(scene):
+            layer = scene.layers[seen.position]
             entry = layer.placement.entry
             category = own if entry == OWN_RASTER or entry in dictionary.backgrounds else entry + 1
-            annotation = _annotation(labels == label, number, category, compressed)
+            annotation = _annotation(seen.whole(scene.size), number, category, compressed)
             extra = {"layer": layer.id, "track": layer.placement.track}
             annotations.append({"id": len(annotations) + 1, **annotation, **extra})
     if any(annotation["category_id"] == own for annotation in annotations):

@@ -9,7 +9,7 @@ How sure: 1 less the share of what is covered by half, 2 min(a, 1 - a) over all 
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,51 +62,40 @@ def write_cutouts(
     ground, out = colour_of_fill(fill), Path(out)
     if not MARGINS[0] <= margin <= MARGINS[1]:
         raise ConfigError(f"margin: {margin} pixels; expected {MARGINS[0]} to {MARGINS[1]:,}.")
-    ranked = sorted(
-        (
-            (_sureness(painted), number, index)
-            for number, scene in enumerate(scenes)
-            for index, painted in _objects(scene)
-        ),
-    )
+    # Painted twice, one scene at a time, so that not all pictures have to be kept until their order is known.
+    sure = [
+        (_sureness(painted), number, index)
+        for number, scene in enumerate(scenes)
+        for index, painted in enumerate(_objects(scene))
+    ]
+    ranks = {(number, index): rank for rank, (_, number, index) in enumerate(sorted(sure), start=1)}
+    digits, kept = max(len(str(len(ranks))), 4), "webp" if webp else "png"
+    rows: dict[int, list[object]] = {}
+    for number, scene in enumerate(scenes):
+        for index, painted in enumerate(_objects(scene)):
+            rank = ranks[number, index]
+            name = f"{rank:0{digits}d}-{_flat_name(scene.name)}.{kept}"
+            write_atomic(out / name, _encoded(_framed(painted.inside, margin, ground), webp))
+            (down, across), (height, width) = painted.window, painted.inside.shape[:2]
+            rows[rank] = [
+                name, scene.name, painted.layer.id, painted.layer.name, round(_sureness(painted), 4), across.start, down.start,
+                width, height,
+            ]  # fmt: skip
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["file", "image", "layer", "name", "sureness", "x", "y", "width", "height"])
-    files = []
-    for rank, (sureness, number, index) in enumerate(ranked, start=1):
-        scene = scenes[number]
-        painted = dict(_objects(scene))[index]
-        name = f"{rank:0{max(len(str(len(ranked))), 4)}d}-{_flat_name(scene.name)}.{'webp' if webp else 'png'}"
-        write_atomic(out / name, _encoded(_framed(painted.inside, margin, ground), webp))
-        files.append(out / name)
-        rows, columns = painted.window
-        height, width = painted.inside.shape[:2]
-        row = [
-            name,
-            scene.name,
-            painted.layer.id,
-            painted.layer.name,
-            round(sureness, 4),
-            columns.start,
-            rows.start,
-            width,
-            height,
-        ]
-        table.writerow([csv_cell(each) for each in row])
+    ordered = [rows[rank] for rank in sorted(rows)]
+    table.writerows([[csv_cell(each) for each in row] for row in ordered])
     write_atomic(out / "cutouts.csv", text.getvalue().encode())
-    return ExportResult((*files, out / "cutouts.csv"), None)
+    return ExportResult((*(out / str(row[0]) for row in ordered), out / "cutouts.csv"), None)
 
 
-def _objects(scene: Scene) -> list[tuple[int, Painted]]:
-    """Positions of layers that are objects, and their pictures."""
-    return [
-        (position, painted)
-        for position, painted in enumerate(painted_layers(scene))
-        if painted.layer.visible
-        and painted.layer.id != BORDER
-        and not (scene.background and position == 0)
-        and painted.pixels[..., 3].any()
-    ]
+def _objects(scene: Scene) -> Iterator[Painted]:
+    """Layers that are objects and are seen, as pictures."""
+    for position, painted in enumerate(painted_layers(scene)):
+        layer, is_background = painted.layer, scene.background and position == 0
+        if layer.visible and layer.id != BORDER and not is_background and painted.pixels[..., 3].any():
+            yield painted
 
 
 def _sureness(painted: Painted) -> float:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 
 from delaminate.errors import ConfigError, OutputError, ShapeError
 from delaminate.files import to_pixels, write_atomic
+from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.format import DURATIONS, RATES
 from delaminate.scene.painting import paint, paint_whole
 from delaminate.scene.scenes import Scene, SceneLayer
@@ -103,6 +105,40 @@ def painted_layers(scene: Scene, opacity: bool = True, whole: bool = False) -> I
             continue
         rows, columns = covered(pixels)
         yield Painted(layer, pixels[rows, columns], window.top + rows.start, window.left + columns.start, scene.size)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Where one layer is what is seen most.
+
+    Attributes:
+        position: Of the layer, from the back.
+        window: The smallest rectangle of the canvas that holds it: rows, columns.
+        mask: Where in the window; never empty.
+    """
+
+    position: int
+    window: tuple[slice, slice]
+    mask: Bool[np.ndarray, "_h _w"]
+
+    def whole(self, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+        """The mask on the canvas."""
+        canvas = np.zeros(size, bool)
+        canvas[self.window] = self.mask
+        return canvas
+
+
+def seen_layers(scene: Scene) -> Iterator[Seen]:
+    """Say where each visible layer is what is seen most (`Decomposition.labels`), from the back.
+
+    Backgrounds are left out, and so are layers that are nowhere seen most.
+    """
+    shown = Decomposition.from_scene(scene)
+    labels = shown.labels()[0][0].numpy()
+    visible = [position for position, layer in enumerate(scene.layers) if layer.visible]
+    for label, window in enumerate(ndimage.find_objects(labels), start=1):
+        if window is not None:
+            yield Seen(visible[label if shown.background else label - 1], window, labels[window] == label)
 
 
 def covered(pixels: UInt8[np.ndarray, "h w 4"], margin: int = 0) -> tuple[slice, slice]:

@@ -16,24 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from PIL import Image
 from scipy import ndimage
 
-from delaminate.exporters.files import ExportResult
+from delaminate.exporters.files import ExportResult, Seen, seen_layers
 from delaminate.exporters.placements import csv_cell
 from delaminate.files import write_atomic
-from delaminate.matching.blobs import parts_of, split_touching, usual_area
+from delaminate.matching.blobs import SPECK, areas_of, parts_of, separate, usual_area, without_specks
 from delaminate.scene.collection import shared_dictionary
-from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import OWN_RASTER, Dictionary
 from delaminate.scene.scenes import BORDER, Scene
 
 ONE_PIECE = 0.9
 """Of a sprite's pixels: that many in its largest piece make it one object."""
-
-SPECK = 0.05
-"""Of the usual area: what is smaller is no object."""
 
 LUMA = (0.299, 0.587, 0.114)
 LARGEST_16_BITS = 0xFFFF
@@ -67,57 +63,40 @@ def find_objects(scenes: Sequence[Scene], split: bool = False) -> Iterator[Scene
     """
     dictionary = shared_dictionary(scenes)
     whole = [_is_one_piece(dictionary, entry) for entry in range(len(dictionary))]
-    areas = [area for scene in scenes for area in _areas(scene, whole)]
-    least = SPECK * usual_area(areas, 1)
+
+    def is_one(scene: Scene, seen: Seen) -> bool:
+        entry = scene.layers[seen.position].placement.entry
+        return entry != OWN_RASTER and whole[entry]
+
+    # What is usual is known only after all scenes; they are gone through twice, so that none has to be kept.
+    areas = [
+        area
+        for scene in scenes
+        for seen in _seen(scene)
+        for area in ([int(seen.mask.sum())] if is_one(scene, seen) else areas_of(seen.mask))
+    ]
+    least, usual = SPECK * usual_area(areas, 1), usual_area(areas)
     for scene in scenes:
-        seen = _seen(scene)
-        labels = np.zeros(scene.size, np.int64)
-        layers: list[int] = []
-        for number, mask in seen:
-            entry = scene.layers[number].placement.entry
-            if entry != OWN_RASTER and whole[entry]:
-                pieces, count = mask.astype(np.int64), 1
-            elif split:
-                sizes = np.bincount(parts_of(mask)[0].ravel())[1:]
-                own = sizes.tolist() if len(sizes) >= 5 else areas
-                pieces, count = split_touching(mask, usual_area(own))
+        labels, layers = np.zeros(scene.size, np.int64), list[int]()
+        for seen in _seen(scene):
+            if is_one(scene, seen):
+                pieces = seen.mask.astype(np.int64)
             else:
-                pieces, count = parts_of(mask)
-            large = np.flatnonzero(np.bincount(pieces.ravel(), minlength=count + 1)[1:] >= max(least, 1)) + 1
-            for piece in large:
-                layers.append(number)
-                labels[pieces == piece] = len(layers)
+                pieces = (separate(seen.mask, usual) if split else parts_of(seen.mask))[0]
+            pieces, count = without_specks(pieces, least)
+            labels[seen.window] = np.where(pieces > 0, pieces + len(layers), labels[seen.window])
+            layers += [seen.position] * count
         yield SceneObjects(labels, tuple(layers))
 
 
+def _seen(scene: Scene) -> Iterator[Seen]:
+    """What is seen of layers that are objects."""
+    return (seen for seen in seen_layers(scene) if scene.layers[seen.position].id != BORDER)
+
+
 def _is_one_piece(dictionary: Dictionary, entry: int) -> bool:
-    opaque = (dictionary.sprites[entry][3] > 0.5).numpy()
-    sizes = np.bincount(parts_of(opaque)[0].ravel())[1:]
-    return bool(len(sizes)) and bool(sizes.max() >= ONE_PIECE * sizes.sum())
-
-
-def _seen(scene: Scene) -> list[tuple[int, Bool[np.ndarray, "H W"]]]:
-    """Positions of layers that are objects, and where they are what is seen."""
-    shown = Decomposition.from_scene(scene)
-    instances = shown.labels()[0][0].numpy()
-    visible = [position for position, layer in enumerate(scene.layers) if layer.visible]
-    found = []
-    for label, position in enumerate(visible, start=0 if shown.background else 1):
-        if label and scene.layers[position].id != BORDER:
-            mask = instances == label
-            if mask.any():
-                found.append((position, mask))
-    return found
-
-
-def _areas(scene: Scene, whole: Sequence[bool]) -> Iterator[int]:
-    for position, mask in _seen(scene):
-        entry = scene.layers[position].placement.entry
-        yield from (
-            [int(mask.sum())]
-            if entry != OWN_RASTER and whole[entry]
-            else np.bincount(parts_of(mask)[0].ravel())[1:].tolist()
-        )
+    sizes = areas_of((dictionary.sprites[entry][3] > 0.5).numpy())
+    return bool(sizes) and max(sizes) >= ONE_PIECE * sum(sizes)
 
 
 def measure(scene: Scene, objects: SceneObjects) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from xml.etree import ElementTree
 
 import numpy as np
 from jaxtyping import UInt8
@@ -97,6 +98,20 @@ def check_canvas(where: str, height: int, width: int) -> tuple[int, int]:
 def plain_line(text: str, longest: int = 256) -> str:
     """Bring a name to one line of printable characters."""
     return re.sub(r"\s+", " ", "".join(each if each.isprintable() else " " for each in text)).strip()[:longest]
+
+
+def plain_xml(data: bytes, tag: str, where: str) -> ElementTree.Element:
+    """Parse XML of plain elements. A document type is refused: its entities could grow without bound, and nobody writes any.
+
+    Raises:
+        FormatError: There is one, or the outermost element is another.
+    """
+    if b"<!" in data.replace(b"<!--", b""):
+        raise FormatError(f"{where} declares a document type; expected plain elements.")
+    root = ElementTree.fromstring(data)  # noqa: S314
+    if root.tag != tag:
+        raise FormatError(f"{where} holds {root.tag!r:.40}; expected {tag!r}.")
+    return root
 
 
 def with_opaque(pixels: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 4"]:

@@ -17,6 +17,7 @@ from delaminate.importers.document import (
     DocumentLayer,
     LayerBudget,
     check_canvas,
+    plain_xml,
     with_opaque,
 )
 
@@ -44,7 +45,7 @@ def read_openraster(path: str | Path) -> Document:
     """
     where = str(path)
     with reading(Path(path), FormatError, BROKEN), zipfile.ZipFile(path) as archive:
-        root = _stack(where, _member(archive, "stack.xml", MAX_STACK_BYTES))
+        root = plain_xml(_member(archive, "stack.xml", MAX_STACK_BYTES), "image", f"{where}: stack.xml")
         size = check_canvas(where, _whole(root, "h", where), _whole(root, "w", where))
         budget, remarks = LayerBudget(where), dict[str, None]()
         layers = [
@@ -62,16 +63,6 @@ def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     if len(data) > most:
         raise FormatError(f"{name} has more than {most:,} bytes")
     return data
-
-
-def _stack(where: str, data: bytes) -> ElementTree.Element:
-    """Parse stack.xml; entities could grow without bound, and no program writes any."""
-    if b"<!" in data.replace(b"<!--", b""):
-        raise FormatError(f"{where}: stack.xml declares a document type; expected plain elements.")
-    root = ElementTree.fromstring(data)  # noqa: S314
-    if root.tag != "image":
-        raise FormatError(f"{where}: stack.xml holds {root.tag!r:.40}; expected 'image'.")
-    return root
 
 
 def _whole(element: ElementTree.Element, key: str, where: str, default: str | None = None) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from delaminate.data.reading import read_with_alpha
 from delaminate.errors import FormatError, reading
 from delaminate.exporters.tile_sheet import turned
-from delaminate.importers.document import Document, DocumentLayer, LayerBudget, check_canvas, with_opaque
+from delaminate.importers.document import Document, DocumentLayer, LayerBudget, check_canvas, plain_xml, with_opaque
 from delaminate.scene.scenes import SceneLayer
 
 BROKEN = "no map of Tiled"
@@ -117,13 +117,7 @@ def read_tiled(path: str | Path, folder: str | Path, backdrop: SceneLayer | None
 def _parse(path: Path, tag: str) -> ElementTree.Element:
     if path.stat().st_size > MAX_BYTES:
         raise FormatError(f"{path}: has more than {MAX_BYTES:,} bytes")
-    data = path.read_bytes()
-    if b"<!" in data.replace(b"<!--", b""):
-        raise FormatError(f"{path}: declares a document type; expected plain elements")
-    root = ElementTree.fromstring(data)  # noqa: S314
-    if root.tag != tag:
-        raise FormatError(f"{path}: holds {root.tag!r:.40}; expected {tag!r}")
-    return root
+    return plain_xml(path.read_bytes(), tag, f"{path}:")
 
 
 def _tileset(element: ElementTree.Element, path: Path, folder: Path) -> _Tileset:

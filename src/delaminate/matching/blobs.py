@@ -28,6 +28,12 @@ SMOOTHING = 0.15
 NEAREST_PEAKS = 0.7
 """Of the usual radius."""
 
+ENOUGH = 5
+"""Parts of one mask that say how large its things usually are; fewer leave that to the collection."""
+
+SPECK = 0.05
+"""Of the usual area: what is smaller is no thing."""
+
 LEAST_RADIUS = 2.0
 """Pixels: smaller things have no waist that can be seen."""
 
@@ -38,10 +44,34 @@ def parts_of(mask: Bool[np.ndarray, "H W"]) -> tuple[Int64[np.ndarray, "H W"], i
     return labels.astype(np.int64), int(count)
 
 
+def areas_of(mask: Bool[np.ndarray, "H W"]) -> list[int]:
+    """How large each part of a mask is, in pixels."""
+    return np.bincount(parts_of(mask)[0].ravel())[1:].tolist()
+
+
 def usual_area(areas: Iterable[int], least: int = 8) -> float:
     """Say how large parts usually are, in pixels: the median of those that are no specks; 0: there are none."""
     large = [area for area in areas if area >= least]
     return float(np.median(large)) if large else 0.0
+
+
+def separate(mask: Bool[np.ndarray, "H W"], usual: float) -> tuple[Int64[np.ndarray, "H W"], int]:
+    """Number the things in a mask as `split_touching` does, by what is usual in it, or in the collection where it has few.
+
+    Args:
+        mask: Where any thing is.
+        usual: How large things of the collection usually are, in pixels.
+    """
+    areas = areas_of(mask)
+    return split_touching(mask, usual_area(areas) if len(areas) >= ENOUGH else usual)
+
+
+def without_specks(labels: Int64[np.ndarray, "H W"], least: float) -> tuple[Int64[np.ndarray, "H W"], int]:
+    """Leave out what has fewer than `least` pixels, and number the others anew, in their order; say how many there are."""
+    kept = np.bincount(labels.ravel()) >= max(least, 1)
+    kept[0] = False
+    numbers = np.where(kept, np.cumsum(kept), 0)
+    return numbers[labels], int(kept.sum())
 
 
 def split_touching(mask: Bool[np.ndarray, "H W"], usual: float) -> tuple[Int64[np.ndarray, "H W"], int]:

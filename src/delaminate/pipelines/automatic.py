@@ -28,7 +28,6 @@ from delaminate.pipelines.recognise import Plan, Recognition, recognise
 from delaminate.pipelines.spots import spot_scenes
 from delaminate.pipelines.training import prepare_training
 from delaminate.pipelines.verdict import Level
-from delaminate.scene.collection import SceneSet
 from delaminate.scene.format import SUMMARY
 from delaminate.scene.loading import load_scenes
 from delaminate.scene.saving import save_scenes
@@ -201,7 +200,7 @@ def _take_apart(work: _Work, plan: Plan) -> None:
     except OutOfTimeError:
         work.finished = False
         found = None
-    if found is None and not (work.out / "scenes" / "summary.json").exists():
+    if found is None and not (work.out / "scenes" / SUMMARY).exists():
         work.text = work.text or "The time was over before an image was taken apart."
         return
     if found is not None and found.verdict is not None:
@@ -326,33 +325,23 @@ def _export(work: _Work, plan: Plan) -> None:
 
 def _count_spots(work: _Work) -> None:
     """Count bright spots: by a threshold, in pieces, and where round ones touch by their waists; nothing is learned."""
-    scenes, skipped = spot_scenes(work.data)
-    _save_once(scenes, work.out / "scenes")
+    folder = work.out / "scenes"
+    # Scenes of an earlier call stay: a person may have edited them.
+    if not (folder / SUMMARY).exists():
+        found, skipped = spot_scenes(work.data)
+        save_scenes(found, folder)
+        work.remarks += [f"Not read: {name}: {reason}" for name, reason in skipped[:SHOWN]]
+    scenes = load_scenes(folder)
     work.links.append(Link(f"exports/{COUNTS}", "Counts, one line an image"))
     work.links.append(Link("exports/objects/objects.csv", "Every object: place, size, shape, brightness"))
-    export(work.out / "scenes", work.out / "exports", "objects", resume=True)
-    work.do(
-        "delaminate",
-        "export",
-        str(work.out / "scenes"),
-        "--to",
-        "objects",
-        "--out",
-        str(work.out / "exports"),
-    )
+    export(folder, work.out / "exports", "objects", resume=True)
+    work.do("delaminate", "export", str(folder), "--to", "objects", "--out", str(work.out / "exports"))
     with (work.out / "exports" / COUNTS).open(newline="") as file:
         total = sum(int(row["objects"]) for row in csv.DictReader(file))
     for index in np.linspace(0, len(scenes) - 1, min(SHOWN, len(scenes))).round().astype(int).tolist():
         work.pictures.append(_marked(to_pixels(scenes[index].composite()), work.out, scenes.names[index]))
     work.level = "fair" if total else "nothing"
-    work.remarks += [f"Not read: {name}: {reason}" for name, reason in skipped[:SHOWN]]
     work.text = f"{total:,} objects in {len(scenes)} images: exports/{COUNTS}. {work.recognition.advice}"
-
-
-def _save_once(scenes: SceneSet, folder: Path) -> None:
-    """Save scenes, unless those of an earlier call are there, which a person may have edited."""
-    if not (folder / SUMMARY).exists():
-        save_scenes(scenes, folder)
 
 
 def _marked(picture: np.ndarray, out: Path, name: str) -> np.ndarray:

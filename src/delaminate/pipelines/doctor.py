@@ -27,6 +27,8 @@ EXTRAS = {
     "export": ("psd_tools", "Photoshop files"),
     "table": ("pyarrow", "Parquet files"),
     "studio": ("fastapi", "the studio"),
+    "remote": ("fsspec", "images out of s3://, gs:// and hf://"),
+    "scale": ("distributed", "several processes or machines"),
     "bench": ("h5py", "HDF5 files of published sets"),
     "fid": ("onnxruntime", "FID by a network of yours"),
     "onnx": ("onnxscript", "models as ONNX graphs"),

@@ -12,18 +12,12 @@ from jaxtyping import Bool, UInt8
 from scipy import ndimage
 
 from delaminate.errors import DataError
-from delaminate.matching.blobs import parts_of, split_touching, usual_area
+from delaminate.matching.blobs import SPECK, areas_of, separate, usual_area, without_specks
 from delaminate.pipelines.image_facts import otsu
 from delaminate.pipelines.images import Images, open_images, source_of
 from delaminate.scene.collection import SceneSet
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
 from delaminate.scene.scenes import Scene, SceneLayer
-
-ENOUGH = 5
-"""Pieces of an image that say how large its spots usually are."""
-
-SPECK = 0.05
-"""Of the usual area: what is smaller is none."""
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -43,27 +37,20 @@ def spot_scene(name: str, picture: Picture, usual: float) -> Scene:
         usual: How large spots usually are, in pixels (`matching.blobs.usual_area`), where the image has too few to tell.
     """
     mask, size = lit(picture), (picture.shape[0], picture.shape[1])
-    own = _areas(mask)
-    labels, count = split_touching(mask, usual_area(own) if len(own) >= ENOUGH else usual)
+    labels, count = without_specks(separate(mask, usual)[0], SPECK * usual)
     colour = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)
     behind = colour.clone()
     spots: list[SceneLayer] = []
     dark = colour[:, torch.from_numpy(~mask)].median(1).values if not mask.all() else torch.zeros(3)
     for number, window in enumerate(ndimage.find_objects(labels, count), start=1):
         inside = torch.from_numpy(labels[window] == number)
-        if int(inside.sum()) >= max(SPECK * usual, 1):
-            behind[:, window[0], window[1]][:, inside] = dark[:, None]
-            place = (Transform.shift(window[1].start, window[0].start, size),)
-            raster = torch.cat([colour[:, window[0], window[1]], inside[None].float()])
-            placement = Placement(OWN_RASTER, place, raster=raster)
-            spots.append(SceneLayer(f"layer-{len(spots) + 1:02d}", f"spot {len(spots) + 1}", placement))
+        behind[:, window[0], window[1]][:, inside] = dark[:, None]
+        place = (Transform.shift(window[1].start, window[0].start, size),)
+        raster = torch.cat([colour[:, window[0], window[1]], inside[None].float()])
+        spots.append(SceneLayer(f"layer-{number:02d}", f"spot {number}", Placement(OWN_RASTER, place, raster=raster)))
     ground = Placement(OWN_RASTER, (Transform.shift(0, 0, size),), raster=torch.cat([behind, torch.ones(1, *size)]))
     layers = (SceneLayer("background", "background", ground), *spots)
     return Scene(name, size, layers, Dictionary(()), background=True)
-
-
-def _areas(mask: Bool[np.ndarray, "h w"]) -> list[int]:
-    return np.bincount(parts_of(mask)[0].ravel())[1:].tolist()
 
 
 def spot_scenes(images: Images) -> tuple[SceneSet, list[tuple[str, str]]]:
@@ -80,7 +67,7 @@ def spot_scenes(images: Images) -> tuple[SceneSet, list[tuple[str, str]]]:
     areas: list[int] = []
     for index, name in enumerate(names):
         try:
-            areas += _areas(lit(read(index)))
+            areas += areas_of(lit(read(index)))
             good.append(index)
         except DataError as error:
             skipped.append((name, str(error)))
@@ -95,8 +82,6 @@ def _pictures(images: Images) -> tuple[Sequence[str], Callable[[int], Picture], 
     """Names of images, what reads one, and what was passed over."""
     source = source_of(images)
     if source is not None:
-        found = source
-        names = [found.full_name(index) for index in range(len(found))]
-        return names, lambda index: found.picture(index), list(found.skipped)
+        return [source.full_name(index) for index in range(len(source))], source.picture, list(source.skipped)
     opened = open_images(images, zoom=(1.0, 1.0))
     return opened.names, lambda index: opened.pixels[index].permute(1, 2, 0).numpy(), list(opened.skipped)
