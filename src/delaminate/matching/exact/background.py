@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from delaminate.errors import ConfigError
 from delaminate.matching.exact.camera import CUT, NEAR, Locator, agreement, alike, step
+from delaminate.matching.exact.colour_model import SAMPLE, THINGS, ColourModel, behind_things, filled
 from delaminate.matching.exact.filling import commonest, continue_around, fill_in, pack, restless_areas, small_areas
 from delaminate.rng import numpy_stream
 
@@ -22,6 +23,10 @@ MENDERS = 4
 """Frames that must show a pixel of the background before its colour is corrected."""
 GONE = 0.2
 """What shows its surroundings instead in so many frames is no part of a still picture."""
+SETTLES = 0.75
+"""Of the frames that see a pixel, the share that must agree on it for it to settle."""
+NEVER_SETTLES = 0.5
+"""A colour that even where it is the commonest is seen for less time than this is an animation's."""
 SAME_ROOM = 0.8
 """Of a scene's frame, the share that an earlier room must show for the scene to play there."""
 
@@ -178,24 +183,45 @@ def solid(frames: UInt8[np.ndarray, "N H W 3"]) -> Background:
     return Background((colour / 255).astype(np.float32)[None, None])
 
 
-def static(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> Background:
-    """The commonest colour of every pixel over time, a colour that was seen.
+def static(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False, colours: ColourModel | None = None) -> Background:
+    """The background's colour of every pixel, one that was seen there; behind what hides it all the time, that beside.
 
     Args:
         frames: The images.
         noisy: Colours vary from frame to frame, as compression leaves them: then the mean of those around the commonest.
+        colours: Which colours are the background's; None: learned from the frames.
     """
-    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 101)).astype(int)]
+    some = _sampled(frames)
+    colours = ColourModel.learned([_some_pixels(some, noisy)]) if colours is None else colours
     band = max(1, 2**19 // frames.shape[2])
     parts = [
         _settled(
             some[:, first : first + band].astype(np.int32),
             np.ones(some[:, first : first + band].shape[:3], bool),
             noisy,
-        )[0]
+            colours,
+        )
         for first in range(0, frames.shape[1], band)
     ]
-    return Background((np.concatenate(parts) / 255).astype(np.float32))
+    rgb, _, same, of_things = (np.concatenate(each) for each in zip(*parts, strict=True))
+    hidden = behind_things(of_things, (same / len(some)).astype(np.float32))
+    return Background(filled(rgb, hidden) / 255)
+
+
+def _sampled(frames: UInt8[np.ndarray, "N H W 3"], most: int = 101) -> UInt8[np.ndarray, "n H W 3"]:
+    return frames[np.linspace(0, len(frames) - 1, min(len(frames), most)).astype(int)]
+
+
+def _some_pixels(frames: UInt8[np.ndarray, "n H W 3"], noisy: bool) -> Int32[np.ndarray, "n p"]:
+    """Packed colours of evenly spread pixels, from which those of the background are learned."""
+    every = max(1, -(-frames[0, ..., 0].size // SAMPLE))
+    pixels = frames.reshape(len(frames), -1, 3)[:, ::every].astype(np.int32)
+    return _coarse(pixels, noisy)
+
+
+def _coarse(colours: Int32[np.ndarray, "*S"], noisy: bool) -> Int32[np.ndarray, "*T"]:
+    """Packed colours; of noisy ones, the bins that they fall into."""
+    return pack((colours >> 4) << 4 if noisy else colours)
 
 
 def without_things_at_rest(
@@ -258,6 +284,7 @@ def rooms(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> Backgrou
     shots = scenes_of(frames)
     if len(shots) < 2 or len(shots) > len(frames) // 3:
         return None
+    colours = ColourModel.learned([_some_pixels(_sampled(frames[a:b]), noisy) for a, b in shots if b - a >= 3])
     found: list[Background] = []
     for first, last in shots:
         some = frames[first:last]
@@ -265,7 +292,7 @@ def rooms(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> Backgrou
         if len(some) < 3 or any(_shows(each, middle) for each in found):
             continue
         stands = np.median([alike(a.astype(np.int16), b) for a, b in itertools.pairwise(some)]) > 0.6
-        found.append(static(some, noisy) if stands else panorama(some, noisy=noisy))
+        found.append(static(some, noisy, colours) if stands else panorama(some, noisy=noisy))
     if len(found) < 2:
         return None
     width = max(each.rgb.shape[1] for each in found)
@@ -311,12 +338,12 @@ def panorama_and_places(
     for before, frame in itertools.pairwise(frames):
         down, right = step(before, frame)
         places.append((places[-1][0] + down, places[-1][1] + right))
-    background = _stack(frames, np.array(places), noisy)
-    for _ in range(rounds):
+    background = _stack(frames, np.array(places), noisy, final=rounds == 0)
+    for last in reversed(range(rounds)):
         top, left = (min(place[axis] for place in places) for axis in (0, 1))
         corners = [(y - top, x - left) for y, x in places]
         places = [background.locator(frame, corner) for frame, corner in zip(frames, corners, strict=True)]
-        background = _stack(frames, np.array(places), noisy)
+        background = _stack(frames, np.array(places), noisy, final=last == 0)
     return background, np.array(places, np.int64) - np.array(places, np.int64).min(0)
 
 
@@ -337,12 +364,12 @@ def laid(
     rows, columns = (places.max(0) + np.array(frames.shape[1:3])).tolist()
     rgb, told = np.zeros((rows, columns, 3), np.float32), np.zeros((rows, columns), np.int64)
     for left, right, stack, there in _blocks(frames, places, (rows, columns), most, hidden):
-        colour, seen, _ = _settled(stack, there, noisy=False)
+        colour, seen, _, _ = _settled(stack, there, noisy=False)
         rgb[:, left:right], told[:, left:right] = colour / 255, seen
     return rgb, told
 
 
-def _stack(frames: np.ndarray, places: np.ndarray, noisy: bool = False, most: int = 31) -> Background:
+def _stack(frames: np.ndarray, places: np.ndarray, noisy: bool, final: bool, most: int = 31) -> Background:
     """The commonest colours of frames laid at places, of at most `most` for each column; what never settles is filled in."""
     places = places - places.min(0)
     height, width = frames.shape[1:3]
@@ -352,18 +379,27 @@ def _stack(frames: np.ndarray, places: np.ndarray, noisy: bool = False, most: in
             f"background: the frames would make a panorama of {rows} x {columns} pixels. If the camera does not scroll, "
             "use --set background=static; else train on a shorter clip."
         )
+    every = max(1, rows * columns // SAMPLE)
+    colours = ColourModel.learned(
+        [
+            np.where(there, _coarse(stack, noisy), -1).reshape(len(stack), -1)[:, ::every]
+            for _, _, stack, there in _blocks(frames, places, (rows, columns), most)
+        ]
+    )
     rgb = np.zeros((rows, columns, 3), np.float32)
-    restless = np.zeros((rows, columns), bool)
+    steady, of_things, restless = np.ones((rows, columns), np.float32), *np.zeros((2, rows, columns), bool)
     for left, right, stack, there in _blocks(frames, places, (rows, columns), most):
-        rgb[:, left:right], seen, same = _settled(stack, there, noisy)
-        restless[:, left:right] = (seen >= 5) & (same < 0.75 * seen)
-    areas = restless_areas(restless)
-    filled = fill_in(rgb, areas)
+        rgb[:, left:right], seen, same, of_things[:, left:right] = _settled(stack, there, noisy, colours)
+        steady[:, left:right] = same / seen.clip(1)
+        never_steady = colours.steadiness_of(_coarse(rgb[:, left:right].astype(np.int32), noisy)) < NEVER_SETTLES
+        restless[:, left:right] = (seen >= 5) & (same < SETTLES * seen) & never_steady
+    areas = small_areas(restless_areas(restless & ~of_things & final))
+    picture = fill_in(rgb, areas)
     if not noisy:
         things = small_areas(ndimage.binary_dilation(areas, np.ones((5, 5))))
         if things.any():
-            continue_around(filled, rgb, things, areas, lambda: _blocks(frames, places, (rows, columns), most))
-    return Background(filled / 255)
+            continue_around(picture, rgb, things, areas, lambda: _blocks(frames, places, (rows, columns), most))
+    return Background(filled(picture, behind_things(of_things & ~areas, steady)) / 255)
 
 
 def _blocks(
@@ -390,15 +426,18 @@ def _blocks(
 
 
 def _settled(
-    stack: Int32[np.ndarray, "n h w 3"], there: Bool[np.ndarray, "n h w"], noisy: bool
-) -> tuple[Float32[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"], Int64[np.ndarray, "h w"]]:
-    """The commonest colour over time, how many tell, and how many of these show it.
+    stack: Int32[np.ndarray, "n h w 3"],
+    there: Bool[np.ndarray, "n h w"],
+    noisy: bool,
+    colours: ColourModel | None = None,
+) -> tuple[Float32[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"], Int64[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
+    """The commonest colour over time, how many frames tell, how many of these show it, and whether it belongs to things.
 
     Never a mix of channels: where an animation goes on, a median by channel would be a colour that nobody has seen.
     """
-    coarse = 4 if noisy else 0
-    packed = pack((stack >> coarse) << coarse)
-    best, _ = commonest(np.where(there, packed, -1))
+    packed = np.where(there, _coarse(stack, noisy), -1)
+    best, _ = commonest(packed) if colours is None else colours.settled(packed)
+    of_things = colours.of(best) < THINGS if colours is not None else np.zeros(best.shape, bool)
     colour = np.stack([best >> 16 & 255, best >> 8 & 255, best & 255], -1).astype(np.float32)
     if noisy:  # the middle of the bin, then the mean of what lies around
         for reach in (20, 14):
@@ -408,7 +447,7 @@ def _settled(
                 np.float32
             )
     same = ((np.abs(stack - colour) <= (2 * NEAR if noisy else NEAR)).all(-1) & there).sum(0)
-    return colour, there.sum(0), same
+    return colour, there.sum(0), same, of_things
 
 
 def mended(
@@ -427,7 +466,7 @@ def mended(
     """
     rgb = background.rgb.copy()
     for left, right, stack, there in _blocks(frames, np.array(places), rgb.shape[:2], len(frames), hidden):
-        colour, seen, same = _settled(stack, there, noisy=False)
+        colour, seen, same, _ = _settled(stack, there, noisy=False)
         part = rgb[:, left:right]
         sure = (seen >= MENDERS) & (same >= 0.75 * seen) & (np.abs(part * 255 - colour) > NEAR).any(2)
         part[sure] = colour[sure] / 255
@@ -445,7 +484,7 @@ def retold(
     """Tell some pixels of a background anew, by the commonest colour that frames show there; also say which were seen."""
     rgb, told = background.rgb.copy(), np.zeros(where.shape, bool)
     for left, right, stack, there in _blocks(frames, np.array(places), rgb.shape[:2], len(frames), hidden):
-        colour, seen, _ = _settled(stack, there, noisy=False)
+        colour, seen, _, _ = _settled(stack, there, noisy=False)
         told[:, left:right] = where[:, left:right] & (seen >= least)
         rgb[:, left:right][told[:, left:right]] = colour[told[:, left:right]] / 255
     return rgb, told

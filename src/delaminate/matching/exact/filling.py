@@ -90,15 +90,27 @@ def continue_around(
                 )
 
 
-def commonest(values: Int32[np.ndarray, "n *S"]) -> tuple[Int32[np.ndarray, "*S"], Int64[np.ndarray, "*S"]]:  # noqa: F821
-    """The commonest of the values along the first axis that are not negative, 0 where there is none; and how often it is."""
+def commonest(
+    values: Int32[np.ndarray, "n *S"],  # noqa: F821
+    weigh: Callable[[Int32[np.ndarray, "..."]], Float32[np.ndarray, "..."]] | None = None,
+) -> tuple[Int32[np.ndarray, "*S"], Int64[np.ndarray, "*S"]]:
+    """The commonest of the values along the first axis that are not negative, 0 where there is none; and how often it is.
+
+    Args:
+        values: Numbers; negative ones do not count.
+        weigh: What one occurrence of each value counts; None: all the same.
+    """
     ranked = np.sort(values, 0)
+    weight = np.ones((1,) * values.ndim, np.float32) if weigh is None else weigh(ranked)
     run = np.ones(values.shape[1:], np.int64)
     best, times = ranked[0].clip(0), (ranked[0] >= 0).astype(np.int64)
-    for before, now in itertools.pairwise(ranked):
+    most = times * weight[0]
+    for index, (before, now) in enumerate(itertools.pairwise(ranked), start=1):
         run = np.where(now == before, run + 1, 1)
-        better = (run > times) & (now >= 0)
+        score = run * weight[index % len(weight)]
+        better = (score > most) & (now >= 0)
         best, times = np.where(better, now, best), np.where(better, run, times)
+        most = np.where(better, score, most)
     return best, times
 
 

@@ -1,0 +1,135 @@
+"""Which colours are the background's, and which belong to things: those that come and go wherever they are seen.
+
+The commonest colour of a pixel over time is wrong where a thing lingers, which in a short scene is everywhere it goes. But
+a thing has the same colours at all its places, at each of which they give way to another; a colour of the background
+stays. So the colours' own records decide between those that a pixel shows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, Int64
+from scipy import ndimage
+
+from delaminate.matching.exact.filling import commonest
+
+SAMPLE = 2**16
+"""Pixels of a scene from which colours are learned, at most."""
+ROUNDS = 6
+"""How often background and colours are told from each other in turn; they settle within four."""
+THINGS = 0.5
+"""A colour of which less is background belongs to things."""
+STIRS, STEADY = 0.1, 0.8
+"""Where a thing hides what is behind it all the time, this share of its pixels is not steady: it shows something else in
+more than a fifth of the frames. What never changes at all is background, whatever its colour."""
+ROWS_FIRST = 4
+"""By how much what lies beside counts as nearer than what lies above: things stand on what they stand on."""
+
+
+@dataclass(frozen=True, eq=False)
+class ColourModel:
+    """What share of the pixels that show a colour are background.
+
+    Attributes:
+        colours: Packed into one number each, ascending.
+        shares: In (0, 1), one for each.
+        steadiness: Where a colour is background, the share of the time that it is seen; 1 where it never is.
+    """
+
+    colours: Int32[np.ndarray, " C"]
+    shares: Float32[np.ndarray, " C"]
+    steadiness: Float32[np.ndarray, " C"]
+
+    def of(self, packed: Int32[np.ndarray, "*S"]) -> Float32[np.ndarray, "*S"]:
+        """The shares of some colours; a half where a colour is not known."""
+        return self._look_up(packed, self.shares, 0.5)
+
+    def steadiness_of(self, packed: Int32[np.ndarray, "*S"]) -> Float32[np.ndarray, "*S"]:
+        """The steadiness of some colours; 1 where a colour is not known."""
+        return self._look_up(packed, self.steadiness, 1.0)
+
+    def _look_up(
+        self, packed: Int32[np.ndarray, "*S"], values: Float32[np.ndarray, " C"], unknown: float
+    ) -> Float32[np.ndarray, "*S"]:
+        if not len(self.colours):
+            return np.full(packed.shape, unknown, np.float32)
+        place = np.searchsorted(self.colours, packed).clip(max=len(self.colours) - 1)
+        return np.where(self.colours[place] == packed, values[place], np.float32(unknown))
+
+    @classmethod
+    def learned(cls, scenes: Sequence[Int32[np.ndarray, "n _p"]]) -> "ColourModel":
+        """Learn the colours of scenes that have things in common.
+
+        Each pixel's background is the colour that it shows most often, counted by the square of the colour's share; the
+        share is that of the pixels that show the colour whose background it is: in turn, from the commonest colours on.
+
+        Args:
+            scenes: Packed colours of some pixels over time, one scene each; -1 where nothing is seen.
+        """
+        pixel, colour, count = _runs(scenes)
+        colours, kind = np.unique(colour, return_inverse=True)
+        shown = np.bincount(kind, count, len(colours))
+        best = _best(pixel, count)
+        shares = np.full(len(colours), 0.5)
+        for _ in range(ROUNDS):
+            shares = (np.bincount(kind[best], count[best], len(colours)) + 1) / (shown + 2)
+            best = _best(pixel, count * shares[kind] ** 2)
+        seen = np.bincount(kind[best], count[best], len(colours))
+        ever = np.bincount(kind[best], np.bincount(pixel, count)[pixel[best]], len(colours))
+        steadiness = np.where(ever > 0, seen / ever.clip(1), 1.0)
+        return cls(colours.astype(np.int32), shares.astype(np.float32), steadiness.astype(np.float32))
+
+    def settled(
+        self,
+        packed: Int32[np.ndarray, "n *S"],  # noqa: F821
+    ) -> tuple[Int32[np.ndarray, "*S"], Int64[np.ndarray, "*S"]]:
+        """The background's colour at each pixel, 0 where none is seen, and how often that is shown."""
+        return commonest(packed, lambda colours: self.of(colours) ** 2)
+
+
+def behind_things(of_things: Bool[np.ndarray, "h w"], steady: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Where a thing hides the background in all frames: areas of things' colours in which something stirs.
+
+    Args:
+        of_things: The best colour belongs to things.
+        steady: The share of the frames that show it.
+    """
+    labels, count = ndimage.label(of_things, np.ones((3, 3)))
+    stirs = ndimage.mean(steady < STEADY, labels, np.arange(count + 1)) if count else np.zeros(1)
+    return np.asarray(of_things & (np.asarray(stirs)[labels] >= STIRS))
+
+
+def filled(rgb: Float32[np.ndarray, "h w 3"], unknown: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 3"]:
+    """Fill what is unknown with the nearest that is known, along its row if that is not far."""
+    if not unknown.any() or unknown.all():
+        return rgb
+    nearest = ndimage.distance_transform_edt(
+        unknown, sampling=(ROWS_FIRST, 1), return_distances=False, return_indices=True
+    )
+    return rgb[nearest[0], nearest[1]]
+
+
+def _runs(
+    scenes: Sequence[Int32[np.ndarray, "n _p"]],
+) -> tuple[Int64[np.ndarray, " r"], Int32[np.ndarray, " r"], Int64[np.ndarray, " r"]]:
+    """Each pixel's different colours: the pixel's number, the colour, and how often it is shown."""
+    pixels, colours, counts, first = [], [], [], 0
+    for packed in scenes:
+        ranked = np.sort(packed, 0).T
+        starts = np.ones(ranked.shape, bool)
+        starts[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
+        place = np.flatnonzero(starts)
+        length = np.diff(place, append=ranked.size)
+        known = ranked.ravel()[place] >= 0
+        pixels.append(first + place[known] // ranked.shape[1])
+        colours.append(ranked.ravel()[place[known]])
+        counts.append(length[known])
+        first += len(ranked)
+    return np.concatenate(pixels), np.concatenate(colours), np.concatenate(counts)
+
+
+def _best(pixel: Int64[np.ndarray, " r"], score: np.ndarray) -> Int64[np.ndarray, " p"]:
+    """Of the runs of each pixel, the one of the highest score."""
+    order = np.lexsort((score, pixel))
+    return order[np.diff(pixel[order], append=-1) != 0]
