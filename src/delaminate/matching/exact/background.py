@@ -216,10 +216,10 @@ def _some_pixels(frames: UInt8[np.ndarray, "n H W 3"], noisy: bool) -> Int32[np.
     """Packed colours of evenly spread pixels, from which those of the background are learned."""
     every = max(1, -(-frames[0, ..., 0].size // SAMPLE))
     pixels = frames.reshape(len(frames), -1, 3)[:, ::every].astype(np.int32)
-    return _coarse(pixels, noisy)
+    return coarse(pixels, noisy)
 
 
-def _coarse(colours: Int32[np.ndarray, "*S"], noisy: bool) -> Int32[np.ndarray, "*T"]:
+def coarse(colours: Int32[np.ndarray, "*S"], noisy: bool) -> Int32[np.ndarray, "*T"]:
     """Packed colours; of noisy ones, the bins that they fall into."""
     return pack((colours >> 4) << 4 if noisy else colours)
 
@@ -326,25 +326,25 @@ def panorama(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2, noisy: bool 
     Raises:
         ConfigError: The panorama would be too large.
     """
-    background, _ = panorama_and_places(frames, rounds, noisy)
+    background, _, _ = panorama_and_places(frames, rounds, noisy)
     return static(frames, noisy) if background.rgb.shape[:2] == frames.shape[1:3] else background
 
 
 def panorama_and_places(
     frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2, noisy: bool = False
-) -> tuple[Background, Int64[np.ndarray, "N 2"]]:
-    """As `panorama`; also where each frame lies on it: top and left in pixels."""
+) -> tuple[Background, Int64[np.ndarray, "N 2"], ColourModel]:
+    """As `panorama`; also where each frame lies on it, top and left in pixels, and which colours are the background's."""
     places = [(0, 0)]
     for before, frame in itertools.pairwise(frames):
         down, right = step(before, frame)
         places.append((places[-1][0] + down, places[-1][1] + right))
-    background = _stack(frames, np.array(places), noisy, final=rounds == 0)
+    background, colours = _stack(frames, np.array(places), noisy, final=rounds == 0)
     for last in reversed(range(rounds)):
         top, left = (min(place[axis] for place in places) for axis in (0, 1))
         corners = [(y - top, x - left) for y, x in places]
         places = [background.locator(frame, corner) for frame, corner in zip(frames, corners, strict=True)]
-        background = _stack(frames, np.array(places), noisy, final=last == 0)
-    return background, np.array(places, np.int64) - np.array(places, np.int64).min(0)
+        background, colours = _stack(frames, np.array(places), noisy, final=last == 0)
+    return background, np.array(places, np.int64) - np.array(places, np.int64).min(0), colours
 
 
 def laid(
@@ -369,7 +369,9 @@ def laid(
     return rgb, told
 
 
-def _stack(frames: np.ndarray, places: np.ndarray, noisy: bool, final: bool, most: int = 31) -> Background:
+def _stack(
+    frames: np.ndarray, places: np.ndarray, noisy: bool, final: bool, most: int = 31
+) -> tuple[Background, ColourModel]:
     """The commonest colours of frames laid at places, of at most `most` for each column; what never settles is filled in."""
     places = places - places.min(0)
     height, width = frames.shape[1:3]
@@ -379,19 +381,13 @@ def _stack(frames: np.ndarray, places: np.ndarray, noisy: bool, final: bool, mos
             f"background: the frames would make a panorama of {rows} x {columns} pixels. If the camera does not scroll, "
             "use --set background=static; else train on a shorter clip."
         )
-    every = max(1, rows * columns // SAMPLE)
-    colours = ColourModel.learned(
-        [
-            np.where(there, _coarse(stack, noisy), -1).reshape(len(stack), -1)[:, ::every]
-            for _, _, stack, there in _blocks(frames, places, (rows, columns), most)
-        ]
-    )
+    colours = colours_at(frames, places, noisy, most=most)
     rgb = np.zeros((rows, columns, 3), np.float32)
     steady, of_things, restless = np.ones((rows, columns), np.float32), *np.zeros((2, rows, columns), bool)
     for left, right, stack, there in _blocks(frames, places, (rows, columns), most):
         rgb[:, left:right], seen, same, of_things[:, left:right] = _settled(stack, there, noisy, colours)
         steady[:, left:right] = same / seen.clip(1)
-        never_steady = colours.steadiness_of(_coarse(rgb[:, left:right].astype(np.int32), noisy)) < NEVER_SETTLES
+        never_steady = colours.steadiness_of(coarse(rgb[:, left:right].astype(np.int32), noisy)) < NEVER_SETTLES
         restless[:, left:right] = (seen >= 5) & (same < SETTLES * seen) & never_steady
     areas = small_areas(restless_areas(restless & ~of_things & final))
     picture = fill_in(rgb, areas)
@@ -399,7 +395,33 @@ def _stack(frames: np.ndarray, places: np.ndarray, noisy: bool, final: bool, mos
         things = small_areas(ndimage.binary_dilation(areas, np.ones((5, 5))))
         if things.any():
             continue_around(picture, rgb, things, areas, lambda: _blocks(frames, places, (rows, columns), most))
-    return Background(filled(picture, behind_things(of_things & ~areas, steady)) / 255)
+    return Background(filled(picture, behind_things(of_things & ~areas, steady)) / 255), colours
+
+
+def colours_at(
+    frames: UInt8[np.ndarray, "N H W 3"],
+    places: Int64[np.ndarray, "N 2"],
+    noisy: bool,
+    hidden: Bool[np.ndarray, "N H W"] | None = None,
+    most: int = 31,
+) -> ColourModel:
+    """Learn which colours are of the picture over which frames are laid.
+
+    Args:
+        frames: Some frames.
+        places: Top and left of each; none is negative.
+        noisy: Colours recur about, not to the bit.
+        hidden: What does not count.
+        most: Frames that are asked at each place, at most.
+    """
+    rows, columns = (places.max(0) + np.array(frames.shape[1:3])).tolist()
+    every = max(1, rows * columns // SAMPLE)
+    return ColourModel.learned(
+        [
+            np.where(there, coarse(stack, noisy), -1).reshape(len(stack), -1)[:, ::every]
+            for _, _, stack, there in _blocks(frames, places, (rows, columns), most, hidden)
+        ]
+    )
 
 
 def _blocks(
@@ -435,9 +457,10 @@ def _settled(
 
     Never a mix of channels: where an animation goes on, a median by channel would be a colour that nobody has seen.
     """
-    packed = np.where(there, _coarse(stack, noisy), -1)
+    packed = np.where(there, coarse(stack, noisy), -1)
     best, _ = commonest(packed) if colours is None else colours.settled(packed)
     of_things = colours.of(best) < THINGS if colours is not None else np.zeros(best.shape, bool)
+    of_things &= there.any(0)
     colour = np.stack([best >> 16 & 255, best >> 8 & 255, best & 255], -1).astype(np.float32)
     if noisy:  # the middle of the bin, then the mean of what lies around
         for reach in (20, 14):

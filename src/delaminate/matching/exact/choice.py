@@ -116,9 +116,9 @@ def _share_of(background: Background, plain: Background) -> float:
 
 def _scrolled(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool) -> dict[str, Background]:
     """The panorama of a clip, and its two planes if there are two motions."""
-    one, places = panorama_and_places(frames, noisy=noisy)
+    one, places, colours = panorama_and_places(frames, noisy=noisy)
     found = {"panorama": one if one.rgb.shape[:2] != frames.shape[1:3] else static(frames, noisy)}
-    two = second_plane(frames, one.rgb, places, noisy)
+    two = second_plane(frames, one.rgb, places, colours, noisy)
     if two is not None:
         found["parallax"] = Background(*two)
     return found

@@ -18,7 +18,7 @@ SAMPLE = 2**16
 """Pixels of a scene from which colours are learned, at most."""
 ROUNDS = 6
 """How often background and colours are told from each other in turn; they settle within four."""
-THINGS = 0.5
+THINGS = 0.7
 """A colour of which less is background belongs to things."""
 STIRS, STEADY = 0.1, 0.8
 """Where a thing hides what is behind it all the time, this share of its pixels is not steady: it shows something else in

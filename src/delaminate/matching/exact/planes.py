@@ -1,24 +1,33 @@
 """Two planes that scroll at different speeds: a far one, and a near one with holes through which that is seen."""
 
+from fractions import Fraction
+
 import numpy as np
-import scipy.fft
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from scipy import ndimage
 
-from delaminate.matching.exact.background import Plane, laid
+from delaminate.matching.exact.background import Plane, coarse, colours_at, laid
 from delaminate.matching.exact.camera import near_of
+from delaminate.matching.exact.colour_model import THINGS, ColourModel
 
-LEAST_SHARE = 0.03
+LEAST_SHARE = 0.0015
 """Of all pixels, the share that one panorama must leave unexplained for a second plane to be looked for."""
 OPAQUE = 0.75
 """Share of the frames that show a place of the near plane in which it must look the same to be opaque there."""
-PAIRS = 60
+NUMERATORS = {1: (0, 2, 3, 4, 5, 6, 8), 2: (1, 3, 5), 3: (1, 2, 4, 5), 4: (1, 3, 5), 5: (1, 2, 3, 4), 6: (1,), 8: (1,)}
+SPEEDS = tuple(Fraction(n, denominator) for denominator, several in NUMERATORS.items() for n in several)
+"""Speeds of one plane compared with the other, as games use them."""
+AGREES, TRIED = 0.5, 5
+"""Of what one panorama leaves, the share that must agree at a speed for that to be tried; and how many are, at most."""
+SAMPLE = 2**16
+"""Pixels by which speeds are judged, at most."""
 
 
 def second_plane(
     frames: UInt8[np.ndarray, "N H W 3"],
     rgb: Float32[np.ndarray, "h w 3"],
     places: Int64[np.ndarray, "N 2"],
+    colours: ColourModel,
     noisy: bool = False,
 ) -> tuple[Float32[np.ndarray, "h2 w2 3"], Plane] | None:
     """Look for a second plane in what a panorama does not explain.
@@ -27,6 +36,7 @@ def second_plane(
         frames: A clip.
         rgb: The panorama of the plane that fills most of the frames, in [0, 1].
         places: Top and left of each frame on it.
+        colours: Which colours are of neither plane.
         noisy: Colours recur about, not to the bit.
 
     Returns:
@@ -41,46 +51,75 @@ def second_plane(
             for frame, (y, x) in zip(frames, places, strict=True)
         ]
     )
+    things = _are_things(frames, colours, noisy)
+    rest &= ~things
     if rest.mean() < LEAST_SHARE:
         return None
-    ratio = _relative_speed(frames, rest, places, slack)
-    if ratio is None:
-        return None
-    others = np.rint((places - places[0]) * ratio).astype(np.int64)
-    others = others - others.min(0)
+    likely = _likely_speeds(frames, rest, places, noisy)
+    found = [_planes(frames, places, others, speed, rest, things, noisy) for speed, others in likely]
+    return min((each for each in found if each is not None), key=lambda each: each[0], default=(0, None))[1]
+
+
+def _planes(
+    frames: UInt8[np.ndarray, "N H W 3"],
+    places: Int64[np.ndarray, "N 2"],
+    others: Int64[np.ndarray, "N 2"],
+    speed: Fraction,
+    rest: Bool[np.ndarray, "N H W"],
+    things: Bool[np.ndarray, "N H W"],
+    noisy: bool,
+) -> tuple[int, tuple[Float32[np.ndarray, "h2 w2 3"], Plane]] | None:
+    """Tell two planes from each other, one of which moves at some speed; and how many pixels neither explains."""
+    height, width = frames.shape[1:3]
+    slack = near_of(noisy)
     # The faster plane is the nearer one; one that stands still in front of all is a panel.
-    near_is_rest = ratio > 1 or ratio < 0.05
+    near_is_rest = speed > 1 or speed == 0
     near, far = (others, places) if near_is_rest else (places, others)
     shown = rest if near_is_rest else ~rest
+    # What moves against one plane may stand still on the other.
+    things = things & _are_things(frames, colours_at(frames, others, noisy), noisy)
     for attempt in range(3):
         # At first all pixels tell of the far plane: what is the same in both belongs to that.
-        far_matches = _far_matches(frames, far, shown if attempt else shown & False, slack)
-        picture, alpha = _near(frames, near, shown, far_matches, slack)
+        far_matches = _far_matches(frames, far, things | (shown if attempt else shown & False), slack)
+        picture, alpha = _near(frames, near, ~shown | things, far_matches, things, slack)
         shown = np.stack([_window(alpha, place, (height, width)) for place in near])
     if not 0.01 < shown.mean() < 0.95:
         return None
-    far_rgb, seen = laid(frames, far, hidden=shown)
+    far_rgb, seen = laid(frames, far, hidden=shown | things)
     lost = seen == 0
     if lost.all():
         return None
     nearest = ndimage.distance_transform_edt(lost, return_distances=False, return_indices=True)
     far_rgb = far_rgb[nearest[0], nearest[1]]
-    speed = 1 / ratio if not near_is_rest else ratio
-    origin = np.rint(np.median(near - speed * far, 0)).astype(np.int64)
+    ratio = float(speed if near_is_rest else 1 / speed)
+    origin = np.rint(np.median(near - ratio * far, 0)).astype(np.int64)
     rgba = np.concatenate([picture * alpha[..., None], alpha[..., None]], 2).astype(np.float32)
-    return far_rgb, Plane(rgba, float(speed), (int(origin[0]), int(origin[1])))
+    levels = [np.rint(rgb * 255).astype(np.int16) for rgb in (picture, far_rgb)]
+    left = 0
+    for index, frame in enumerate(frames):
+        front, behind = (
+            _window(each, place[index], (height, width)) for each, place in zip(levels, (near, far), strict=True)
+        )
+        explained = np.where(shown[index][..., None], front, behind)
+        left += int((np.abs(explained - frame) > slack).any(2)[~things[index]].sum())
+    return left, (far_rgb, Plane(rgba, ratio, (int(origin[0]), int(origin[1]))))
 
 
-def _window(mask: Bool[np.ndarray, "h w"], place: np.ndarray, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
-    return mask[place[0] : place[0] + size[0], place[1] : place[1] + size[1]]
+def _are_things(frames: UInt8[np.ndarray, "N H W 3"], colours: ColourModel, noisy: bool) -> Bool[np.ndarray, "N H W"]:
+    """Which pixels have colours of things."""
+    return np.stack([colours.of(coarse(frame.astype(np.int32), noisy)) < THINGS for frame in frames])
+
+
+def _window(picture: np.ndarray, place: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return picture[place[0] : place[0] + size[0], place[1] : place[1] + size[1]]
 
 
 def _far_matches(
-    frames: UInt8[np.ndarray, "N H W 3"], far: Int64[np.ndarray, "N 2"], shown: Bool[np.ndarray, "N H W"], slack: int
+    frames: UInt8[np.ndarray, "N H W 3"], far: Int64[np.ndarray, "N 2"], hidden: Bool[np.ndarray, "N H W"], slack: int
 ) -> Bool[np.ndarray, "N H W"]:
-    """Where frames look like the far plane, estimated from what does not show the near one."""
+    """Where frames look like the far plane, estimated from what is not hidden."""
     height, width = frames.shape[1:3]
-    rgb, _ = laid(frames, far, hidden=shown)
+    rgb, _ = laid(frames, far, hidden)
     levels = np.rint(rgb * 255).astype(np.int16)
     return np.stack(
         [
@@ -93,85 +132,58 @@ def _far_matches(
 def _near(
     frames: UInt8[np.ndarray, "N H W 3"],
     near: Int64[np.ndarray, "N 2"],
-    shown: Bool[np.ndarray, "N H W"],
+    hidden: Bool[np.ndarray, "N H W"],
     far_matches: Bool[np.ndarray, "N H W"],
+    things: Bool[np.ndarray, "N H W"],
     slack: int,
 ) -> tuple[Float32[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
     """The near plane's picture, and where it is opaque: where it explains clearly more frames than the far one does."""
-    rgb, _ = laid(frames, near, hidden=~shown)
+    rgb, _ = laid(frames, near, hidden)
     height, width = frames.shape[1:3]
     levels = np.rint(rgb * 255).astype(np.int16)
     views, mine, theirs = (np.zeros(rgb.shape[:2], np.int64) for _ in range(3))
     for index, (y, x) in enumerate(near):
         window = slice(y, y + height), slice(x, x + width)
-        views[window] += 1
+        views[window] += ~things[index]
         mine[window] += (np.abs(levels[window] - frames[index]) <= slack).all(2)
         theirs[window] += far_matches[index]
     alpha = (mine >= OPAQUE * views) & (views >= 3) & (mine > theirs + 0.1 * views)
     return rgb, alpha
 
 
-def _relative_speed(
-    frames: UInt8[np.ndarray, "N H W 3"], rest: Bool[np.ndarray, "N H W"], places: Int64[np.ndarray, "N 2"], slack: int
-) -> float | None:
-    """How fast what is left moves, compared with the panorama; None where nothing moves together."""
-    count = len(frames)
-    pairs = [(i, j) for i in range(count) for j in range(i + 1, min(i + 24, count))]
-    moved = [(i, j) for i, j in pairs if 4 <= np.abs(places[j] - places[i]).max() <= frames.shape[2] // 4]
-    if len(moved) < 6:
-        return None
-    votes = []
-    for i, j in [moved[n] for n in np.linspace(0, len(moved) - 1, min(len(moved), PAIRS)).astype(int)]:
-        shift = _shift_of(frames[i], frames[j], rest[i], rest[j], places[j] - places[i], slack)
-        axis = int(np.abs(places[j] - places[i]).argmax())
-        if shift is not None:
-            votes.append(shift[axis] / float((places[j] - places[i])[axis]))
-    if len(votes) < 5:
-        return None
-    values = np.array(votes)
-    near = np.abs(values[:, None] - values[None]) < 0.12
-    best = int(near.sum(1).argmax())
-    ratio = float(np.median(values[near[best]]))
-    if near[best].mean() < 0.35 or abs(ratio - 1) < 0.15 or ratio < -0.05 or ratio > 8:
-        return None
-    return min(RATIOS, key=lambda each: abs(each - ratio)) if min(abs(r - ratio) for r in RATIOS) < 0.08 else ratio
+def _likely_speeds(
+    frames: UInt8[np.ndarray, "N H W 3"], rest: Bool[np.ndarray, "N H W"], places: Int64[np.ndarray, "N 2"], noisy: bool
+) -> list[tuple[Fraction, Int64[np.ndarray, "N 2"]]]:
+    """The speeds, compared with the panorama, at which what it leaves would show most of its places the same each time.
+
+    Also where the frames lie at each. Games round down; from where on is told by what agrees best.
+    """
+    index, y, x = np.nonzero(rest)
+    colour = coarse(frames[index, y, x].astype(np.int32), noisy)
+    tried: list[tuple[float, Fraction, Int64[np.ndarray, "N 2"]]] = []
+    for speed in SPEEDS:
+        phases = []
+        for phase in range(speed.denominator):
+            moved = ((places - places[0]) * speed.numerator + phase) // speed.denominator
+            moved -= moved.min(0)
+            row, column = np.stack([y, x]) + moved[index].T
+            place = row * (column.max() + 1) + column
+            some = place % max(1, len(place) // SAMPLE) == 0
+            phases.append((_agreement(place[some], colour[some]), speed, moved))
+        tried.append(max(phases, key=lambda each: each[0]))
+    tried.sort(key=lambda each: -each[0])
+    return [(speed, moved) for agreement, speed, moved in tried[:TRIED] if agreement >= AGREES]
 
 
-RATIOS = (0.0, 0.25, 1 / 3, 0.5, 2 / 3, 0.75, 1.25, 4 / 3, 1.5, 2.0, 3.0, 4.0)
-"""Speeds that games use."""
-
-
-def _shift_of(
-    before: UInt8[np.ndarray, "H W 3"],
-    after: UInt8[np.ndarray, "H W 3"],
-    one: Bool[np.ndarray, "H W"],
-    other: Bool[np.ndarray, "H W"],
-    camera: Int64[np.ndarray, "2"],
-    slack: int,
-) -> tuple[int, int] | None:
-    """By how much what two masks show moved, other than by the camera's own step; None where they hardly agree."""
-    spectra = []
-    for frame, mask in ((before, one), (after, other)):
-        grey = frame.astype(np.float32).mean(2)
-        middle = grey[mask].mean() if mask.any() else 0.0
-        spectra.append(scipy.fft.rfft2(np.where(mask, grey - middle, 0.0), [2 * n for n in grey.shape]))
-    product = spectra[0] * np.conj(spectra[1])
-    peaks = scipy.fft.irfft2(product / (np.abs(product) ** 0.7 + 1e-6), [2 * n for n in one.shape])
-    high, wide = peaks.shape
-    best, winner = 0.6, None
-    for flat in np.argpartition(peaks.ravel(), -8)[-12:].tolist():
-        down, right = flat // wide, flat % wide
-        down, right = down - high if down > high // 2 else down, right - wide if right > wide // 2 else right
-        if abs(down) >= one.shape[0] // 2 or abs(right) >= one.shape[1] // 2:
-            continue
-        if max(abs(down - camera[0]), abs(right - camera[1])) <= 1:
-            continue
-        a = slice(max(down, 0), one.shape[0] + min(down, 0)), slice(max(right, 0), one.shape[1] + min(right, 0))
-        b = slice(max(-down, 0), one.shape[0] + min(-down, 0)), slice(max(-right, 0), one.shape[1] + min(-right, 0))
-        both = one[a] & other[b]
-        if both.sum() < max(20, 0.3 * min(one.sum(), other.sum())):
-            continue
-        share = float((np.abs(before[a].astype(np.int16) - after[b]) <= slack).all(2)[both].mean())
-        if share > best:
-            best, winner = share, (down, right)
-    return winner
+def _agreement(place: Int64[np.ndarray, " n"], colour: Int32[np.ndarray, " n"]) -> float:
+    """The share of some pixels that lie where most of at least three show one colour, and show that."""
+    if not len(place):
+        return 0.0
+    _, where = np.unique(place, return_inverse=True)
+    members = np.bincount(where)
+    order = np.lexsort((colour, where))
+    starts = np.flatnonzero(np.diff(where[order], prepend=-1) | np.diff(colour[order], prepend=-1))
+    length = np.diff(starts, append=len(order))
+    most = np.zeros(len(members), np.int64)
+    np.maximum.at(most, where[order[starts]], length)
+    return float(most[members >= 3].sum() / len(place))
