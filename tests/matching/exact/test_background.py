@@ -5,7 +5,7 @@ import pytest
 from helpers.patterns import disc, paste, pattern
 
 from delaminate.errors import ConfigError
-from delaminate.matching.exact import background as grounds
+from delaminate.matching.exact import stacking
 from delaminate.matching.exact.background import Background, panorama, solid, static, without_things_at_rest
 from delaminate.matching.exact.camera import Locator, is_scrolled, step
 from delaminate.matching.exact.choice import choose_background
@@ -132,15 +132,6 @@ def test_a_camera_that_stands_still_gives_a_still_picture():
     assert np.array_equal(np.rint(panorama(shots(rgb, [(0, 0)] * 12, sprites=2)).rgb * 255), rgb)
 
 
-def test_what_never_settles_is_filled_from_beside():
-    rgb = np.broadcast_to(np.linspace(40, 200, 50)[None, :, None], (40, 50, 3)).astype(np.float32)
-    restless = np.zeros((40, 50), bool)
-    restless[10:18, 20:30] = True
-    spoiled = np.where(restless[..., None], 255.0, rgb).astype(np.float32)
-    assert np.allclose(grounds.fill_in(spoiled, restless), rgb, atol=0.01)
-    assert np.array_equal(grounds.fill_in(rgb, restless & False), rgb)
-
-
 def test_behind_a_coin_that_spins_in_its_place_the_rows_go_on():
     """It hides what is behind it in six of seven frames; its rim never changes, and what lies around is full of lines."""
     rgb = np.full((48, 150, 3), (90, 160, 110), np.uint8)
@@ -182,7 +173,7 @@ def test_the_same_frames_have_the_same_ground():
 
 
 def test_a_landscape_beyond_memory_is_refused(monkeypatch):
-    monkeypatch.setattr(grounds, "MAX_PANORAMA", 40 * 60)
+    monkeypatch.setattr(stacking, "MAX_PANORAMA", 40 * 60)
     with pytest.raises(ConfigError, match=r"panorama of 40 x \d+ pixels.*background=static"):
         panorama(shots(world(), [(0, 3 * n) for n in range(10)]))
 
@@ -193,7 +184,9 @@ def test_what_changes_at_its_place_is_no_part_of_a_still_picture():
     frames[:28, 10:30, 20:24] = 200  # gone at the end
     frames[:, 4:8, 40:50] = 120  # hidden by turns, but never gone
     frames[::4, 2:12, 38:52] = np.random.default_rng(0).integers(40, 80, (10, 14, 3))
-    picture = static(frames)
+    commonest = frames[1]  # most frames show it
+    picture = Background(commonest.astype(np.float32) / 255)
+    assert (static(frames).rgb[10:30, 20:24] == picture.rgb[0, 20]).all()
     bare = without_things_at_rest(picture, frames, hole=6.0, place=20.0)
     assert np.rint(bare.rgb[10:30, 20:24] * 255).tolist() == np.full((20, 4, 3), 30).tolist()
     changed = (bare.rgb != picture.rgb).any(2)

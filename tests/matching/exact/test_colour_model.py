@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from delaminate.matching.exact.background import panorama, rooms, static
-from delaminate.matching.exact.colour_model import ColourModel, behind_things, filled
+from delaminate.matching.exact.colour_model import ColourModel, Surroundings, behind_things, filled
 from delaminate.matching.exact.filling import pack
 
 
@@ -89,11 +89,25 @@ def test_under_a_camera_that_scrolls(noise):
 def test_shares_are_of_pixels_whose_background_a_colour_is():
     seen = np.array([[1, 1, 7], [1, 2, 7], [1, 1, -1], [2, 1, 7]], np.int32)
     model = ColourModel.learned([seen])
-    assert model.of(np.array([1, 7, 2, 5], np.int32)).tolist() == pytest.approx([7 / 8, 4 / 5, 1 / 4, 0.5])
-    assert model.steadiness_of(np.array([1, 7, 2], np.int32)).tolist() == pytest.approx([6 / 8, 1.0, 1.0])
-    colour, times = model.settled(seen)
-    assert colour.tolist() == [1, 1, 7]
-    assert times.tolist() == [3, 3, 3]
+    assert model.of(np.array([1, 7, 2, 5], np.int32)).tolist() == pytest.approx([13 / 14, 7 / 8, 1 / 6, 0.5])
+    assert model.settled(seen).tolist() == [1, 1, 7]
+
+
+def test_what_is_around_decides_where_frames_disagree():
+    """A dark colour is the background's elsewhere, but sky is around this pixel, which shows each in two frames of four."""
+    sky, dark, coin = 7, 3, 9
+    elsewhere = np.array([[dark] * 4 + [sky] * 4] * 4, np.int32)
+    here = np.array([[dark], [dark], [sky], [sky]], np.int32)
+    model = ColourModel.learned([np.concatenate([elsewhere, here], 1)])
+    around = np.full((17, 17), sky, np.int32)
+    around[8, 8] = -1
+    place = np.array([8])
+    best, fits = model.settled_around(here, Surroundings(around).at(place, place))
+    assert best.tolist() == [sky]
+    assert fits.tolist() == [True]
+    best, fits = model.settled_around(np.full((4, 1), coin, np.int32), Surroundings(around).at(place, place))
+    assert best.tolist() == [coin]
+    assert fits.tolist() == [False]
 
 
 def test_nothing_is_learned_of_nothing():

@@ -2,31 +2,31 @@
 
 import functools
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from delaminate.errors import ConfigError
 from delaminate.matching.exact.camera import CUT, NEAR, Locator, agreement, alike, step
-from delaminate.matching.exact.colour_model import SAMPLE, THINGS, ColourModel, behind_things, filled
-from delaminate.matching.exact.filling import commonest, continue_around, fill_in, pack, restless_areas, small_areas
+from delaminate.matching.exact.colour_model import ColourModel
+from delaminate.matching.exact.stacking import (
+    MAX_PANORAMA,
+    areas_of_one_colour,
+    blocks,
+    settled_colours,
+    some_pixels,
+    stacked,
+)
 from delaminate.rng import numpy_stream
 
-MAX_PANORAMA = 2**25
-"""Pixels of a scrolled panorama, at most."""
 MENDERS = 4
 """Frames that must show a pixel of the background before its colour is corrected."""
 GONE = 0.2
 """What shows its surroundings instead in so many frames is no part of a still picture."""
-SETTLES = 0.75
-"""Of the frames that see a pixel, the share that must agree on it for it to settle."""
-NEVER_SETTLES = 0.5
-"""A colour that even where it is the commonest is seen for less time than this is an animation's."""
+LOOKED_AT = 101
+"""Frames of a scene in which the camera stands still that are asked about its background, at most."""
 SAME_ROOM = 0.8
 """Of a scene's frame, the share that an earlier room must show for the scene to play there."""
 
@@ -191,37 +191,11 @@ def static(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False, colours: C
         noisy: Colours vary from frame to frame, as compression leaves them: then the mean of those around the commonest.
         colours: Which colours are the background's; None: learned from the frames.
     """
-    some = _sampled(frames)
-    colours = ColourModel.learned([_some_pixels(some, noisy)]) if colours is None else colours
-    band = max(1, 2**19 // frames.shape[2])
-    parts = [
-        _settled(
-            some[:, first : first + band].astype(np.int32),
-            np.ones(some[:, first : first + band].shape[:3], bool),
-            noisy,
-            colours,
-        )
-        for first in range(0, frames.shape[1], band)
-    ]
-    rgb, _, same, of_things = (np.concatenate(each) for each in zip(*parts, strict=True))
-    hidden = behind_things(of_things, (same / len(some)).astype(np.float32))
-    return Background(filled(rgb, hidden) / 255)
+    return Background(stacked(frames, np.zeros((len(frames), 2), np.int64), noisy, colours, LOOKED_AT)[0])
 
 
-def _sampled(frames: UInt8[np.ndarray, "N H W 3"], most: int = 101) -> UInt8[np.ndarray, "n H W 3"]:
+def _sampled(frames: UInt8[np.ndarray, "N H W 3"], most: int = LOOKED_AT) -> UInt8[np.ndarray, "n H W 3"]:
     return frames[np.linspace(0, len(frames) - 1, min(len(frames), most)).astype(int)]
-
-
-def _some_pixels(frames: UInt8[np.ndarray, "n H W 3"], noisy: bool) -> Int32[np.ndarray, "n p"]:
-    """Packed colours of evenly spread pixels, from which those of the background are learned."""
-    every = max(1, -(-frames[0, ..., 0].size // SAMPLE))
-    pixels = frames.reshape(len(frames), -1, 3)[:, ::every].astype(np.int32)
-    return coarse(pixels, noisy)
-
-
-def coarse(colours: Int32[np.ndarray, "*S"], noisy: bool) -> Int32[np.ndarray, "*T"]:
-    """Packed colours; of noisy ones, the bins that they fall into."""
-    return pack((colours >> 4) << 4 if noisy else colours)
 
 
 def without_things_at_rest(
@@ -241,7 +215,7 @@ def without_things_at_rest(
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 101)).astype(int)]
     rgb = np.rint(background.rgb * 255).astype(np.uint8)
     shown = (np.abs(some.astype(np.int16) - rgb) <= NEAR).all(3).mean(0)
-    areas, count = _areas_of_one_colour(rgb)
+    areas, count = areas_of_one_colour(rgb)
     places = ndimage.find_objects(areas + 1)
     result = background.rgb.copy()
     gone = np.bincount(areas.ravel(), 1 - shown.ravel())  # at the most
@@ -262,17 +236,6 @@ def without_things_at_rest(
     return Background(result)
 
 
-def _areas_of_one_colour(rgb: UInt8[np.ndarray, "h w 3"]) -> tuple[Int32[np.ndarray, "h w"], Int64[np.ndarray, " n"]]:
-    """The connected areas of one colour, numbered from 0, and how many pixels each has."""
-    number = np.arange(rgb[..., 0].size).reshape(rgb.shape[:2])
-    across, down = (rgb[:, 1:] == rgb[:, :-1]).all(2), (rgb[1:] == rgb[:-1]).all(2)
-    one = np.concatenate([number[:, :-1][across], number[:-1][down]])
-    other = np.concatenate([number[:, 1:][across], number[1:][down]])
-    graph = coo_array((np.ones(len(one), bool), (one, other)), (number.size, number.size))
-    areas = connected_components(graph, directed=False)[1]
-    return areas.reshape(number.shape).astype(np.int32), np.bincount(areas)
-
-
 def rooms(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> Background | None:
     """The backgrounds of the scenes that a clip is cut to, below each other; None where it is not cut.
 
@@ -284,7 +247,7 @@ def rooms(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> Backgrou
     shots = scenes_of(frames)
     if len(shots) < 2 or len(shots) > len(frames) // 3:
         return None
-    colours = ColourModel.learned([_some_pixels(_sampled(frames[a:b]), noisy) for a, b in shots if b - a >= 3])
+    colours = ColourModel.learned([some_pixels(_sampled(frames[a:b]), noisy) for a, b in shots if b - a >= 3])
     found: list[Background] = []
     for first, last in shots:
         some = frames[first:last]
@@ -338,139 +301,15 @@ def panorama_and_places(
     for before, frame in itertools.pairwise(frames):
         down, right = step(before, frame)
         places.append((places[-1][0] + down, places[-1][1] + right))
-    background, colours = _stack(frames, np.array(places), noisy, final=rounds == 0)
-    for last in reversed(range(rounds)):
+    rgb, colours = stacked(frames, np.array(places), noisy)
+    background = Background(rgb)
+    for _ in range(rounds):
         top, left = (min(place[axis] for place in places) for axis in (0, 1))
         corners = [(y - top, x - left) for y, x in places]
         places = [background.locator(frame, corner) for frame, corner in zip(frames, corners, strict=True)]
-        background, colours = _stack(frames, np.array(places), noisy, final=last == 0)
+        rgb, colours = stacked(frames, np.array(places), noisy)
+        background = Background(rgb)
     return background, np.array(places, np.int64) - np.array(places, np.int64).min(0), colours
-
-
-def laid(
-    frames: UInt8[np.ndarray, "N H W 3"],
-    places: Int64[np.ndarray, "N 2"],
-    hidden: Bool[np.ndarray, "N H W"],
-    most: int = 63,
-) -> tuple[Float32[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-    """The commonest colours, in [0, 1], of what frames show that are laid at places, and how many tell.
-
-    Args:
-        frames: Some frames.
-        places: Top and left of each; none is negative.
-        hidden: What does not count.
-        most: Frames that are asked at each place, at most.
-    """
-    rows, columns = (places.max(0) + np.array(frames.shape[1:3])).tolist()
-    rgb, told = np.zeros((rows, columns, 3), np.float32), np.zeros((rows, columns), np.int64)
-    for left, right, stack, there in _blocks(frames, places, (rows, columns), most, hidden):
-        colour, seen, _, _ = _settled(stack, there, noisy=False)
-        rgb[:, left:right], told[:, left:right] = colour / 255, seen
-    return rgb, told
-
-
-def _stack(
-    frames: np.ndarray, places: np.ndarray, noisy: bool, final: bool, most: int = 31
-) -> tuple[Background, ColourModel]:
-    """The commonest colours of frames laid at places, of at most `most` for each column; what never settles is filled in."""
-    places = places - places.min(0)
-    height, width = frames.shape[1:3]
-    rows, columns = (places.max(0) + np.array([height, width])).tolist()
-    if rows * columns > MAX_PANORAMA:
-        raise ConfigError(
-            f"background: the frames would make a panorama of {rows} x {columns} pixels. If the camera does not scroll, "
-            "use --set background=static; else train on a shorter clip."
-        )
-    colours = colours_at(frames, places, noisy, most=most)
-    rgb = np.zeros((rows, columns, 3), np.float32)
-    steady, of_things, restless = np.ones((rows, columns), np.float32), *np.zeros((2, rows, columns), bool)
-    for left, right, stack, there in _blocks(frames, places, (rows, columns), most):
-        rgb[:, left:right], seen, same, of_things[:, left:right] = _settled(stack, there, noisy, colours)
-        steady[:, left:right] = same / seen.clip(1)
-        never_steady = colours.steadiness_of(coarse(rgb[:, left:right].astype(np.int32), noisy)) < NEVER_SETTLES
-        restless[:, left:right] = (seen >= 5) & (same < SETTLES * seen) & never_steady
-    areas = small_areas(restless_areas(restless & ~of_things & final))
-    picture = fill_in(rgb, areas)
-    if not noisy:
-        things = small_areas(ndimage.binary_dilation(areas, np.ones((5, 5))))
-        if things.any():
-            continue_around(picture, rgb, things, areas, lambda: _blocks(frames, places, (rows, columns), most))
-    return Background(filled(picture, behind_things(of_things & ~areas, steady)) / 255), colours
-
-
-def colours_at(
-    frames: UInt8[np.ndarray, "N H W 3"],
-    places: Int64[np.ndarray, "N 2"],
-    noisy: bool,
-    hidden: Bool[np.ndarray, "N H W"] | None = None,
-    most: int = 31,
-) -> ColourModel:
-    """Learn which colours are of the picture over which frames are laid.
-
-    Args:
-        frames: Some frames.
-        places: Top and left of each; none is negative.
-        noisy: Colours recur about, not to the bit.
-        hidden: What does not count.
-        most: Frames that are asked at each place, at most.
-    """
-    rows, columns = (places.max(0) + np.array(frames.shape[1:3])).tolist()
-    every = max(1, rows * columns // SAMPLE)
-    return ColourModel.learned(
-        [
-            np.where(there, coarse(stack, noisy), -1).reshape(len(stack), -1)[:, ::every]
-            for _, _, stack, there in _blocks(frames, places, (rows, columns), most, hidden)
-        ]
-    )
-
-
-def _blocks(
-    frames: np.ndarray, places: np.ndarray, size: tuple[int, int], most: int, hidden: np.ndarray | None = None
-) -> Iterator[tuple[int, int, Int32[np.ndarray, "n h w 3"], Bool[np.ndarray, "n h w"]]]:
-    """Cut frames laid at places to blocks of columns: left, right, what up to `most` frames show, and where they do."""
-    height, width = frames.shape[1:3]
-    block = max(16, width // 8)
-    for left in range(0, size[1], block):
-        right = min(left + block, size[1])
-        shows = np.flatnonzero((places[:, 1] < right) & (places[:, 1] + width > left))
-        if len(shows) == 0:
-            continue
-        shows = shows[np.linspace(0, len(shows) - 1, min(len(shows), most)).astype(int)]
-        stack = np.zeros((len(shows), size[0], right - left, 3), np.int32)
-        there = np.zeros(stack.shape[:3], bool)
-        for n, i in enumerate(shows):
-            top, start = places[i]
-            begin, end = max(left, start), min(right, start + width)
-            window = slice(top, top + height), slice(begin - left, end - left)
-            stack[n][window] = frames[i, :, begin - start : end - start]
-            there[n][window] = True if hidden is None else ~hidden[i, :, begin - start : end - start]
-        yield left, right, stack, there
-
-
-def _settled(
-    stack: Int32[np.ndarray, "n h w 3"],
-    there: Bool[np.ndarray, "n h w"],
-    noisy: bool,
-    colours: ColourModel | None = None,
-) -> tuple[Float32[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"], Int64[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
-    """The commonest colour over time, how many frames tell, how many of these show it, and whether it belongs to things.
-
-    Never a mix of channels: where an animation goes on, a median by channel would be a colour that nobody has seen.
-    """
-    packed = np.where(there, coarse(stack, noisy), -1)
-    best, _ = commonest(packed) if colours is None else colours.settled(packed)
-    of_things = colours.of(best) < THINGS if colours is not None else np.zeros(best.shape, bool)
-    of_things &= there.any(0)
-    colour = np.stack([best >> 16 & 255, best >> 8 & 255, best & 255], -1).astype(np.float32)
-    if noisy:  # the middle of the bin, then the mean of what lies around
-        for reach in (20, 14):
-            near = (np.abs(stack - (colour + (8 if reach == 20 else 0))) <= reach).all(-1) & there
-            count = np.count_nonzero(near, axis=0)[..., None]
-            colour = np.where(count > 0, (stack * near[..., None]).sum(0) / np.maximum(count, 1), colour).astype(
-                np.float32
-            )
-    same = ((np.abs(stack - colour) <= (2 * NEAR if noisy else NEAR)).all(-1) & there).sum(0)
-    return colour, there.sum(0), same, of_things
 
 
 def mended(
@@ -488,8 +327,8 @@ def mended(
         hidden: Pixels where sprites hide it.
     """
     rgb = background.rgb.copy()
-    for left, right, stack, there in _blocks(frames, np.array(places), rgb.shape[:2], len(frames), hidden):
-        colour, seen, same, _ = _settled(stack, there, noisy=False)
+    for left, right, stack, there in blocks(frames, np.array(places), rgb.shape[:2], len(frames), hidden):
+        colour, seen, same, _ = settled_colours(stack, there, noisy=False)
         part = rgb[:, left:right]
         sure = (seen >= MENDERS) & (same >= 0.75 * seen) & (np.abs(part * 255 - colour) > NEAR).any(2)
         part[sure] = colour[sure] / 255
@@ -506,8 +345,8 @@ def retold(
 ) -> tuple[Float32[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
     """Tell some pixels of a background anew, by the commonest colour that frames show there; also say which were seen."""
     rgb, told = background.rgb.copy(), np.zeros(where.shape, bool)
-    for left, right, stack, there in _blocks(frames, np.array(places), rgb.shape[:2], len(frames), hidden):
-        colour, seen, _, _ = _settled(stack, there, noisy=False)
+    for left, right, stack, there in blocks(frames, np.array(places), rgb.shape[:2], len(frames), hidden):
+        colour, seen, _, _ = settled_colours(stack, there, noisy=False)
         told[:, left:right] = where[:, left:right] & (seen >= least)
         rgb[:, left:right][told[:, left:right]] = colour[told[:, left:right]] / 255
     return rgb, told

@@ -23,6 +23,12 @@ THINGS = 0.7
 STIRS, STEADY = 0.1, 0.8
 """Where a thing hides what is behind it all the time, this share of its pixels is not steady: it shows something else in
 more than a fifth of the frames. What never changes at all is background, whatever its colour."""
+SURELY = 0.95
+"""A colour of which so much is background may be that of a pixel around which there is none of it."""
+AROUND, ELSEWHERE = 8, 0.1
+"""Pixels to each side that are around one; and what a colour counts that is not seen there, against one that alone is."""
+AT_ONCE = 2**12
+"""Pixels that are compared with what is around them at a time."""
 ROWS_FIRST = 4
 """By how much what lies beside counts as nearer than what lies above: things stand on what they stand on."""
 
@@ -34,28 +40,17 @@ class ColourModel:
     Attributes:
         colours: Packed into one number each, ascending.
         shares: In (0, 1), one for each.
-        steadiness: Where a colour is background, the share of the time that it is seen; 1 where it never is.
     """
 
     colours: Int32[np.ndarray, " C"]
     shares: Float32[np.ndarray, " C"]
-    steadiness: Float32[np.ndarray, " C"]
 
     def of(self, packed: Int32[np.ndarray, "*S"]) -> Float32[np.ndarray, "*S"]:
         """The shares of some colours; a half where a colour is not known."""
-        return self._look_up(packed, self.shares, 0.5)
-
-    def steadiness_of(self, packed: Int32[np.ndarray, "*S"]) -> Float32[np.ndarray, "*S"]:
-        """The steadiness of some colours; 1 where a colour is not known."""
-        return self._look_up(packed, self.steadiness, 1.0)
-
-    def _look_up(
-        self, packed: Int32[np.ndarray, "*S"], values: Float32[np.ndarray, " C"], unknown: float
-    ) -> Float32[np.ndarray, "*S"]:
         if not len(self.colours):
-            return np.full(packed.shape, unknown, np.float32)
+            return np.full(packed.shape, 0.5, np.float32)
         place = np.searchsorted(self.colours, packed).clip(max=len(self.colours) - 1)
-        return np.where(self.colours[place] == packed, values[place], np.float32(unknown))
+        return np.where(self.colours[place] == packed, self.shares[place], np.float32(0.5))
 
     @classmethod
     def learned(cls, scenes: Sequence[Int32[np.ndarray, "n _p"]]) -> "ColourModel":
@@ -73,19 +68,58 @@ class ColourModel:
         best = _best(pixel, count)
         shares = np.full(len(colours), 0.5)
         for _ in range(ROUNDS):
-            shares = (np.bincount(kind[best], count[best], len(colours)) + 1) / (shown + 2)
+            shares = (np.bincount(kind[best], count[best], len(colours)) + 0.5) / (shown + 1)
             best = _best(pixel, count * shares[kind] ** 2)
-        seen = np.bincount(kind[best], count[best], len(colours))
-        ever = np.bincount(kind[best], np.bincount(pixel, count)[pixel[best]], len(colours))
-        steadiness = np.where(ever > 0, seen / ever.clip(1), 1.0)
-        return cls(colours.astype(np.int32), shares.astype(np.float32), steadiness.astype(np.float32))
+        return cls(colours.astype(np.int32), shares.astype(np.float32))
 
-    def settled(
-        self,
-        packed: Int32[np.ndarray, "n *S"],  # noqa: F821
-    ) -> tuple[Int32[np.ndarray, "*S"], Int64[np.ndarray, "*S"]]:
-        """The background's colour at each pixel, 0 where none is seen, and how often that is shown."""
-        return commonest(packed, lambda colours: self.of(colours) ** 2)
+    def settled(self, packed: Int32[np.ndarray, "_n *S"]) -> Int32[np.ndarray, "*S"]:  # noqa: F821
+        """The background's colour at each pixel, of those that it shows over time; 0 where none is seen."""
+        return commonest(packed, lambda colours: self.of(colours) ** 2)[0]
+
+    def settled_around(
+        self, packed: Int32[np.ndarray, "n p"], around: Int32[np.ndarray, "p m"]
+    ) -> tuple[Int32[np.ndarray, " p"], Bool[np.ndarray, " p"]]:
+        """As `settled`, where frames disagree: a colour that the background has around a pixel is likely there, too.
+
+        Args:
+            packed: Colours of some pixels over time; -1 where nothing is seen.
+            around: The background's colours around each; -1 where that is not known.
+
+        Returns:
+            The colours, and whether each may be the background's: it is around, or seldom anything else's.
+        """
+        best, fits = np.zeros(packed.shape[1], np.int32), np.zeros(packed.shape[1], bool)
+        known = (around >= 0).sum(1).clip(1).astype(np.float32)
+
+        for first in range(0, packed.shape[1], AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+
+            def nearby(colours: Int32[np.ndarray, "n q"], part: slice = part) -> Float32[np.ndarray, "n q"]:
+                return np.stack([(row[:, None] == around[part]).sum(1) / known[part] for row in colours]).astype(
+                    np.float32
+                )
+
+            best[part] = commonest(packed[:, part], lambda c: self.of(c) ** 2 * (ELSEWHERE + nearby(c)))[0]
+            share = self.of(best[part])
+            fits[part] = (share >= SURELY) | ((share >= THINGS) & (nearby(best[None, part])[0] > 0))
+        return best, fits
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What a background shows around its pixels.
+
+    Attributes:
+        packed: Its colours; -1 where they are not known.
+    """
+
+    packed: Int32[np.ndarray, "h w"]
+
+    def at(self, rows: Int64[np.ndarray, " p"], columns: Int64[np.ndarray, " p"]) -> Int32[np.ndarray, "p m"]:
+        """The colours around some pixels, of every other one in a window."""
+        wide = np.pad(self.packed, AROUND, constant_values=-1)
+        windows = np.lib.stride_tricks.sliding_window_view(wide, (2 * AROUND + 1,) * 2)[..., ::2, ::2]
+        return windows[rows, columns].reshape(len(rows), windows.shape[2] * windows.shape[3])
 
 
 def behind_things(of_things: Bool[np.ndarray, "h w"], steady: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:

@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from scipy import ndimage
 
-from delaminate.matching.exact.background import Plane, coarse, colours_at, laid
+from delaminate.matching.exact.background import Plane
 from delaminate.matching.exact.camera import near_of
 from delaminate.matching.exact.colour_model import THINGS, ColourModel
+from delaminate.matching.exact.stacking import coarse, colours_at, laid
 
 LEAST_SHARE = 0.0015
 """Of all pixels, the share that one panorama must leave unexplained for a second plane to be looked for."""

@@ -1,0 +1,231 @@
+"""Frames laid where the camera was: what lies behind all that moves, told from frames that show different things there."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, Int64, Integer, UInt8
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from delaminate.errors import ConfigError
+from delaminate.matching.exact.camera import NEAR
+from delaminate.matching.exact.colour_model import (
+    SAMPLE,
+    SURELY,
+    THINGS,
+    ColourModel,
+    Surroundings,
+    behind_things,
+    filled,
+)
+from delaminate.matching.exact.filling import commonest, continue_around, fill_in, pack, restless_areas, small_areas
+
+MAX_PANORAMA = 2**25
+"""Pixels of a scrolled panorama, at most."""
+SETTLES = 0.75
+"""Of the frames that see a pixel, the share that must agree on it for it to settle."""
+ASKED = 5
+"""Frames that must see a pixel for what they disagree on to tell."""
+FLICKERS = 0.5
+"""An area of one colour is a thing's where frames disagree on more than this share of it."""
+AT_REST = 24
+"""Pixels to a side of a place where frames disagree that is a thing's at rest, at most; what passes leaves longer trails."""
+CALM = 0.97
+"""How steady, in the mean, the surroundings of a thing at rest are."""
+
+
+def stacked(
+    frames: UInt8[np.ndarray, "N H W 3"],
+    places: Int64[np.ndarray, "N 2"],
+    noisy: bool,
+    colours: ColourModel | None = None,
+    most: int = 31,
+) -> tuple[Float32[np.ndarray, "h w 3"], ColourModel]:
+    """What lies behind what moves, in [0, 1], and which colours are its.
+
+    Where frames agree, that is what most show; where they do not, what is around counts too. What is behind a thing in all of
+    them is filled in.
+
+    Args:
+        frames: Some frames.
+        places: Top and left of each.
+        noisy: Colours recur about, not to the bit.
+        colours: Which colours are the background's; None: learned here.
+        most: Frames that are asked at each place, at most.
+
+    Raises:
+        ConfigError: The picture would be too large.
+    """
+    places = places - places.min(0)
+    rows, columns = (places.max(0) + np.array(frames.shape[1:3])).tolist()
+    if rows * columns > MAX_PANORAMA:
+        raise ConfigError(
+            f"background: the frames would make a panorama of {rows} x {columns} pixels. If the camera does not scroll, "
+            "use --set background=static; else train on a shorter clip."
+        )
+    colours = colours_at(frames, places, noisy, most=most) if colours is None else colours
+    rgb, packed = np.zeros((rows, columns, 3), np.float32), np.zeros((rows, columns), np.int32)
+    seen, same = np.zeros((2, rows, columns), np.int64)
+    for left, right, stack, there in blocks(frames, places, (rows, columns), most):
+        part = slice(None), slice(left, right)
+        rgb[part], seen[part], same[part], packed[part] = settled_colours(stack, there, noisy, colours)
+    of_things = (colours.of(packed) < THINGS) & (seen > 0)
+    unsteady = (seen >= ASKED) & (same < SETTLES * seen)
+    around = Surroundings(np.where(unsteady | of_things | (seen == 0), -1, packed))
+    for left, right, stack, there in blocks(frames, places, (rows, columns), most) if unsteady.any() else ():
+        y, x = np.nonzero(unsteady[:, left:right])
+        shown, known = stack[:, y, x], there[:, y, x]
+        best, fits = colours.settled_around(np.where(known, coarse(shown, noisy), -1), around.at(y, x + left))
+        packed[y, x + left], of_things[y, x + left] = best, ~fits
+        rgb[y, x + left], same[y, x + left] = _typical(shown, known, best, noisy)
+    # What the background shows that is hidden now and then goes on where it is not; what a coin that spins shows does not.
+    areas, count = areas_of_one_colour(packed[..., None])
+    flickers = np.bincount(areas.ravel(), unsteady.ravel()) > FLICKERS * count
+    of_things |= flickers[areas] & (colours.of(packed) < SURELY) & (seen > 0)
+    steady = (same / seen.clip(1)).astype(np.float32)
+    areas = _left_alone(small_areas(restless_areas(unsteady), AT_REST), steady)
+    picture = fill_in(rgb, areas)
+    things = ndimage.binary_dilation(areas, np.ones((5, 5)))
+    if not noisy and things.any():
+        continue_around(picture, rgb, things, areas, lambda: blocks(frames, places, (rows, columns), most))
+    return filled(picture, behind_things(of_things & ~areas, steady)) / 255, colours
+
+
+def _left_alone(areas: Bool[np.ndarray, "h w"], steady: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Those of some areas around which nothing moves; of others, what moves there is a reason for what they show."""
+    labels, count = ndimage.label(areas, np.ones((3, 3)))
+    around = ndimage.grey_dilation(labels, (7, 7)) * ~ndimage.binary_dilation(areas, np.ones((3, 3)))
+    beside = np.bincount(around.ravel(), minlength=count + 1)
+    calm = np.bincount(around.ravel(), steady.ravel(), count + 1) >= CALM * beside.clip(1)
+    return np.asarray(areas & calm[labels])
+
+
+def laid(
+    frames: UInt8[np.ndarray, "N H W 3"],
+    places: Int64[np.ndarray, "N 2"],
+    hidden: Bool[np.ndarray, "N H W"],
+    most: int = 63,
+) -> tuple[Float32[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
+    """The commonest colours, in [0, 1], of what frames show that are laid at places, and how many tell.
+
+    Args:
+        frames: Some frames.
+        places: Top and left of each; none is negative.
+        hidden: What does not count.
+        most: Frames that are asked at each place, at most.
+    """
+    rows, columns = (places.max(0) + np.array(frames.shape[1:3])).tolist()
+    rgb, told = np.zeros((rows, columns, 3), np.float32), np.zeros((rows, columns), np.int64)
+    for left, right, stack, there in blocks(frames, places, (rows, columns), most, hidden):
+        colour, seen, _, _ = settled_colours(stack, there, noisy=False)
+        rgb[:, left:right], told[:, left:right] = colour / 255, seen
+    return rgb, told
+
+
+def colours_at(
+    frames: UInt8[np.ndarray, "N H W 3"],
+    places: Int64[np.ndarray, "N 2"],
+    noisy: bool,
+    hidden: Bool[np.ndarray, "N H W"] | None = None,
+    most: int = 31,
+) -> ColourModel:
+    """Learn which colours are of the picture over which frames are laid.
+
+    Args:
+        frames: Some frames.
+        places: Top and left of each; none is negative.
+        noisy: Colours recur about, not to the bit.
+        hidden: What does not count.
+        most: Frames that are asked at each place, at most.
+    """
+    rows, columns = (places.max(0) + np.array(frames.shape[1:3])).tolist()
+    every = max(1, rows * columns // SAMPLE)
+    return ColourModel.learned(
+        [
+            np.where(there, coarse(stack, noisy), -1).reshape(len(stack), -1)[:, ::every]
+            for _, _, stack, there in blocks(frames, places, (rows, columns), most, hidden)
+        ]
+    )
+
+
+def some_pixels(frames: UInt8[np.ndarray, "n H W 3"], noisy: bool) -> Int32[np.ndarray, "n p"]:
+    """Packed colours of evenly spread pixels, from which those of the background are learned."""
+    every = max(1, -(-frames[0, ..., 0].size // SAMPLE))
+    pixels = frames.reshape(len(frames), -1, 3)[:, ::every].astype(np.int32)
+    return coarse(pixels, noisy)
+
+
+def coarse(colours: Int32[np.ndarray, "*S"], noisy: bool) -> Int32[np.ndarray, "*T"]:
+    """Packed colours; of noisy ones, the bins that they fall into."""
+    return pack((colours >> 4) << 4 if noisy else colours)
+
+
+def areas_of_one_colour(
+    rgb: Integer[np.ndarray, "h w _c"],
+) -> tuple[Int32[np.ndarray, "h w"], Int64[np.ndarray, " n"]]:
+    """The connected areas of one colour, numbered from 0, and how many pixels each has."""
+    number = np.arange(rgb[..., 0].size).reshape(rgb.shape[:2])
+    across, down = (rgb[:, 1:] == rgb[:, :-1]).all(2), (rgb[1:] == rgb[:-1]).all(2)
+    one = np.concatenate([number[:, :-1][across], number[:-1][down]])
+    other = np.concatenate([number[:, 1:][across], number[1:][down]])
+    graph = coo_array((np.ones(len(one), bool), (one, other)), (number.size, number.size))
+    areas = connected_components(graph, directed=False)[1]
+    return areas.reshape(number.shape).astype(np.int32), np.bincount(areas)
+
+
+def blocks(
+    frames: np.ndarray, places: np.ndarray, size: tuple[int, int], most: int, hidden: np.ndarray | None = None
+) -> Iterator[tuple[int, int, Int32[np.ndarray, "n h w 3"], Bool[np.ndarray, "n h w"]]]:
+    """Cut frames laid at places to blocks of columns: left, right, what up to `most` frames show, and where they do."""
+    height, width = frames.shape[1:3]
+    block = max(16, width // 8)
+    for left in range(0, size[1], block):
+        right = min(left + block, size[1])
+        shows = np.flatnonzero((places[:, 1] < right) & (places[:, 1] + width > left))
+        if len(shows) == 0:
+            continue
+        shows = shows[np.linspace(0, len(shows) - 1, min(len(shows), most)).astype(int)]
+        stack = np.zeros((len(shows), size[0], right - left, 3), np.int32)
+        there = np.zeros(stack.shape[:3], bool)
+        for n, i in enumerate(shows):
+            top, start = places[i]
+            begin, end = max(left, start), min(right, start + width)
+            window = slice(top, top + height), slice(begin - left, end - left)
+            stack[n][window] = frames[i, :, begin - start : end - start]
+            there[n][window] = True if hidden is None else ~hidden[i, :, begin - start : end - start]
+        yield left, right, stack, there
+
+
+def settled_colours(
+    stack: Int32[np.ndarray, "n h w 3"],
+    there: Bool[np.ndarray, "n h w"],
+    noisy: bool,
+    colours: ColourModel | None = None,
+) -> tuple[Float32[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"], Int64[np.ndarray, "h w"], Int32[np.ndarray, "h w"]]:
+    """The commonest colour over time, how many frames tell, how many of these show it, and the colour packed.
+
+    Never a mix of channels: where an animation goes on, a median by channel would be a colour that nobody has seen.
+    """
+    packed = np.where(there, coarse(stack, noisy), -1)
+    best = commonest(packed)[0] if colours is None else colours.settled(packed)
+    colour, same = _typical(stack, there, best, noisy)
+    return colour, there.sum(0), same, best
+
+
+def _typical(
+    stack: Int32[np.ndarray, "_n *S"],  # noqa: F821
+    there: Bool[np.ndarray, "_n *T"],  # noqa: F821
+    packed: Int32[np.ndarray, "*T"],
+    noisy: bool,
+) -> tuple[Float32[np.ndarray, "*U"], Int64[np.ndarray, "*T"]]:
+    """The colours (..., 3) that packed ones stand for, and how many frames show them; of bins, the mean of what lies around."""
+    colour = np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], -1).astype(np.float32)
+    if noisy:  # the middle of the bin, then the mean of what lies around
+        for reach in (20, 14):
+            near = (np.abs(stack - (colour + (8 if reach == 20 else 0))) <= reach).all(-1) & there
+            count = np.count_nonzero(near, axis=0)[..., None]
+            colour = np.where(count > 0, (stack * near[..., None]).sum(0) / np.maximum(count, 1), colour).astype(
+                np.float32
+            )
+    return colour, ((np.abs(stack - colour) <= (2 * NEAR if noisy else NEAR)).all(-1) & there).sum(0)
