@@ -23,6 +23,7 @@ BACKGROUNDS: tuple[Background, ...] = ("solid", "transparent", "static", "rooms"
 CODECS = ("png", "gif", "jpeg", "h264")
 ZOOMS = ((1.0, 1.0), (2.0, 2.0), (3.0, 3.0), (4.0, 4.0), (2.0, 3.0), (3.5, 3.5))
 KENNEY = ("bat-0", "block", "coin-0", "green-0", "heart", "key", "pink", "rover-0")
+PANEL = 10
 LEAST_SHOWN = 4
 """Frames in which a sprite must be seen whole to be asked for."""
 
@@ -37,6 +38,7 @@ class Capture:
     Attributes:
         frames: As captured: enlarged and cropped, before compression; RGBA.
         clean: As drawn, at the pixels' own size.
+        behind: The same without the things that move; a panel stands in front of it.
         durations: Milliseconds a frame.
         sprites: The pictures of all things that are seen whole in enough frames, once each: mirror images are one.
         background: The kind of background.
@@ -48,6 +50,7 @@ class Capture:
 
     frames: UInt8[np.ndarray, "N H W 4"]
     clean: UInt8[np.ndarray, "N h w 4"]
+    behind: UInt8[np.ndarray, "N h w 4"]
     durations: tuple[int, ...]
     sprites: tuple[Raster, ...]
     background: Background
@@ -103,7 +106,7 @@ def draw_capture(
         _draw_panel(frames, rng)
     durations = (100,) * count if rng.random() < 0.7 else tuple(int(n) for n in 20 * rng.integers(2, 30, count))
     captured = _enlarge(frames, zoom, rng)
-    return Capture(captured, frames, durations, shown, kind, codec, zoom, panel, half)
+    return Capture(captured, frames, world.frames, durations, shown, kind, codec, zoom, panel, half)
 
 
 # Sprites --------------------------------------------------------------------------------------------------------------
@@ -377,14 +380,14 @@ def _paste(
 
 
 def _draw_panel(frames: UInt8[np.ndarray, "N H W 4"], rng: np.random.Generator) -> None:
-    """A bar along the top with a number that counts up."""
+    """A bar along the top, `PANEL` pixels high, with a number that counts up."""
     tint = rng.integers(0, 90, 3)
     number = int(rng.integers(0, 500))
     glyphs = rng.random((10, 5, 3)) < 0.6
     glyphs[:, 0, 0] = True
     for now, frame in enumerate(frames):
-        frame[:10] = (*tint, 255)
-        frame[9] = (200, 200, 200, 255)
+        frame[:PANEL] = (*tint, 255)
+        frame[PANEL - 1] = (200, 200, 200, 255)
         for place, digit in enumerate(f"{number + now // 5:04d}"):
             frame[2:7, 6 + 5 * place : 9 + 5 * place][glyphs[int(digit)]] = (255, 240, 120, 255)
 
