@@ -25,7 +25,7 @@ STIRS, STEADY = 0.1, 0.8
 more than a fifth of the frames. What never changes at all is background, whatever its colour."""
 SURELY = 0.95
 """A colour of which so much is background may be that of a pixel around which there is none of it."""
-AROUND, ELSEWHERE = 8, 0.1
+AROUND, ELSEWHERE = 8, 0.5
 """Pixels to each side that are around one; and what a colour counts that is not seen there, against one that alone is."""
 AT_ONCE = 2**12
 """Pixels that are compared with what is around them at a time."""
