@@ -53,7 +53,7 @@ class ColourModel:
         return np.where(self.colours[place] == packed, self.shares[place], np.float32(0.5))
 
     @classmethod
-    def learned(cls, scenes: Sequence[Int32[np.ndarray, "n _p"]]) -> "ColourModel":
+    def learned(cls, scenes: Sequence[Int32[np.ndarray, "_n _p"]]) -> "ColourModel":
         """Learn the colours of scenes that have things in common.
 
         Each pixel's background is the colour that it shows most often, counted by the square of the colour's share; the
@@ -145,7 +145,7 @@ def filled(rgb: Float32[np.ndarray, "h w 3"], unknown: Bool[np.ndarray, "h w"]) 
 
 
 def _runs(
-    scenes: Sequence[Int32[np.ndarray, "n _p"]],
+    scenes: Sequence[Int32[np.ndarray, "_n _p"]],
 ) -> tuple[Int64[np.ndarray, " r"], Int32[np.ndarray, " r"], Int64[np.ndarray, " r"]]:
     """Each pixel's different colours: the pixel's number, the colour, and how often it is shown."""
     pixels, colours, counts, first = [], [], [], 0
