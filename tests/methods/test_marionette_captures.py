@@ -47,7 +47,11 @@ def worst(found):
         ("m2_orient", [HERO], "solid", 60),
         ("m10_dur.gif", [HERO, HERO], "static", 60),
         pytest.param(
-            "m14_water.gif", [HERO], None, 60, marks=pytest.mark.xfail(reason="the water is taken for a sprite, too")
+            "m14_water.gif",
+            [HERO],
+            None,
+            60,
+            marks=pytest.mark.xfail(strict=True, reason="0021: a second sprite, of 1,024 pixels"),
         ),
         ("m16_bullets.gif", [BULLET, COIN, HERO], "solid", 30),
         ("poses.gif", [111, HERO], "static", 60),
@@ -82,7 +86,7 @@ def test_what_does_not_recur_is_said_plainly():
     "kind",
     [
         "solid", "transparent", "static", "rooms", "panorama",
-        pytest.param("parallax", marks=pytest.mark.xfail(reason="things as tall as the planes' trees come in pieces")),
+        pytest.param("parallax", marks=pytest.mark.xfail(strict=True, reason="0021: none is found, before one")),
         "tiles",
     ],
 )  # fmt: skip

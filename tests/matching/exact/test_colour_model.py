@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from delaminate.matching.exact.background import panorama, rooms, static
-from delaminate.matching.exact.colour_model import ColourModel, Surroundings, behind_things, filled
+from delaminate.matching.exact.colour_model import ColourModel, behind_things, filled, surroundings
 from delaminate.matching.exact.filling import pack
 
 
@@ -102,10 +102,10 @@ def test_what_is_around_decides_where_frames_disagree():
     around = np.full((17, 17), sky, np.int32)
     around[8, 8] = -1
     place = np.array([8])
-    best, fits = model.settled_around(here, Surroundings(around).at(place, place))
+    best, fits = model.settled_around(here, surroundings(around)[place, place])
     assert best.tolist() == [sky]
     assert fits.tolist() == [True]
-    best, fits = model.settled_around(np.full((4, 1), coin, np.int32), Surroundings(around).at(place, place))
+    best, fits = model.settled_around(np.full((4, 1), coin, np.int32), surroundings(around)[place, place])
     assert best.tolist() == [coin]
     assert fits.tolist() == [False]
 

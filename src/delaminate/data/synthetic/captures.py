@@ -24,6 +24,7 @@ CODECS = ("png", "gif", "jpeg", "h264")
 ZOOMS = ((1.0, 1.0), (2.0, 2.0), (3.0, 3.0), (4.0, 4.0), (2.0, 3.0), (3.5, 3.5))
 KENNEY = ("bat-0", "block", "coin-0", "green-0", "heart", "key", "pink", "rover-0")
 PANEL = 10
+"""Pixels that a panel is high."""
 LEAST_SHOWN = 4
 """Frames in which a sprite must be seen whole to be asked for."""
 

@@ -13,6 +13,7 @@ from delaminate.matching.exact.camera import CUT, NEAR, Locator, agreement, alik
 from delaminate.matching.exact.colour_model import ColourModel
 from delaminate.matching.exact.stacking import (
     MAX_PANORAMA,
+    SETTLES,
     areas_of_one_colour,
     blocks,
     settled_colours,
@@ -174,7 +175,7 @@ class PlaneLocator:
 
 def solid(frames: UInt8[np.ndarray, "N H W 3"]) -> Background:
     """The commonest colour: of the fullest of 32 x 32 x 32 bins the commonest, or its median where none stands out."""
-    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 100)).astype(int)].reshape(-1, 3)
+    some = _sampled(frames, 100).reshape(-1, 3)
     bins = (some >> 3).astype(np.int64) @ np.array([1024, 32, 1])
     fullest = some[bins == np.bincount(bins).argmax()]
     counts = np.bincount((fullest & 7).astype(np.int64) @ np.array([64, 8, 1]), minlength=512)
@@ -212,7 +213,7 @@ def without_things_at_rest(
         hole: Bits of a pixel of the background that a frame does not show.
         place: Bits of placing a thing.
     """
-    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 101)).astype(int)]
+    some = _sampled(frames)
     rgb = np.rint(background.rgb * 255).astype(np.uint8)
     shown = (np.abs(some.astype(np.int16) - rgb) <= NEAR).all(3).mean(0)
     areas, count = areas_of_one_colour(rgb)
@@ -330,7 +331,7 @@ def mended(
     for left, right, stack, there in blocks(frames, np.array(places), rgb.shape[:2], len(frames), hidden):
         colour, seen, same, _ = settled_colours(stack, there, noisy=False)
         part = rgb[:, left:right]
-        sure = (seen >= MENDERS) & (same >= 0.75 * seen) & (np.abs(part * 255 - colour) > NEAR).any(2)
+        sure = (seen >= MENDERS) & (same >= SETTLES * seen) & (np.abs(part * 255 - colour) > NEAR).any(2)
         part[sure] = colour[sure] / 255
     return Background(rgb)
 

@@ -77,49 +77,42 @@ class ColourModel:
         return commonest(packed, lambda colours: self.of(colours) ** 2)[0]
 
     def settled_around(
-        self, packed: Int32[np.ndarray, "n p"], around: Int32[np.ndarray, "p m"]
+        self, packed: Int32[np.ndarray, "_n p"], around: Int32[np.ndarray, "p k k"]
     ) -> tuple[Int32[np.ndarray, " p"], Bool[np.ndarray, " p"]]:
         """As `settled`, where frames disagree: a colour that the background has around a pixel is likely there, too.
 
         Args:
             packed: Colours of some pixels over time; -1 where nothing is seen.
-            around: The background's colours around each; -1 where that is not known.
+            around: The background's colours around each, of `surroundings`.
 
         Returns:
             The colours, and whether each may be the background's: it is around, or seldom anything else's.
         """
-        best, fits = np.zeros(packed.shape[1], np.int32), np.zeros(packed.shape[1], bool)
-        known = (around >= 0).sum(1).clip(1).astype(np.float32)
+        parts = [
+            self._settled_around(packed[:, n : n + AT_ONCE], around[n : n + AT_ONCE])
+            for n in range(0, max(len(around), 1), AT_ONCE)
+        ]
+        best, fits = zip(*parts, strict=True)
+        return np.concatenate(best), np.concatenate(fits)
 
-        for first in range(0, packed.shape[1], AT_ONCE):
-            part = slice(first, first + AT_ONCE)
-
-            def nearby(colours: Int32[np.ndarray, "n q"], part: slice = part) -> Float32[np.ndarray, "n q"]:
-                return np.stack([(row[:, None] == around[part]).sum(1) / known[part] for row in colours]).astype(
-                    np.float32
-                )
-
-            best[part] = commonest(packed[:, part], lambda c: self.of(c) ** 2 * (ELSEWHERE + nearby(c)))[0]
-            share = self.of(best[part])
-            fits[part] = (share >= SURELY) | ((share >= THINGS) & (nearby(best[None, part])[0] > 0))
-        return best, fits
+    def _settled_around(
+        self, packed: Int32[np.ndarray, "_n p"], around: Int32[np.ndarray, "p k k"]
+    ) -> tuple[Int32[np.ndarray, " p"], Bool[np.ndarray, " p"]]:
+        best, _ = commonest(packed, lambda colours: self.of(colours) ** 2 * (ELSEWHERE + _nearby(colours, around)))
+        share = self.of(best)
+        return best, (share >= SURELY) | ((share >= THINGS) & (_nearby(best[None], around)[0] > 0))
 
 
-@dataclass(frozen=True, eq=False)
-class Surroundings:
-    """What a background shows around its pixels.
+def surroundings(packed: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w k k"]:
+    """A background's colours around each of its pixels, of every other one in a window; -1 where they are not known."""
+    wide = np.pad(packed, AROUND, constant_values=-1)
+    return np.lib.stride_tricks.sliding_window_view(wide, (2 * AROUND + 1,) * 2)[..., ::2, ::2]
 
-    Attributes:
-        packed: Its colours; -1 where they are not known.
-    """
 
-    packed: Int32[np.ndarray, "h w"]
-
-    def at(self, rows: Int64[np.ndarray, " p"], columns: Int64[np.ndarray, " p"]) -> Int32[np.ndarray, "p m"]:
-        """The colours around some pixels, of every other one in a window."""
-        wide = np.pad(self.packed, AROUND, constant_values=-1)
-        windows = np.lib.stride_tricks.sliding_window_view(wide, (2 * AROUND + 1,) * 2)[..., ::2, ::2]
-        return windows[rows, columns].reshape(len(rows), windows.shape[2] * windows.shape[3])
+def _nearby(colours: Int32[np.ndarray, "n p"], around: Int32[np.ndarray, "p k k"]) -> Float32[np.ndarray, "n p"]:
+    """How much of what is known around pixels has each of their colours."""
+    known = (around >= 0).sum((1, 2)).clip(1).astype(np.float32)
+    return np.stack([(row[:, None, None] == around).sum((1, 2)) / known for row in colours]).astype(np.float32)
 
 
 def behind_things(of_things: Bool[np.ndarray, "h w"], steady: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
@@ -129,9 +122,9 @@ def behind_things(of_things: Bool[np.ndarray, "h w"], steady: Float32[np.ndarray
         of_things: The best colour belongs to things.
         steady: The share of the frames that show it.
     """
-    labels, count = ndimage.label(of_things, np.ones((3, 3)))
-    stirs = ndimage.mean(steady < STEADY, labels, np.arange(count + 1)) if count else np.zeros(1)
-    return np.asarray(of_things & (np.asarray(stirs)[labels] >= STIRS))
+    labels, _ = ndimage.label(of_things, np.ones((3, 3)))
+    stirs = np.bincount(labels.ravel(), (steady < STEADY).ravel()) / np.bincount(labels.ravel()).clip(1)
+    return np.asarray(of_things & (stirs[labels] >= STIRS))
 
 
 def filled(rgb: Float32[np.ndarray, "h w 3"], unknown: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 3"]:

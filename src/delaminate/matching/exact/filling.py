@@ -31,7 +31,7 @@ def fill_in(rgb: Float32[np.ndarray, "h w 3"], areas: Bool[np.ndarray, "h w"]) -
     return filled
 
 
-def small_areas(mask: Bool[np.ndarray, "h w"], most: int = 64) -> Bool[np.ndarray, "h w"]:
+def small_areas(mask: Bool[np.ndarray, "h w"], most: int) -> Bool[np.ndarray, "h w"]:
     """The connected areas of a mask that have no side of more pixels than that."""
     labels, _ = ndimage.label(mask)
     sizes = [
@@ -59,7 +59,7 @@ def continue_around(
         rgb: The commonest colours.
         things: What is restless, and a rim around it.
         restless: Without the rim.
-        blocks: `_blocks` of the frames; asked twice, since all of them together may not fit in memory.
+        blocks: `stacking.blocks` of the frames; asked twice, since all of them together may not fit in memory.
         least: Share of the frames that must show the colour.
     """
     labels, count = ndimage.label(things)

@@ -43,17 +43,8 @@ def second_plane(
     Returns:
         The far plane's picture and the near plane; None where there is no second motion.
     """
-    height, width = frames.shape[1:3]
-    slack = near_of(noisy)
-    levels = np.rint(rgb * 255).astype(np.int16)
-    rest = np.stack(
-        [
-            (np.abs(levels[y : y + height, x : x + width] - frame) > slack).any(2)
-            for frame, (y, x) in zip(frames, places, strict=True)
-        ]
-    )
     things = _are_things(frames, colours, noisy)
-    rest &= ~things
+    rest = ~_matches(frames, rgb, places, near_of(noisy)) & ~things
     if rest.mean() < LEAST_SHARE:
         return None
     likely = _likely_speeds(frames, rest, places, noisy)
@@ -81,7 +72,8 @@ def _planes(
     things = things & _are_things(frames, colours_at(frames, others, noisy), noisy)
     for attempt in range(3):
         # At first all pixels tell of the far plane: what is the same in both belongs to that.
-        far_matches = _far_matches(frames, far, things | (shown if attempt else shown & False), slack)
+        behind, _ = laid(frames, far, hidden=things | shown if attempt else things)
+        far_matches = _matches(frames, behind, far, slack)
         picture, alpha = _near(frames, near, ~shown | things, far_matches, things, slack)
         shown = np.stack([_window(alpha, place, (height, width)) for place in near])
     if not 0.01 < shown.mean() < 0.95:
@@ -95,14 +87,8 @@ def _planes(
     ratio = float(speed if near_is_rest else 1 / speed)
     origin = np.rint(np.median(near - ratio * far, 0)).astype(np.int64)
     rgba = np.concatenate([picture * alpha[..., None], alpha[..., None]], 2).astype(np.float32)
-    levels = [np.rint(rgb * 255).astype(np.int16) for rgb in (picture, far_rgb)]
-    left = 0
-    for index, frame in enumerate(frames):
-        front, behind = (
-            _window(each, place[index], (height, width)) for each, place in zip(levels, (near, far), strict=True)
-        )
-        explained = np.where(shown[index][..., None], front, behind)
-        left += int((np.abs(explained - frame) > slack).any(2)[~things[index]].sum())
+    explained = np.where(shown, _matches(frames, picture, near, slack), _matches(frames, far_rgb, far, slack))
+    left = int((~explained & ~things).sum())
     return left, (far_rgb, Plane(rgba, ratio, (int(origin[0]), int(origin[1]))))
 
 
@@ -115,17 +101,18 @@ def _window(picture: np.ndarray, place: np.ndarray, size: tuple[int, int]) -> np
     return picture[place[0] : place[0] + size[0], place[1] : place[1] + size[1]]
 
 
-def _far_matches(
-    frames: UInt8[np.ndarray, "N H W 3"], far: Int64[np.ndarray, "N 2"], hidden: Bool[np.ndarray, "N H W"], slack: int
+def _matches(
+    frames: UInt8[np.ndarray, "N H W 3"],
+    rgb: Float32[np.ndarray, "h w 3"],
+    places: Int64[np.ndarray, "N 2"],
+    slack: int,
 ) -> Bool[np.ndarray, "N H W"]:
-    """Where frames look like the far plane, estimated from what is not hidden."""
-    height, width = frames.shape[1:3]
-    rgb, _ = laid(frames, far, hidden)
+    """Where frames show what a picture, in [0, 1], has at their places."""
     levels = np.rint(rgb * 255).astype(np.int16)
     return np.stack(
         [
-            (np.abs(levels[y : y + height, x : x + width] - frame) <= slack).all(2)
-            for frame, (y, x) in zip(frames, far, strict=True)
+            (np.abs(_window(levels, place, frame.shape[:2]) - frame) <= slack).all(2)
+            for frame, place in zip(frames, places, strict=True)
         ]
     )
 

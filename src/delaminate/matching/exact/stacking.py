@@ -15,14 +15,16 @@ from delaminate.matching.exact.colour_model import (
     SURELY,
     THINGS,
     ColourModel,
-    Surroundings,
     behind_things,
     filled,
+    surroundings,
 )
 from delaminate.matching.exact.filling import commonest, continue_around, fill_in, pack, restless_areas, small_areas
 
 MAX_PANORAMA = 2**25
 """Pixels of a scrolled panorama, at most."""
+BLOCK = 2**19
+"""Pixels of the picture that are told at a time, at most."""
 SETTLES = 0.75
 """Of the frames that see a pixel, the share that must agree on it for it to settle."""
 ASKED = 5
@@ -59,7 +61,7 @@ def stacked(
     """
     places = places - places.min(0)
     rows, columns = (places.max(0) + np.array(frames.shape[1:3])).tolist()
-    if rows * columns > MAX_PANORAMA:
+    if places.any() and rows * columns > MAX_PANORAMA:
         raise ConfigError(
             f"background: the frames would make a panorama of {rows} x {columns} pixels. If the camera does not scroll, "
             "use --set background=static; else train on a shorter clip."
@@ -72,11 +74,11 @@ def stacked(
         rgb[part], seen[part], same[part], packed[part] = settled_colours(stack, there, noisy, colours)
     of_things = (colours.of(packed) < THINGS) & (seen > 0)
     unsteady = (seen >= ASKED) & (same < SETTLES * seen)
-    around = Surroundings(np.where(unsteady | of_things | (seen == 0), -1, packed))
+    around = surroundings(np.where(unsteady | of_things | (seen == 0), -1, packed))
     for left, right, stack, there in blocks(frames, places, (rows, columns), most) if unsteady.any() else ():
         y, x = np.nonzero(unsteady[:, left:right])
         shown, known = stack[:, y, x], there[:, y, x]
-        best, fits = colours.settled_around(np.where(known, coarse(shown, noisy), -1), around.at(y, x + left))
+        best, fits = colours.settled_around(np.where(known, coarse(shown, noisy), -1), around[y, x + left])
         packed[y, x + left], of_things[y, x + left] = best, ~fits
         rgb[y, x + left], same[y, x + left] = _typical(shown, known, best, noisy)
     # What the background shows that is hidden now and then goes on where it is not; what a coin that spins shows does not.
@@ -127,7 +129,6 @@ def colours_at(
     frames: UInt8[np.ndarray, "N H W 3"],
     places: Int64[np.ndarray, "N 2"],
     noisy: bool,
-    hidden: Bool[np.ndarray, "N H W"] | None = None,
     most: int = 31,
 ) -> ColourModel:
     """Learn which colours are of the picture over which frames are laid.
@@ -136,7 +137,6 @@ def colours_at(
         frames: Some frames.
         places: Top and left of each; none is negative.
         noisy: Colours recur about, not to the bit.
-        hidden: What does not count.
         most: Frames that are asked at each place, at most.
     """
     rows, columns = (places.max(0) + np.array(frames.shape[1:3])).tolist()
@@ -144,7 +144,7 @@ def colours_at(
     return ColourModel.learned(
         [
             np.where(there, coarse(stack, noisy), -1).reshape(len(stack), -1)[:, ::every]
-            for _, _, stack, there in blocks(frames, places, (rows, columns), most, hidden)
+            for _, _, stack, there in blocks(frames, places, (rows, columns), most)
         ]
     )
 
@@ -179,7 +179,7 @@ def blocks(
 ) -> Iterator[tuple[int, int, Int32[np.ndarray, "n h w 3"], Bool[np.ndarray, "n h w"]]]:
     """Cut frames laid at places to blocks of columns: left, right, what up to `most` frames show, and where they do."""
     height, width = frames.shape[1:3]
-    block = max(16, width // 8)
+    block = max(16, min(width // 8, BLOCK // size[0]))
     for left in range(0, size[1], block):
         right = min(left + block, size[1])
         shows = np.flatnonzero((places[:, 1] < right) & (places[:, 1] + width > left))
