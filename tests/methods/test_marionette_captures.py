@@ -51,7 +51,7 @@ def worst(found):
             [HERO],
             None,
             60,
-            marks=pytest.mark.xfail(strict=True, reason="0021: a second sprite, of 1,024 pixels"),
+            marks=pytest.mark.xfail(strict=True, reason="0021: the water that flows is a sprite, too"),
         ),
         ("m16_bullets.gif", [BULLET, COIN, HERO], "solid", 30),
         ("poses.gif", [111, HERO], "static", 60),
