@@ -1,22 +1,34 @@
 """What no learning at all would score, so that figures can be judged.
 
 DELAMINATE_DATA=DATA python benchmarks/baselines.py     # writes benchmarks/results/baselines.json
+
+GrabCut and HOG are OpenCV's (extra `bench`).
 """
 
 import argparse
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
+from jaxtyping import Float, Int64, UInt8
+from scipy import ndimage
 from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from torch import Tensor
 
 from delaminate.data import LabelledSet, draw, load_benchmark
 from delaminate.matching.shapes import flat_regions
 from delaminate.metrics import ari, ari_fg, centred_disc, clustering_accuracy, colour_regions, foreground_figures
+from delaminate.metrics.boxes import BoxMatches
+from delaminate.metrics.segmentation import InstanceMatches
 from delaminate.refinement.crf import refine
 
+BOX_MARGIN = 0.1
+"""Of an image's height and width, on each side of the box from which GrabCut starts."""
 OUT = Path(__file__).parent / "results" / "baselines.json"
 
 
@@ -42,20 +54,89 @@ def tetrominoes() -> dict[str, Any]:
 
 
 def gtsrb8() -> dict[str, Any]:
-    """K-means on pixels, best of ten starts by its own loss."""
+    """K-means, best of ten starts by its own loss: on pixels, and on histograms of oriented gradients."""
     data = load_benchmark("gtsrb8")
-    flat = data.images.pixels.flatten(1).float().numpy() / 255
-    true = data.labels.image_classes.numpy()
-    found = KMeans(8, n_init=10, random_state=0).fit_predict(flat)
+    pixels, true = data.images.pixels, data.labels.image_classes.numpy()
+    # 4 x 4 cells of 7 x 7 pixels, in blocks of 2 x 2; Dalal and Triggs, CVPR 2005.
+    hog = cv2.HOGDescriptor((28, 28), (14, 14), (7, 7), (7, 7), 9)
+    gradients = np.stack([hog.compute(image).ravel() for image in _bytes(pixels)])
+    clusters = {
+        "k-means on pixels": pixels.flatten(1).float().numpy() / 255,
+        "k-means on HOG, 64 components": PCA(64, random_state=0).fit_transform(gradients),
+    }
     return {
-        "k-means on pixels": {"clustering_accuracy": clustering_accuracy(true, found)},
+        **{
+            name: {
+                "clustering_accuracy": clustering_accuracy(
+                    true, KMeans(8, n_init=10, random_state=0).fit_predict(features)
+                )
+            }
+            for name, features in clusters.items()
+        },
         "one cluster": {"clustering_accuracy": float(np.bincount(true).max() / len(true))},
     }
 
 
+def _bytes(pixels: UInt8[Tensor, "N 3 H W"]) -> UInt8[np.ndarray, "N H W 3"]:
+    return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
+
+
+def grabcut(images: Float[Tensor, "B 3 H W"]) -> Int64[Tensor, "B H W"]:
+    """OpenCV's GrabCut, five rounds from a centred box. (Rother, Kolmogorov and Blake, SIGGRAPH 2004)"""
+    height, width = images.shape[2:]
+    down, right = round(BOX_MARGIN * height), round(BOX_MARGIN * width)
+    box = (right, down, width - 2 * right, height - 2 * down)
+    found = []
+    for image in _bytes((images * 255).round().byte()):
+        mask = np.zeros((height, width), np.uint8)
+        cv2.setRNGSeed(0)
+        cv2.grabCut(image, mask, box, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_RECT)
+        found.append((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD))
+    return torch.from_numpy(np.stack(found).astype(np.int64))
+
+
+def components(data: LabelledSet) -> dict[str, Any]:
+    """Connected pixels that differ from what lies behind: the commonest colour of all, and that of each place."""
+    frames = _bytes(data.images.pixels)
+    packed = frames.astype(np.int64) @ np.array([65536, 256, 1])
+    few = packed[:: max(1, len(packed) // 100)]
+    colours, counts = np.unique(few, return_counts=True)
+    places = np.sort(few, 0)
+    changes = np.diff(places, axis=0, prepend=-1) != 0
+    begins = np.maximum.accumulate(np.where(changes, np.arange(len(places))[:, None, None], 0), 0)
+    longest = (np.arange(len(places))[:, None, None] - begins).argmax(0)
+    behind = {
+        "components of what is not the commonest colour": colours[counts.argmax()],
+        "components of what is not a place's commonest colour": np.take_along_axis(places, longest[None], 0)[0],
+    }
+    return {name: _judged(packed != each, data) for name, each in behind.items()}
+
+
+def ink_components(data: LabelledSet) -> dict[str, Any]:
+    """Connected ink."""
+    assert data.labels.ink is not None
+    return {"components": _judged(data.images.pixels.float().mean(1).numpy() < 255 * data.labels.ink, data)}
+
+
+def _judged(shown: np.ndarray, data: LabelledSet) -> dict[str, float]:
+    """Score the connected parts of what is shown, as decompositions are."""
+    objects, boxes = InstanceMatches(), BoxMatches()
+    for index, mask in enumerate(shown):
+        labels = ndimage.label(mask, np.ones((3, 3)))[0].astype(np.int64)
+        if data.labels.instances is not None:
+            objects.update(data.labels.instances[index : index + 1].numpy(), labels[None])
+        if data.labels.boxes is not None:
+            ignored = () if data.labels.ignored_boxes is None else data.labels.ignored_boxes[index]
+            boxes.update(data.labels.boxes[index], ignored, labels)
+    return {
+        **(objects.figures() if data.labels.instances is not None else {}),
+        **(boxes.figures() if data.labels.boxes is not None else {}),
+    }
+
+
 def regions(data: LabelledSet) -> dict[str, Any]:
-    """All background, all foreground, a centred disc of the true mean area, and n-means on colour; and the disc once pixels
-    have brought it to the outlines in the images: so much of a refined figure needs no training."""
+    """All background, all foreground, a centred disc of the true mean area, and n-means on colour; the disc once pixels
+    have brought it to the outlines in the images: so much of a refined figure needs no training; and GrabCut."""
     true = data.labels.instances
     assert true is not None
     number = data.labels.regions or 2
@@ -69,6 +150,8 @@ def regions(data: LabelledSet) -> dict[str, Any]:
         "centred disc, refined": refine(images, masks.expand(len(images), -1, -1, -1, -1)).argmax(1)[:, 0],
         f"{number}-means on colour": colour_regions(images, number),
     }
+    if number == 2:
+        guesses["GrabCut from a centred box"] = grabcut(images)
     return {name: foreground_figures(true, guess, num_regions=number) for name, guess in guesses.items()}
 
 
@@ -100,6 +183,18 @@ def clothing() -> dict[str, Any]:
     return regions(load_benchmark("clothing-ccp", size=(64, 64)))
 
 
+def cars() -> dict[str, Any]:
+    return regions(load_benchmark("car-sideview", size=(64, 64)))
+
+
+def _drawn(name: str, count: int = 200) -> dict[str, Any]:
+    return components(draw(name, count, split="test"))
+
+
+def _last(data: LabelledSet, count: int) -> LabelledSet:
+    return data.subset(range(len(data) - count, len(data)))
+
+
 def main() -> None:
     makers = {
         "tetrominoes": tetrominoes,
@@ -112,6 +207,16 @@ def main() -> None:
         "flowers17": flowers,
         "butterflies": butterflies,
         "clothing": clothing,
+        "car-sideview": cars,
+        **{
+            name: functools.partial(_drawn, name)
+            for name in ("floating-sprites", "platform-game", "platform-game-dubey")
+        },
+        "platform-game-network": functools.partial(_drawn, "platform-game-dubey", 40),
+        "colored-2-mnist-64": lambda: regions(draw("colored-2-mnist", 320, split="test", size=(64, 64))),
+        "side-scroller": functools.partial(_drawn, "side-scroller", 600),
+        "space-invaders": lambda: components(load_benchmark("space-invaders-sample")),
+        "text-pages": lambda: ink_components(_last(load_benchmark("text-goethe1809"), 4)),
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="only these; the others stay as they are")

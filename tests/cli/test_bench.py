@@ -1,17 +1,20 @@
 """The tables of results, and what a record counts."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from delaminate.bench.benchmarks import BENCHES, Bench
 from delaminate.bench.run import busy_seconds, run_seed
-from delaminate.bench.tables import VARIANT, results_table
+from delaminate.bench.tables import SHOWN, VARIANT, results_table
 from delaminate.cli.bench import bench
 from delaminate.config import build
 from delaminate.errors import ConfigError
 from delaminate.methods import METHODS
 from delaminate.pipelines.training import resolve_config
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 def record(folder, name, seed, iou, finished=True, **more):
@@ -65,8 +68,8 @@ def test_a_table_counts_failures_restarts_other_settings_and_seeds_above_the_bas
     table = results_table(tmp_path)
     assert "failed: 1, unfinished otherwise: 0, restarts: 1." in table
     assert "different settings (a): means tell little" in table
-    assert "| network | above every `baseline_` | 1 of 2 seeds | | |" in table
-    assert "| network | above every `baseline_` | 1 of 1 seeds | | |" in table
+    assert "| network | above every baseline | 1 of 2 seeds | | |" in table
+    assert "| network | above every baseline | 1 of 1 seeds | | |" in table
     assert "| refined | `iou` | 0.6 | 0.6 to 0.6, 1 seeds |  |" in table
 
 
@@ -82,6 +85,34 @@ def test_a_table_counts_failures_restarts_other_settings_and_seeds_above_the_bas
 )
 def test_variants_of_a_benchmark_share_the_baselines_of_its_data(name, data):
     assert VARIANT.sub("", name) == data
+
+
+def test_seeds_are_held_against_all_that_learns_nothing(tmp_path):
+    guesses = {"components": {"box_f1": 0.8}, "discs": {"box_f1": 0.9, "f1": 0.1}}
+    (tmp_path / "baselines.json").write_text(
+        json.dumps({"baselines": {"pages": guesses, "photos": {"disc": {"iou": 0.7}}}})
+    )
+    record(tmp_path, "pages", 0, 0.0, figures={"search": {"box_f1": 0.85}})
+    record(tmp_path, "pages", 1, 0.0, figures={"search": {"box_f1": 0.95}})
+    own = {"iou": 0.6, "role_swaps": 0.0, "baseline_all": 0.3, "baseline_disc": 0.5, "baseline_colour": 0.4}
+    record(tmp_path, "photos", 0, 0.0, figures={"network": own})
+    table = results_table(tmp_path)
+    assert "| search | above every baseline | 1 of 2 seeds | | |" in table
+    assert "| network | above every baseline | 0 of 1 seeds | | |" in table
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_every_row_stands_beside_something_that_learns_nothing(name):
+    known = json.loads((RESULTS / "baselines.json").read_text())["baselines"]
+    guesses = known.get(VARIANT.sub("", name), {})
+    assert guesses, f"{name}: measure what learns nothing, in benchmarks/baselines.py"
+    for path in RESULTS.glob(f"{name}-[0-9]*.json"):
+        measured = json.loads(path.read_text())
+        if measured.get("bench") == name:
+            for by, figures in measured["figures"].items():
+                assert by == "sampled" or any(set(figures) & set(each) & set(SHOWN) for each in guesses.values()), (
+                    path.name
+                )
 
 
 def test_breaks_between_calls_are_no_training_time():

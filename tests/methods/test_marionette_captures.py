@@ -46,13 +46,6 @@ def worst(found):
         ("m1_alpha", [COIN, HERO], "solid", 40),
         ("m2_orient", [HERO], "solid", 60),
         ("m10_dur.gif", [HERO, HERO], "static", 60),
-        pytest.param(
-            "m14_water.gif",
-            [HERO],
-            None,
-            60,
-            marks=pytest.mark.xfail(strict=True, reason="0021: the water that flows is a sprite, too"),
-        ),
         ("m16_bullets.gif", [BULLET, COIN, HERO], "solid", 30),
         ("poses.gif", [111, HERO], "static", 60),
         ("disposal2_opaque.gif", [BLOCK, BLOCK], "solid", 60),
@@ -80,6 +73,16 @@ def test_what_does_not_recur_is_said_plainly():
     run = delaminate.train(CASES / "scribbles", "marionette")
     assert run.verdict.level == "nothing"
     assert "text-pages" in run.verdict.text and "redo" in run.verdict.text
+
+
+@needs_cases
+def test_water_that_flows_is_a_sprite_beside_the_hero():
+    run = delaminate.train(CASES / "m14_water.gif", "marionette")
+    found = delaminate.decompose(run.model, CASES / "m14_water.gif")
+    hero, water = areas(run.model)
+    assert hero == HERO and water > 16 * 56
+    assert worst(found) > 32
+    assert run.verdict.level == "good"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ SHOWN = (
 
 
 BASELINES = ("baseline_all", "baseline_disc", "baseline_colour")
+JUDGED_BY = ("box_f1", "f1", "clustering_accuracy", "ari_fg")
+"""By which figure a row is held against what learns nothing, where it has no named regions: the first that both have."""
 RESTARTED = "Started over", "Begun anew"
 """What a note on a restart says, now and in older records."""
 VARIANT = re.compile("^(redo|perturbgan)-|-(search|paper|still)$")
@@ -43,8 +45,9 @@ def results_table(out: Path) -> str:
     ]
     for name, some in records.items():
         some = sorted(some, key=lambda record: record["seed"])
-        lines += [*_heading(name, some), *_rows(some)]
-        for kind, figures in baselines.get(VARIANT.sub("", name), {}).items():
+        guesses = baselines.get(VARIANT.sub("", name), {})
+        lines += [*_heading(name, some), *_rows(some, guesses)]
+        for kind, figures in guesses.items():
             lines += [f"| *baseline: {kind}* | `{key}` | {figures[key]:.4g} | | |" for key in SHOWN if key in figures]
         points = ", ".join(
             f"{stage} {step + 1} ({seconds:.0f} s): {error:.2g}"
@@ -89,8 +92,8 @@ def _where(machine: dict[str, Any]) -> str:
     return machine.get("gpu") or f"{machine.get('threads', machine['cores'])} of {machine['cores']} cores"
 
 
-def _rows(some: list[dict[str, Any]]) -> list[str]:
-    """Mean and spread of every figure; and how many seeds are above what needs no learning."""
+def _rows(some: list[dict[str, Any]], guesses: dict[str, dict[str, float]]) -> list[str]:
+    """Mean and spread of every figure; and how many seeds are above all that learns nothing, by the first of `JUDGED_BY`."""
     rows = []
     for by in dict.fromkeys(by for record in some for by in record["figures"]):
         figures = [record["figures"][by] for record in some if by in record["figures"]]
@@ -103,17 +106,25 @@ def _rows(some: list[dict[str, Any]]) -> list[str]:
             rows.append(
                 f"| {by} | `{key}` | {statistics.mean(values):.4g} | {min(values):.4g} to {max(values):.4g}{fewer} | {paper} |"
             )
-        judged = [each for each in figures if "baseline_all" in each]
-        if judged:
-            above = sum(each[_measure(each)] > max(each[name] for name in BASELINES) for each in judged)
-            rows.append(f"| {by} | above every `baseline_` | {above} of {len(judged)} seeds | | |")
+        above = [_is_above(each, guesses) for each in figures]
+        if told := [each for each in above if each is not None]:
+            rows.append(f"| {by} | above every baseline | {sum(told)} of {len(told)} seeds | | |")
     return rows
 
 
-def _measure(figures: dict[str, Any]) -> str:
-    """What baselines are compared with: the foreground's IoU; of three and more regions, whose numbers mean nothing, their
-    mean IoU with one naming for all images, as baselines have."""
-    return "iou" if "role_swaps" in figures else "miou_split" if "miou_split" in figures else "miou"
+def _is_above(figures: dict[str, Any], guesses: dict[str, dict[str, float]]) -> bool | None:
+    """Whether a seed is better than all that learns nothing, measured with it or beside it; None: nothing was measured."""
+    if "baseline_all" in figures:
+        # The foreground's IoU; of three and more regions, whose numbers mean nothing, their mean IoU with one naming for all.
+        key = "iou" if "role_swaps" in figures else "miou_split" if "miou_split" in figures else "miou"
+        rivals = [figures[name] for name in BASELINES]
+        rivals += [each[key.removesuffix("_split")] for each in guesses.values() if key.removesuffix("_split") in each]
+        return bool(figures[key] > max(rivals))
+    for key in JUDGED_BY:
+        rivals = [each[key] for each in guesses.values() if key in each]
+        if key in figures and rivals:
+            return bool(figures[key] > max(rivals))
+    return None
 
 
 def _thin(curve: list[Any], most: int = 12) -> list[Any]:

@@ -84,6 +84,16 @@ def test_a_decomposition_paints_the_frame_exactly():
     assert torch.equal(again.composite(), found.composite())
 
 
+def test_a_large_sprite_is_found_where_the_border_leaves_two_columns_of_it():
+    wide = pattern((10, 60), 1)
+    frame = frame_of((30, 80), [(0, 8, -58)], [wide])
+    settings = search(tolerance=0.02)
+    assert settings.margin < 58
+    found = SpriteDictionary((wide,), (Appearance(0),), SOLID).decompose(images_of(frame[None]), settings)
+    assert [p.transforms[0].parameters[2] for p in found.images[0][1:]] == [-58.0]
+    assert_close(found.composite(), images_of(frame[None]))
+
+
 def test_frames_of_another_size_have_the_same_ground():
     one = pattern((9, 9), 1)
     sheet = SpriteDictionary((one,), (Appearance(0),), SOLID)

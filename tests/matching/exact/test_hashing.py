@@ -76,3 +76,18 @@ def test_a_table_names_each_place_once():
     now = ready(frame_of((30, 30), [(0, 10, 12)], [one]))
     spots = WindowTable([windows_of_pattern(one)], [one.size]).spots(now, 0)
     assert spots.tolist() == [[0, 10 + now.margin, 12 + now.margin]]
+
+
+def test_a_sliver_of_one_colour_is_found_though_no_window_fits_in_it():
+    colour, alpha = np.zeros((16, 16, 3), np.float32), disc(16)
+    colour[alpha] = np.array([230, 204, 26], np.float32) / 255
+    inside = np.pad(disc(8), 4)
+    colour[inside] = (np.random.default_rng(0).integers(0, 256, (int(inside.sum()), 3)) / 255).astype(np.float32)
+    coin, front = HardSprite(colour, alpha), pattern((20, 20), 5)
+    frame = frame_of((44, 44), [(0, 10, 10), (1, 8, 13)], [coin, front])
+    now = ready(frame)
+    open_before = int(now.was_open.sum()) - front.area
+    assert 20 < open_before < 50 and len(np.unique(frame[10:26, 10:13][alpha[:, :3]], axis=0)) == 1
+    found = find(now, 0, HashBank([coin, front], now, PlacementCost()))
+    assert [(p.entry, p.top, p.left) for p in found] == [(1, 8, 13), (0, 10, 10)]
+    assert now.share_explained == 1

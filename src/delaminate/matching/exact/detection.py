@@ -60,12 +60,14 @@ class PlacementCost:
         share: Share of the pattern's area, at least; an occurrence cut by the border or hidden has less.
         misfit: Share of the open pixels it covers that it may fail to match, at most.
         cut: Where the frame's border cuts a pattern, this share of what is left of it will do, but 4 pixels at least.
+        slivers: At last, also look where no window of a pattern fits into what is left open.
     """
 
     pixels: float = 8.0
     share: float = 0.1
     misfit: float = 0.6
     cut: float = 0.6
+    slivers: bool = True
 
     def of(self, pattern: HardSprite) -> float:
         return min(max(self.pixels, self.share * pattern.area), 0.6 * pattern.area)
@@ -149,6 +151,10 @@ class TemplateBank:
             found.append(places[np.argsort(places[:, 0], kind="stable")])
         return self.worth(frames, index, np.concatenate(found))
 
+    def leftovers(self, frames: Frames, index: int) -> Scored:
+        """Places that what is left open hints at, of those that `candidates` misses; none where colours do not recur."""
+        return np.zeros((0, 3), np.int64), np.zeros(0)
+
     def translucent(self, frames: Frames, index: int) -> Candidates:
         """Places for patterns that let the background shine through: where an open region of about their size is."""
         mine = [k for k, pattern in enumerate(self.patterns) if pattern.opacity < 1 and pattern.area]
@@ -214,10 +220,9 @@ def find(frames: Frames, index: int, bank: TemplateBank, rounds: int | None = No
         Places from front to back.
     """
     taken: list[Occurrence] = []
-    for _ in range(rounds or bank.rounds):
-        chosen = _choose(frames, index, bank, *bank.candidates(frames, index))
-        if len(chosen) == 0:
-            break
+    looks = [bank.candidates] * (rounds or bank.rounds) + [bank.leftovers] * bank.price.slivers
+    for look in looks:
+        chosen = _choose(frames, index, bank, *look(frames, index))
         taken += [Occurrence(k, y - frames.margin, x - frames.margin) for k, y, x in chosen.tolist()]
     return order(frames, index, bank.patterns, taken)
 

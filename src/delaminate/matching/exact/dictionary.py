@@ -84,7 +84,7 @@ class SpriteDictionary:
         for frame in raw:
             offsets = self.background.locate(frame)
             scenes = FrameStack.of(frame[None], self.background, [offsets])
-            frames = scenes.fresh(search)
+            frames = scenes.fresh(search, patterns=shown)
             bank = search.bank(shown, frames) if bank is None else bank
             explained = parse(frames, bank, [0])
             (top, left), near = offsets

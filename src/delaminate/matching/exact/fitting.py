@@ -67,6 +67,7 @@ class PatternPixels:
         nothing = np.zeros((0, 3), np.float32)
         self.colour = np.concatenate([*(p.colour[p.alpha] for p in patterns), nothing])
         self.packed = np.concatenate([*(p.packed[p.alpha] for p in patterns), np.zeros(0, np.uint32)])
+        self.entries = np.repeat(np.arange(len(patterns)), self.inside.areas)
         opacity = np.array([pattern.opacity for pattern in patterns], np.float32)
         self.opacity = np.repeat(opacity, self.inside.areas)
         self.all_opaque = bool((opacity == 1).all())

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt32, UInt64
+from scipy import ndimage
 
-from delaminate.matching.exact.detection import PlacementCost, Scored, TemplateBank
+from delaminate.matching.exact.detection import LEAST_CUT, PlacementCost, Scored, TemplateBank
 from delaminate.matching.exact.fitting import Candidates
 from delaminate.matching.exact.templates import OPEN, Frames, HardSprite, Shape, Spots
 from delaminate.rng import numpy_stream
@@ -242,6 +243,43 @@ class HashBank(TemplateBank):
                 rest = mine[np.argsort(-gain[mine], kind="stable")[MOST_OF_FLAT:]]
                 found, gain = np.delete(found, rest, 0), np.delete(gain, rest)
         return found, gain
+
+    def leftovers(self, frames: Frames, index: int) -> Scored:
+        """Where slivers are that no window of their patterns fits in: at every pixel of their rarest colour.
+
+        A sliver is a region that is left open: something hides the rest, or the frame's border cuts it off.
+        """
+        is_open = frames.kind[index] == OPEN
+        labels, count = ndimage.label(is_open, np.ones((3, 3)))
+        found = [np.zeros((0, 3), np.int64)]
+        if count == 0 or not len(self.pixels.packed):
+            return found[0], np.zeros(0)
+        order, colours, firsts, often = self._by_colour
+        large = np.bincount(labels.ravel(), minlength=count + 1) >= LEAST_CUT
+        y, x = np.nonzero(is_open & large[labels])
+        shown = frames.packed[index][y, x]
+        which = np.searchsorted(colours, shown).clip(max=len(colours) - 1)
+        known = colours[which] == shown
+        y, x, which = y[known], x[known], which[known]
+        # One pixel of each region will do: of the rarest colour, and the first of these.
+        rarest = np.lexsort((x, y, often[which], labels[y, x]))
+        one = rarest[np.diff(labels[y, x][rarest], prepend=0) != 0]
+        for row, column, kind in zip(y[one], x[one], which[one], strict=True):
+            pixels = order[firsts[kind] : firsts[kind] + min(often[kind], MOST_OF_FLAT)]
+            corners = np.array([row, column]) - self.pixels.inside.corners[pixels]
+            found.append(np.concatenate([self.pixels.entries[pixels, None], corners], 1))
+        together = np.unique(np.concatenate(found), axis=0)
+        sizes = self.sizes[together[:, 0]]
+        inside = (together[:, 1:] >= 0).all(1) & (together[:, 1:] + sizes <= np.array(frames.size)).all(1)
+        return self.worth(frames, index, together[inside])
+
+    @functools.cached_property
+    def _by_colour(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """All pixels of opaque patterns ordered by colour; the colours; where each begins and how often it comes."""
+        opaque = np.flatnonzero(self.pixels.opacity == 1)
+        order = opaque[np.argsort(self.pixels.packed[opaque], kind="stable")]
+        colours, firsts, often = np.unique(self.pixels.packed[order], return_index=True, return_counts=True)
+        return order, colours, firsts, often
 
 
 def bank_of(patterns: list[HardSprite], frames: Frames, price: PlacementCost) -> TemplateBank:

@@ -54,7 +54,7 @@ def _revised(scenes: FrameStack, patterns: list[HardSprite], search: Search) -> 
     if joined != patterns:
         patterns = joined
         found = explained(scenes, patterns, search)  # places name patterns by their number
-    return reestimate(scenes.fresh(search), patterns, found, search.growth)
+    return reestimate(scenes.fresh(search, patterns=patterns), patterns, found, search.growth)
 
 
 def _seek(scenes: FrameStack, search: Search, seed: int, state: RoundState) -> None:
@@ -84,10 +84,10 @@ def _finished(scenes: FrameStack, patterns: list[HardSprite], search: Search) ->
     found = explained(scenes, patterns, search)
     there = max(int(np.count_nonzero(scenes.fresh(search).was_open)), 1)
     search.progress.tell(len(patterns), 1 - int(found.left.sum()) / there)
-    halves = split(scenes.fresh(search), patterns, found, search.growth, scenes.offsets)
+    halves = split(scenes.fresh(search, patterns=patterns), patterns, found, search.growth, scenes.offsets)
     if len(halves) > len(patterns):
         patterns, found = halves, explained(scenes, halves, search)
-    frames = scenes.fresh(search)
+    frames = scenes.fresh(search, patterns=patterns)
     patterns = reestimate(frames, patterns, found, search.growth)
     if not frames.codes.exact:
         patterns = [pattern for pattern in patterns if hangs_together(pattern)]

@@ -46,8 +46,13 @@ class Search:
 
     def bank(self, patterns: list[HardSprite], frames: Frames, strict: bool = False) -> TemplateBank:
         """Make patterns ready for search; `strict` while the dictionary is not complete."""
-        price = replace(self.price, misfit=self.growth.misfit) if strict else self.price
+        price = self.strict_price if strict else self.price
         return ComponentBank(patterns, frames, price) if self.components else bank_of(patterns, frames, price)
+
+    @property
+    def strict_price(self) -> PlacementCost:
+        """What a placement must gain while the dictionary is not complete: what is left may be of what is not yet known."""
+        return replace(self.price, misfit=self.growth.misfit, slivers=False)
 
     @property
     def margin(self) -> int:
@@ -116,15 +121,16 @@ class FrameStack:
             behind.append(shown)
         return FrameStack(np.stack(cut), np.stack(behind), ((0, 0),) * len(cut))
 
-    def fresh(self, search: Search, rows: list[int] | None = None) -> Frames:
-        """The frames with nothing explained yet."""
+    def fresh(self, search: Search, rows: list[int] | None = None, patterns: Sequence[HardSprite] = ()) -> Frames:
+        """The frames with nothing explained yet; with room for patterns of which the border leaves a line."""
         whole = rows is None or rows == list(range(len(self)))
-        key = search.margin, search.tolerance
+        margin = max([search.margin, *(max(pattern.size) - 1 for pattern in patterns)])
+        key = margin, search.tolerance
         if whole and key in self.kept:
             return self.kept[key].fresh()
         rows = list(range(len(self))) if rows is None else rows
         behind = self.behind if len(self.behind) == 1 else self.behind[rows]
-        frames = Frames(self.frames[rows], behind, search.margin, ColourCodes(search.tolerance, search.chroma))
+        frames = Frames(self.frames[rows], behind, margin, ColourCodes(search.tolerance, search.chroma))
         if whole and frames.kind.size <= AT_ONCE:
             self.kept[key] = frames
             return frames.fresh()
@@ -135,7 +141,7 @@ def parse_all(
     scenes: FrameStack, patterns: list[HardSprite], search: Search, rows: list[int] | None = None
 ) -> tuple[Frames, Parse]:
     """Find the patterns in frames; return these with all that is explained closed."""
-    frames = scenes.fresh(search, rows)
+    frames = scenes.fresh(search, rows, patterns)
     if not any(p.area for p in patterns):
         return frames, parse(frames, TemplateBank([], frames, search.price), list(range(len(frames))))
     found = parse(frames, search.bank(patterns, frames), list(range(len(frames))), search.progress.check)

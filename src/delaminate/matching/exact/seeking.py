@@ -1,6 +1,6 @@
 """Find patterns in what is still open: whole regions that recur, patches that grow, and the glyphs of pages."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -64,7 +64,7 @@ def close_together(frames: Frames, patterns: list[HardSprite], search: Search) -
 
 def close(frames: Frames, pattern: HardSprite, search: Search) -> int:
     """Close what one pattern explains; returns how many places there are."""
-    strict = replace(search.price, misfit=search.growth.misfit)
+    strict = search.strict_price
     return find_everywhere(frames, bank_of([pattern], frames, strict), search)
 
 
@@ -131,7 +131,7 @@ def _tile_of(pattern: HardSprite, frames: Frames, search: Search) -> HardSprite:
     """What stands in rows is a tile of them."""
     if not (period(pattern, 0, frames.codes) or period(pattern, 1, frames.codes)):
         return pattern
-    strict = replace(search.price, misfit=search.growth.misfit)
+    strict = search.strict_price
     return extract_tile(frames, pattern, list(range(len(frames))), strict)
 
 
@@ -254,7 +254,7 @@ def seek_patches(frames: Frames, search: Search, seed: int, state: RoundState) -
     """Grow patterns from patches of what is open, those that explain most first; closes what they explain."""
     growth, everything = search.growth, list(range(len(frames)))
     few = everything[:: max(1, len(everything) // 12)]
-    strict = replace(search.price, misfit=growth.misfit)
+    strict = search.strict_price
     while state.vain < search.patience and len(state.found) < search.most:
         search.progress.check()
         rng = np.random.default_rng([seed, state.attempts])
@@ -350,7 +350,7 @@ def _sprite_of(frames: Frames, glyph: GlyphClass, shapes: list[Shape]) -> HardSp
 def mirrored(frames: Frames, patterns: list[HardSprite], search: Search) -> list[tuple[HardSprite, bool]]:
     """Mirror images of patterns, which are closed, and whether they explain enough."""
     others = [pattern.oriented(MIRRORED) for pattern in patterns[: search.most - len(patterns)]]
-    bank = bank_of(others, frames, replace(search.price, misfit=search.growth.misfit))
+    bank = bank_of(others, frames, search.strict_price)
     hopeful: set[int] = set()
     for index in range(len(frames) if others else 0):
         search.progress.check()
