@@ -32,9 +32,9 @@ BOX_MARGIN = 0.1
 OUT = Path(__file__).parent / "results" / "baselines.json"
 
 
-def multi_dsprites() -> dict[str, Any]:
+def multi_dsprites(name: str = "multi-dsprites") -> dict[str, Any]:
     """Regions of one colour as objects: nearly perfect on flat colours, but it knows no classes and no hidden parts."""
-    data = draw("multi-dsprites", 320, split="test")
+    data = draw(name, 320, split="test")
     true = data.labels.instances.numpy()
     images = data.images.batch(range(320))
     found = torch.stack([flat_regions(image).labels.clamp_min(0) for image in images]).numpy()
@@ -199,6 +199,7 @@ def main() -> None:
     makers = {
         "tetrominoes": tetrominoes,
         "multi-dsprites": multi_dsprites,
+        "multi-dsprites-colour": functools.partial(multi_dsprites, "multi-dsprites-colour"),
         "gtsrb8": gtsrb8,
         "weizmann-horse": weizmann_horse,
         "objects-on-texture": objects_on_texture,

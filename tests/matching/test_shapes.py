@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from helpers.shapes import square
 
 from delaminate.data import draw
+from delaminate.matching.registration import render, similarity
 from delaminate.matching.shapes import (
-    FILL,
     PoseFinder,
     explain,
     find_shapes,
@@ -15,17 +16,8 @@ from delaminate.matching.shapes import (
     front_to_back,
     normalised,
     overlap,
-    render,
-    similarity,
     whole_regions,
 )
-
-
-def square(side=28):
-    """A square that fills its share of a sprite's square."""
-    half = side * math.sqrt(FILL) / 2
-    line = (torch.arange(side) + 0.5 - side / 2).abs() < half
-    return (line[:, None] & line[None]).float()
 
 
 def test_regions_are_named_by_colour_and_the_border_is_background():
@@ -42,12 +34,6 @@ def test_specks_are_no_regions():
     image = torch.zeros(3, 20, 20)
     image[0, 5, 5:8] = 1
     assert len(flat_regions(image, min_pixels=8)) == 0
-
-
-def test_similarity_puts_the_middle_where_it_is_told():
-    matrix = similarity(torch.tensor([[10.0, 7.0]]), torch.tensor([1.3]), torch.tensor([0.7]), 28)
-    middle = matrix[0] @ torch.tensor([14.0, 14.0, 1.0])
-    assert torch.allclose(middle, torch.tensor([10.0, 7.0, 1.0]), atol=1e-5)
 
 
 def test_normalised_shapes_forget_place_turn_and_size():

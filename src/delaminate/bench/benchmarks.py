@@ -59,6 +59,9 @@ BENCHES = {
         "rotated and scaled shapes that hide each other, on grey", "multi-dsprites", "multi-dsprites",
         count=20_000, minutes=45, published={"ari_fg_helped": 0.925, "class_accuracy": 0.913, "class_miou": 0.84},
     ),
+    "multi-dsprites-colour": Bench(
+        "the same on backgrounds of any colour", "multi-dsprites", "multi-dsprites-colour", count=20_000, minutes=45,
+    ),
     "floating-sprites": Bench(
         "sprites that float and hide each other, found by search", "floating-sprites", "floating-sprites",
         method="marionette", count=240, minutes=5,

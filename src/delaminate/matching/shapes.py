@@ -15,12 +15,19 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from delaminate.matching.registration import register, render, shapes_seen, similarity
 from delaminate.matching.soft.correlation import correlate
 from delaminate.scene.compositing import strict_order
 from delaminate.scene.placements import Placement, Transform
 
 FILL = 0.30
 """Share of a sprite's square that its shape fills; leaves room for long shapes."""
+BAD, FITS = 0.06, 0.9
+"""Error, as a share of its region, above which a pose may be wrong; and agreement from which it tells of its shape."""
+FEW = 4
+"""Places of each sprite that search has registered."""
+ORDERS = 2
+"""How often who hides whom is read off, and all is registered anew."""
 
 
 @dataclass(frozen=True)
@@ -76,29 +83,6 @@ def flat_regions(image: Float[Tensor, "3 H W"], tolerance: float = 0.03, min_pix
         table[old] = new + 1
     colours = np.array([centres[i] for i in (background_label, *kept)]) if centres else np.zeros((1, 3))
     return Regions(torch.as_tensor(table[labels]), torch.as_tensor(colours / 255, dtype=torch.float32))
-
-
-def similarity(
-    centre: Float[Tensor, "N 2"], scale: Float[Tensor, " N"], angle: Float[Tensor, " N"], size: int
-) -> Float[Tensor, "N 3 3"]:
-    """Matrices that put the middle of a square of `size` pixels at `centre` (x, y), scaled and turned; in pixels."""
-    cos, sin = scale * angle.cos(), scale * angle.sin()
-    half = size / 2
-    x = centre[:, 0] - (cos - sin) * half
-    y = centre[:, 1] - (sin + cos) * half
-    zero, one = torch.zeros_like(x), torch.ones_like(x)
-    return torch.stack([cos, -sin, x, sin, cos, y, zero, zero, one], 1).view(-1, 3, 3)
-
-
-def render(
-    sprites: Float[Tensor, "N 1 h h"], matrix: Float[Tensor, "N 3 3"], size: tuple[int, int]
-) -> Float[Tensor, "N H W"]:
-    """Draw one sprite per matrix onto a canvas of its own."""
-    inverse = torch.linalg.inv(matrix.double()).float()
-    y, x = torch.meshgrid(torch.arange(size[0]) + 0.5, torch.arange(size[1]) + 0.5, indexing="ij")
-    points = torch.stack([x.flatten(), y.flatten(), torch.ones(x.numel())])  # 3 HW
-    looked = (inverse[:, :2] @ points).transpose(1, 2) * (2 / sprites.shape[-1]) - 1
-    return F.grid_sample(sprites, looked.reshape(-1, *size, 2), align_corners=False)[:, 0]
 
 
 def _moments(masks: Float[Tensor, "n H W"]) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
@@ -167,7 +151,7 @@ def find_shapes(
 
 @dataclass(frozen=True)
 class Pose:
-    """A sprite's place: entry, centre (x, y) in pixels, scale, angle, and how well it explains its region."""
+    """A sprite's place: entry, centre (x, y) in pixels, scale, angle, and how well it explains its region, 1 at best."""
 
     entry: int
     centre: tuple[float, float]
@@ -203,79 +187,111 @@ class PoseFinder:
         matrix = similarity(middle, self.bank_scale, self.bank_angle, side)
         self.bank = render(shapes[self.bank_entry][:, None], matrix, (self.window, self.window))[:, None]
 
-    def find(self, regions: Regions, good: float = 0.93) -> list[Pose]:
-        """Find every region's pose: from its moments where it fits as a whole, else by search behind the others."""
+    def find(self, regions: Regions) -> list[Pose]:
+        """Find every region's pose: from its moments where it fits as a whole, else by search behind the others.
+
+        All of these are registered, the best of each region taken, and who hides whom read off; then anew, for what lies in
+        front of others must not cover what is seen of them.
+        """
         if len(regions) == 0:
             return []
-        masks = regions.masks()
-        is_background = (regions.labels == 0).float()
-        side = self.shapes.shape[-1]
-        turned = normalised(masks, side, self.angles)
-        agreement = overlap(turned, self.shapes)  # n A K
-        centre, area = _moments(masks)
-        poses = []
+        masks, background = regions.masks(), (regions.labels == 0).float()
+        area = masks.flatten(1).sum(1).clamp_min(1)
+        tells = masks + background
+        starts = self._by_moments(masks)
+        tried = self._register(starts, masks, tells, area)
         for i in range(len(masks)):
-            best = int(agreement[i].argmax())
-            turn, entry = best // len(self.shapes), best % len(self.shapes)
-            scale = math.sqrt(float(area[i]) / (FILL * side * side))
-            first = torch.tensor(
-                [[float(centre[i, 0]), float(centre[i, 1]), math.log(scale), float(self.angles[turn])]]
-            )
-            reward = 2 * masks[i] - is_background - 0.05 * (1 - masks[i] - is_background)
-            pose = self._polish(first, entry, reward, masks[i])
-            if pose.agreement < good:
-                pose = max(pose, self._search(reward, masks[i]), key=lambda p: p.agreement)
-            poses.append(pose)
+            if float(tried.error[tried.region == i].min()) > BAD:
+                hidden = self._search(i, 2 * masks[i] - background - 0.05 * (1 - tells[i]))
+                tried = tried.joined(self._register(hidden, masks, tells, area))
+        poses = tried.best(len(masks))
+        for _ in range(ORDERS if len(masks) > 1 else 0):
+            order = strict_order(front_to_back(poses, regions, self.shapes)[None])[0].tolist()
+            hides = torch.zeros(len(masks), len(masks))
+            for place, i in enumerate(order):
+                hides[i, order[:place]] = 1
+            tells = (masks + background + (hides @ masks.flatten(1)).view_as(masks)).clamp_max(1)
+            tried = self._register(tried, masks, tells, area)
+            poses = tried.best(len(masks))
         return poses
 
-    def _search(self, reward: Float[Tensor, "H W"], mask: Float[Tensor, "H W"]) -> Pose:
-        """Try every sprite, scale, angle and place at once, and polish the best few."""
+    def _by_moments(self, masks: Float[Tensor, "n H W"]) -> "_Tried":
+        """Each region as a whole, as each of the sprites, in the best turn."""
+        side, count = self.shapes.shape[-1], len(self.shapes)
+        turn = overlap(normalised(masks, side, self.angles), self.shapes).argmax(1)  # n K
+        centre, area = _moments(masks)
+        scale = (area / (FILL * side * side)).sqrt().log()
+        poses = torch.cat([centre, scale[:, None]], 1).repeat_interleave(count, 0)
+        poses = torch.cat([poses, self.angles[turn].view(-1, 1)], 1)
+        region = torch.arange(len(masks)).repeat_interleave(count)
+        return _Tried(poses, region, torch.arange(count).repeat(len(masks)), torch.full((len(poses),), math.inf))
+
+    def _search(self, region: int, reward: Float[Tensor, "H W"]) -> "_Tried":
+        """The best few of every sprite, scale, angle and place."""
         reach = self.window // 2
         gains = correlate(reward[None, None], self.bank, reach)[0, 0]  # T Y X
         best = gains.flatten(1).max(1)
         found = []
         for entry in range(len(self.shapes)):
             mine = (self.bank_entry == entry).nonzero()[:, 0]
-            top = mine[best.values[mine].topk(min(3, len(mine))).indices]
-            place = best.indices[top]
-            y = torch.div(place, gains.shape[2], rounding_mode="floor") - reach + self.window / 2
-            x = place % gains.shape[2] - reach + self.window / 2
-            start = torch.stack([x.float(), y.float(), self.bank_scale[top].log(), self.bank_angle[top]], 1)
-            found.append(self._polish(start, entry, reward, mask))
-        return max(found, key=lambda pose: pose.agreement)
+            found.append(mine[best.values[mine].topk(min(FEW, len(mine))).indices])
+        top = torch.cat(found)
+        y = torch.div(best.indices[top], gains.shape[2], rounding_mode="floor") - reach + self.window / 2
+        x = best.indices[top] % gains.shape[2] - reach + self.window / 2
+        poses = torch.stack([x.float(), y.float(), self.bank_scale[top].log(), self.bank_angle[top]], 1)
+        return _Tried(poses, torch.full((len(top),), region), self.bank_entry[top], torch.full((len(top),), math.inf))
 
-    def _polish(
-        self, start: Float[Tensor, "n 4"], entry: int, reward: Float[Tensor, "H W"], mask: Float[Tensor, "H W"]
-    ) -> Pose:
-        """Improve poses (x, y, log scale, angle) by trying neighbours in ever smaller steps."""
-        moves = torch.cat([torch.zeros(1, 4), torch.eye(4), -torch.eye(4), _diagonals()])
-        step = torch.tensor([1.5, 1.5, 0.12, 0.13])
-        best = start
-        for _ in range(5):
-            tried = (best[:, None] + moves * step).view(-1, 4)
-            value = self._value(tried, entry, reward)
-            choice = value.view(len(best), -1).argmax(1) + torch.arange(len(best)) * len(moves)
-            best, step = tried[choice], step * 0.6
-        value = self._value(best, entry, reward)
-        winner = best[int(value.argmax())]
-        total = float(mask.sum())
-        # Reward 2 |T & R| - |T & G| reaches 2 |R| where all is explained and no background is covered.
-        agreement = float(value.max()) / max(2 * total, 1)
-        return Pose(
-            entry, (float(winner[0]), float(winner[1])), math.exp(float(winner[2])), float(winner[3]), agreement
-        )
-
-    def _value(self, poses: Float[Tensor, "n 4"], entry: int, reward: Float[Tensor, "H W"]) -> Float[Tensor, " n"]:
-        shape = self.shapes[entry].expand(len(poses), 1, -1, -1)
-        matrix = similarity(poses[:, :2], poses[:, 2].exp(), poses[:, 3], self.shapes.shape[-1])
-        return (render(shape, matrix, self.size) * reward).flatten(1).sum(1)
+    def _register(
+        self, tried: "_Tried", masks: Float[Tensor, "n H W"], tells: Float[Tensor, "n H W"], area: Float[Tensor, " n"]
+    ) -> "_Tried":
+        region = tried.region
+        poses, error = register(self.shapes[tried.entry], tried.poses, masks[region], tells[region])
+        return _Tried(poses, region, tried.entry, error / area[region])
 
 
-def _diagonals() -> Float[Tensor, "8 4"]:
-    """Moves that change place together, and scale with angle."""
-    signs = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
-    zero = torch.zeros(4, 2)
-    return torch.cat([torch.cat([signs, zero], 1), torch.cat([zero, signs], 1)])
+@dataclass(frozen=True)
+class _Tried:
+    """Poses that were tried: centre (x, y), log scale, angle; of which region and sprite; error as a share of the region."""
+
+    poses: Float[Tensor, "m 4"]
+    region: Int[Tensor, " m"]
+    entry: Int[Tensor, " m"]
+    error: Float[Tensor, " m"]
+
+    def joined(self, other: "_Tried") -> "_Tried":
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return _Tried(*(torch.cat(pair) for pair in pairs))
+
+    def best(self, count: int) -> list[Pose]:
+        """The pose of least error of each region."""
+        found = []
+        for region in range(count):
+            mine = (self.region == region).nonzero()[:, 0]
+            n = int(mine[self.error[mine].argmin()])
+            x, y, scale, angle = self.poses[n].tolist()
+            found.append(Pose(int(self.entry[n]), (x, y), math.exp(scale), angle, 1 - float(self.error[n])))
+        return found
+
+
+def reestimated(
+    shapes: Float[Tensor, "K s s"], images: Float[Tensor, "B 3 H W"], scales: Float[Tensor, " S"], rounds: int = 2
+) -> Float[Tensor, "K s s"]:
+    """Tell shapes anew from where images show them, those that they fit badly left out."""
+    seen = [flat_regions(image) for image in images]
+    size = (images.shape[2], images.shape[3])
+    for _ in range(rounds):
+        finder = PoseFinder(shapes, size, scales)
+        found = []
+        for regions in seen:
+            poses = finder.find(regions)
+            good = [n for n, pose in enumerate(poses) if pose.agreement >= FITS]
+            if good:
+                masks = regions.masks()
+                matrix = torch.stack([poses[n].matrix(shapes.shape[-1]) for n in good])
+                entry = torch.tensor([poses[n].entry for n in good])
+                found.append((entry, matrix, masks[good], (masks + (regions.labels == 0).float())[good] > 0))
+        shapes = shapes_seen(shapes, found)
+    return shapes
 
 
 @dataclass(frozen=True)

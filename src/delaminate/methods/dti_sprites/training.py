@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from delaminate.errors import TrainingError
 from delaminate.matching.remembered import RememberedSearch
-from delaminate.matching.shapes import find_shapes, flat_regions, seen_scales, whole_regions
+from delaminate.matching.shapes import find_shapes, flat_regions, reestimated, seen_scales, whole_regions
 from delaminate.matching.soft.correlation import Sprites
 from delaminate.matching.soft.dictionary import (
     SufficientStatistics,
@@ -32,6 +32,8 @@ from delaminate.nets.blocks import BatchedMLP
 from delaminate.objectives.reconstruction import image_error
 from delaminate.objectives.schedules import step_decay, warmup_cosine
 
+RETOLD = 150
+"""Images from which shapes found by regions are told anew, at most."""
 RESEEDED = 0.75
 """Share of search after which no sprite is seeded again."""
 SETTLED, FULL = 0.25, 0.02
@@ -165,12 +167,14 @@ class RegionMatcher(SearchPlayer):
             raise TrainingError(
                 "search: no flat-coloured region recurs in these images. Use search=correlation, or search_steps=0."
             )
+        scales = seen_scales(masks, shapes)
+        shapes = reestimated(shapes, everything[:RETOLD].cpu(), scales)
         with torch.no_grad():
             model.sprites_rgb.fill_(1)
             model.sprites_alpha.zero_()
             model.sprites_alpha[: len(shapes), 0] = shapes.to(model.sprites_alpha)
             model.alive.copy_((torch.arange(c.offered_sprites) < len(shapes)).to(model.alive))
-            model.scales.copy_(seen_scales(masks, shapes))
+            model.scales.copy_(scales)
             model.learned[0] = 1
             if not c.num_layers:
                 model.layers.fill_(_most(torch.tensor([len(flat_regions(image)) for image in everything.cpu()])))
