@@ -246,3 +246,37 @@ def test_search_learns_squares_and_offers_every_way_to_decompose():
     for by in model.decomposers:
         found = model.decompose(images[:4], by=by)
         assert_close(composite(found.layers()), found.composite(), rtol=0, atol=1e-6)
+
+
+def test_refined_layers_are_cut_out_of_the_photo_along_its_outlines():
+    config = Config(
+        image_size=(32, 32), sprite_size=(32, 32), num_sprites=1, layer_transforms=(), background_transforms=("colour",),
+        sprite_transforms=("colour",), alpha_sigma=6, steps=0, refine_weight=10.0,
+    )  # fmt: skip
+    model = DTISprites(config).eval()
+    assert model.decomposers == ("despeckled", "refined", "network")
+    assert [model.copies_input(by) for by in model.decomposers] == [True, True, False]
+    y, x = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+    true = (y > 6) & (y < 27) & (x > 9) & (x < 24)
+    rng = torch.Generator().manual_seed(0)
+    images = torch.where(
+        true, torch.tensor([0.8, 0.3, 0.2])[:, None, None], torch.tensor([0.2, 0.5, 0.3])[:, None, None]
+    )
+    images = (images + 0.02 * torch.randn(2, 3, 32, 32, generator=rng)).clamp(0, 1)
+
+    def iou(by):
+        shown = model.decompose(images, by=by).labels()[0] > 0
+        return float((shown & true).sum() / (shown | true).sum())
+
+    assert iou("network") < 0.8 and iou("refined") > 0.95 and iou("despeckled") > 0.95
+    found = model.decompose(images, by="refined")
+    assert found.background
+    assert_close(found.composite(), images, rtol=0, atol=1e-4)
+    again = DTISprites(replace(config, min_region_area=0.0))
+    assert again.decomposers == ("refined", "network")
+
+
+@pytest.mark.parametrize("wrong", [{"background": False}, {"search_steps": 1, "search": "regions", "steps": 0}])
+def test_refining_needs_a_background_and_a_network(wrong):
+    with pytest.raises(ConfigError, match="refine_weight"):
+        Config(image_size=(16, 16), sprite_size=(8, 8), num_sprites=1, refine_weight=1.0, **wrong)

@@ -148,6 +148,22 @@ class Config(MethodConfig):
         "Start the background grey 0.5, or as the mean of 100 images.",
         group="sprites",
     )
+    refine_weight: float = setting(
+        0.0,
+        "Of the votes by which pixels of like colour bring what is seen of each layer to the outlines in a photo "
+        "(refinement/crf.py), when decomposing by `refined`: layers are then cut out of the photo; 0: that way is not there.",
+        minimum=0,
+        group="layers",
+    )
+    min_region_area: float = setting(
+        1 / 400,
+        "Of the picture: what hangs together and is smaller is a small region, when decomposing by `despeckled` "
+        "(refinement/small_regions.py); 0: that way is not there, nor is it without `refine_weight`.",
+        minimum=0,
+        maximum=1,
+        group="layers",
+    )
+
     noise: float = setting(
         0.4,
         "Half-width of the uniform noise on warped alphas in training.",
@@ -363,6 +379,10 @@ class Config(MethodConfig):
             )
         if self.distil_steps and moving != ["position"]:
             self.refuse("distil_steps", "expected `position` among layer_transforms, which is what is distilled.")
+        if self.refine_weight and not self.background:
+            self.refuse("refine_weight", "expected a background: every pixel of a photo must belong to some layer.")
+        if self.refine_weight and self.search_steps:
+            self.refuse("refine_weight", "photos are cut out by the network's masks: expected search_steps=0.")
         if self.distil_steps and self.search == "regions":
             self.refuse("distil_steps", "placements found by regions cannot be distilled yet; set it to 0.")
         if self.distil_steps and not self.search_steps:
@@ -459,10 +479,11 @@ _RECOMMENDED = {
     "weizmann-horse": replace(
         _WEIZMANN_HORSE, algorithm="adamw", cosine=True, milestones=(), gradient_clip=1.0, unlock_steps=(300, 900),
         steps=1_500,
-        batch=16, encoder_scale=2,
+        batch=16, encoder_scale=2, refine_weight=10.0,
     ),
     "instagram": replace(
         _INSTAGRAM, algorithm="adamw", cosine=True, milestones=(), gradient_clip=1.0, unlock_steps=(3_000,), steps=25_000,
+        refine_weight=10.0,
     ),
 }  # fmt: skip
 

@@ -19,7 +19,8 @@ from delaminate.methods.graph import LayerGraph
 from delaminate.methods.players import Stage, StepContext
 from delaminate.nets.precision import evaluation_mode
 from delaminate.objectives.reconstruction import image_error
-from delaminate.scene.compositing import strict_order
+from delaminate.refinement.photos import photo_decomposition, photo_layers, refined_masks, refined_ways
+from delaminate.scene.compositing import partition_alpha, strict_order, visibility
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import Dictionary, Placement, Transform
 
@@ -34,12 +35,17 @@ class DTISprites(DTISpritesModel):
     def decomposers(self) -> tuple[str, ...]:
         if self.config.finds_numbers:
             return ("search",)
+        if self.config.refine_weight:
+            return refined_ways("network", self.config.refine_weight, self.config.min_region_area)
         search, network = (bool(flag) for flag in self.learned.tolist())
         if self.config.search == "regions":
             return (("search",) if search else ()) + (("network",) if network else ()) or ("network",)
         both = search and network
         ways = (("refined",) if both else ()) + (("network",) if network else ()) + (("search",) if search else ())
         return ways or ("network",)
+
+    def copies_input(self, by: str) -> bool:
+        return bool(self.config.refine_weight) and by != "network"
 
     @property
     def graph_ways(self) -> tuple[str, ...]:
@@ -84,6 +90,8 @@ class DTISprites(DTISpritesModel):
             finder = PoseFinder(shapes, self.image_size, self.scales.cpu())
             explained = tuple(placements_by_regions(image, finder, len(shapes)) for image in images.cpu())
             return Decomposition(self.dictionary(), explained, self.image_size, background=True)
+        if self.copies_input(by):
+            return photo_decomposition([self._cut_out(some, by) for some in images.split(64)])
         if by == "search":
             return self._found(pursue(images, self.candidates(), self.search_settings()))
         parts = [self._by_network(some) for some in images.split(64)]
@@ -94,6 +102,13 @@ class DTISprites(DTISpritesModel):
             return whole
         start = picks_of(whole, self.config.offered_layers)
         return self._found(pursue(images, self.candidates(), self.search_settings(), start=start))
+
+    def _cut_out(self, images: Float[Tensor, "B 3 H W"], by: str) -> Float[Tensor, "B n 4 H W"]:
+        """The photos' own pixels by what is seen of each layer, brought to the outlines: RGBA, the background first."""
+        c = self.config
+        seen = visibility(self._by_network(images).layers()).to(images)
+        masks = refined_masks(images, seen / seen.sum(1, True), by, c.refine_weight, c.min_region_area)
+        return photo_layers(images, partition_alpha(masks / masks.sum(1, True)))
 
     def _found(self, picks: Selections) -> Decomposition:
         return Decomposition(self.dictionary(), placements_of(picks, self.image_size), self.image_size)
