@@ -9,6 +9,7 @@ from helpers.shapes import square
 
 from delaminate import train
 from delaminate.data import draw
+from delaminate.matching import registration
 from delaminate.matching.registration import matrices, register, render, shapes_seen, similarity
 from delaminate.matching.shapes import PoseFinder, flat_regions
 from delaminate.metrics import ari_fg
@@ -33,6 +34,27 @@ def test_shapes_are_moved_scaled_and_turned_to_where_they_fit():
     assert (poses - TRUE).abs()[:, :2].max() < 0.05 and (poses - TRUE).abs()[:, 2:].max() < 0.01
     plain = (target.double() - drawn(poses).double()).square().sum((1, 2))
     assert torch.allclose(error.double(), plain, rtol=1e-3, atol=1e-4)
+
+
+def test_slopes_are_those_of_what_is_drawn():
+    line = torch.arange(28) - 13.5
+    soft = torch.exp(-(line[:, None] ** 2) / 20 - line[None] ** 2 / 35 - line[:, None] * line[None] / 60).expand(
+        2, 28, 28
+    )
+    points = registration._middles((64, 64))
+    planes = registration._with_slopes(soft).double()
+    alpha, slopes = registration._drawn_with_slopes(planes, TRUE.double(), points.double())
+    assert torch.allclose(alpha.view(2, 64, 64).float(), render(soft[:, None], matrices(TRUE, 28), (64, 64)), atol=1e-4)
+    for number, step in enumerate((0.5, 0.5, 0.03, 0.03)):
+        move = torch.zeros(4, dtype=torch.float64)
+        move[number] = step
+        ahead, behind = (
+            registration._drawn_with_slopes(planes, TRUE.double() + sign * move, points.double())[0] for sign in (1, -1)
+        )
+        plain = (ahead - behind) / (2 * step)
+        # Between pixels a drawn shape is bilinear, and has kinks.
+        assert torch.cosine_similarity(plain.flatten(), slopes[:, number].flatten(), 0) > 0.99
+        assert slopes[:, number].norm() == pytest.approx(float(plain.norm()), rel=0.05)
 
 
 def test_what_may_hide_a_shape_weighs_nothing():

@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-STEPS = (0.25, 0.25, 0.02, 0.02)
-"""Of the central differences: pixels to the right and down, log scale, radians."""
 DAMPING, EASIER, HARDER = 1e-2, 0.3, 5.0
 """Damping at first, and its factor after a step that helped and after one that did not."""
 SHARPEN = 1.5
@@ -73,34 +71,56 @@ def register(
     Returns:
         Poses as `start`, and the error of each.
     """
-    count, size, side = len(start), (target.shape[1], target.shape[2]), shapes.shape[-1]
-    if count == 0:
+    if len(start) == 0:
         return start, start.new_zeros(0)
-    steps = start.new_tensor(STEPS)
-    goal, sure = target.flatten(1), weight.flatten(1)
+    planes, goal, sure = _with_slopes(shapes), target.flatten(1), weight.flatten(1)
+    points = _middles((target.shape[1], target.shape[2]))
 
-    def drawn(poses: Float[Tensor, "n k 4"]) -> Float[Tensor, "n k P"]:
-        each = shapes.repeat_interleave(poses.shape[1], 0)[:, None]
-        return render(each, matrices(poses.flatten(0, 1), side), size).view(count, poses.shape[1], -1)
+    def look(poses: Float[Tensor, "n 4"]) -> tuple[Float[Tensor, "n P"], Float[Tensor, "n 4 P"], Float[Tensor, " n"]]:
+        """What targets show beyond shapes, how shapes change with their pose, and the error."""
+        alpha, slopes = _drawn_with_slopes(planes, poses, points)
+        residual = goal - alpha
+        return residual, slopes, (sure * residual.square()).sum(1)
 
-    poses, damping = start.clone(), start.new_full((count,), DAMPING)
-    residual = goal - drawn(poses[:, None])[:, 0]
-    error = (sure * residual.square()).sum(1)
+    poses, damping = start, start.new_full((len(start),), DAMPING)
+    residual, slopes, error = look(poses)
     for _ in range(rounds):
-        beside = drawn(torch.cat([poses[:, None] + steps.diag(), poses[:, None] - steps.diag()], 1))
-        slopes = (beside[:, :4] - beside[:, 4:]) / (2 * steps)[:, None]
         weighted = slopes * sure[:, None]
         normal = weighted @ slopes.mT
         damped = normal + torch.diag_embed(normal.diagonal(dim1=1, dim2=2) * damping[:, None] + 1e-3)
-        move = torch.linalg.solve(damped, weighted @ residual[..., None])[..., 0].clamp(-1, 1)
-        residual_there = goal - drawn((poses + move)[:, None])[:, 0]
-        error_there = (sure * residual_there.square()).sum(1)
+        there = poses + torch.linalg.solve(damped, weighted @ residual[..., None])[..., 0].clamp(-1, 1)
+        residual_there, slopes_there, error_there = look(there)
         helps = error_there < error
-        poses = torch.where(helps[:, None], poses + move, poses)
+        poses = torch.where(helps[:, None], there, poses)
         residual = torch.where(helps[:, None], residual_there, residual)
+        slopes = torch.where(helps[:, None, None], slopes_there, slopes)
         error = torch.where(helps, error_there, error)
         damping = torch.where(helps, damping * EASIER, damping * HARDER)
     return poses, error
+
+
+def _with_slopes(shapes: Float[Tensor, "n s s"]) -> Float[Tensor, "n 3 s s"]:
+    """Shapes, and how much they rise a pixel to the right and down."""
+    wide = F.pad(shapes, (1, 1, 1, 1))
+    return torch.stack(
+        [shapes, (wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2]) / 2, (wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1]) / 2], 1
+    )
+
+
+def _drawn_with_slopes(
+    planes: Float[Tensor, "n 3 s s"], poses: Float[Tensor, "n 4"], points: Float[Tensor, "3 P"]
+) -> tuple[Float[Tensor, "n P"], Float[Tensor, "n 4 P"]]:
+    """Draw shapes at some points, as `render` does, and how that changes with each number of their poses."""
+    side = planes.shape[-1]
+    cos, sin = (poses[:, 3].cos() / poses[:, 2].exp())[:, None], (poses[:, 3].sin() / poses[:, 2].exp())[:, None]
+    right, down = points[0] - poses[:, :1], points[1] - poses[:, 1:2]
+    # On the shape, from its middle: turned back and scaled back.
+    x, y = cos * right + sin * down, cos * down - sin * right
+    grid = torch.stack([x, y], 2)[:, None] * (2 / side)
+    alpha, rise, fall = F.grid_sample(planes, grid, align_corners=False)[:, :, 0].unbind(1)
+    return alpha, torch.stack(
+        [sin * fall - cos * rise, -sin * rise - cos * fall, -rise * x - fall * y, rise * y - fall * x], 1
+    )
 
 
 @torch.no_grad()
