@@ -137,6 +137,7 @@ BENCHES = {
     ),
     "weizmann-horse": Bench(
         "horses cut out of photos; a shortened schedule", "weizmann-horse", "weizmann-horse",
-        {"steps": 800, "unlock_steps": [150, 450]}, test=None, minutes=45, published={"accuracy_split": 0.879},
+        {"steps": 4_000, "unlock_steps": [600, 2_000], "bf16": True}, test=None, minutes=60,
+        published={"accuracy_split": 0.879},
     ),
 }  # fmt: skip

@@ -96,3 +96,18 @@ def test_a_digit_of_one_colour_is_whole_though_a_bar_of_that_colour_is_seen_more
     places = [[(1, 4 + 2 * n, 40)] + [(0, 4, 10)] * (n % 2) for n in range(12)]
     found = regions_in(np.stack([frame_of((44, 60), some, both) for some in places]))
     assert sorted(each.area for each in found) == sorted([int(digit.sum()), int(bar.sum())])
+
+
+def test_digits_that_are_drawn_in_every_other_line_are_whole():
+    yellow = np.array([220, 200, 40], np.float32) / 255
+    strokes = ("111 101 101 101 111", "111 001 111 100 111", "111 001 111 001 111", "101 101 111 001 001")
+    digits = []
+    for shape in strokes:
+        alpha = np.zeros((9, 6), bool)
+        alpha[::2] = np.array([[c == "1" for c in row] for row in shape.split()]).repeat(2, 1)
+        digits.append(HardSprite((yellow * alpha[..., None]).astype(np.float32), alpha))
+    rng = np.random.default_rng(0)
+    shown = [[(int(rng.integers(4)), 6, 8 + 12 * n) for n in range(3)] for _ in range(24)]
+    found = regions_in(np.stack([frame_of((30, 50), some, digits) for some in shown]))
+    kept = [each for each in found if each.size == (9, 6)]
+    assert sorted(each.area for each in kept) == sorted(each.area for each in digits)

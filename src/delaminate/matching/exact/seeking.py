@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int32
 from scipy import ndimage
 
 from delaminate.matching.exact.detection import TemplateBank, find
@@ -146,11 +146,20 @@ def _groups(frames: Frames, search: Search) -> list[_Group]:
     margin, (height, width) = frames.margin, frames.size
     for index in range(len(frames)):
         search.progress.check()
-        labels, count = ndimage.label(frames.kind[index] == OPEN, np.ones((3, 3)))
+        is_open = frames.kind[index] == OPEN
+        labels, count = ndimage.label(is_open, np.ones((3, 3)))
         hemmed = _closed_outline(frames.kind[index], labels, count)
-        for number, window in enumerate(ndimage.find_objects(labels), start=1):
+        parts = [
+            (number, window, labels, hemmed) for number, window in enumerate(ndimage.find_objects(labels), start=1)
+        ]
+        if frames.codes.exact:
+            stacks = _stacks(labels, is_open)
+            around = _closed_outline(frames.kind[index], stacks, int(stacks.max()))
+            windows = ndimage.find_objects(stacks)
+            parts += [(n, window, stacks, around) for n, window in enumerate(windows, start=1) if window is not None]
+        for number, window, names, outline in parts:
             rows, columns = window
-            if hemmed[number - 1] > HEMMED_IN:
+            if outline[number - 1] > HEMMED_IN:
                 continue
             if max(rows.stop - rows.start, columns.stop - columns.start) > 2 * search.growth.reach:
                 continue
@@ -158,7 +167,7 @@ def _groups(frames: Frames, search: Search) -> list[_Group]:
                 continue
             if rows.stop >= height - margin or columns.stop >= width - margin:
                 continue
-            alpha = labels[window] == number
+            alpha = names[window] == number
             if alpha.sum() < (2 if frames.codes.exact else SPECK):
                 continue
             colour = (frames.colour[index][window] * alpha[..., None]).astype(np.float32)
@@ -167,6 +176,19 @@ def _groups(frames: Frames, search: Search) -> list[_Group]:
             group.spots.append((index, rows.start, columns.start))
     groups = sorted(exact.values(), key=lambda group: -group.worth)
     return groups if frames.codes.exact else _merged(groups, frames)
+
+
+def _stacks(labels: Int32[np.ndarray, "H W"], is_open: Bool[np.ndarray, "H W"]) -> Int32[np.ndarray, "H W"]:
+    """Regions above each other with one line between them, as screens show what is drawn in every other line: named anew."""
+    gap = is_open.copy()
+    gap[1:-1] |= is_open[:-2] & is_open[2:]
+    joined, count = ndimage.label(gap, np.ones((3, 3)))
+    joined[~is_open] = 0
+    fewest = np.full(count + 1, np.iinfo(np.int32).max, np.int32)
+    most = np.zeros(count + 1, np.int32)
+    np.minimum.at(fewest, joined[is_open], labels[is_open])
+    np.maximum.at(most, joined[is_open], labels[is_open])
+    return np.where((fewest < most)[joined] & is_open, joined, 0).astype(np.int32)
 
 
 def _closed_outline(kind: np.ndarray, labels: np.ndarray, count: int) -> Float32[np.ndarray, " n"]:
