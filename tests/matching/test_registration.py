@@ -10,8 +10,9 @@ from helpers.shapes import square
 from delaminate import train
 from delaminate.data import draw
 from delaminate.matching import registration
+from delaminate.matching import shapes as regional
 from delaminate.matching.registration import matrices, register, render, shapes_seen, similarity
-from delaminate.matching.shapes import PoseFinder, flat_regions
+from delaminate.matching.shapes import PoseFinder, flat_regions, reestimated
 from delaminate.metrics import ari_fg
 
 TRUE = torch.tensor([[30.3, 28.7, math.log(1.2), 0.4], [40.6, 31.1, math.log(0.9), -0.3]])
@@ -102,19 +103,61 @@ def test_shapes_are_told_from_where_images_show_them():
     assert torch.equal(shapes[1], blob[1])  # nobody saw it
 
 
-def test_what_lies_in_front_does_not_cover_what_is_seen_of_others():
-    shapes, image = square()[None], torch.full((3, 64, 64), 0.5)
-    poses = torch.tensor([[24.0, 30.0, math.log(1.3), 0.0], [36.0, 33.0, math.log(0.8), 0.5]])
-    covers = drawn(poses) > 0.5
-    image[:, covers[0]] = torch.tensor([1.0, 0, 0])[:, None]
-    image[:, covers[1]] = torch.tensor([0.0, 1, 0])[:, None]
-    image[:, 20:30, 34:60] = torch.tensor([0.0, 0, 1])[:, None, None]  # hides a corner of both
+def painted(poses, colours, size=(64, 64)):
+    """Squares on grey, back to front."""
+    image = torch.full((3, *size), 0.5)
+    for cover, colour in zip(drawn(poses, size) > 0.5, colours, strict=True):
+        image[:, cover] = torch.tensor(colour)[:, None]
+    return image
+
+
+def fits(image, poses, colours, shapes):
+    """How well each square is found: IoU of all of it."""
     regions = flat_regions(image)
-    found = PoseFinder(shapes, (64, 64), torch.linspace(0.7, 1.4, 7)).find(regions)
-    for colour, cover in zip(([1.0, 0, 0], [0.0, 1, 0]), covers, strict=True):
-        index = int((regions.colours[1:] - torch.tensor(colour)).abs().sum(1).argmin())
-        again = render(shapes[:, None], found[index].matrix(28)[None], (64, 64))[0] > 0.5
-        assert float((again & cover).sum()) / float((again | cover).sum()) > 0.88
+    found = PoseFinder(shapes, (64, 64), torch.linspace(0.6, 1.5, 7)).find(regions)
+    shares = []
+    for colour, cover in zip(colours, drawn(poses) > 0.5, strict=True):
+        pose = found[int((regions.colours[1:] - torch.tensor(colour)).abs().sum(1).argmin())]
+        again = render(shapes[pose.entry][None, None], pose.matrix(28)[None], (64, 64))[0] > 0.5
+        shares.append(float((again & cover).sum()) / float((again | cover).sum()))
+    return shares
+
+
+RED, GREEN, BLUE = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
+
+
+def test_a_shape_of_which_less_than_half_is_seen_is_found_by_search(monkeypatch):
+    poses = torch.tensor([[26.0, 30.0, math.log(1.2), 0.8], [32.0, 33.0, math.log(1.5), 0.0]])
+    image = painted(poses, [RED, BLUE])
+    assert min(fits(image, poses, [RED, BLUE], square()[None])) > 0.85
+    monkeypatch.setattr(regional, "BAD", 10.0)
+    assert min(fits(image, poses, [RED, BLUE], square()[None])) < 0.7
+
+
+def test_what_lies_in_front_does_not_cover_what_is_seen_of_others(monkeypatch):
+    """Of the middle one little is seen: what lies on the back one tells where it ends."""
+    poses = torch.tensor(
+        [[30.0, 32.0, math.log(1.5), 0.0], [37.0, 36.0, math.log(0.7), 0.6], [42.0, 30.0, math.log(0.9), 0.2]]
+    )
+    colours = [RED, GREEN, BLUE]
+    image = painted(poses, colours)
+    with_order = fits(image, poses, colours, square()[None])
+    assert min(with_order) > 0.8
+    monkeypatch.setattr(regional, "ORDERS", 0)
+    assert min(fits(image, poses, colours, square()[None])) < min(with_order) - 0.1
+
+
+def test_shapes_come_closer_to_what_images_show():
+    rng = torch.Generator().manual_seed(0)
+    images = []
+    for _ in range(20):
+        pose = torch.cat([20 + 24 * torch.rand(2, generator=rng), torch.tensor([0.2]), torch.rand(1, generator=rng)])
+        images.append(painted(pose[None], [RED]))
+    dented = square()
+    dented[6:12, 6:9] = 0
+    found = reestimated(dented[None], torch.stack(images), torch.linspace(1.0, 1.4, 3))[0]
+    assert (found - square()).abs().sum() < 0.5 * (dented - square()).abs().sum()
+    assert (found[8:20, 8:20] > 0.9).all()
 
 
 @pytest.mark.slow

@@ -7,12 +7,14 @@ import torch
 from helpers.dti_sprites import OBJECTS, SHAPES, WHOLE, images_of, trained
 from torch.testing import assert_close
 
+from delaminate.data import ImageSet
 from delaminate.engine import train
 from delaminate.errors import ConfigError, ShapeError
 from delaminate.methods.dti_sprites import Config, DTISprites
 from delaminate.methods.dti_sprites import training as players
 from delaminate.methods.players import StepContext
 from delaminate.objectives.reconstruction import image_error
+from delaminate.pipelines.verdict import judge
 from delaminate.rng import stream
 from delaminate.scene.compositing import composite, pairwise_occlusion
 
@@ -272,11 +274,16 @@ def test_refined_layers_are_cut_out_of_the_photo_along_its_outlines():
     found = model.decompose(images, by="refined")
     assert found.background
     assert_close(found.composite(), images, rtol=0, atol=1e-4)
+    # A verdict asks how well photos are rebuilt, which cut-outs always are.
+    assert model.judged_by == "network"
+    assert judge(model, ImageSet.from_arrays((images * 255).round().byte())).level != "good"
     again = DTISprites(replace(config, min_region_area=0.0))
     assert again.decomposers == ("refined", "network")
 
 
-@pytest.mark.parametrize("wrong", [{"background": False}, {"search_steps": 1, "search": "regions", "steps": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"background": False}, {"empty_sprite": True}, {"search_steps": 1, "search": "regions", "steps": 0}]
+)
 def test_refining_needs_a_background_and_a_network(wrong):
     with pytest.raises(ConfigError, match="refine_weight"):
         Config(image_size=(16, 16), sprite_size=(8, 8), num_sprites=1, refine_weight=1.0, **wrong)

@@ -18,8 +18,8 @@ SHOWN = (
 
 
 BASELINES = ("baseline_all", "baseline_disc", "baseline_colour")
-JUDGED_BY = ("box_f1", "f1", "clustering_accuracy", "ari_fg")
-"""By which figure a row is held against what learns nothing, where it has no named regions: the first that both have."""
+JUDGED_BY = ("box_f1", "f1", "clustering_accuracy", "ari_fg", "iou")
+"""By which figure a row is held against what learns nothing, where none was measured with it: the first that both have."""
 RESTARTED = "Started over", "Begun anew"
 """What a note on a restart says, now and in older records."""
 VARIANT = re.compile("^(redo|perturbgan)-|-(search|paper|still)$")

@@ -1,7 +1,7 @@
 """Registration: the pose at which a shape fits what an image shows, to a fraction of a pixel, for many pairs at once.
 
 Gauss-Newton on the squared error, damped where a step does not help (Levenberg, 1944; Marquardt, 1963). What may hide a shape
-weighs nothing. In turn, shapes are told from what registered images show of them (expectation and maximisation).
+weighs nothing. In turn, shapes are estimated from what registered images show of them (expectation and maximisation).
 """
 
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ from torch import Tensor
 DAMPING, EASIER, HARDER = 1e-2, 0.3, 5.0
 """Damping at first, and its factor after a step that helped and after one that did not."""
 SHARPEN = 1.5
-"""Slope at a half, where shapes are told: sampling between pixels blurs them."""
+"""Slope at a half of estimated shapes: sampling between pixels blurs them."""
 SEEN = 5.0
-"""So often a pixel of a shape must be seen to be told anew."""
+"""So often a pixel of a shape must be seen to be estimated again."""
 
 
 def similarity(
@@ -128,7 +128,7 @@ def shapes_seen(
     shapes: Float[Tensor, "K s s"],
     found: Iterable[tuple[Int[Tensor, " n"], Float[Tensor, "n 3 3"], Float[Tensor, "n H W"], Bool[Tensor, "n H W"]]],
 ) -> Float[Tensor, "K s s"]:
-    """Tell shapes anew from registered images: at each of their pixels, how often images show the shape there.
+    """Estimate shapes again from registered images: at each of their pixels, how often images show the shape there.
 
     Args:
         shapes: As they were thought to be.

@@ -26,6 +26,10 @@ BAD, FITS = 0.06, 0.9
 """Error, as a share of its region, above which a pose may be wrong; and agreement from which it tells of its shape."""
 FEW = 4
 """Places of each sprite that search has registered."""
+KEPT = 8
+"""Poses of each region that are kept until who hides whom is known."""
+AT_ONCE = 2**22
+"""Pixels of pairs of region and sprite that are registered at a time."""
 ORDERS = 2
 """How often who hides whom is read off, and all is registered anew."""
 
@@ -196,14 +200,14 @@ class PoseFinder:
         if len(regions) == 0:
             return []
         masks, background = regions.masks(), (regions.labels == 0).float()
-        area = masks.flatten(1).sum(1).clamp_min(1)
         tells = masks + background
-        starts = self._by_moments(masks)
-        tried = self._register(starts, masks, tells, area)
+        whole = self._register(*self._by_moments(masks), masks, tells)
+        several = [whole]
         for i in range(len(masks)):
-            if float(tried.error[tried.region == i].min()) > BAD:
+            if float(whole.error[whole.region == i].min()) > BAD:
                 hidden = self._search(i, 2 * masks[i] - background - 0.05 * (1 - tells[i]))
-                tried = tried.joined(self._register(hidden, masks, tells, area))
+                several.append(self._register(*hidden, masks, tells))
+        tried = _Tried.joined(several).few(KEPT)
         poses = tried.best(len(masks))
         for _ in range(ORDERS if len(masks) > 1 else 0):
             order = strict_order(front_to_back(poses, regions, self.shapes)[None])[0].tolist()
@@ -211,12 +215,14 @@ class PoseFinder:
             for place, i in enumerate(order):
                 hides[i, order[:place]] = 1
             tells = (masks + background + (hides @ masks.flatten(1)).view_as(masks)).clamp_max(1)
-            tried = self._register(tried, masks, tells, area)
+            tried = self._register(tried.poses, tried.region, tried.entry, masks, tells)
             poses = tried.best(len(masks))
         return poses
 
-    def _by_moments(self, masks: Float[Tensor, "n H W"]) -> "_Tried":
-        """Each region as a whole, as each of the sprites, in the best turn."""
+    def _by_moments(
+        self, masks: Float[Tensor, "n H W"]
+    ) -> tuple[Float[Tensor, "m 4"], Int[Tensor, " m"], Int[Tensor, " m"]]:
+        """Each region as a whole, as each of the sprites, in the best turn: poses, regions, sprites."""
         side, count = self.shapes.shape[-1], len(self.shapes)
         turn = overlap(normalised(masks, side, self.angles), self.shapes).argmax(1)  # n K
         centre, area = _moments(masks)
@@ -224,10 +230,12 @@ class PoseFinder:
         poses = torch.cat([centre, scale[:, None]], 1).repeat_interleave(count, 0)
         poses = torch.cat([poses, self.angles[turn].view(-1, 1)], 1)
         region = torch.arange(len(masks)).repeat_interleave(count)
-        return _Tried(poses, region, torch.arange(count).repeat(len(masks)), torch.full((len(poses),), math.inf))
+        return poses, region, torch.arange(count).repeat(len(masks))
 
-    def _search(self, region: int, reward: Float[Tensor, "H W"]) -> "_Tried":
-        """The best few of every sprite, scale, angle and place."""
+    def _search(
+        self, region: int, reward: Float[Tensor, "H W"]
+    ) -> tuple[Float[Tensor, "m 4"], Int[Tensor, " m"], Int[Tensor, " m"]]:
+        """The best few of every sprite, scale, angle and place: poses, the region, sprites."""
         reach = self.window // 2
         gains = correlate(reward[None, None], self.bank, reach)[0, 0]  # T Y X
         best = gains.flatten(1).max(1)
@@ -239,14 +247,25 @@ class PoseFinder:
         y = torch.div(best.indices[top], gains.shape[2], rounding_mode="floor") - reach + self.window / 2
         x = best.indices[top] % gains.shape[2] - reach + self.window / 2
         poses = torch.stack([x.float(), y.float(), self.bank_scale[top].log(), self.bank_angle[top]], 1)
-        return _Tried(poses, torch.full((len(top),), region), self.bank_entry[top], torch.full((len(top),), math.inf))
+        return poses, torch.full((len(top),), region), self.bank_entry[top]
 
     def _register(
-        self, tried: "_Tried", masks: Float[Tensor, "n H W"], tells: Float[Tensor, "n H W"], area: Float[Tensor, " n"]
+        self,
+        poses: Float[Tensor, "m 4"],
+        region: Int[Tensor, " m"],
+        entry: Int[Tensor, " m"],
+        masks: Float[Tensor, "n H W"],
+        tells: Float[Tensor, "n H W"],
     ) -> "_Tried":
-        region = tried.region
-        poses, error = register(self.shapes[tried.entry], tried.poses, masks[region], tells[region])
-        return _Tried(poses, region, tried.entry, error / area[region])
+        """Register pairs of region and sprite, as many at a time as memory is meant for."""
+        parts = [
+            register(self.shapes[sprites], some, masks[regions], tells[regions])
+            for some, regions, sprites in zip(
+                *(each.split(max(1, AT_ONCE // masks[0].numel())) for each in (poses, region, entry)), strict=True
+            )
+        ]
+        found, error = (torch.cat(each) for each in zip(*parts, strict=True))
+        return _Tried(found, region, entry, error / masks.flatten(1).sum(1).clamp_min(1)[region])
 
 
 @dataclass(frozen=True)
@@ -258,9 +277,22 @@ class _Tried:
     entry: Int[Tensor, " m"]
     error: Float[Tensor, " m"]
 
-    def joined(self, other: "_Tried") -> "_Tried":
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return _Tried(*(torch.cat(pair) for pair in pairs))
+    @classmethod
+    def joined(cls, several: list["_Tried"]) -> "_Tried":
+        return cls(
+            torch.cat([each.poses for each in several]),
+            torch.cat([each.region for each in several]),
+            torch.cat([each.entry for each in several]),
+            torch.cat([each.error for each in several]),
+        )
+
+    def few(self, count: int) -> "_Tried":
+        """The poses of least error of each region, so many at most."""
+        order = np.lexsort((self.error.numpy(), self.region.numpy()))
+        region = self.region.numpy()[order]
+        rank = np.arange(len(order)) - np.searchsorted(region, region)
+        kept = torch.from_numpy(order[rank < count])
+        return _Tried(self.poses[kept], self.region[kept], self.entry[kept], self.error[kept])
 
     def best(self, count: int) -> list[Pose]:
         """The pose of least error of each region."""
@@ -276,7 +308,7 @@ class _Tried:
 def reestimated(
     shapes: Float[Tensor, "K s s"], images: Float[Tensor, "B 3 H W"], scales: Float[Tensor, " S"], rounds: int = 2
 ) -> Float[Tensor, "K s s"]:
-    """Tell shapes anew from where images show them, those that they fit badly left out."""
+    """Estimate shapes again from where images show them, those that they fit badly left out."""
     seen = [flat_regions(image) for image in images]
     size = (images.shape[2], images.shape[3])
     for _ in range(rounds):

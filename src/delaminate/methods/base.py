@@ -257,6 +257,11 @@ class Method(nn.Module, ABC):
             )
         return self.decomposers[0]
 
+    @property
+    def judged_by(self) -> str:
+        """Of `decomposers`, that by which a verdict is reached: one that rebuilds images tells more than a cut-out."""
+        return self.default
+
     def dictionary(self) -> Dictionary:
         """Show the sprites as they stand, backgrounds last; a method without sprites has none."""
         return Dictionary(())

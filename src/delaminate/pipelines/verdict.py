@@ -171,13 +171,13 @@ def judge(method: Method, images: ImageSet, sample: int = SAMPLE) -> Verdict:
     counted, sprites, shown = [], 0, []
     for row in rows:
         pixels = images.batch([row])
-        found = method.decompose(pixels, method.default)
+        found = method.decompose(pixels, method.judged_by)
         rebuilt = found.composite().to(pixels)
         counted += count_images(method, found, pixels, rebuilt, psnr(pixels, rebuilt).tolist())
         sprites = len(found.dictionary) - len(found.dictionary.backgrounds)
         shown.append(torch.cat([pixels, rebuilt, (pixels - rebuilt).abs()], 3)[0].mul(255).round().byte())
-    verdict = Tally(method, method.default, sprites, counted).verdict()
-    if method.copies_input(method.default):
+    verdict = Tally(method, method.judged_by, sprites, counted).verdict()
+    if method.copies_input(method.judged_by):
         return verdict
     worst = sorted((n for n in range(len(rows)) if counted[n].psnr < EXACT), key=lambda n: counted[n].psnr)[:WORST]
     return replace(verdict, worst=tuple(shown[n].permute(1, 2, 0).numpy() for n in worst))

@@ -91,3 +91,33 @@ def test_a_sliver_of_one_colour_is_found_though_no_window_fits_in_it():
     found = find(now, 0, HashBank([coin, front], now, PlacementCost()))
     assert [(p.entry, p.top, p.left) for p in found] == [(1, 8, 13), (0, 10, 10)]
     assert now.share_explained == 1
+
+
+def test_nothing_opaque_leaves_no_slivers():
+    glass = HardSprite(pattern((8, 8), 1).colour, np.ones((8, 8), bool), 0.5)
+    frame = frame_of((30, 30), [(0, 4, 4)], [pattern((5, 5), 3)])
+    now = ready(frame)
+    assert find(now, 0, HashBank([glass], now, PlacementCost())) == []
+
+
+@pytest.mark.parametrize("side", ["top", "bottom", "left", "right"])
+def test_slivers_of_every_sprite_of_one_palette_are_found(side):
+    """Whatever the sprite's number, and on whichever side it shows."""
+    palette = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200], [220, 220, 60]], np.float32) / 255
+    rng = np.random.default_rng(1)
+    those = [HardSprite(palette[rng.integers(0, 4, (16, 16))], np.ones((16, 16), bool)) for _ in range(20)]
+    front = pattern((20, 20), 9)
+    where = {"top": (12, 8), "bottom": (4, 8), "left": (8, 12), "right": (8, 4)}[side]
+    for entry in (0, 9, 19):
+        frame = frame_of((40, 40), [(entry, 10, 10), (20, *where)], [*those, front])
+        now = ready(frame)
+        found = find(now, 0, HashBank([*those, front], now, PlacementCost()))
+        assert {(p.entry, p.top, p.left) for p in found} == {(entry, 10, 10), (20, *where)}
+
+
+def test_slivers_tell_nothing_of_flat_sprites():
+    bar, front = flat((9, 9)), pattern((12, 12), 5)
+    frame = frame_of((40, 40), [(0, 10, 10), (1, 8, 12)], [bar, front])
+    now = ready(frame)
+    bank = HashBank([bar, front], now, PlacementCost())
+    assert set(bank.leftovers(now, 0)[0][:, 0].tolist()) == {1}

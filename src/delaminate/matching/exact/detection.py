@@ -214,17 +214,24 @@ class ComponentBank(TemplateBank):
 
 
 def find(frames: Frames, index: int, bank: TemplateBank, rounds: int | None = None) -> list[Occurrence]:
-    """Find the occurrences of patterns in one frame, in as many rounds as the bank says; closes what they match.
+    """Find the occurrences of patterns in one frame, in as many rounds as the bank says, then slivers; closes what they match.
 
     Returns:
         Places from front to back.
     """
     taken: list[Occurrence] = []
-    looks = [bank.candidates] * (rounds or bank.rounds) + [bank.leftovers] * bank.price.slivers
-    for look in looks:
-        chosen = _choose(frames, index, bank, *look(frames, index))
-        taken += [Occurrence(k, y - frames.margin, x - frames.margin) for k, y, x in chosen.tolist()]
+    for _ in range(rounds or bank.rounds):
+        chosen = _choose(frames, index, bank, *bank.candidates(frames, index))
+        if len(chosen) == 0:
+            break
+        taken += _occurrences(chosen, frames)
+    if bank.price.slivers:
+        taken += _occurrences(_choose(frames, index, bank, *bank.leftovers(frames, index)), frames)
     return order(frames, index, bank.patterns, taken)
+
+
+def _occurrences(chosen: Candidates, frames: Frames) -> list[Occurrence]:
+    return [Occurrence(k, y - frames.margin, x - frames.margin) for k, y, x in chosen.tolist()]
 
 
 def _choose(

@@ -24,6 +24,8 @@ INNER, BORDER = 24, 3
 cuts it."""
 MOST_OF_FLAT = 300
 """Places of one flat pattern on one frame that are looked at, at most."""
+MOST_HINTS = 2**15
+"""Places of a frame that pixels of slivers hint at and that are looked at, at most: those of the largest regions."""
 APART = 3
 """Pixels between windows, at least, so that what hides one shows another."""
 FACTORS = {
@@ -245,39 +247,47 @@ class HashBank(TemplateBank):
         return found, gain
 
     def leftovers(self, frames: Frames, index: int) -> Scored:
-        """Where slivers are that no window of their patterns fits in: at every pixel of their rarest colour.
+        """Where slivers are that no window of their patterns fits in: one pixel of each is held against all of its colour.
 
-        A sliver is a region that is left open: something hides the rest, or the frame's border cuts it off.
+        A sliver is a region that is left open: something hides the rest, or the frame's border cuts it off. Of its pixels
+        that is taken whose colour patterns show least often.
         """
-        is_open = frames.kind[index] == OPEN
-        labels, count = ndimage.label(is_open, np.ones((3, 3)))
         found = [np.zeros((0, 3), np.int64)]
-        if count == 0 or not len(self.pixels.packed):
-            return found[0], np.zeros(0)
         order, colours, firsts, often = self._by_colour
-        large = np.bincount(labels.ravel(), minlength=count + 1) >= LEAST_CUT
-        y, x = np.nonzero(is_open & large[labels])
+        is_open = frames.kind[index] == OPEN
+        if not len(colours) or not is_open.any():
+            return found[0], np.zeros(0)
+        labels, count = ndimage.label(is_open, np.ones((3, 3)))
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        y, x = np.nonzero(is_open & (sizes >= LEAST_CUT)[labels])
         shown = frames.packed[index][y, x]
         which = np.searchsorted(colours, shown).clip(max=len(colours) - 1)
         known = colours[which] == shown
         y, x, which = y[known], x[known], which[known]
-        # One pixel of each region will do: of the rarest colour, and the first of these.
-        rarest = np.lexsort((x, y, often[which], labels[y, x]))
-        one = rarest[np.diff(labels[y, x][rarest], prepend=0) != 0]
+        region = labels[y, x]
+        rarest = np.lexsort((x, y, often[which], region))
+        one = rarest[np.diff(region[rarest], prepend=0) != 0]
+        one = one[np.argsort(-sizes[region[one]], kind="stable")]
+        one = one[often[which[one]].cumsum() <= MOST_HINTS]
         for row, column, kind in zip(y[one], x[one], which[one], strict=True):
-            pixels = order[firsts[kind] : firsts[kind] + min(often[kind], MOST_OF_FLAT)]
+            pixels = order[firsts[kind] : firsts[kind] + often[kind]]
             corners = np.array([row, column]) - self.pixels.inside.corners[pixels]
             found.append(np.concatenate([self.pixels.entries[pixels, None], corners], 1))
         together = np.unique(np.concatenate(found), axis=0)
-        sizes = self.sizes[together[:, 0]]
-        inside = (together[:, 1:] >= 0).all(1) & (together[:, 1:] + sizes <= np.array(frames.size)).all(1)
+        ends = together[:, 1:] + self.sizes[together[:, 0]]
+        inside = (together[:, 1:] >= 0).all(1) & (ends <= np.array(frames.size)).all(1)
         return self.worth(frames, index, together[inside])
 
     @functools.cached_property
-    def _by_colour(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """All pixels of opaque patterns ordered by colour; the colours; where each begins and how often it comes."""
-        opaque = np.flatnonzero(self.pixels.opacity == 1)
-        order = opaque[np.argsort(self.pixels.packed[opaque], kind="stable")]
+    def _by_colour(
+        self,
+    ) -> tuple[Int64[np.ndarray, " a"], UInt32[np.ndarray, " c"], Int64[np.ndarray, " c"], Int64[np.ndarray, " c"]]:
+        """Pixels of patterns that tell where they are, by colour; the colours; where each begins and how often it comes.
+
+        A sliver of one colour fits anywhere in a flat pattern of that colour, and nothing shines through what hides.
+        """
+        telling = np.flatnonzero((self.pixels.opacity == 1) & ~self.flat[self.pixels.entries])
+        order = telling[np.argsort(self.pixels.packed[telling], kind="stable")]
         colours, firsts, often = np.unique(self.pixels.packed[order], return_index=True, return_counts=True)
         return order, colours, firsts, often
 

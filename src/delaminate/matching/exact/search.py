@@ -122,15 +122,19 @@ class FrameStack:
         return FrameStack(np.stack(cut), np.stack(behind), ((0, 0),) * len(cut))
 
     def fresh(self, search: Search, rows: list[int] | None = None, patterns: Sequence[HardSprite] = ()) -> Frames:
-        """The frames with nothing explained yet; with room for patterns of which the border leaves a line."""
+        """The frames with nothing explained yet; with room for patterns of which the border leaves a line.
+
+        Only where colours recur to the bit: else a line tells too little, and correlations take time for all that room.
+        """
         whole = rows is None or rows == list(range(len(self)))
-        margin = max([search.margin, *(max(pattern.size) - 1 for pattern in patterns)])
+        codes = ColourCodes(search.tolerance, search.chroma)
+        margin = max([search.margin, *(max(pattern.size) - 1 for pattern in patterns if codes.exact)])
         key = margin, search.tolerance
         if whole and key in self.kept:
             return self.kept[key].fresh()
         rows = list(range(len(self))) if rows is None else rows
         behind = self.behind if len(self.behind) == 1 else self.behind[rows]
-        frames = Frames(self.frames[rows], behind, margin, ColourCodes(search.tolerance, search.chroma))
+        frames = Frames(self.frames[rows], behind, margin, codes)
         if whole and frames.kind.size <= AT_ONCE:
             self.kept[key] = frames
             return frames.fresh()

@@ -93,6 +93,21 @@ class Config(MethodConfig):
         minimum=0,
         group="layers",
     )
+    refine_weight: float = setting(
+        0.0,
+        "Of the votes by which pixels of like colour bring what is seen of each layer to the outlines in a photo "
+        "(refinement/crf.py), when decomposing by `refined`: layers are then cut out of the photo; 0: that way is not there.",
+        minimum=0,
+        group="layers",
+    )
+    min_region_area: float = setting(
+        1 / 400,
+        "Of the picture: what hangs together and is smaller is a small region, when decomposing by `despeckled` "
+        "(refinement/small_regions.py); 0: that way is not there, nor is it without `refine_weight`.",
+        minimum=0,
+        maximum=1,
+        group="layers",
+    )
 
     encoder: Literal["resnet32", "resnet18"] = setting(
         "resnet32",
@@ -148,22 +163,6 @@ class Config(MethodConfig):
         "Start the background grey 0.5, or as the mean of 100 images.",
         group="sprites",
     )
-    refine_weight: float = setting(
-        0.0,
-        "Of the votes by which pixels of like colour bring what is seen of each layer to the outlines in a photo "
-        "(refinement/crf.py), when decomposing by `refined`: layers are then cut out of the photo; 0: that way is not there.",
-        minimum=0,
-        group="layers",
-    )
-    min_region_area: float = setting(
-        1 / 400,
-        "Of the picture: what hangs together and is smaller is a small region, when decomposing by `despeckled` "
-        "(refinement/small_regions.py); 0: that way is not there, nor is it without `refine_weight`.",
-        minimum=0,
-        maximum=1,
-        group="layers",
-    )
-
     noise: float = setting(
         0.4,
         "Half-width of the uniform noise on warped alphas in training.",
@@ -381,6 +380,8 @@ class Config(MethodConfig):
             self.refuse("distil_steps", "expected `position` among layer_transforms, which is what is distilled.")
         if self.refine_weight and not self.background:
             self.refuse("refine_weight", "expected a background: every pixel of a photo must belong to some layer.")
+        if self.refine_weight and self.empty_sprite:
+            self.refuse("refine_weight", "photos are cut into all their layers: expected empty_sprite=false.")
         if self.refine_weight and self.search_steps:
             self.refuse("refine_weight", "photos are cut out by the network's masks: expected search_steps=0.")
         if self.distil_steps and self.search == "regions":

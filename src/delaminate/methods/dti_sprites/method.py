@@ -45,7 +45,12 @@ class DTISprites(DTISpritesModel):
         return ways or ("network",)
 
     def copies_input(self, by: str) -> bool:
+        # Photos are cut out; elsewhere `refined` is a search that starts at what the network says.
         return bool(self.config.refine_weight) and by != "network"
+
+    @property
+    def judged_by(self) -> str:
+        return "network" if self.config.refine_weight else self.default
 
     @property
     def graph_ways(self) -> tuple[str, ...]:

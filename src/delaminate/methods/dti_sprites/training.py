@@ -32,8 +32,8 @@ from delaminate.nets.blocks import BatchedMLP
 from delaminate.objectives.reconstruction import image_error
 from delaminate.objectives.schedules import step_decay, warmup_cosine
 
-RETOLD = 150
-"""Images from which shapes found by regions are told anew, at most."""
+REESTIMATION_IMAGES = 150
+"""From which shapes found by regions are estimated again, at most."""
 RESEEDED = 0.75
 """Share of search after which no sprite is seeded again."""
 SETTLED, FULL = 0.25, 0.02
@@ -168,7 +168,7 @@ class RegionMatcher(SearchPlayer):
                 "search: no flat-coloured region recurs in these images. Use search=correlation, or search_steps=0."
             )
         scales = seen_scales(masks, shapes)
-        shapes = reestimated(shapes, everything[:RETOLD].cpu(), scales)
+        shapes = reestimated(shapes, everything[:REESTIMATION_IMAGES].cpu(), scales)
         with torch.no_grad():
             model.sprites_rgb.fill_(1)
             model.sprites_alpha.zero_()
