@@ -191,3 +191,39 @@ def test_what_changes_at_its_place_is_no_part_of_a_still_picture():
     assert np.rint(bare.rgb[10:30, 20:24] * 255).tolist() == np.full((20, 4, 3), 30).tolist()
     changed = (bare.rgb != picture.rgb).any(2)
     assert int(changed.sum()) == 80
+
+
+def test_what_the_digits_of_a_counter_have_in_common_is_no_part_of_a_still_picture():
+    rng = np.random.default_rng(0)
+    strokes = (
+        "111101101101111",
+        "111001111100111",
+        "111001111001111",
+        "111100111001111",
+        "111100111101111",
+        "111101111001111",
+    )
+    digits = [np.array([c == "1" for c in some]).reshape(5, 3).repeat(2, 0).repeat(2, 1) for some in strokes]
+    frames = np.full((60, 60, 90, 3), 235, np.uint8)
+    frames[:, 40:44, 20:60] = 0  # a bar that stays
+    for n, frame in enumerate(frames):
+        for place in range(3):
+            frame[6:16, 10 + 9 * place : 16 + 9 * place][digits[int(rng.integers(len(digits)))]] = 0
+        frame[25:33, 10 + n : 18 + n] = (200, 30, 40)
+    picture = static(frames)
+    assert (np.rint(picture.rgb[:20] * 255) != 235).any()
+    bare = np.rint(without_things_at_rest(picture, frames, hole=6.0, place=20.0).rgb * 255)
+    assert (bare[:20] == 235).all() and (bare[40:44, 20:60] == 0).all()
+
+
+def test_a_platform_stays_though_something_of_its_colour_runs_on_it():
+    frames = np.full((60, 60, 90, 3), 235, np.uint8)
+    frames[:, 40:46, 20:60] = (90, 60, 30)
+    frames[:, 50:] = (40, 120, 40)
+    for n, frame in enumerate(frames):
+        left = 5 + n
+        frame[32:40, left : left + 6] = (90, 60, 30)
+        frame[34:36, left + 1 : left + 5] = (250, 220, 180)
+    choice = choose_background(frames, tolerance=0.02)
+    assert choice.kind == "static"
+    assert (np.rint(choice.background.rgb[40:46, 20:60] * 255) == (90, 60, 30)).all()

@@ -5,7 +5,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int16, Int64, UInt8
 from scipy import ndimage
 
 from delaminate.errors import ConfigError
@@ -26,6 +26,8 @@ MENDERS = 4
 """Frames that must show a pixel of the background before its colour is corrected."""
 GONE = 0.2
 """What shows its surroundings instead in so many frames is no part of a still picture."""
+GOES_ON, GOES_ON_PLACES, GOES_ON_LEAST = 0.5, 3, 0.1
+"""Nor is what goes on beyond its rim in so many of the frames: at so many pixels, each in at least this share of the frames."""
 LOOKED_AT = 101
 """Frames of a scene in which the camera stands still that are asked about its background, at most."""
 SAME_ROOM = 0.8
@@ -220,21 +222,39 @@ def without_things_at_rest(
     places = ndimage.find_objects(areas + 1)
     result = background.rgb.copy()
     gone = np.bincount(areas.ravel(), 1 - shown.ravel())  # at the most
-    for index in np.flatnonzero((hole * gone > place * (1 - gone / count)) | (gone > GONE * count)):
+    small = count <= areas.size // 20
+    restless = np.bincount(areas[_beside_what_changes(shown)], minlength=len(count)) > 0
+    for index in np.flatnonzero(
+        small & (restless | (hole * gone > place * (1 - gone / count)) | (gone > GONE * count))
+    ):
         rows, columns = places[index]
         window = slice(max(rows.start - 1, 0), rows.stop + 1), slice(max(columns.start - 1, 0), columns.stop + 1)
         inside = areas[window] == index
         rim = ndimage.binary_dilation(inside) & ~inside
-        if not rim.any() or count[index] > areas.size // 20:
+        if not rim.any():
             continue
         colours, often = np.unique(rgb[window][rim], axis=0, return_counts=True)
-        around = colours[often.argmax()]
-        if (np.abs(rgb[window][inside][0].astype(np.int16) - around) <= NEAR).all():
+        around, own = colours[often.argmax()], rgb[window][inside][0]
+        if (np.abs(own.astype(np.int16) - around) <= NEAR).all():
             continue  # a step of a gradient is no thing
-        instead = (np.abs(some[(slice(None), *window)].astype(np.int16) - around) <= NEAR).all(3)[:, inside]
-        if hole * instead.sum(1).mean() > place * (1 - instead.mean()) or instead.mean() > GONE:
+        looked = some[(slice(None), *window)].astype(np.int16)
+        instead = (np.abs(looked - around) <= NEAR).all(3)[:, inside]
+        gains = hole * instead.sum(1).mean() > place * (1 - instead.mean())
+        if gains or instead.mean() > GONE or _goes_on(looked[:, rim], own):
             result[window][inside] = around / np.float32(255)
     return Background(result)
+
+
+def _beside_what_changes(shown: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Pixels beside one that is not as the background is in some of the frames."""
+    return ndimage.binary_dilation(shown < 1 - GOES_ON_LEAST)
+
+
+def _goes_on(rim: Int16[np.ndarray, "n r 3"], own: UInt8[np.ndarray, "3"]) -> bool:
+    """Whether an area goes on beyond its rim in most frames, at several places: it is what digits have in common."""
+    same = (np.abs(rim - own) <= NEAR).all(2)
+    beyond = same[:, same.mean(0) >= GOES_ON_LEAST]
+    return bool(beyond.shape[1] >= min(GOES_ON_PLACES, rim.shape[1] // 2) and beyond.any(1).mean() > GOES_ON)
 
 
 def rooms(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> Background | None:
