@@ -126,7 +126,9 @@ def _drawn_with_slopes(
 @torch.no_grad()
 def shapes_seen(
     shapes: Float[Tensor, "K s s"],
-    found: Iterable[tuple[Int[Tensor, " n"], Float[Tensor, "n 3 3"], Float[Tensor, "n H W"], Bool[Tensor, "n H W"]]],
+    found: Iterable[
+        tuple[Int[Tensor, " _n"], Float[Tensor, "_n 3 3"], Float[Tensor, "_n H W"], Bool[Tensor, "_n H W"]]
+    ],
 ) -> Float[Tensor, "K s s"]:
     """Estimate shapes again from registered images: at each of their pixels, how often images show the shape there.
 

@@ -5,7 +5,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int16, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int16, Int64, UInt8
 from scipy import ndimage
 
 from delaminate.errors import ConfigError
@@ -245,7 +245,7 @@ def without_things_at_rest(
     return Background(result)
 
 
-def _beside_what_changes(shown: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+def _beside_what_changes(shown: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """Pixels beside one that is not as the background is in some of the frames."""
     return ndimage.binary_dilation(shown < 1 - GOES_ON_LEAST)
 

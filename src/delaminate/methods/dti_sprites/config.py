@@ -471,15 +471,15 @@ _RECOMMENDED = {
     ),
     "gtsrb8": replace(
         _GTSRB8, sprite_start="kmeans", algorithm="adamw", cosine=True, milestones=(), gradient_clip=1.0,
-        unlock_steps=(500, 1_500), steps=3_000,
+        unlock_steps=(1_300, 4_500), steps=9_000,
     ),
     "svhn": replace(
         _SVHN, sprite_start="kmeans", algorithm="adamw", cosine=True, milestones=(), gradient_clip=1.0,
         unlock_steps=(4_000, 14_000), steps=22_000,
     ),
     "weizmann-horse": replace(
-        _WEIZMANN_HORSE, algorithm="adamw", cosine=True, milestones=(), gradient_clip=1.0, unlock_steps=(300, 900),
-        steps=1_500,
+        _WEIZMANN_HORSE, algorithm="adamw", cosine=True, milestones=(), gradient_clip=1.0, unlock_steps=(600, 2_000),
+        steps=4_000,
         batch=16, encoder_scale=2, refine_weight=10.0,
     ),
     "instagram": replace(
