@@ -21,6 +21,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from delaminate.data import LabelledSet, draw, load_benchmark
+from delaminate.matching.exact.filling import commonest, pack
 from delaminate.matching.shapes import flat_regions
 from delaminate.metrics import ari, ari_fg, centred_disc, clustering_accuracy, colour_regions, foreground_figures
 from delaminate.metrics.boxes import BoxMatches
@@ -98,16 +99,12 @@ def grabcut(images: Float[Tensor, "B 3 H W"]) -> Int64[Tensor, "B H W"]:
 def components(data: LabelledSet) -> dict[str, Any]:
     """Connected pixels that differ from what lies behind: the commonest colour of all, and that of each place."""
     frames = _bytes(data.images.pixels)
-    packed = frames.astype(np.int64) @ np.array([65536, 256, 1])
+    packed = pack(frames.astype(np.int32))
     few = packed[:: max(1, len(packed) // 100)]
     colours, counts = np.unique(few, return_counts=True)
-    places = np.sort(few, 0)
-    changes = np.diff(places, axis=0, prepend=-1) != 0
-    begins = np.maximum.accumulate(np.where(changes, np.arange(len(places))[:, None, None], 0), 0)
-    longest = (np.arange(len(places))[:, None, None] - begins).argmax(0)
     behind = {
         "components of what is not the commonest colour": colours[counts.argmax()],
-        "components of what is not a place's commonest colour": np.take_along_axis(places, longest[None], 0)[0],
+        "components of what is not a place's commonest colour": commonest(few)[0],
     }
     return {name: _judged(packed != each, data) for name, each in behind.items()}
 

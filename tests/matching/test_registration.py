@@ -42,7 +42,7 @@ def test_slopes_are_those_of_what_is_drawn():
     soft = torch.exp(-(line[:, None] ** 2) / 20 - line[None] ** 2 / 35 - line[:, None] * line[None] / 60).expand(
         2, 28, 28
     )
-    points = registration._middles((64, 64))
+    points = registration.pixel_middles((64, 64))
     planes = registration._with_slopes(soft).double()
     alpha, slopes = registration._drawn_with_slopes(planes, TRUE.double(), points.double())
     assert torch.allclose(alpha.view(2, 64, 64).float(), render(soft[:, None], matrices(TRUE, 28), (64, 64)), atol=1e-4)

@@ -93,8 +93,7 @@ BENCHES = {
     ),
     "gtsrb8": Bench(
         "traffic signs of eight classes, clustered; a shortened schedule", "gtsrb8", "gtsrb8",
-        {"bf16": True}, test=None, minutes=90,
-        published={"clustering_accuracy": 0.899},
+        {"bf16": True}, test=None, minutes=90, published={"clustering_accuracy": 0.899},
     ),
     "colored-2-mnist": Bench(
         "two digits and a background, each a region that can be redrawn; 32 x 32", "colored-2-mnist",
@@ -137,7 +136,6 @@ BENCHES = {
     ),
     "weizmann-horse": Bench(
         "horses cut out of photos; a shortened schedule", "weizmann-horse", "weizmann-horse",
-        {"bf16": True}, test=None, minutes=60,
-        published={"accuracy_split": 0.879},
+        {"bf16": True}, test=None, minutes=60, published={"accuracy_split": 0.879},
     ),
 }  # fmt: skip

@@ -41,11 +41,11 @@ def render(
 ) -> Float[Tensor, "N H W"]:
     """Draw one sprite per matrix onto a canvas of its own."""
     inverse = torch.linalg.inv(matrix.double()).float()
-    looked = (inverse[:, :2] @ _middles(size)).transpose(1, 2) * (2 / sprites.shape[-1]) - 1
+    looked = (inverse[:, :2] @ pixel_middles(size)).transpose(1, 2) * (2 / sprites.shape[-1]) - 1
     return F.grid_sample(sprites, looked.reshape(-1, *size, 2), align_corners=False)[:, 0]
 
 
-def _middles(size: tuple[int, int]) -> Float[Tensor, "3 P"]:
+def pixel_middles(size: tuple[int, int]) -> Float[Tensor, "3 P"]:
     """The middles of all pixels, row by row: x, y and 1."""
     y, x = torch.meshgrid(torch.arange(size[0]) + 0.5, torch.arange(size[1]) + 0.5, indexing="ij")
     return torch.stack([x.flatten(), y.flatten(), torch.ones(x.numel())])
@@ -74,7 +74,7 @@ def register(
     if len(start) == 0:
         return start, start.new_zeros(0)
     planes, goal, sure = _with_slopes(shapes), target.flatten(1), weight.flatten(1)
-    points = _middles((target.shape[1], target.shape[2]))
+    points = pixel_middles((target.shape[1], target.shape[2]))
 
     def look(poses: Float[Tensor, "n 4"]) -> tuple[Float[Tensor, "n P"], Float[Tensor, "n 4 P"], Float[Tensor, " n"]]:
         """What targets show beyond shapes, how shapes change with their pose, and the error."""
@@ -140,10 +140,10 @@ def shapes_seen(
         Alphas in [0, 1]; as before where a pixel was hardly ever seen.
     """
     side = shapes.shape[-1]
-    shown, seen = torch.zeros_like(shapes), torch.zeros_like(shapes)
+    shown, seen, middles = torch.zeros_like(shapes), torch.zeros_like(shapes), pixel_middles((side, side))
     for entry, matrix, masks, tells in found:
         extent = matrix.new_tensor([[masks.shape[2]], [masks.shape[1]]])
-        looked = ((matrix[:, :2] @ _middles((side, side))) * 2 / extent - 1).transpose(1, 2)
+        looked = ((matrix[:, :2] @ middles) * 2 / extent - 1).transpose(1, 2)
         both = torch.stack([masks, tells.to(masks)], 1)
         sampled = F.grid_sample(both, looked.reshape(-1, side, side, 2), align_corners=False)
         shown.index_add_(0, entry, sampled[:, 0])

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from delaminate.matching.registration import register, render, shapes_seen, similarity
+from delaminate.matching.registration import pixel_middles, register, render, shapes_seen, similarity
 from delaminate.matching.soft.correlation import correlate
 from delaminate.scene.compositing import strict_order
 from delaminate.scene.placements import Placement, Transform
@@ -104,9 +104,7 @@ def normalised(masks: Float[Tensor, "n H W"], size: int, angles: Float[Tensor, "
     count, turns = len(masks), len(angles)
     # Where each pixel of the canonical square looks in the image.
     matrix = similarity(centre.repeat_interleave(turns, 0), scale.repeat_interleave(turns), angles.repeat(count), size)
-    y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
-    points = torch.stack([x.flatten(), y.flatten(), torch.ones(x.numel())])
-    looked = (matrix[:, :2] @ points).transpose(1, 2)  # nA ss 2
+    looked = (matrix[:, :2] @ pixel_middles((size, size))).transpose(1, 2)  # nA ss 2
     extent = looked.new_tensor([masks.shape[2], masks.shape[1]])
     grid = (looked * 2 / extent - 1).reshape(count, turns * size, size, 2)
     return F.grid_sample(masks[:, None], grid, align_corners=False)[:, 0].view(count, turns, size, size)

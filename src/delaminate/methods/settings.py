@@ -1,4 +1,4 @@
-"""The settings that every method has."""
+"""The settings that every method has, and one that several share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,3 +50,16 @@ class MethodConfig:
             ConfigError: Names the setting and its value, and says why and what to do.
         """
         raise ConfigError(f"{self.method}: {key} is {getattr(self, key)!r}; {why}")
+
+
+def min_region_area_setting(group: str) -> float:
+    """`min_region_area` of a method that cuts photos out, as a share of the picture, in a group of its settings."""
+    found: float = setting(
+        1 / 400,
+        "Of the picture: what hangs together and is smaller is a small region, when decomposing by `despeckled` "
+        "(refinement/small_regions.py); 0: that way is not there, nor is it without `refine_weight`.",
+        minimum=0,
+        maximum=1,
+        group=group,
+    )
+    return found

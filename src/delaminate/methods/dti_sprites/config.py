@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from delaminate.config import setting
-from delaminate.methods.settings import MethodConfig
+from delaminate.methods.settings import MethodConfig, min_region_area_setting
 
 FIRST_SPRITES, MORE_SPRITES, MOST_SPRITES = 16, 8, 64
 FIRST_LAYERS, MOST_LAYERS = 3, 12
@@ -100,14 +100,7 @@ class Config(MethodConfig):
         minimum=0,
         group="layers",
     )
-    min_region_area: float = setting(
-        1 / 400,
-        "Of the picture: what hangs together and is smaller is a small region, when decomposing by `despeckled` "
-        "(refinement/small_regions.py); 0: that way is not there, nor is it without `refine_weight`.",
-        minimum=0,
-        maximum=1,
-        group="layers",
-    )
+    min_region_area: float = min_region_area_setting("layers")
 
     encoder: Literal["resnet32", "resnet18"] = setting(
         "resnet32",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from delaminate.config import setting
-from delaminate.methods.settings import MethodConfig
+from delaminate.methods.settings import MethodConfig, min_region_area_setting
 
 SIDES = (16, 32, 64, 128, 256)
 
@@ -239,14 +239,7 @@ class Config(MethodConfig):
         minimum=0,
         group="masks",
     )
-    min_region_area: float = setting(
-        1 / 400,
-        "Of the picture: what hangs together and is smaller is a small region, when decomposing by `despeckled` "
-        "(refinement/small_regions.py); 0: that way is not there, nor is it without `refine_weight`.",
-        minimum=0,
-        maximum=1,
-        group="masks",
-    )
+    min_region_area: float = min_region_area_setting("masks")
     distil_steps: int = setting(
         0,
         "Steps of stage `distil`, at the end: the mask network learns what refining has made of its masks.",
