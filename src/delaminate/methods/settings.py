@@ -52,9 +52,9 @@ class MethodConfig:
         raise ConfigError(f"{self.method}: {key} is {getattr(self, key)!r}; {why}")
 
 
-def min_region_area_setting(group: str) -> float:
+def min_region_area_setting(group: str) -> Any:  # As `setting`: a field, in the body of a class.
     """`min_region_area` of a method that cuts photos out, as a share of the picture, in a group of its settings."""
-    found: float = setting(
+    return setting(
         1 / 400,
         "Of the picture: what hangs together and is smaller is a small region, when decomposing by `despeckled` "
         "(refinement/small_regions.py); 0: that way is not there, nor is it without `refine_weight`.",
@@ -62,4 +62,3 @@ def min_region_area_setting(group: str) -> float:
         maximum=1,
         group=group,
     )
-    return found
