@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from helpers.exports import clip, composite, scenes, solid
-from helpers.maps import draw_map, oriented
+from helpers.maps import draw_map, generator, oriented, over_backgrounds
 from helpers.tiled_reader import draw_tiled, open_map
 from pytiled_parser import ImageLayer, ObjectLayer, TileLayer
 
 from delaminate.errors import ConfigError
 from delaminate.exporters.blits import cut_stamps
-from delaminate.exporters.tiled import find_grid, write_tiled
+from delaminate.exporters.map_layout import find_grid
+from delaminate.exporters.tiled import write_tiled
 from delaminate.files import from_pixels
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import Dictionary, Placement, Transform
@@ -80,25 +81,6 @@ def test_hidden_and_mirrored_backgrounds_and_empty_lists_are_written(tmp_path):
         picture = draw_tiled(open_map(tmp_path / "one" / f"{each.name}.tmx"))
         assert np.abs(picture - composite(each)).max() < 0.01
     assert write_tiled([], tmp_path / "none").max_error == 0
-
-
-def generator(seed):
-    return np.random.Generator(np.random.PCG64(seed))
-
-
-def opaque(picture):
-    return from_pixels(np.concatenate([picture, np.full((*picture.shape[:2], 1), 255, np.uint8)], -1))
-
-
-def over_backgrounds(pictures, corners, size, names, sprites=(), placed=None):
-    """Scenes on backgrounds: for each scene which picture, and where the canvas lies on it."""
-    first = len(sprites)
-    dictionary = Dictionary((*sprites, *map(opaque, pictures)), tuple(range(first, first + len(pictures))))
-    images = []
-    for number, (which, top, left) in enumerate(corners):
-        background = Placement(first + which, (Transform.shift(-left, -top, size),))
-        images.append((background, *(placed[number] if placed else ())))
-    return Decomposition(dictionary, tuple(images), size, True).scenes(names)
 
 
 def drawn_again(path):

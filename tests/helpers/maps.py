@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from delaminate.files import from_pixels
+from delaminate.scene.decomposition import Decomposition
+from delaminate.scene.placements import Dictionary, Placement, Transform
+
 
 def oriented(picture, orientation):
     """Turn a picture as Tiled's bits say: 1 transposes it first, then 4 flips it left to right, 2 top to bottom."""
@@ -93,3 +97,22 @@ def add_sprites(rng, picture, count, size=(12, 14)):
         top, left = (int(rng.integers(0, picture.shape[axis] - size[axis])) for axis in (0, 1))
         picture[top : top + size[0], left : left + size[1]] = sprite
     return picture
+
+
+def generator(seed):
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def opaque(picture):
+    return from_pixels(np.concatenate([picture, np.full((*picture.shape[:2], 1), 255, np.uint8)], -1))
+
+
+def over_backgrounds(pictures, corners, size, names, sprites=(), placed=None):
+    """Scenes on backgrounds: for each scene which picture, and where the canvas lies on it."""
+    first = len(sprites)
+    dictionary = Dictionary((*sprites, *map(opaque, pictures)), tuple(range(first, first + len(pictures))))
+    images = []
+    for number, (which, top, left) in enumerate(corners):
+        background = Placement(first + which, (Transform.shift(-left, -top, size),))
+        images.append((background, *(placed[number] if placed else ())))
+    return Decomposition(dictionary, tuple(images), size, True).scenes(names)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from delaminate.exporters.files import ExportResult
     from delaminate.exporters.godot import write_godot, write_godot_tileset
     from delaminate.exporters.html import write_html, write_report
+    from delaminate.exporters.ldtk import write_ldtk
     from delaminate.exporters.openraster import write_openraster
     from delaminate.exporters.parquet import write_parquet
     from delaminate.exporters.phaser import write_phaser
@@ -39,6 +40,7 @@ _PLACES = {
     "write_godot": "godot",
     "write_godot_tileset": "godot",
     "write_html": "html",
+    "write_ldtk": "ldtk",
     "write_masks": "pngs",
     "write_mp4": "video",
     "write_openraster": "openraster",
@@ -66,6 +68,7 @@ __all__ = [
     "write_godot",
     "write_godot_tileset",
     "write_html",
+    "write_ldtk",
     "write_masks",
     "write_mp4",
     "write_openraster",

@@ -76,6 +76,7 @@ FORMATS = {
     "tiled": Format(
         "tiled:write_tiled", "maps and a tileset for Tiled; tiles are found, in backgrounds too", ("rate",)
     ),
+    "ldtk": Format("ldtk:write_ldtk", "one LDtk project, a level for each scene; tiles are found as for Tiled"),
     "godot-tileset": Format("godot:write_godot_tileset", "the tiles of maps as a TileSet for Godot 4"),
     "ora": Format("openraster:write_openraster", "OpenRaster, layered files for Krita and GIMP", by_scene=True),
     "psd": Format(

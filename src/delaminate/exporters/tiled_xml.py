@@ -6,47 +6,14 @@ from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
-from jaxtyping import Int64, UInt8
 
-from delaminate.exporters.blits import Stamp, Stamps
+from delaminate.exporters.blits import MIRRORED, Stamp, Stamps
+from delaminate.exporters.map_layout import Layer, ObjectLayer, Size, TileLayer
 from delaminate.exporters.tile_sheet import TileSheet
 
 VERSION = 'version="1.10" tiledversion="1.10.2"'
 HEADER = '<?xml version="1.0" encoding="UTF-8"?>'
-MIRRORED = 4  # the bit of an orientation that flips left to right
 FLAGS_FROM = 29  # the first of the three bits of a tile's number that say how it is turned
-
-Size = tuple[int, int]  # width, height
-
-
-@dataclass(frozen=True, eq=False)
-class TileLayer:
-    """Cells: tiles of the sheet, -1 for none, and their orientations; the first one's corner lies at (left, top)."""
-
-    name: str
-    tiles: Int64[np.ndarray, "rows columns"]
-    orientation: UInt8[np.ndarray, "rows columns"]
-    left: int
-    top: int
-    visible: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class ObjectLayer:
-    """Sprites at free places, back to front."""
-
-    stamps: Sequence[Stamp]
-
-
-@dataclass(frozen=True, eq=False)
-class ImageLayer:
-    """A whole picture, and the file that it lies in."""
-
-    stamp: Stamp
-    source: str
-
-
-Layer = TileLayer | ObjectLayer | ImageLayer
 
 
 @dataclass(frozen=True)
@@ -122,7 +89,7 @@ class MapWriter:
             rows.append(f'<property name="track" type="int" value="{track}"/>')
         return [start + ">", f"   <properties>{''.join(rows)}</properties>", "  </object>"]
 
-    def _layer(self, number: int, layer: Layer) -> list[str]:
+    def _layer(self, number: int, layer: Layer, up: str) -> list[str]:
         if isinstance(layer, TileLayer):
             return self._tile_layer(number, layer)
         if isinstance(layer, ObjectLayer):
@@ -134,9 +101,10 @@ class MapWriter:
         width, height = self.tilesets.size(stamp)
         hidden = "" if stamp.layer.visible else ' visible="0"'
         name = quoteattr(stamp.layer.name)
+        source = f"{up}sprites/{self.tilesets.stamps.names[stamp.picture]}.png"
         return [
             f' <imagelayer id="{number}" name={name} offsetx="{stamp.left}" offsety="{stamp.top}"{hidden}>',
-            f'  <image source={quoteattr(layer.source)} width="{width}" height="{height}"/>',
+            f'  <image source={quoteattr(source)} width="{width}" height="{height}"/>',
             " </imagelayer>",
         ]
 
@@ -146,7 +114,7 @@ class MapWriter:
         tiled = [layer for layer in layers if isinstance(layer, TileLayer)]
         self.columns = max([-(-width // across), *(layer.tiles.shape[1] for layer in tiled)])
         self.rows = max([-(-height // down), *(layer.tiles.shape[0] for layer in tiled)])
-        parts = [self._layer(number, layer) for number, layer in enumerate(layers, 1)]
+        parts = [self._layer(number, layer, up) for number, layer in enumerate(layers, 1)]
         head = (
             f'<map {VERSION} orientation="orthogonal" renderorder="right-down" width="{self.columns}" '
             f'height="{self.rows}" tilewidth="{across}" tileheight="{down}" infinite="0" '

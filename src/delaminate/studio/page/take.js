@@ -4,7 +4,7 @@ import { STATES } from "/start.js";
 
 const GROUPS = [
   ["To go on painting", ["ora", "psd", "svg", "png", "cutouts"]],
-  ["For games and animation", ["atlas", "aseprite", "ase", "tiled", "godot", "godot-tileset", "phaser", "gif", "apng", "webp", "mp4"]],
+  ["For games and animation", ["atlas", "aseprite", "ase", "tiled", "ldtk", "godot", "godot-tileset", "phaser", "gif", "apng", "webp", "mp4"]],
   ["To measure and to publish", ["objects", "masks", "coco", "placements", "parquet", "catalogue", "html"]],
 ];
 
