@@ -34,6 +34,10 @@ def train(
     count: Annotated[int | None, typer.Option("-n", min=1, help="Use at most this many images.")] = None,
     fit: Annotated[str, typer.Option(help="How images meet the canvas: squash, crop or pad.")] = "squash",
     zoom: Zoom = None,
+    sprites: Annotated[
+        Path | None,
+        typer.Option(help="Sprites that you have: a folder of pictures, or a sheet's JSON. Search begins with them."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after this many steps in all; schedules stay.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this many minutes; schedules stay.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run folder's checkpoint, exactly.")] = False,
@@ -54,6 +58,8 @@ def train(
         delaminate train dti-sprites photos/ --preset instagram --set num_sprites=12 --out runs/photos
 
         delaminate train marionette clip.mp4
+
+        delaminate train marionette clip.mp4 --sprites hero/
 
         torchrun --nproc-per-node 2 -m delaminate train perturbgan photos/ --fit crop
     """
@@ -80,6 +86,7 @@ def train(
         data, method_class, preset, config=config, settings=chosen, out=out, seed=seed, count=count, fit=fit,
         zoom=None if zoom is None else parse_zoom(zoom), steps=steps, minutes=minutes, resume=resume,
         overwrite=overwrite or again, device=device, callback=_notes_on(console), cache=cache,
+        sprites=sprites,
     )  # fmt: skip
     images = training.images
     report_skipped(images.skipped)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
@@ -116,6 +117,19 @@ class Method(nn.Module, ABC):
         if config.image_size == (0, 0):
             return replace(config, image_size=(int(pixels.shape[2]), int(pixels.shape[3])))
         return config
+
+    def give_sprites(self, sprites: Mapping[str, UInt8[np.ndarray, "_h _w 4"]], resume: bool = False) -> None:
+        """Begin the training with sprites that are known, which it keeps as they are.
+
+        Args:
+            sprites: RGBA, not premultiplied, by their names.
+            resume: The training goes on, and began with these.
+
+        Raises:
+            ConfigError: This method, or this configuration of it, cannot; they are too many, or others than it began with.
+            DataError: One shows nothing.
+        """
+        raise ConfigError(f"{self.name}: cannot begin with sprites that are given; only marionette's search can.")
 
     @classmethod
     def read_config(cls, values: Mapping[str, Any], where: str) -> Any:

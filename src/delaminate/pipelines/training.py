@@ -27,6 +27,7 @@ from delaminate.methods import METHODS, Method
 from delaminate.methods.base import Forecast
 from delaminate.pipelines.devices import pick_device
 from delaminate.pipelines.images import AS_THEY_ARE, Images, Zoom, check_fit, forecast_text, open_images
+from delaminate.pipelines.known_sprites import Sprites, read_sprites
 from delaminate.pipelines.output_folders import make_room
 from delaminate.pipelines.provenance import write_provenance
 from delaminate.pipelines.verdict import Verdict, judge
@@ -185,6 +186,7 @@ def train(
     callback: Callback | None = None,
     tensorboard: bool = False,
     cache: str | Path | None = None,
+    sprites: str | Path | Sprites | None = None,
 ) -> TrainedRun:
     """Train a method on images, without labels.
 
@@ -210,6 +212,8 @@ def train(
         tensorboard: Also write TensorBoard files.
         cache: A folder for a cache of the decoded images, out of which they are read from then on. Without it, images that
             take more than a quarter of the free memory are cached in the run folder, and others are held in memory.
+        sprites: Sprites that are known, which a search begins with and keeps, at the size that they have in the images: a
+            folder of pictures with alpha, a sheet's JSON, or RGBA arrays by name.
 
     Raises:
         ConfigError: A name, a setting or a combination is unknown; or the folder holds a run.
@@ -219,6 +223,7 @@ def train(
     training = prepare_training(
         data, method, preset, config=config, settings=settings, out=out, seed=seed, count=count, fit=fit, zoom=zoom,
         steps=steps, minutes=minutes, resume=resume, overwrite=overwrite, device=device, callback=callback, cache=cache,
+        sprites=sprites,
     )  # fmt: skip
     training.make_room()
     if callback is not None and training.forecast is not None:
@@ -245,6 +250,7 @@ def prepare_training(
     device: str = "auto",
     callback: Callback | None = None,
     cache: str | Path | None = None,
+    sprites: str | Path | Sprites | None = None,
 ) -> Training:
     """Resolve and check everything that a training needs; arguments as in `train`."""
     folder = None if out is None else Path(out)
@@ -268,24 +274,17 @@ def prepare_training(
     if model is None:
         chosen = method_class.fill_config(chosen, images.pixels, images.transparent)
         model = new_model(method_class, chosen, seed, "--set" if config is None else str(config))
+    if sprites is not None:
+        model.give_sprites(read_sprites(sprites) if isinstance(sprites, str | Path) else sprites, resume)
     facts = {"Method": model.name}
     if name and not resume:
         facts["Preset"] = name
     facts |= {"Images": f"{len(images)} of {describe_data(data)}", "Fit": fit, "Seed": str(seed)}
     forecast = model.forecast_training(chosen, len(images), images.size)
+    budget = Budget(steps, minutes)
     return Training(
-        model,
-        images,
-        name,
-        pick_device(device),
-        folder,
-        seed,
-        Budget(steps, minutes),
-        resume,
-        overwrite,
-        facts,
-        forecast,
-    )
+        model, images, name, pick_device(device), folder, seed, budget, resume, overwrite, facts, forecast
+    )  # fmt: skip
 
 
 def resolve_config(

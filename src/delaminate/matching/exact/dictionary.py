@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from scipy import ndimage
 from torch import Tensor, nn
 
-from delaminate.errors import FormatError
+from delaminate.errors import DataError, FormatError
 from delaminate.matching.exact.background import Background, Plane
 from delaminate.matching.exact.parsing import parse
 from delaminate.matching.exact.search import FrameStack, Search
@@ -54,11 +54,12 @@ class Appearance:
 
 @dataclass(frozen=True, eq=False)
 class SpriteDictionary:
-    """Sprites, the ways in which they appear, and what lies behind them."""
+    """Sprites, the ways in which they appear, and what lies behind them; titles of the first sprites, if they have any."""
 
     sprites: tuple[HardSprite, ...]
     looks: tuple[Appearance, ...]
     background: Background
+    titles: tuple[str, ...] = ()
 
     def dictionary(self, size: tuple[int, int]) -> Dictionary:
         """Sprites as RGBA, and the background last; a single colour as large as the canvas."""
@@ -71,7 +72,8 @@ class SpriteDictionary:
         behind = (len(sprites) - 1,)
         if self.background.plane is not None:
             sprites.append(torch.from_numpy(self.background.plane.rgba).permute(2, 0, 1).contiguous())
-        return Dictionary(tuple(sprites), behind)
+        titles = (*self.titles, *[""] * (len(sprites) - len(self.titles))) if self.titles else ()
+        return Dictionary(tuple(sprites), behind, titles)
 
     def decompose(self, images: Float[Tensor, "B 3 H W"], search: Search) -> Decomposition:
         """Explain every image by the sprites, each pasted at whole pixels."""
@@ -99,10 +101,29 @@ class SpriteDictionary:
         return Decomposition(dictionary, tuple(found), size, background=True)
 
 
+def hard_sprite(rgba: UInt8[np.ndarray, "h w 4"]) -> HardSprite:
+    """Make a given sprite of a picture: what is half opaque or more is its own; what is equally thin all over shines through.
+
+    Args:
+        rgba: Not premultiplied.
+
+    Raises:
+        DataError: No pixel is opaque enough.
+    """
+    alpha = rgba[..., 3].astype(np.float32) / 255
+    there = alpha > LEAST_ALPHA
+    is_thin = there.any() and float(np.ptp(alpha[there])) < LEAST_ALPHA and float(alpha[there].mean()) < 0.98
+    own = there if is_thin else alpha >= 0.5
+    if not own.any():
+        raise DataError("a sprite that is given has no pixel that is half opaque or more.")
+    cut, _, _ = HardSprite.cut(rgba[..., :3].astype(np.float32) / 255, own)
+    return replace(cut, opacity=float(alpha[there].mean()) if is_thin else 1.0, given=True)
+
+
 def merge_variants(
     patterns: list[HardSprite], codes: ColourCodes, flips: bool = True, recolours: bool = True
 ) -> tuple[tuple[HardSprite, ...], tuple[Appearance, ...]]:
-    """Find patterns that are others, mirrored or in other colours; earlier ones are kept.
+    """Find patterns that are others, mirrored or in other colours; earlier ones are kept, and given ones.
 
     Returns:
         The sprites that are left, and for every pattern its appearance: which of them it shows, and how.
@@ -111,7 +132,7 @@ def merge_variants(
     looks: list[Appearance] = []
     for pattern in patterns:
         look = None
-        for entry, sprite in enumerate(kept):
+        for entry, sprite in enumerate(() if pattern.given else kept):
             for orientation in ORIENTATIONS if flips else (0,):
                 look = _as(pattern, sprite, Appearance(entry, orientation), codes, recolours)
                 if look is not None:

@@ -90,5 +90,5 @@ def _finished(scenes: FrameStack, patterns: list[HardSprite], search: Search) ->
     frames = scenes.fresh(search, patterns=patterns)
     patterns = reestimate(frames, patterns, found, search.growth)
     if not frames.codes.exact:
-        patterns = [pattern for pattern in patterns if hangs_together(pattern)]
+        patterns = [pattern for pattern in patterns if pattern.given or hangs_together(pattern)]
     return prune(scenes, patterns, search)

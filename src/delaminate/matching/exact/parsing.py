@@ -104,7 +104,7 @@ def split(
     result = []
     for pattern, spots in zip(patterns, where, strict=True):
         halves = []
-        if len(spots) >= 3 * growth.least and pattern.opacity == 1:
+        if len(spots) >= 3 * growth.least and pattern.opacity == 1 and not pattern.given:
             halves = _halves(frames, pattern, spots, ranks, found.places, growth, np.array(offsets))
         result += halves or [pattern]
     return result
@@ -192,7 +192,8 @@ def _with_hidden_background(
     for pattern, hidden, shown, total in zip(patterns, hides, shows, tint, strict=True):
         opaque = (hidden >= 3) & (hidden >= 3 * shown) & (pattern.opacity == 1)
         colour = np.where(opaque[..., None], total / hidden.clip(1)[..., None], pattern.colour)
-        result.append(HardSprite(colour.astype(np.float32), pattern.alpha | opaque, pattern.opacity))
+        better = HardSprite(colour.astype(np.float32), pattern.alpha | opaque, pattern.opacity)
+        result.append(pattern if pattern.given else better)
     return result
 
 
@@ -205,7 +206,7 @@ def _reestimated(
     growth: RegionGrowing,
     rim: int = 2,
 ) -> HardSprite:
-    if len(where) < growth.least or pattern.area == 0 or pattern.opacity < 1:
+    if len(where) < growth.least or pattern.area == 0 or pattern.opacity < 1 or pattern.given:
         return pattern
     where = where[np.linspace(0, len(where) - 1, min(len(where), growth.sample)).astype(int)]
     size = (pattern.size[0] + 2 * rim, pattern.size[1] + 2 * rim)

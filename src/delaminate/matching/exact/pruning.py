@@ -20,13 +20,17 @@ TWINS = 0.8
 def prune(scenes: FrameStack, patterns: list[HardSprite], search: Search, sample: int = 12) -> list[HardSprite]:
     """Keep the patterns that are worth their description: dropping one must cost more bits than the pattern has.
 
+    Given ones are kept, and come first.
+
     What dropping costs is found by explaining the surroundings of some of its places again, without it: pixels that are
     then wrong, and the placements of others that take its part.
     """
     found = explained(scenes, patterns, search)
     usage, prices = found.usage(len(patterns)), Prices.of(scenes.frames)
-    keep = [k for k in range(len(patterns)) if usage[k]]
+    keep = [k for k in range(len(patterns)) if usage[k] or patterns[k].given]
     for k in sorted(keep, key=lambda k: int(usage[k]) * patterns[k].area):
+        if patterns[k].given:
+            continue
         search.progress.check()
         if len(keep) == 1:
             continue
@@ -44,7 +48,7 @@ def prune(scenes: FrameStack, patterns: list[HardSprite], search: Search, sample
             own = prices.pixel * min(patterns[k].area, VARIANT * wrong) + prices.place
         if (_cost(without, prices) - _cost(with_it, prices)) * len(spots) / len(some) < own:
             keep.remove(k)
-    ordered = sorted(keep, key=lambda k: -int(usage[k]))
+    ordered = sorted(keep, key=lambda k: (0, k) if patterns[k].given else (1, -int(usage[k])))
     return [patterns[k] for k in ordered]
 
 
@@ -75,6 +79,8 @@ def join(patterns: list[HardSprite], found: Parse, search: Search, always: float
         corners = {(place.entry, place.top, place.left) for place in some}
         for a, b in _neighbours(patterns, some):
             one, two = some[a], some[b]
+            if patterns[one.entry].given or patterns[two.entry].given:
+                continue
             down, right = two.top - one.top, two.left - one.left
             # Of one pattern, only twins are counted: a third in the row makes them tiles.
             if one.entry == two.entry and (

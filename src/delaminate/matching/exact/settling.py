@@ -243,7 +243,7 @@ def absorb_static(
                 stands.append((top, left))
         if sum(corners[place] for place in stands) < always * max(occurrences, 1):
             stands = _holes(pattern, corners, rgb)
-        if not stands:
+        if not stands or pattern.given:
             kept.append(pattern)
             continue
         for top, left in stands:

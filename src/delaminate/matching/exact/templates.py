@@ -64,11 +64,13 @@ class HardSprite:
         colour: RGB in [0, 1], shape (h, w, 3); 0 where there is no alpha.
         alpha: Shape (h, w).
         opacity: Below 1, the background shines through all over the sprite.
+        given: It was given, not found: search leaves it as it is, and keeps it whether it occurs or not.
     """
 
     colour: Float32[np.ndarray, "h w 3"]
     alpha: Bool[np.ndarray, "h w"]
     opacity: float = 1.0
+    given: bool = False
 
     @property
     def size(self) -> tuple[int, int]:

@@ -268,6 +268,13 @@ class Config(MethodConfig):
         group="search",
     )
 
+    given_sprites: tuple[str, ...] = setting(
+        (),
+        "Names of the sprites that were given beforehand (`train --sprites`), which fills them in: they are first in the "
+        "dictionary, and search leaves them as they are.",
+        group="search",
+    )
+
     distil_steps: int = setting(
         0,
         "Steps in which the network learns what search has found (stage `distil`); 0 leaves it out.",

@@ -27,7 +27,7 @@ def take_over(model: MarioNetteModel) -> None:
     Raises:
         TrainingError: Search has found no sprite.
     """
-    sheet = model.store.sheet()
+    sheet = model.sheet()
     if not sheet.looks:
         raise TrainingError(
             "marionette: search has found no sprite that recurs, so there is nothing to go on with. Give more images, "
@@ -164,7 +164,7 @@ class Distiller(GradientPlayer):
     def targets(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Int[Tensor, "n 7"], int]:
         """What search finds: image, then as `Teacher.answer`; and how many placements no anchor can hold."""
         if self.teacher is None:
-            self.teacher = Teacher(self.model, self.model.store.sheet())
+            self.teacher = Teacher(self.model, self.model.sheet())
         found = self.search(images)
         rows = [F.pad(targets, (1, 0), value=index) for index, (targets, _) in enumerate(found)]
         return torch.cat(rows).to(images.device), sum(dropped for _, dropped in found)

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Generator, Tensor
 
-from delaminate.errors import FormatError, ShapeError
-from delaminate.matching.exact.dictionary import of_eight_bits
+from delaminate.errors import ConfigError, FormatError, ShapeError
+from delaminate.matching.exact.dictionary import SpriteStore, hard_sprite, of_eight_bits
 from delaminate.matching.exact.noise import LOSSLESS_MATCH, estimate_noise, is_noisy
 from delaminate.matching.exact.templates import ColourCodes
 from delaminate.methods.base import ALIKE, Forecast
@@ -136,6 +137,23 @@ class MarioNette(MarioNetteModel):
             found.append(Stage("refine", c.steps, c.batch, (Refiner(self),)))
         return tuple(found)
 
+    def give_sprites(self, sprites: Mapping[str, UInt8[np.ndarray, "_h _w 4"]], resume: bool = False) -> None:
+        c, given = self.config, tuple(hard_sprite(rgba) for rgba in sprites.values())
+        if not c.search_steps:
+            raise ConfigError(
+                "marionette: only search begins with sprites that are given; expected search_steps above 0."
+            )
+        if resume and c.given_sprites != tuple(sprites):
+            raise ConfigError(
+                f"marionette: the run began with {len(c.given_sprites)} sprites that were given, and these are "
+                f"{len(given)} others; give the same, or leave them out."
+            )
+        if len(given) > c.num_sprites:
+            raise ConfigError(f"marionette: {len(given)} sprites are given, and num_sprites is {c.num_sprites}.")
+        side = max((*(max(sprite.size) for sprite in given), c.max_sprite))
+        self.config = replace(c, given_sprites=tuple(sprites), max_sprite=side)
+        self.given, self.store = given, SpriteStore(c.num_sprites, side).to(self.colour)
+
     @torch.no_grad()
     def set_sprites(self, rgba: Float[Tensor, "m 4 k k"]) -> None:
         """Replace the sprites by pixels, edited or found otherwise; from now on the generator is not asked.
@@ -158,7 +176,7 @@ class MarioNette(MarioNetteModel):
     @torch.no_grad()
     def error(self, images: Float[Tensor, "B 3 H W"], stage: str) -> Float[Tensor, " _n"]:
         if stage == "search":
-            sheet, images = self.store.sheet(), images[:: max(1, len(images) // SAMPLE)]
+            sheet, images = self.sheet(), images[:: max(1, len(images) // SAMPLE)]
             return torch.cat(
                 [image_error(x, sheet.decompose(x, self.search()).composite().to(x)) for x in images.split(FEW)]
             )
@@ -170,7 +188,7 @@ class MarioNette(MarioNetteModel):
     @torch.no_grad()
     def dictionary(self) -> Dictionary:
         if not bool(self.learned[1]) and self.config.search_steps:
-            return self.store.sheet().dictionary(self.image_size)
+            return self.sheet().dictionary(self.image_size)
         return self.network_dictionary()
 
     @torch.no_grad()
@@ -191,7 +209,7 @@ class MarioNette(MarioNetteModel):
 
     def _decompose(self, images: Float[Tensor, "B 3 H W"], by: str) -> Decomposition:
         if by == "search":
-            return self.store.sheet().decompose(images, self.search())
+            return self.sheet().decompose(images, self.search())
         dictionary = self.network_dictionary()
         found: list[tuple[Placement, ...]] = []
         for some in images.split(FEW):

@@ -1,7 +1,7 @@
 """MarioNette: the model, soft in training and hard at test."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from delaminate.errors import ConfigError
 from delaminate.matching.exact.detection import PlacementCost
-from delaminate.matching.exact.dictionary import SpriteStore
+from delaminate.matching.exact.dictionary import SpriteDictionary, SpriteStore
 from delaminate.matching.exact.growth import RegionGrowing
 from delaminate.matching.exact.search import Search
+from delaminate.matching.exact.templates import HardSprite
 from delaminate.methods.base import Method
 from delaminate.methods.marionette.config import Config
 from delaminate.nets.anchors import (
@@ -107,6 +108,7 @@ class MarioNetteModel(Method):
         self.register_buffer("stored", torch.zeros(()))  # 1: sprites are `pixels`, not what the generator decodes
         self.register_buffer("pixels", torch.zeros(c.num_sprites, 4, k, k))
         self.store = SpriteStore(c.num_sprites, c.max_sprite)  # what search has found
+        self.given: tuple[HardSprite, ...] = ()  # what it begins with
         self.colour: Tensor
         self.alive: Tensor
         self.learned: Tensor
@@ -117,6 +119,10 @@ class MarioNetteModel(Method):
     def active_entries(self) -> Int[Tensor, " K"]:
         """Indices of the sprites in use."""
         return self.alive.nonzero()[:, 0]
+
+    def sheet(self) -> SpriteDictionary:
+        """What search has found."""
+        return replace(self.store.sheet(), titles=self.config.given_sprites[: self.store.count])
 
     def search(self) -> Search:
         """How this model looks for sprites."""

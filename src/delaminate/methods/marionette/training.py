@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Generator, Tensor, nn
 
+from delaminate.errors import ConfigError
 from delaminate.matching.exact.background import Background
 from delaminate.matching.exact.choice import BackgroundChoice, choose_background
 from delaminate.matching.exact.dictionary import SpriteStore, merge_variants
@@ -123,14 +124,25 @@ class Matcher(SearchPlayer):
         return found
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        self.patterns, self.round = _unpack("", state), None
+        self.patterns, self.round = self._given_first(_unpack("", state)), None
         if "round" in state:
             phase, together, attempts, vain, *kept = state["round"].tolist()
-            patterns, tried = _unpack("round.patterns.", state), _unpack("round.tried.", state)
+            patterns, tried = self._given_first(_unpack("round.patterns.", state)), _unpack("round.tried.", state)
             self.round = RoundState(phase, patterns, tried, [bool(each) for each in kept], together, attempts, vain)
+
+    def _given_first(self, patterns: list[HardSprite]) -> list[HardSprite]:
+        """What a run goes on with; the first of it is what it began with."""
+        count = len(self.model.config.given_sprites)
+        return [replace(pattern, given=number < count) for number, pattern in enumerate(patterns)]
 
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         model = self.model
+        self.patterns = self.patterns or list(model.given)
+        if len(self.patterns) < len(model.config.given_sprites):
+            raise ConfigError(
+                f"marionette: given_sprites names {len(model.config.given_sprites)} sprites, and none came. Give them by "
+                "--sprites, or leave them out by --set given_sprites=[]."
+            )
 
         def tell(found: int, share: float) -> None:
             patterns = self.round.found if self.round is not None else self.patterns
