@@ -15,8 +15,12 @@ from delaminate.matching.exact.background import Background
 from delaminate.matching.exact.choice import BackgroundChoice, choose_background
 from delaminate.matching.exact.dictionary import SpriteStore, merge_variants
 from delaminate.matching.exact.learning import learn_round
+from delaminate.matching.exact.noise import is_noisy
+from delaminate.matching.exact.parsing import Parse
 from delaminate.matching.exact.progress import InterruptedSearch, Progress, RoundState
-from delaminate.matching.exact.search import FrameStack
+from delaminate.matching.exact.pruning import prune
+from delaminate.matching.exact.restoration import restore
+from delaminate.matching.exact.search import FrameStack, Search, explained
 from delaminate.matching.exact.settling import settle_background
 from delaminate.matching.exact.templates import ColourCodes, HardSprite
 from delaminate.methods.marionette.config import Config
@@ -160,7 +164,7 @@ class Matcher(SearchPlayer):
         self.round = self.round or RoundState(patterns=self.patterns)
         try:
             patterns = learn_round(scenes, self.patterns, search, seed, self.round)
-            patterns, background, found = settle_background(scenes, patterns, search, model.store.background)
+            patterns, background, found = self._settled(scenes, patterns, search)
         except InterruptedSearch:
             self._publish(self.round.found)
             raise InterruptedTurn from None
@@ -175,6 +179,16 @@ class Matcher(SearchPlayer):
         self._publish(patterns)
         left = float(found.left.mean()) / (frames.shape[1] * frames.shape[2])
         return {"unexplained": torch.tensor(left), "sprites": torch.tensor(float(model.store.count))}
+
+    def _settled(
+        self, scenes: FrameStack, patterns: list[HardSprite], search: Search
+    ) -> tuple[list[HardSprite], Background, Parse]:
+        """What a round ends with: the background corrected and, of a noisy source, the sprites restored."""
+        patterns, background, found = settle_background(scenes, patterns, search, self.model.store.background)
+        if is_noisy(search.tolerance) and not search.components:
+            patterns = prune(scenes, restore(scenes, patterns, search), search)
+            found = explained(scenes, patterns, search)
+        return patterns, background, found
 
     def _publish(self, patterns: list[HardSprite]) -> None:
         """Put what has been found into the model."""
