@@ -102,7 +102,9 @@ def test_a_game_artist_gets_a_clean_sheet_and_a_map(studio):
     page.keyboard.type("player")
     page.keyboard.press("Enter")
     page.wait_for_selector(".sprite-card b:text-is('player')")
-    page.get_by_role("button", name="Merge").first.click()  # of two that look alike
+    page.locator(".sprite-card").nth(1).click()
+    page.get_by_label("The same as").select_option(label="player")
+    page.get_by_role("button", name="Merge").last.click()
     page.wait_for_selector("text=is merged into")
     page.locator(".sprite-card:has(b:text-is('player'))").dblclick()
     page.wait_for_selector(".paint-sheet canvas")
