@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from delaminate.pipelines.images import open_images
     from delaminate.pipelines.importing import Imported, import_edited
     from delaminate.pipelines.model_export import ExportedModel, export_model
+    from delaminate.pipelines.new_scene import add_scene
     from delaminate.pipelines.recognise import Recognition, recognise
     from delaminate.pipelines.repacking import pack_scenes, unpack_scenes
     from delaminate.pipelines.sampling import sample
@@ -74,6 +75,7 @@ _PLACES = {
     "pipelines.images": ("open_images",),
     "pipelines.importing": ("Imported", "import_edited"),
     "pipelines.model_export": ("ExportedModel", "export_model"),
+    "pipelines.new_scene": ("add_scene",),
     "pipelines.recognise": ("Recognition", "recognise"),
     "pipelines.repacking": ("pack_scenes", "unpack_scenes"),
     "pipelines.sampling": ("sample",),
@@ -130,6 +132,7 @@ __all__ = [
     "TrainedRun",
     "TrainingError",
     "Transform",
+    "add_scene",
     "auto",
     "compare",
     "composite",

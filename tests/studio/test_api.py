@@ -491,3 +491,15 @@ def test_a_clip_that_was_sent_is_listed_under_its_own_name(client):
 )  # fmt: skip
 def test_files_that_are_sent_keep_a_plain_form_of_their_names(name, stored):
     assert plain_file_name(name, ".png", {"a.png"}) == stored
+
+
+def test_a_new_scene_is_listed_and_edited_and_what_cannot_be_is_refused(client, project):
+    place = f"/api/projects/{project}/scenes"
+    made = client.post(place, {"name": "level 2", "like": scene_ids(client, project)["b.png"]}).json()
+    assert scene_ids(client, project)["level 2"] == made["id"]
+    assert made["command"].endswith("'level 2' --like b.png")
+    edit(client, project, {"operation": "add", "scene": made["id"], "sprite": "sprite-00", "x": 4, "y": 5})
+    assert len(client.value(f"{place}/{made['id']}")["layers"]) == 2
+    for wrong in ({"name": "level 2"}, {"name": "../out"}, {"name": ""}, {"name": "x", "like": "nowhere"}):
+        answer = client.post(place, {"like": made["id"], **wrong})
+        assert 400 <= answer.status_code < 500, wrong

@@ -163,6 +163,20 @@ def test_layers_are_added_copied_swapped_reordered_named_and_deleted(opened):
     assert opened.value("")["revision"] == 6  # to look at one layer is no edit
 
 
+def test_a_new_image_is_made_of_the_sprites(opened):
+    opened.go("image")
+    opened.page.wait_for_selector(".canvas[data-ready]")
+    opened.page.get_by_role("button", name="New image of these sprites").click()
+    opened.page.get_by_label("Name").fill("level")
+    opened.page.get_by_role("button", name="Make it").click()
+    opened.page.wait_for_selector(".thumb[aria-current] .name:text-is('level')")
+    opened.page.get_by_role("button", name="Add sprite-01").click()
+    opened.page.wait_for_selector(".layers-panel .pick >> nth=1")
+    opened.revision(1)
+    assert len(opened.scene(3)["layers"]) == 2
+    assert "add sprite-01 --scene level" in opened.page.locator(".foot code").inner_text()
+
+
 def test_images_are_sent_and_taken_apart(opened):
     page = opened.page
     page.goto(f"{opened.base}/#/")

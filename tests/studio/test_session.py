@@ -309,3 +309,27 @@ def test_usage_follows_edits(opened, folder):
     assert [sum(each.values()) for each in session.usage()] == [4, 3]
     session.close()
     assert [row["used"] for row in edit_history.read_summary(folder).entries] == [4, 3]
+
+
+def test_a_new_scene_is_there_at_once_and_edits_before_and_after_it_are_undone(folder, opened):
+    session = opened(folder)
+    do(session, hide(), move("b.png"))
+    do(session, {"operation": "merge-sprites", "sprite": "sprite-02", "into": "sprite-01"})
+    session.add_scene("new", "b.png", background=True)
+    assert session.names == ("a.png", "b.png", "c.png", "new")
+    assert [layer.id for layer in session.scene("new").layers] == ["background"]
+    do(session, {"operation": "add", "scene": "new", "sprite": "sprite-00", "x": 5, "y": 6})
+    assert len(session.scene("new").layers) == 2
+    session.save()
+    assert len(load_scenes(folder)[3].layers) == 2
+    for _ in range(3):
+        session.undo(session.revision)
+    assert len(session.scene("new").layers) == 1
+    assert session.scene("a.png").layers[1].visible
+    assert len(session.dictionary) == 3
+    with pytest.raises(ConfigError, match="already"):
+        session.add_scene("new", "a.png", background=True)
+    session.close()
+    again = opened(folder)
+    assert again.names == ("a.png", "b.png", "c.png", "new")
+    assert same(all_scenes(again), list(load_scenes(folder)))

@@ -28,6 +28,7 @@ from delaminate.pipelines.edit_history import (
     picture_pixels,
     remove_sprites,
 )
+from delaminate.pipelines.new_scene import emptied, save_new_scene
 from delaminate.scene.format import SUMMARY, dictionary_row, scene_document
 from delaminate.scene.loading import check_scene, read_residual, read_summary
 from delaminate.scene.operations import (
@@ -324,6 +325,19 @@ class Session:
         with self.lock:
             step = max(1, -(-len(self.names) // most))
             return [self.scene(name) for name in self.names[::step]]
+
+    def add_scene(self, name: str, like: str, background: bool) -> None:
+        """Add a scene with nothing but the background of another; it is there at once, and no step of undo.
+
+        Raises:
+            ConfigError: The name is taken or no name of a scene, or there is no such other.
+            ConflictError, OutputError, FormatError: As of `save`; then nothing has changed.
+        """
+        with self.lock:
+            self.save()
+            save_new_scene(self.folder, emptied(self._scene(like, 0), name, background))
+            self.names = tuple(sorted((*self.names, name), key=natural_key))
+            self._known = frozenset(self.names)
 
     def residual(self, name: str) -> bytes | None:
         """The picture of what the scene did not explain when it was made."""

@@ -1,11 +1,13 @@
 """Scenes of a project: lists, layers, pictures at the size shown, all layers as one atlas."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Query, Request, Response
+from pydantic import Field
 
 from delaminate.errors import ConfigError
 from delaminate.exporters.files import painted_layers
@@ -35,6 +37,20 @@ class SceneList(Strict):
     revision: int
     total: int
     scenes: list[SceneRow]
+
+
+class NewScene(Strict):
+    """A scene to add: its name, the id of one that it is as large as, and whether it has that one's background."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    like: str
+    background: bool = True
+
+
+class NewSceneAnswer(SceneRow):
+    """The scene that was added, and the equal command."""
+
+    command: str
 
 
 class LayerRow(Strict):
@@ -107,6 +123,19 @@ def list_scenes(space: Space, project: Id, offset: Offset = 0, limit: Limit = 20
             for name in session.names[offset : offset + limit]
         ]
         return SceneList(revision=session.revision, total=len(session.names), scenes=rows)
+
+
+@api.post("/projects/{project}/scenes")
+def add_scene(space: Space, project: Id, asked: NewScene) -> NewSceneAnswer:
+    """Add a scene with nothing on it but a background, for sprites to be laid out."""
+    session, like = space.session(project), space.scene_name(project, asked.like)
+    session.add_scene(asked.name, like, asked.background)
+    space.publish({"type": "reload", "project": project})
+    words = ["new", space.project(project).name, asked.name, "--like", like]
+    return NewSceneAnswer(
+        id=scene_id(asked.name), name=asked.name, title=asked.name, version=session.version(asked.name),
+        command=shlex.join(["delaminate", "scenes", *words, *([] if asked.background else ["--no-background"])]),
+    )  # fmt: skip
 
 
 @api.get("/projects/{project}/scenes/{scene}")

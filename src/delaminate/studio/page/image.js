@@ -48,6 +48,7 @@ export function ImageScreen({ project, scene: asked }) {
 
 function Strip({ project, images, index }) {
   const narrow = useNarrow();
+  const [asking, ask] = useState(false);
   const row = (at) => {
     const each = images.items[at];
     return html`<li key=${at}>${each && html`<a class="thumb" aria-current=${at === index ? "true" : undefined} href=${`#/p/${project.id}/image/${each.id}`}>
@@ -55,9 +56,39 @@ function Strip({ project, images, index }) {
       <span class="name">${each.title}</span></a>`}</li>`;
   };
   return html`<nav class="strip" aria-label="Images">
-    <h1 class="small">${images.of ? plural(images.total, "image") : "Images"}</h1>
+    <header><h1 class="small">${images.of ? plural(images.total, "image") : "Images"}</h1>
+      ${!narrow && images.items[index] && html`<${Tool} icon="plus" label="New image of these sprites" onClick=${() => ask(true)} />`}</header>
+    ${asking && html`<${NewImage} project=${project} like=${images.items[index]} taken=${images.items} close=${() => ask(false)} />`}
     <${Long} count=${images.total} height=${120} columns=${narrow ? 3 : 1} item=${row} label="Images" shown=${index} onRange=${images.onRange} />
   </nav>`;
+}
+
+// An empty canvas, or one with the background of the image that is shown: sprites are added to it.
+function NewImage({ project, like, taken, close }) {
+  const box = useRef();
+  const free = () => {
+    const names = new Set(taken.map((each) => each?.name));
+    let number = 1;
+    while (names.has(`new-${number}`)) number += 1;
+    return `new-${number}`;
+  };
+  const [name, setName] = useState(free);
+  const [background, setBackground] = useState(true);
+  useEffect(() => box.current.showModal(), []);
+  const make = (event) => attempt(async () => {
+    event.preventDefault();
+    const made = await api(`projects/${project.id}/scenes`, { name: name.trim(), like: like.id, background });
+    set({ commands: [...store.commands, made.command].slice(-200) });
+    close();
+    go("p", project.id, "image", made.id);
+  });
+  return html`<dialog ref=${box} class="ask" aria-label="New image" onClose=${close}>
+    <form onSubmit=${make}><h2>New image</h2>
+      <p class="soft">As large as ${like.title}. Add sprites from the dictionary to it.</p>
+      <label class="field">Name <input value=${name} required maxlength="255" onInput=${(event) => setName(event.target.value)} /></label>
+      <label class="check-field"><input type="checkbox" checked=${background} onChange=${(event) => setBackground(event.target.checked)} /> With its background</label>
+      <div class="row"><button class="button primary" disabled=${!name.trim()}>Make it</button><button type="button" class="button" onClick=${() => box.current.close()}>Cancel</button></div>
+    </form></dialog>`;
 }
 
 function Bench({ project, id }) {
