@@ -2,6 +2,7 @@
 
     python benchmarks/captures.py --count 200 --seed 0            # the development range
     python benchmarks/captures.py --count 20 --kind panorama --codec png
+    python benchmarks/captures.py --lossy --count 100 --out benchmarks/results/captures-lossy.json
     python benchmarks/captures.py --kinds --count 200 --out benchmarks/results/captures-kinds.json
 
 Each capture is stored as its codec says, trained on and decomposed by the public functions without one setting. Measured:
@@ -183,6 +184,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=BACKGROUNDS)
     parser.add_argument("--codec")
     parser.add_argument("--zoom", type=float)
+    parser.add_argument("--lossy", action="store_true", help="only those of the range that are stored with loss")
     parser.add_argument("--kinds", action="store_true", help="only the kinds of background, without search")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--resume", action="store_true", help="go on with the record at --out")
@@ -195,6 +197,8 @@ def main() -> None:
     done = {row["index"] for row in rows}
     for index in sorted(set(range(options.start, options.start + options.count)) - done):
         capture = draw_capture(index, options.seed, "dev", options.kind, options.codec, zoom)
+        if options.lossy and not capture.is_lossy:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             try:
                 row = measure(capture, Path(folder))

@@ -186,6 +186,7 @@ PUBLIC = [
     "TrainedRun",
     "TrainingError",
     "Transform",
+    "add_scene",
     "auto",
     "compare",
     "composite",

@@ -1,7 +1,6 @@
 """A new scene among others."""
 
 import json
-import shutil
 
 import pytest
 from helpers.small_scenes import same_scene, write_small_scenes
@@ -63,8 +62,8 @@ def test_packed_scenes_and_unknown_ones_are_refused(folder, tmp_path):
         delaminate.add_scene(folder, "new", like="x.png")
 
 
-def test_the_command_says_what_it_made(folder, command, tmp_path):
-    shutil.copytree(folder, tmp_path / "copy")
+@pytest.mark.plain
+def test_the_command_says_what_it_made(folder, command):
     code, out, _ = command("scenes", "new", str(folder), "level", "--like", "c.png", "--no-background")
     assert code == 0
     assert "level, 32 x 24 pixels" in out

@@ -50,7 +50,7 @@ def _title(name: str) -> str:
     return plain if is_plain_text(plain, MAX_TITLE) else "sprite"
 
 
-def _checked(pixels: UInt8[np.ndarray, "h w 4"], where: str) -> UInt8[np.ndarray, "h w 4"]:
+def _checked(pixels: UInt8[np.ndarray, "h w 4"], where: str) -> UInt8[np.ndarray, "_h _w 4"]:
     if not (pixels[..., 3] >= 6).any():
         raise DataError(f"{where}: every pixel is transparent; expected a sprite.")
     rows, columns = np.flatnonzero(pixels[..., 3].any(1)), np.flatnonzero(pixels[..., 3].any(0))

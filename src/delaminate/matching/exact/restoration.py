@@ -232,6 +232,7 @@ class _Evidence:
         own_error, ground_error: By how much luma is off in the median if the pixel is the sprite's, and if it is background.
         seen: At how many occurrences it is seen.
         phases: What chroma was seen.
+        is_plain: The background is one colour, which is known better than a picture.
     """
 
     luma: Plane
@@ -240,6 +241,7 @@ class _Evidence:
     ground_error: Plane
     seen: Plane
     phases: list[Phase]
+    is_plain: bool
 
     @classmethod
     def of(
@@ -260,13 +262,15 @@ class _Evidence:
             weight = np.where(clipped, np.float32(LITTLE), np.float32(1)) * known
             phases = phases_of(shown, behind, weight, begin, smear)
         own, ground = (_median(np.abs(shown[..., 0] - each), known) for each in (luma, behind[..., 0]))
-        return cls(luma, np.median(behind[..., 0], 0), own, ground, seen, phases)
+        is_plain = bool((behind == behind[:1, :1, :1]).all())
+        return cls(luma, np.median(behind[..., 0], 0), own, ground, seen, phases, is_plain)
 
     def estimate(self, first: HardSprite) -> HardSprite:
         """The sprite; `first`, of which the occurrences are, where they tell too little."""
         before = np.pad(first.alpha, RIM)
         told = self.seen >= max(FEW, 0.25 * self.seen.max())
-        own = self._alpha(before, told)
+        # Where chroma is kept as luma, in enlarged captures, what was found has its own outline already.
+        own = before if self.phases[0].smear == "none" else self._alpha(before, told)
         if own.sum() < LEAST:
             return first
         rgb = rgb_of(self.luma, estimate_chroma(self.phases, own, self.luma))
@@ -277,13 +281,13 @@ class _Evidence:
         """Which pixels are the sprite's: those that are not as light as the background, or whose tint nothing else explains."""
         core = ndimage.binary_erosion(before)
         ringing = RINGING * ndimage.maximum_filter(self.ground_error, 3)
-        differs = self.ground_error > np.maximum(SEEN, ringing) + self.own_error
-        own = np.where(told, core | differs, before)
-        near = before | ndimage.binary_dilation(own, np.ones((3, 3)))
+        least = np.where(before | self.is_plain, np.maximum(SEEN, ringing), FAINT + ringing)
+        own = np.where(told, core | (self.ground_error > least + self.own_error), before)
+        near = before | (self.is_plain & ndimage.binary_dilation(own, np.ones((3, 3))))
         contrast = mean_of(self.phases, [np.abs(phase.shown - phase.behind) for phase in self.phases]).max(2)
-        least = np.maximum(TINT, TINT_SHARE * ndimage.maximum_filter(contrast, 5))
+        tint = np.maximum(TINT, TINT_SHARE * ndimage.maximum_filter(contrast, 5))
         left = unexplained(self.phases, own, estimate_chroma(self.phases, own, None))
-        tinted = told & near & ~own & (left > least)
+        tinted = told & near & ~own & (left > tint)
         own |= tinted
         if own.any():
             own &= core | ~self._like_ground(estimate_chroma(self.phases, own, self.luma), tinted)
