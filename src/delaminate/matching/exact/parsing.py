@@ -11,6 +11,8 @@ from delaminate.matching.exact.detection import Occurrence, TemplateBank, find
 from delaminate.matching.exact.growth import RegionGrowing, agree, connected
 from delaminate.matching.exact.templates import BACKGROUND, CLOSED, OPEN, Frames, HardSprite
 
+TINTED = 2
+"""Pixels beside a sprite that it may tint, where chroma is smeared."""
 STANDS = 0.3
 """Of the occurrences of a picture, the share at one place of the background, at most, for it to be told from another."""
 
@@ -55,7 +57,10 @@ def parse(frames: Frames, bank: TemplateBank, indices: list[int], check: Callabl
             wrong[window] |= shown & ~frames.shows(index, window, pattern)
             painted[window] |= pattern.alpha
         places.append(some)
-        error = ((base == OPEN) & ~painted) | (wrong & (base != CLOSED))
+        unseen = (base == OPEN) & ~painted
+        if frames.as_light is not None:
+            unseen &= ~(frames.as_light[index] & ndimage.binary_dilation(painted, np.ones((3, 3)), TINTED))
+        error = unseen | (wrong & (base != CLOSED))
         left.append(int(np.count_nonzero(error)))
         pieces.append(ndimage.label(error, np.ones((3, 3)))[1] if left[-1] else 0)
     return Parse(places, np.array(left, dtype=np.int64), np.array(pieces, dtype=np.int64))

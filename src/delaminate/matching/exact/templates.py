@@ -124,13 +124,15 @@ class ColourCodes:
 
     Args:
         tolerance: Distance in RGB below which two colours count as one, in [0, 1] units.
-        chroma: What chroma counts in it, beside luma: 1 as in RGB. Compression keeps luma sharp and smears chroma.
+        chroma: What chroma counts in it, beside luma: 1 as in RGB. Compression keeps luma sharp and smears chroma; less than 1
+            is meant for the background, which is smooth: where a sprite is compared, chroma counts half of that.
     """
 
     def __init__(self, tolerance: float, chroma: float = 1.0) -> None:
         rng = numpy_stream("colour codes", CODE_WIDTH)
         self.tolerance, self.chroma = tolerance, chroma
-        self.metric = np.eye(3, dtype=np.float32) if chroma == 1 else _luma_first(chroma)
+        self.metric = np.eye(3, dtype=np.float32) if chroma == 1 else _luma_first(chroma / 2)
+        self.ground_metric = self.metric if chroma == 1 else _luma_first(chroma)
         drawn = rng.normal(size=(3, CODE_WIDTH)) / max(tolerance, 1 / 255)
         self.weight = torch.from_numpy(self.metric @ drawn).float().T
         self.phase = torch.from_numpy(rng.uniform(0, 2 * np.pi, CODE_WIDTH)).float()
@@ -143,6 +145,19 @@ class ColourCodes:
     def exact(self) -> bool:
         """Equal colours are equal to the bit, so that patterns can be looked up."""
         return self.tolerance <= EXACT
+
+    @property
+    def smeared(self) -> bool:
+        """Chroma is smeared."""
+        return self.chroma < 1
+
+    def same_as_ground(self, colour: np.ndarray, ground: np.ndarray) -> np.ndarray:
+        """Whether colours (..., 3) are the background's."""
+        return np.asarray(np.square((colour - ground) @ self.ground_metric).sum(-1) <= self.tolerance**2)
+
+    def as_light(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Whether colours (..., 3) are about equally light, whatever their hue."""
+        return np.asarray(np.abs((one - other) @ self.metric[:, 0]) <= self.tolerance / 2)
 
     def same(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether colours (..., 3) are within the tolerance of each other."""
@@ -176,10 +191,16 @@ class Frames:
         self.background_picture = background
         colour = frames.astype(np.float32) / 255
         # Where colours recur to the bit, so does the background; rounding it to 8 bits and back is all the difference there is.
-        is_ground = (np.abs(colour - background) < 1.5 / 255).all(-1) if codes.exact else codes.same(colour, background)
+        is_ground = (
+            (np.abs(colour - background) < 1.5 / 255).all(-1)
+            if codes.exact
+            else codes.same_as_ground(colour, background)
+        )
         self.colour = np.pad(colour, (*pad, (0, 0)))
         self.kind = np.pad(np.where(is_ground, BACKGROUND, OPEN).astype(np.uint8), pad, constant_values=CLOSED)
         self.was_open, self.kind_before = self.kind == OPEN, self.kind.copy()
+        # What is as light as the background beside a sprite may be its tint.
+        self.as_light = np.pad(codes.as_light(colour, background), pad) if codes.smeared else None
         self.lookups: dict[tuple[int, Shape], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._codes: dict[int, Tensor] = {}
         self._maps: dict[int, Tensor] = {}

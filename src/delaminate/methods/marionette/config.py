@@ -222,8 +222,8 @@ class Config(MethodConfig):
     )
     search_chroma: float = setting(
         0.0,
-        "What chroma counts in that distance, beside luma: 1 as in RGB, less where compression smears it. 0: estimated "
-        "from the images.",
+        "What chroma counts in that distance, beside luma: 1 as in RGB, less where compression smears it; half of "
+        "that where sprites are compared. 0: estimated from the images.",
         minimum=0,
         maximum=1,
         group="search",
