@@ -29,7 +29,15 @@ BATCH_PIXELS = 4_000_000
 
 
 class Interrupted(Exception):
-    """A seed was stopped by a signal; its run can be resumed, and nothing is recorded."""
+    """A seed was stopped by a signal or its minutes; its run can be resumed, and nothing is recorded.
+
+    Attributes:
+        status: What the command ends with.
+    """
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
@@ -87,7 +95,13 @@ def run_seed(name: str, seed: int, out: Path, device: str, minutes: float | None
     seconds = time.time() - started
     if result.reason.startswith("SIG"):
         raise Interrupted(
-            f"{name} seed {seed}: interrupted at step {result.total_step}; --resume goes on. Nothing recorded."
+            f"{name} seed {seed}: interrupted at step {result.total_step}; --resume goes on. Nothing recorded.", 130
+        )
+    if result.reason == "minutes":
+        raise Interrupted(
+            f"{name} seed {seed}: UNFINISHED, its minutes were over at step {result.total_step}; --resume goes on. A "
+            "schedule that is cut has no figures: nothing recorded.",
+            1,
         )
     return _record(name, seed, minutes, device, model, result, run, len(images), started, seconds)
 

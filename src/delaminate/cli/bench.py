@@ -54,7 +54,7 @@ def bench(
                 record = run_seed(name, seed, out, pick_device(device), minutes, resume and there)
             except Interrupted as stop:
                 typer.echo(str(stop))
-                raise typer.Exit(130) from None
+                raise typer.Exit(stop.status) from None
             write_atomic(path, (json.dumps(record, indent=1) + "\n").encode())
             for by, figures in record["figures"].items():
                 shown = {k: round(v, 4) for k, v in figures.items() if isinstance(v, float)}
