@@ -92,6 +92,7 @@ def restore(scenes: FrameStack, patterns: list[HardSprite], search: Search) -> l
     for k in order:
         if k in plain:
             continue
+        search.progress.check()
         for group in groups:
             member = _likeness(patterns, colours, group[0].entry, k, search.flips)
             if member is not None:
