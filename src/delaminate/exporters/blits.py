@@ -16,13 +16,13 @@ from torch import Tensor
 from delaminate.exporters.files import covered, difference
 from delaminate.exporters.tile_sheet import turned
 from delaminate.files import to_pixels
+from delaminate.matching.tile_cells import MIRRORED
 from delaminate.scene.collection import shared_dictionary
 from delaminate.scene.painting import paint
 from delaminate.scene.placements import NEUTRAL, Dictionary, Placement, Transform
 from delaminate.scene.scenes import Scene, SceneLayer
 
 Occurrence = tuple[int, int, bool]  # left, top, mirrored
-MIRRORED = 4  # the orientation that is flipped left to right
 
 
 @dataclass(frozen=True)

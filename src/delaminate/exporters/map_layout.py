@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from delaminate.exporters.blits import MIRRORED, Stamp, Stamps, cut_stamps
+from delaminate.exporters.blits import Stamp, Stamps, cut_stamps
 from delaminate.exporters.map_backgrounds import (
     TiledPicture,
     animate,
@@ -22,6 +22,7 @@ from delaminate.exporters.map_backgrounds import (
     lay_out,
 )
 from delaminate.exporters.tile_sheet import TileSheet
+from delaminate.matching.tile_cells import MIRRORED
 from delaminate.scene.scenes import Scene
 
 Size = tuple[int, int]  # width, height

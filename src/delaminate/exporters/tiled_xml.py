@@ -7,9 +7,10 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from delaminate.exporters.blits import MIRRORED, Stamp, Stamps
+from delaminate.exporters.blits import Stamp, Stamps
 from delaminate.exporters.map_layout import Layer, ObjectLayer, Size, TileLayer
 from delaminate.exporters.tile_sheet import TileSheet
+from delaminate.matching.tile_cells import MIRRORED
 
 VERSION = 'version="1.10" tiledversion="1.10.2"'
 HEADER = '<?xml version="1.0" encoding="UTF-8"?>'

@@ -26,6 +26,10 @@ class Axis:
         return self.pitch - self.spacing
 
 
+MIRRORED = 4
+"""The orientation that is flipped left to right, see `orient`."""
+
+
 def orient(pictures: np.ndarray, orientation: int, rows: int = -2) -> np.ndarray:
     """Turn pictures as Tiled's bits say: 1 transposes them first, 4 flips them left to right, 2 top to bottom; a view.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from delaminate.matching.exact.subsampling import LUMA
 from delaminate.matching.tile_cells import colour_codes
 
 LOSSLESS_TOLERANCE, LOSSY_TOLERANCE = 0.02, 0.16
@@ -86,7 +87,7 @@ def estimate_noise(frames: UInt8[np.ndarray, "N H W 3"]) -> Noise:
 def is_chroma_smeared(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
     """Whether chroma was kept at half the resolution of luma (4:2:0), so that it changes more slowly, or every second pixel."""
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 8)).astype(int)].astype(np.float32)
-    luma = some @ np.array([0.299, 0.587, 0.114], np.float32)
+    luma = some @ LUMA.astype(np.float32)
     chroma = np.stack([some[..., 2] - luma, some[..., 0] - luma])
     if _sharpness(chroma) < SMOOTH * _sharpness(luma[None]):
         return True

@@ -31,7 +31,7 @@ from delaminate.matching.exact.subsampling import (
     unexplained,
 )
 from delaminate.matching.exact.templates import HardSprite
-from delaminate.matching.tile_cells import orient
+from delaminate.matching.tile_cells import MIRRORED, orient
 
 RIM = 3
 """Pixels around a pattern that may yet be its sprite's."""
@@ -59,7 +59,6 @@ SMALL, LEAST = 12, 6
 """Pixels of a pattern that is restored, and of what comes of it, at least."""
 FEW = 3
 """Occurrences that tell something."""
-MIRRORED = 4
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,10 @@ from delaminate.matching.exact.progress import RoundState
 from delaminate.matching.exact.reading import LETTER, PART, GlyphReader, unions_of
 from delaminate.matching.exact.search import FrameStack, Search
 from delaminate.matching.exact.templates import CLOSED, OPEN, Frames, HardSprite
+from delaminate.matching.tile_cells import MIRRORED
 
 REGIONS = 3
 """Times that a region must recur to be a pattern."""
-MIRRORED = 4
-"""The orientation that is flipped left to right."""
 LEVELS = 3
 """Times that regions are looked for, each in what the regions before leave open."""
 HELD = 0.3

@@ -24,7 +24,9 @@ Smear = Literal["none", "nearest", "linear"]
 Planes = Float32[np.ndarray, "n h w 3"]
 Plane = Float32[np.ndarray, "h w"]
 Chroma = Float32[np.ndarray, "h w 2"]
-_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
+LUMA = np.array([0.299, 0.587, 0.114])
+"""What red, green and blue count in luma (ITU-R BT.601)."""
+_YCC = np.array([LUMA, [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 _RGB = np.linalg.inv(_YCC).astype(np.float32)
 
 

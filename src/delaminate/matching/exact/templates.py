@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Int64, UInt8, UInt32
 from torch import Tensor
 
+from delaminate.matching.exact.subsampling import LUMA
 from delaminate.matching.tile_cells import colour_codes, orient
 from delaminate.rng import numpy_stream
 
@@ -114,9 +115,8 @@ class HardSprite:
 
 def _luma_first(chroma: float) -> Float32[np.ndarray, "3 3"]:
     """Of colours (..., 3), the luma and the chroma (ITU-R BT.601), as far apart as in RGB for greys; chroma counts less."""
-    luma = np.array([0.299, 0.587, 0.114])
-    blue, red = (np.array([0, 0, 1]) - luma) / (1 - luma[2]), (np.array([1, 0, 0]) - luma) / (1 - luma[0])
-    return np.stack([luma * 3**0.5, blue * chroma, red * chroma], 1).astype(np.float32)
+    blue, red = (np.array([0, 0, 1]) - LUMA) / (1 - LUMA[2]), (np.array([1, 0, 0]) - LUMA) / (1 - LUMA[0])
+    return np.stack([LUMA * 3**0.5, blue * chroma, red * chroma], 1).astype(np.float32)
 
 
 class ColourCodes:
