@@ -16,8 +16,7 @@ import numpy as np
 from PIL import Image
 
 from delaminate.bench.run import machine
-from delaminate.matching.blobs import SPECK, areas_of, parts_of, separate, usual_area, without_specks
-from delaminate.pipelines.image_facts import otsu
+from delaminate.matching.blobs import SPECK, areas_of, otsu, parts_of, separate, usual_area, without_specks
 from delaminate.pipelines.spots import lit
 
 RESULT = Path(__file__).parent / "results" / "nuclei.json"

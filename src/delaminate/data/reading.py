@@ -190,11 +190,11 @@ def fit_mask(labels: Int64[np.ndarray, "H W"], canvas_map: CanvasMap) -> Int64[n
         raise DataError(
             f"the mask is {labels.shape}, its image {canvas_map.original} (height, width); expected the same"
         )
-    left, top, width, height = canvas_map.box
-    rows = np.floor(top + (np.arange(canvas_map.canvas[0]) + 0.5) * height / canvas_map.canvas[0]).astype(np.int64)
-    columns = np.floor(left + (np.arange(canvas_map.canvas[1]) + 0.5) * width / canvas_map.canvas[1]).astype(np.int64)
-    inside = ((rows >= 0) & (rows < labels.shape[0]))[:, None] & (columns >= 0) & (columns < labels.shape[1])
-    sampled = labels[rows.clip(0, labels.shape[0] - 1)][:, columns.clip(0, labels.shape[1] - 1)]
+    x, y = np.arange(canvas_map.canvas[1]) + 0.5, np.arange(canvas_map.canvas[0])[:, None] + 0.5
+    matrix = canvas_map.to_original
+    columns, rows = (np.floor(row[0] * x + row[1] * y + row[2]).astype(np.int64) for row in matrix[:2])
+    inside = (rows >= 0) & (rows < labels.shape[0]) & (columns >= 0) & (columns < labels.shape[1])
+    sampled = labels[rows.clip(0, labels.shape[0] - 1), columns.clip(0, labels.shape[1] - 1)]
     return np.where(inside, sampled, 0)
 
 

@@ -38,6 +38,22 @@ LEAST_RADIUS = 2.0
 """Pixels: smaller things have no waist that can be seen."""
 
 
+def otsu(values: np.ndarray) -> tuple[float, float]:
+    """The threshold that parts values best, and the share of their variance that lies between both parts (Otsu, 1979)."""
+    counts, edges = np.histogram(values, 64)
+    middles = (edges[1:] + edges[:-1]) / 2
+    below, sums = counts.cumsum()[:-1], (counts * middles).cumsum()
+    above, total = counts.sum() - below, sums[-1]
+    held = (below > 0) & (above > 0)
+    if not held.any():
+        return float(edges[-1]), 0.0
+    means = sums[:-1][held] / below[held], (total - sums[:-1][held]) / above[held]
+    between = np.zeros(len(below))
+    between[held] = (means[0] - means[1]) ** 2 * below[held] * above[held] / counts.sum() ** 2
+    best = int(between.argmax())
+    return float(edges[best + 1]), float(between[best] / max(float(values.var()), 1e-9))
+
+
 def parts_of(mask: Bool[np.ndarray, "H W"]) -> tuple[Int64[np.ndarray, "H W"], int]:
     """Number what hangs together by the sides of its pixels, from 1; 0 is outside."""
     labels, count = ndimage.label(mask, SIDES)

@@ -118,6 +118,11 @@ class Method(nn.Module, ABC):
             return replace(config, image_size=(int(pixels.shape[2]), int(pixels.shape[3])))
         return config
 
+    @classmethod
+    def straightens(cls, config: Any) -> bool:
+        """Whether images are scanned pages, which are turned upright and lit evenly before they are taken apart."""
+        return False
+
     def give_sprites(self, sprites: Mapping[str, UInt8[np.ndarray, "_h _w 4"]], resume: bool = False) -> None:
         """Begin the training with sprites that are known, which it keeps as they are.
 

@@ -101,7 +101,10 @@ def compare(
     )
     if out is None:
         return result
-    images = None if data is None else open_images(_plain(data), canvas(methods[0], None), fit, count=count, seed=seed)
+    images = None
+    if data is not None:
+        straighten = methods[0].straightens(methods[0].config)
+        images = open_images(_plain(data), canvas(methods[0], None), fit, count=count, seed=seed, straighten=straighten)
     originals = [] if images is None else [each.permute(1, 2, 0).numpy() for each in images.pixels]
     return _written(result, models, shown, originals, Path(out))
 
@@ -149,7 +152,9 @@ def _take_apart(
     figures: dict[str, Any] = {}
     plain = _plain(data)
     if isinstance(plain, str | Path) and not Path(plain).exists():  # a built-in set
-        plain = open_images(plain, canvas(method, None), fit, count=count, seed=seed)
+        plain = open_images(
+            plain, canvas(method, None), fit, count=count, seed=seed, straighten=method.straightens(method.config)
+        )
     found = decompose(method, plain, limit=count, fit=fit, device=device)
     for name in ("psnr", "psnr_original"):
         values = [row[name] for row in found.rows if name in row]

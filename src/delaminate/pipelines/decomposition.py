@@ -195,7 +195,8 @@ def decompose(
     place = cache if sharing is None or cache is not None else _shared_cache(images, method, by, out)
     opened = open_with_originals(
         images, canvas(method, by), fit, like=method.image_size, transparent=method.transparent, count=limit, split=split,
-        zoom=zoom, callback=callback, cache=place, room=None if out is None else Path(out) / CACHE,
+        zoom=zoom, straighten=method.straightens(method.config), callback=callback, cache=place,
+        room=None if out is None else Path(out) / CACHE,
     )  # fmt: skip
     by = by or method.default
     batch = max(1, min(batch, BATCH_PIXELS // _largest(opened.images, method.copies_input(by))))

@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from delaminate.data.samples import Picture, Sample
+from delaminate.matching.blobs import otsu
 
 LOOKED_AT, PAGE = (
     320,
@@ -259,22 +260,6 @@ def _one_axis(picture: Picture) -> float:
     values -= values.mean(0)
     axes = np.linalg.eigvalsh(values.T @ values)
     return float(axes[-1] / max(axes.sum(), 1e-9)) if axes[-1] > 0 else 1.0
-
-
-def otsu(values: np.ndarray) -> tuple[float, float]:
-    """The threshold that parts values best, and the share of their variance that lies between both parts (Otsu, 1979)."""
-    counts, edges = np.histogram(values, 64)
-    middles = (edges[1:] + edges[:-1]) / 2
-    below, sums = counts.cumsum()[:-1], (counts * middles).cumsum()
-    above, total = counts.sum() - below, sums[-1]
-    held = (below > 0) & (above > 0)
-    if not held.any():
-        return float(edges[-1]), 0.0
-    means = sums[:-1][held] / below[held], (total - sums[:-1][held]) / above[held]
-    between = np.zeros(len(below))
-    between[held] = (means[0] - means[1]) ** 2 * below[held] * above[held] / counts.sum() ** 2
-    best = int(between.argmax())
-    return float(edges[best + 1]), float(between[best] / max(float(values.var()), 1e-9))
 
 
 def _ink(picture: Picture) -> tuple[float, float, float, float, float]:

@@ -28,6 +28,7 @@ from delaminate.data.folders import Pictures, image_folder, load_source, open_so
 from delaminate.data.margins import cut_margins, find_margins
 from delaminate.data.places import is_place
 from delaminate.data.reading import FITS, Fit, pixels_of
+from delaminate.data.scans import straightened
 from delaminate.data.sets import numbered
 from delaminate.data.sources import is_source
 from delaminate.data.synthetic import Split
@@ -108,6 +109,7 @@ def open_images(
     like: tuple[int, int] | None = None,
     transparent: Colour | None = None,
     zoom: Zoom | None = None,
+    straighten: bool = False,
     callback: Callback | None = None,
     cache: str | Path | None = None,
     room: Path | None = None,
@@ -127,6 +129,8 @@ def open_images(
         transparent: Of images that are taken as they are: the colour that stands for transparent pixels, as a model knows it;
             None: one that no opaque pixel has, if there are any: `ImageSet.transparent`. Of others, transparent is black.
         zoom: Of images that are taken as they are: by how much they were enlarged, down and across; None: it is found.
+        straighten: Of images that are taken as they are: they are scanned pages, whose skew is turned back and whose uneven
+            light is evened out.
         callback: Is told what was done to them.
         cache: A folder for a cache of the decoded images, out of which they are mapped: see `data.cache`.
         room: A folder for such a cache if they would take more than a quarter of the free memory; None: they are held anyway.
@@ -137,7 +141,7 @@ def open_images(
     """
     return open_with_originals(
         images, size, fit, count=count, seed=seed, split=split, like=like, transparent=transparent, zoom=zoom,
-        callback=callback, cache=cache, room=room,
+        straighten=straighten, callback=callback, cache=cache, room=room,
     ).images  # fmt: skip
 
 
@@ -149,12 +153,36 @@ def open_with_originals(
     like: tuple[int, int] | None = None,
     transparent: Colour | None = None,
     zoom: Zoom | None = None,
+    straighten: bool = False,
     callback: Callback | None = None,
     cache: str | Path | None = None,
     room: Path | None = None,
     **how: Any,
 ) -> OpenedImages:
     """Open images as `open_images` does, with the way back to the originals."""
+    opened = _opened(images, size, fit, like, transparent, zoom, callback, cache, room, how)
+    if not straighten or size is not None:
+        return opened
+    straight, said = straightened(opened.images)
+    if callback is not None:
+        for text in said:
+            callback.note(text)
+    return replace(opened, images=straight)
+
+
+def _opened(
+    images: Images,
+    size: tuple[int, int] | None,
+    fit: str,
+    like: tuple[int, int] | None,
+    transparent: Colour | None,
+    zoom: Zoom | None,
+    callback: Callback | None,
+    cache: str | Path | None,
+    room: Path | None,
+    how: dict[str, Any],
+) -> OpenedImages:
+    """Images on their canvas, as they are or with their enlargement undone."""
     fit = check_fit(fit)
     source = source_of(images)
     if cache is not None and (source is None or size is None):

@@ -12,8 +12,7 @@ from jaxtyping import Bool, UInt8
 from scipy import ndimage
 
 from delaminate.errors import DataError
-from delaminate.matching.blobs import SPECK, areas_of, separate, usual_area, without_specks
-from delaminate.pipelines.image_facts import otsu
+from delaminate.matching.blobs import SPECK, areas_of, otsu, separate, usual_area, without_specks
 from delaminate.pipelines.images import Images, open_images, source_of
 from delaminate.scene.collection import SceneSet
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform

@@ -259,7 +259,7 @@ def prepare_training(
     if isinstance(method, Method):
         if preset is not None or config is not None or settings:
             raise ConfigError("train: a model brings its own settings; leave preset, config and settings out.")
-        model, chosen, name = method, method.config, ""
+        model, chosen, name, method_class = method, method.config, "", type(method)
     else:
         method_class = METHODS.find(method, "train") if isinstance(method, str) else method
         stored = None if folder is None else folder / "config.yaml"
@@ -269,8 +269,9 @@ def prepare_training(
         chosen, model = resolve_config(method_class, name, config, settings or {}), None
     room = None if folder is None else folder / "cache"
     images = training_images(
-        data, chosen.image_size, count, seed, fit, zoom=zoom, callback=callback, cache=cache, room=room
-    )
+        data, chosen.image_size, count, seed, fit, zoom=zoom, straighten=method_class.straightens(chosen),
+        callback=callback, cache=cache, room=room,
+    )  # fmt: skip
     if model is None:
         chosen = method_class.fill_config(chosen, images.pixels, images.transparent)
         model = new_model(method_class, chosen, seed, "--set" if config is None else str(config))
@@ -360,11 +361,12 @@ def training_images(
     fit: str,
     split: Split = "train",
     zoom: Zoom | None = None,
+    straighten: bool = False,
     callback: Callback | None = None,
     cache: str | Path | None = None,
     room: Path | None = None,
 ) -> ImageSet:
-    """Open images for training, without labels; of size (0, 0): as they are, enlargement undone."""
+    """Open images for training, without labels; of size (0, 0): as they are, enlargement undone, pages `straighten`ed."""
     check_fit(fit)
     wanted = None if size == AS_THEY_ARE else size
     if isinstance(data, str) and data in DRAWINGS and not Path(data).exists():
@@ -374,8 +376,9 @@ def training_images(
             )
         return draw_images(data, count or TRAIN_COUNT, seed=seed, split=split, size=wanted)
     return open_images(
-        data, wanted, fit, count=count, seed=seed, split=split, zoom=zoom, callback=callback, cache=cache, room=room
-    )
+        data, wanted, fit, count=count, seed=seed, split=split, zoom=zoom, straighten=straighten, callback=callback,
+        cache=cache, room=room,
+    )  # fmt: skip
 
 
 def sprite_pictures(model: Method) -> list[UInt8[np.ndarray, "h w 4"]]:

@@ -1,5 +1,6 @@
 """Canvas maps: how an image of any size sits on a model's canvas, and the exact way back."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -118,6 +119,46 @@ class Margins:
 
 
 @dataclass(frozen=True)
+class Light:
+    """How a page is lit: the colour of its paper, which is white on the canvas, on a grid from corner to corner.
+
+    Attributes:
+        colours: The paper's colour in 0..255 at the grid's points, row by row.
+    """
+
+    colours: tuple[tuple[Colour, ...], ...]
+
+    def __post_init__(self) -> None:
+        widths = {len(row) for row in self.colours}
+        if len(widths) != 1 or 0 in widths:
+            raise ShapeError(f"Light: rows of {sorted(widths)} colours; expected rows of one length.")
+
+    def over(self, size: tuple[int, int]) -> np.ndarray:
+        """The paper of a page of `size` (H, W): float32 (H, W, 3) in [0, 1], linear between the grid's points."""
+        return self._between(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
+
+    def gain(self, place: Pair, size: tuple[int, int]) -> tuple[float, float, float]:
+        """By how much light dims what lies at a place (x, y) of a page of `size`: a factor a channel."""
+        down, across = (
+            np.array([min(max((at - 0.5) / max(length - 1, 1), 0.0), 1.0)])
+            for at, length in zip((place[1], place[0]), size, strict=True)
+        )
+        red, green, blue = self._between(down, across)[0, 0].tolist()
+        return red, green, blue
+
+    def _between(self, down: np.ndarray, across: np.ndarray) -> np.ndarray:
+        """Colours (n, m, 3) at n heights and m widths of the page, each from 0 to 1."""
+        grid = np.array(self.colours, np.float32) / 255
+        for axis, places in enumerate((down, across)):
+            at = places * (grid.shape[axis] - 1)
+            low = np.floor(at).astype(np.int64).clip(0, max(grid.shape[axis] - 2, 0))
+            high = (low + 1).clip(0, grid.shape[axis] - 1)
+            share = (at - low).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+            grid = grid.take(low, axis) * (1 - share) + grid.take(high, axis) * share
+        return grid
+
+
+@dataclass(frozen=True)
 class CanvasMap:
     """The part of an original image that a canvas shows.
 
@@ -129,6 +170,9 @@ class CanvasMap:
         zoom: Each canvas pixel is a block of zoom x zoom equal pixels of the original: enlarged pixel art. 1: it is not.
         blocks: Where the original is enlarged pixel art otherwise (two factors, a broken one, cut blocks): its blocks.
         margins: Colours in 0..255 of uniform rows and columns of the original beyond the box: top, left, bottom, right.
+        turn: Degrees by which the box was turned about its middle, clockwise, to become the canvas: a skewed page. 0: it was
+            not.
+        light: How the original is lit, if that was evened out: a page.
     """
 
     original: tuple[int, int]
@@ -137,6 +181,8 @@ class CanvasMap:
     zoom: int = 1
     blocks: Blocks | None = None
     margins: Margins | None = None
+    turn: float = 0.0
+    light: Light | None = None
 
     def __post_init__(self) -> None:
         height, width = self.original
@@ -150,6 +196,11 @@ class CanvasMap:
             raise ShapeError(
                 f"CanvasMap: {self.blocks.canvas} blocks of {self.blocks.original} for the canvas {self.canvas} of "
                 f"{self.original}; expected one for each pixel."
+            )
+
+        if self.turn and (self.zoom != 1 or self.blocks is not None or self.margins is not None):
+            raise ShapeError(
+                f"CanvasMap: turned by {self.turn} degrees; expected no enlargement and no margins beside."
             )
 
     @classmethod
@@ -167,7 +218,8 @@ class CanvasMap:
     @property
     def is_identity(self) -> bool:
         height, width = self.original
-        return self.original == self.canvas and self.box == (0.0, 0.0, width, height)
+        upright = not self.turn and self.light is None
+        return upright and self.original == self.canvas and self.box == (0.0, 0.0, width, height)
 
     @property
     def enlarged_blocks(self) -> Blocks | None:
@@ -181,8 +233,16 @@ class CanvasMap:
         """Matrix (3, 3), float64: canvas pixels to original pixels.
 
         Pixel coordinates have pixel centres at half integers (x right, y down), so scales and offsets
-        of the box are the whole map.
+        of the box, and its turn, are the whole map.
         """
         left, top, width, height = self.box
         rows, columns = self.canvas
-        return np.array([[width / columns, 0, left], [0, height / rows, top], [0, 0, 1]])
+        placed = np.array([[width / columns, 0, left], [0, height / rows, top], [0, 0, 1]])
+        if not self.turn:
+            return placed
+        middle = left + width / 2, top + height / 2
+        cosine, sine = math.cos(math.radians(self.turn)), math.sin(math.radians(self.turn))
+        back = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])  # y is down: this turns anticlockwise
+        there, from_there = np.eye(3), np.eye(3)
+        there[:2, 2], from_there[:2, 2] = middle, (-middle[0], -middle[1])
+        return there @ back @ from_there @ placed

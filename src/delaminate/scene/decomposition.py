@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from delaminate.errors import ShapeError
-from delaminate.scene.canvas_map import CanvasMap, Margins
+from delaminate.scene.canvas_map import CanvasMap, Light, Margins
 from delaminate.scene.layers import Layers
 from delaminate.scene.painting import blank, composite_placements, paint
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
@@ -132,7 +132,8 @@ class Decomposition:
             elif not canvas_map.is_identity:
                 placements = tuple(p.then(canvas_map.to_original, canvas_map.original) for p in placements)
             whole = (CanvasMap.whole(*canvas_map.original),)
-            singles.append(replace(self, images=(placements,), size=canvas_map.original, canvas_maps=whole))
+            single = replace(self, images=(placements,), size=canvas_map.original, canvas_maps=whole)
+            singles.append(single if canvas_map.light is None else _lit(single, canvas_map.light))
         return tuple(singles)
 
     def _enlarged(
@@ -191,6 +192,25 @@ class Decomposition:
         background = scene.background and bool(scene.layers) and scene.layers[0].visible
         whole = (CanvasMap.whole(*scene.size),)
         return cls(scene.dictionary, (scene.visible_placements,), scene.size, background, whole)
+
+
+def _lit(single: Decomposition, light: Light) -> Decomposition:
+    """Light one image at the original's size as that was: the background pixel by pixel, others as at their middle."""
+    lit = []
+    for index, placement in enumerate(single.images[0]):
+        window = paint(single.dictionary, placement)
+        if single.background and index == 0:
+            paper = torch.from_numpy(light.over(single.size)).permute(2, 0, 1)
+            raster = torch.cat([(window.rgb * paper.to(window.rgb)).clamp(0, 1), window.alpha])
+            lit.append(
+                Placement(OWN_RASTER, (Transform.shift(0, 0, single.size),), raster=raster, track=placement.track)
+            )
+            continue
+        rows, columns = window.slices
+        gain = light.gain(((columns.start + columns.stop) / 2, (rows.start + rows.stop) / 2), single.size)
+        colour = tuple(each * gain[channel % 3] for channel, each in enumerate(placement.colour))
+        lit.append(replace(placement, colour=colour))
+    return replace(single, images=(tuple(lit),))
 
 
 def _with_margins(single: Decomposition, margins: Margins | None) -> Decomposition:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from delaminate.matching.blobs import otsu
 from delaminate.matching.exact.subsampling import LUMA
 from delaminate.matching.tile_cells import colour_codes
 
@@ -82,6 +83,17 @@ def estimate_noise(frames: UInt8[np.ndarray, "N H W 3"]) -> Noise:
     if not is_lossy(frames):
         return Noise()
     return Noise(LOSSY_TOLERANCE, LOSSY_MATCH, SMEARED_CHROMA if is_chroma_smeared(frames) else 1.0)
+
+
+def ink_tolerance(pages: UInt8[np.ndarray, "N H W 3"]) -> float:
+    """The distance in RGB, in [0, 1] units, from white paper to half the darkness of ink: nearer to it is paper."""
+    halves = []
+    for page in pages[np.linspace(0, len(pages) - 1, min(len(pages), 8)).astype(int)]:
+        light = (page @ LUMA.astype(np.float32)).ravel()
+        dark = light < otsu(light)[0]
+        if dark.any() and not dark.all():
+            halves.append((float(light[dark].mean()) + float(light[~dark].mean())) / 2)
+    return float(np.sqrt(3) * (1 - np.median(halves) / 255)) if halves else LOSSY_TOLERANCE
 
 
 def is_chroma_smeared(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:

@@ -214,8 +214,9 @@ class Config(MethodConfig):
     )
     search_tolerance: float = setting(
         0.0,
-        "Distance in RGB, in [0, 1] units, below which two colours count as one; above the noise of the source. 0: "
-        "estimated from the images. Up to 0.03 colours recur to the bit, and patterns are looked up instead of correlated.",
+        "Distance in RGB, in [0, 1] units, below which two colours count as one; above the noise of the source; of pages, "
+        "half the darkness of ink. 0: estimated from the images. Up to 0.03 colours recur to the bit, and patterns are "
+        "looked up instead of correlated.",
         minimum=0,
         maximum=1,
         group="search",
@@ -265,6 +266,13 @@ class Config(MethodConfig):
     recolours: bool = setting(
         True,
         "Sprites that differ in colours only are one sprite, recoloured (by gain and offset of each channel).",
+        group="search",
+    )
+
+    straighten: bool = setting(
+        False,
+        "Images are scanned or photographed pages: uneven light is evened out and skew turned back before they are taken "
+        "apart, and both are in the scenes again.",
         group="search",
     )
 
@@ -436,8 +444,9 @@ _RECOMMENDED = {
     "photo": replace(_PAPER["photo"], mix_sprites=False, learning_rate=2e-4, cosine=True, gradient_clip=1.0,
     ema=0.995, steps=50_000),
     "text-pages": replace(
-        _SEARCH, background="solid", search_parts="components", search_seed=11, search_match=0.84, search_tolerance=0.3,
+        _SEARCH, background="solid", search_parts="components", search_seed=11, search_match=0.84,
         max_sprite=96, flips=False, recolours=False, search_batch=2, search_steps=2, num_sprites=400,
+        straighten=True,
     ),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from delaminate.errors import ConfigError, FormatError, ShapeError
 from delaminate.matching.exact.dictionary import SpriteStore, hard_sprite, of_eight_bits
-from delaminate.matching.exact.noise import LOSSLESS_MATCH, estimate_noise, is_noisy
+from delaminate.matching.exact.noise import LOSSLESS_MATCH, estimate_noise, ink_tolerance, is_noisy
 from delaminate.matching.exact.templates import ColourCodes
 from delaminate.methods.base import ALIKE, Forecast
 from delaminate.methods.graph import LayerGraph
@@ -81,9 +81,12 @@ class MarioNette(MarioNetteModel):
             return config
         if transparent is not None and config.background in ("auto", "solid"):
             config = replace(config, background_colour=transparent)
+        images = pixels.permute(0, 2, 3, 1).cpu().numpy()
+        if config.straighten and not config.search_tolerance:
+            config = replace(config, search_tolerance=ink_tolerance(images))
         if config.search_tolerance and config.search_match:
             return config
-        noise = estimate_noise(pixels.permute(0, 2, 3, 1).cpu().numpy())
+        noise = estimate_noise(images)
         if config.search_tolerance:
             noise = replace(noise, match=LOSSLESS_MATCH)
         return replace(
@@ -92,6 +95,10 @@ class MarioNette(MarioNetteModel):
             search_match=config.search_match or noise.match,
             search_chroma=config.search_chroma or noise.chroma,
         )
+
+    @classmethod
+    def straightens(cls, config: Config) -> bool:
+        return config.straighten
 
     @property
     def decomposers(self) -> tuple[str, ...]:
@@ -321,7 +328,9 @@ class MarioNette(MarioNetteModel):
             tries.append("for noisy recordings --set search_tolerance=0.2 search_match=0.8")
         if self.config.search_parts == "patches":
             tries.append("for pages of text --preset text-pages")
-        tries.append("for photographs of one kind of thing `redo` or `perturbgan`")
+            tries.append("for photographs of one kind of thing `redo` or `perturbgan`")
+        else:
+            tries.append("more pages of the same print: a glyph is learned where it recurs")
         said = (
             "What else recurs may be found by other settings"
             if level == "fair"
