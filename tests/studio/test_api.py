@@ -17,6 +17,7 @@ from delaminate.files import png_bytes, to_pixels
 from delaminate.scene.loading import load_scenes
 from delaminate.scene.operations import OPERATIONS
 from delaminate.scene.placements import Placement, Transform
+from delaminate.scene.saving import save_scenes
 from delaminate.scene.scenes import Scene, SceneLayer
 from delaminate.studio import session as session_module
 from delaminate.studio import workspace as workspace_module
@@ -252,6 +253,28 @@ def test_a_layer_is_seen_alone_and_as_its_raster(client, project):
     raster = pixels(client.get(f"{place}/layers/layer-01.png?raster=true"))
     assert np.array_equal(raster, to_pixels(picture(1, 6, 8)))
     assert client.get(f"{place}/layers/none.png").status_code == 422
+
+
+def test_tracks_are_listed_with_the_layers_that_they_are_in(client, project):
+    ids = scene_ids(client, project)
+    found = client.value(f"/api/projects/{project}/tracks")
+    assert found["scenes"] == [ids["a.png"], ids["b.png"], ids["c.png"]] and not found["is_clip"]
+    assert found["tracks"] == [
+        {"track": 1, "name": "one", "sprite": "sprite-00", "frames": [0, 1, 2], "layers": ["layer-01"] * 3}
+    ]
+    edit(client, project, {"operation": "remove", "scene": ids["b.png"], "layer": "layer-01"})
+    after = client.value(f"/api/projects/{project}/tracks")
+    assert after["tracks"][0]["frames"] == [0, 2] and after["revision"] == 1
+
+
+def test_a_clip_says_how_long_its_frames_are_seen(client, tmp_path):
+    scenes = small_scenes(3)
+    save_scenes(scenes, tmp_path / "even", rate=25.0)
+    save_scenes(scenes, tmp_path / "uneven", durations=dict(zip(scenes.names, (40.0, 80.0, 120.0), strict=True)))
+    lasting = [
+        client.value(f"/api/projects/{client.open(tmp_path / name)}/tracks")["durations"] for name in ("even", "uneven")
+    ]
+    assert lasting == [[40.0, 40.0, 40.0], [40.0, 80.0, 120.0]]
 
 
 def test_sprites_are_listed_with_their_use(client, project):

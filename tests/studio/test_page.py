@@ -18,7 +18,9 @@ from PIL import Image
 
 import delaminate
 from delaminate import studio
+from delaminate.scene.collection import SceneSet
 from delaminate.scene.loading import load_scenes
+from delaminate.scene.saving import save_scenes
 
 PAGE = Path(studio.__file__).parent / "page"
 MOST = 150_000
@@ -359,3 +361,140 @@ def test_screen_readers_find_everything_on_every_screen(opened, scheme):
             nodes = [f"{node['html'][:160]} | {node['failureSummary'][:200]}" for node in each["nodes"][:3]]
             wrong[f"{screen}: {each['id']}"] = nodes
     assert not wrong, json.dumps(wrong, indent=1)
+
+
+@pytest.fixture
+def clip(browser, tmp_path):
+    scenes = small_scenes(4)
+    named = SceneSet(scenes.names, scenes.dictionary, scenes.__getitem__, dict.fromkeys(scenes.names, 40.0))
+    save_scenes(named, tmp_path / "scenes")
+    found = Opened(browser, tmp_path / "scenes", tmp_path / "home")
+    found.go("image")
+    found.page.wait_for_selector(".canvas[data-ready]")
+    found.page.wait_for_selector(".timeline")
+    yield found
+    found.close()
+    assert found.wrong == []
+
+
+def of_track(opened, index):
+    return next(each for each in opened.scene(index)["layers"] if each["track"] == 1)
+
+
+def test_a_clip_is_played_stepped_through_and_its_tracks_are_seen(clip):
+    page = clip.page
+    assert "1 of 4, 0.00 s" in page.locator(".frame-number").inner_text()
+    page.keyboard.press(".")
+    page.wait_for_selector("text=2 of 4, 0.04 s")
+    page.get_by_role("button", name="1 tracks").click()
+    assert page.locator(".track").count() == 1 and page.locator(".track-line i").count() == 1
+    page.get_by_role("button", name="one", exact=True).first.click()
+    page.wait_for_selector(".layer[aria-current]")
+    page.keyboard.press(".")
+    page.wait_for_selector("text=3 of 4")
+    page.wait_for_selector(".layer[aria-current] >> text=one")  # a thing stays selected from frame to frame
+    page.keyboard.press("p")
+    page.wait_for_selector("text=4 of 4")
+    page.wait_for_selector("text=1 of 4")  # over the end, to the beginning
+    page.keyboard.press("p")
+    page.wait_for_selector("[aria-label='Play (p)']")
+    page.keyboard.press("u")
+    clip.until(
+        lambda: page.evaluate("() => globalThis.Konva.stages[0].find('Image').slice(1).some((each) => each.visible())"),
+        "the frame before or after, faintly",
+    )
+
+
+def test_what_is_done_to_a_track_is_done_in_all_its_frames_as_one_step(clip):
+    page = clip.page
+    before = [of_track(clip, index)["centre"] for index in range(4)]
+    page.get_by_role("button", name="one", exact=True).first.click()
+    page.get_by_role("button", name="All 4 frames").click()
+    page.keyboard.press("ArrowRight")
+    clip.revision(1)
+    assert [of_track(clip, index)["centre"] for index in range(4)] == [[x + 1, y] for x, y in before]
+    page.get_by_text("Size, turn and colour").click()
+    page.get_by_role("button", name="One colour").click()
+    clip.revision(2)
+    assert all(of_track(clip, index)["gain"] == [0, 0, 0] for index in range(4))
+    page.get_by_role("button", name="Hide one").click()
+    clip.revision(3)
+    assert not any(of_track(clip, index)["visible"] for index in range(4))
+    page.get_by_role("button", name="This frame").click()
+    page.get_by_role("button", name="Show one").click()
+    clip.revision(4)
+    assert [of_track(clip, index)["visible"] for index in range(4)] == [True, False, False, False]
+    for _ in range(4):
+        page.get_by_role("button", name="Undo (Ctrl Z)").click()
+    clip.revision(8)
+    assert [of_track(clip, index)["centre"] for index in range(4)] == before
+
+
+def test_several_layers_are_selected_and_changed_together(opened):
+    page = opened.page
+    opened.go("image")
+    page.wait_for_selector(".canvas[data-ready]")
+    before = {name: opened.layer(name)["centre"] for name in ("one", "two", "three")}
+    page.get_by_role("button", name="one", exact=True).first.click()
+    page.get_by_role("button", name="three", exact=True).first.click(modifiers=["Shift"])
+    page.wait_for_selector("text=2 layers are selected")
+    page.keyboard.press("ArrowDown")
+    opened.revision(1)
+    moved = {name: opened.layer(name)["centre"] for name in before}
+    assert moved == {name: [x, y + (name != "two")] for name, (x, y) in before.items()}
+    page.keyboard.press("Delete")
+    opened.revision(2)
+    assert [each["name"] for each in opened.scene()["layers"]] == ["background", "two"]
+    page.keyboard.press("Control+z")
+    opened.revision(3)
+    assert opened.layer("three")["centre"] == moved["three"]
+
+
+def test_a_layer_is_sized_turned_mirrored_and_coloured(opened):
+    page = opened.page
+    opened.go("image")
+    page.wait_for_selector(".canvas[data-ready]")
+    page.get_by_role("button", name="one", exact=True).first.click()
+    page.get_by_text("Size, turn and colour").click()
+    page.get_by_label("Size").fill("200")
+    page.keyboard.press("Enter")
+    opened.revision(1)
+    assert opened.layer("one")["matrix"][0] == 2
+    page.get_by_role("button", name="Mirror, left to right").click()
+    opened.revision(2)
+    assert opened.layer("one")["matrix"][0] == -2
+    page.get_by_role("button", name="Turn a quarter to the right").click()
+    opened.revision(3)
+    page.get_by_label("Tint").fill("#ff8000")
+    opened.revision(4)
+    gain = opened.layer("one")["gain"]
+    assert gain[0] == 1 and 0.49 < gain[1] < 0.51 and gain[2] == 0
+    page.get_by_role("button", name="Own colours").click()
+    opened.revision(5)
+    assert opened.layer("one")["gain"] == [1, 1, 1]
+
+
+def test_a_layer_is_scaled_and_turned_by_its_handles(opened):
+    page = opened.page
+    opened.go("image")
+    page.wait_for_selector(".canvas[data-ready]")
+    page.get_by_role("button", name="one", exact=True).first.click()
+    page.wait_for_timeout(200)
+    corner = (
+        "() => { const s = Konva.stages[0], b = s.container().getBoundingClientRect();"
+        " const p = s.findOne('.bottom-right').getAbsolutePosition(); return [b.x + p.x, b.y + p.y]; }"
+    )
+    size, before = opened.layer("one")["raster"], opened.layer("one")["centre"]
+    scale = page.evaluate("() => Konva.stages[0].scaleX()")
+    x, y = page.evaluate(corner)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + size[0] * scale, y + size[1] * scale, steps=6)
+    page.mouse.up()
+    opened.revision(1)
+    found = opened.layer("one")
+    assert abs(found["matrix"][0] - 2) < 0.1 and abs(found["matrix"][4] - 2) < 0.1
+    assert abs(found["centre"][0] - before[0] - size[0] / 2) < 0.5
+    page.keyboard.press("Control+z")
+    opened.revision(2)
+    assert opened.layer("one")["centre"] == before

@@ -222,13 +222,15 @@ class SceneWriter:
             for index, (name, background) in enumerate(self.entries or [])
         ]
         summary: dict[str, Any] = {"format": SUMMARY_FORMAT, "version": VERSION}
-        if self.rate is not None:
-            summary["rate"] = min(max(float(self.rate), RATES[0]), RATES[1])
-        if self.durations is not None:
-            durations = [float(self.durations[row.name]) for row in rows]
-            # Where all are alike the rate says it, and releases that do not know the key read the folder.
-            if len(set(durations)) > 1:
-                summary["durations"] = durations
+        rate, known = self.rate, self.durations
+        durations = [] if known is None else [float(known[row.name]) for row in rows]
+        if len(set(durations)) == 1 and rate is None:
+            rate = 1000 / durations[0]
+        if rate is not None:
+            summary["rate"] = min(max(float(rate), RATES[0]), RATES[1])
+        # Where all are alike the rate says it, and releases that do not know the key read the folder.
+        if len(set(durations)) > 1:
+            summary["durations"] = durations
         if self.blocks is not None:
             summary["blocks"] = blocks_document(self.blocks)
         summary |= {"dictionary": entries, "scenes": [_row(row) for row in rows]}

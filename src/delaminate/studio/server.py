@@ -30,7 +30,19 @@ try:
 except ImportError as error:
     raise MissingExtra("the studio", "studio") from error
 
-from delaminate.studio.api import events, exports, images, imports, jobs, models, places, projects, scenes, sprites
+from delaminate.studio.api import (
+    events,
+    exports,
+    images,
+    imports,
+    jobs,
+    models,
+    places,
+    projects,
+    scenes,
+    sprites,
+    tracks,
+)
 from delaminate.studio.doors import Doors, hosts_of
 from delaminate.studio.pictures import PictureCache
 from delaminate.studio.texts import without_places
@@ -66,7 +78,7 @@ def create_app(workspace: Workspace) -> FastAPI:
         openapi_url="/api/openapi.json", telemetry=SILENT,
     )  # fmt: skip
     app.state.workspace, app.state.pictures = workspace, PictureCache()
-    for part in (projects, scenes, sprites, images, jobs, exports, imports, models, places, events):
+    for part in (projects, scenes, tracks, sprites, images, jobs, exports, imports, models, places, events):
         app.include_router(part.api)
     for kind, answer in (
         (DelaminateError, refused), (RequestValidationError, invalid), (HTTPException, failed), (Exception, broken)

@@ -81,6 +81,16 @@ class _Step:
         return tuple(dict.fromkeys(each.scene for each in self.edit if isinstance(each, SceneOperation)))
 
 
+@dataclass(frozen=True)
+class LayerFacts:
+    """A layer without its pixels: id, name, the number of its sprite (-1: a raster of its own), and its track."""
+
+    id: str
+    name: str
+    entry: int
+    track: int | None
+
+
 class Session:
     """The scenes of a folder, open for editing. All of its methods may be called from any thread.
 
@@ -119,7 +129,7 @@ class Session:
         self._sprite_versions: Counter[str] = Counter()
         self._all_version = self.revision  # versions grow over restarts
         self._saved_rasters: dict[str, Tensor] = {}
-        self._usage: dict[str, tuple[int, Counter[int]]] = {}
+        self._layers: dict[str, tuple[int, tuple[LayerFacts, ...]]] = {}
         self.touched = 0.0
         self.problem: str | None = None
         # A save may have been cut off: whatever was ever edited is looked at again.
@@ -306,17 +316,24 @@ class Session:
         """Say at which revision a sprite, by its id, last looked different."""
         return max(self._sprite_versions[sprite], self._all_version)
 
+    def layer_facts(self, name: str) -> tuple[LayerFacts, ...]:
+        """What is known of the layers of a scene, back to front."""
+        with self.lock:
+            version = max(self._versions[name], self._all_version)
+            known = self._layers.get(name)
+            if known is None or known[0] != version:
+                rows = [(each.id, each.name, each.placement) for each in self.scene(name).layers]
+                facts = tuple(LayerFacts(layer, title, shown.entry, shown.track) for layer, title, shown in rows)
+                known = self._layers[name] = version, facts
+            return known[1]
+
     def usage(self) -> list[dict[str, int]]:
         """Count, for each sprite, the layers that show it, by the scenes' names."""
         with self.lock:
             found: list[dict[str, int]] = [{} for _ in range(len(self.dictionary))]
             for name in self.names:
-                version = max(self._versions[name], self._all_version)
-                known = self._usage.get(name)
-                if known is None or known[0] != version:
-                    shown = (layer.placement.entry for layer in self.scene(name).layers)
-                    known = self._usage[name] = version, Counter(entry for entry in shown if entry != OWN_RASTER)
-                for entry, count in known[1].items():
+                counts = Counter(each.entry for each in self.layer_facts(name) if each.entry != OWN_RASTER)
+                for entry, count in counts.items():
                     found[entry][name] = count
             return found
 

@@ -3,7 +3,7 @@ const { Konva } = globalThis;
 const PALE = "#ffffff";
 
 export class Canvas {
-  // `on`: select(id or null), moving(id, dx, dy), moved(id), zoomed(scale).
+  // `on`: select(id or null, whether to add it), moving(id, dx, dy), moved(id), formed(what handles did), zoomed(scale).
   constructor(box, on) {
     this.box = box;
     this.on = on;
@@ -17,14 +17,21 @@ export class Canvas {
     this.under = mark(PALE);
     this.chosen = mark("#0b7a6f");
     this.under.strokeWidth(3.5);
-    this.pictures.add(this.checks, this.image);
+    this.skins = [0.3, 0.3].map((opacity) => new Konva.Image({ opacity, visible: false }));
+    this.pictures.add(this.checks, this.image, ...this.skins);
     this.marks.add(this.hovered, this.under, this.chosen);
-    this.stage.add(this.pictures, this.marks);
+    this.handles = new Konva.Layer();
+    this.grip = new Konva.Rect({ visible: false, listening: false });
+    this.former = new Konva.Transformer({ visible: false, borderEnabled: false, rotateAnchorOffset: 22, anchorSize: 9, anchorCornerRadius: 2, ignoreStroke: true, flipEnabled: false, rotationSnaps: [-90, 0, 90, 180], rotationSnapTolerance: 4 });
+    this.former.on("transformend", () => this.formed());
+    this.handles.add(this.grip, this.former);
+    this.stage.add(this.pictures, this.marks, this.handles);
     this.size = [1, 1];
     this.fitted = true;
     this.held = null;
     this.space = false;
     this.compositor = null;
+    this.also = [];
     this.listen();
     this.theme();
   }
@@ -41,6 +48,7 @@ export class Canvas {
     context.fillRect(0, 8, 8, 8);
     this.checks.fillPatternImage(tile);
     this.chosen.stroke(style.getPropertyValue("--accent").trim());
+    this.former.setAttrs({ anchorStroke: style.getPropertyValue("--accent").trim(), anchorFill: style.getPropertyValue("--card").trim() });
     this.draw();
   }
 
@@ -87,12 +95,13 @@ export class Canvas {
   }
 
   press(event) {
+    if (this.former.isTransforming() || this.stage.getIntersection(this.pointer(event))) return; // a handle
     this.box.setPointerCapture(event.pointerId);
     const [x, y] = this.pixel(event);
     const pan = event.button === 1 || this.space || !this.compositor;
     const found = pan ? null : this.compositor.at(x, y);
     const layer = found && !this.fixed(found) ? found : null;
-    if (!pan) this.on.select(layer?.id ?? null);
+    if (!pan) this.on.select(layer?.id ?? null, event.shiftKey);
     this.held = { x, y, at: this.pointer(event), from: this.stage.position(), layer, dx: 0, dy: 0 };
   }
 
@@ -152,10 +161,44 @@ export class Canvas {
     this.draw();
   }
 
-  select(layer) {
+  // Frames the layers that are selected; a single one that may be has handles.
+  select(layer, others = []) {
     this.frame(this.chosen, layer);
     this.frame(this.under, layer);
+    others.forEach((each, at) => {
+      this.also[at] ??= this.chosen.clone({ dash: [4, 3] });
+      if (!this.also[at].getLayer()) this.marks.add(this.also[at]);
+      this.frame(this.also[at], each);
+    });
+    this.also.slice(others.length).forEach((mark) => mark.visible(false));
+    const held = Boolean(layer) && !layer.back && !others.length && layer.width > 0;
+    this.grip.visible(held);
+    this.former.visible(held);
+    if (held) {
+      this.grip.setAttrs({ x: layer.left, y: layer.top, width: layer.width, height: layer.height, scaleX: 1, scaleY: 1, rotation: 0 });
+      Object.assign(this.grip, { x0: layer.left, y0: layer.top });
+      this.former.nodes([this.grip]);
+    }
+    this.handles.batchDraw();
     this.marks.batchDraw();
+  }
+
+  // What was done with the handles: factors across and down, degrees, and how far the middle has moved.
+  formed() {
+    const { grip } = this;
+    const [wide, high] = [grip.width(), grip.height()];
+    const middle = grip.getTransform().point({ x: wide / 2, y: high / 2 });
+    const moved = [middle.x - grip.x0 - wide / 2, middle.y - grip.y0 - high / 2];
+    this.on.formed({ across: grip.scaleX(), down: grip.scaleY(), degrees: grip.rotation(), dx: moved[0], dy: moved[1] });
+  }
+
+  // The frames before and after, faintly over the image; null: not.
+  onion(pictures) {
+    this.skins.forEach((skin, at) => {
+      const picture = pictures?.[at];
+      skin.setAttrs({ visible: Boolean(picture), image: picture ?? undefined, width: this.size[0], height: this.size[1] });
+    });
+    this.pictures.batchDraw();
   }
 
   draw() {

@@ -2,6 +2,8 @@
 import { affects, api, attempt, edit, go, html, Icon, Long, NameField, plural, Picture, say, set, store, Tool, useEffect, useKeys, useMemo, usePages, useRef, useState, useStore } from "/lib.js";
 import { Canvas } from "/canvas.js";
 import { Compositor, cut, pictureOf } from "/compositor.js";
+import { Looks } from "/looks.js";
+import { frameSource, stage, Timeline, useTracks } from "/timeline.js";
 import { fetchPixels } from "/png.js";
 
 const VIEWS = [
@@ -39,10 +41,13 @@ export function ImageScreen({ project, scene: asked }) {
     return Boolean(next);
   };
   useKeys({ PageDown: () => choose(1), PageUp: () => choose(-1) }, [index, images.items]);
+  const tracks = useTracks(project);
+  const isClip = tracks && images.total > 1 && (tracks.is_clip || tracks.tracks.some((each) => each.frames.length > 1));
   return html`<main class="workbench">
     <${Strip} project=${project} images=${images} index=${index} />
-    ${id ? html`<${Bench} key=${id} project=${project} id=${id} />`
+    ${id ? html`<${Bench} key=${id} project=${project} id=${id} tracks=${isClip ? tracks : null} beside=${[images.items[index - 1], images.items[index + 1]]} />`
       : html`<section class="stage-empty">${images.of && images.total === 0 ? "There are no images here." : ""}</section>`}
+    ${isClip && index >= 0 && html`<${Timeline} project=${project} images=${images} index=${index} tracks=${tracks} />`}
   </main>`;
 }
 
@@ -91,34 +96,60 @@ function NewImage({ project, like, taken, close }) {
     </form></dialog>`;
 }
 
-function Bench({ project, id }) {
+function Bench({ project, id, tracks, beside }) {
   const box = useRef(), canvas = useRef(), bench = useRef({ ghosts: new Map(), timer: 0, loading: 0, sent: new Set() });
   const [scene, keep] = useState(null);
-  const [chosen, choose] = useState(null);
+  const [chosen, setChosen] = useState(null);
+  const [also, setAlso] = useState(() => new Set()); // what is selected besides
   const [solo, setSolo] = useState(null);
   const [view, setView] = useState("layers");
   const [scale, setScale] = useState(1);
   const [missing, miss] = useState(null);
   const here = bench.current;
-  Object.assign(here, { scene, chosen, solo });
+  Object.assign(here, { scene, chosen, also, solo });
+  // A thing of a clip stays selected from frame to frame.
+  const choose = (layer, adds = false) => {
+    if (adds && layer && here.chosen && layer !== here.chosen) {
+      setAlso((old) => { const next = new Set(old); if (!next.delete(layer)) next.add(layer); return next; });
+      return;
+    }
+    if (adds && layer === here.chosen) return;
+    if (!here.also.has(layer) || !here.pressing) setAlso(new Set());
+    setChosen(layer);
+    store.track = here.scene?.layers.find((each) => each.id === layer)?.track ?? null;
+  };
 
   const redraw = () => {
     if (here.frame) return;
     here.frame = requestAnimationFrame(() => {
       here.frame = 0;
       if (!here.compositor || here.view !== "layers") return;
-      canvas.current.select(here.compositor.layers.find((each) => each.id === here.chosen) ?? null);
+      const find = (wanted) => here.compositor.layers.find((each) => each.id === wanted);
+      canvas.current.select(find(here.chosen) ?? null, [...here.also].map(find).filter(Boolean));
       canvas.current.draw();
     });
   };
 
+  // Where a layer is: in this image, or, where edits are of whole tracks, in every frame in which its thing is seen.
+  const placesOf = (layer) => {
+    const number = here.scene.layers.find((each) => each.id === layer)?.track ?? null;
+    const track = store.whole && number !== null && here.tracks?.tracks.find((each) => each.track === number);
+    return track ? track.frames.map((frame, at) => ({ scene: here.tracks.scenes[frame], layer: track.layers[at] })) : [{ scene: id, layer }];
+  };
+  // What is done to a selected layer is done to all that are selected.
+  const together = (layer) => (layer === here.chosen || here.also.has(layer) ? [here.chosen, ...here.also] : [layer]);
+  const meant = (layer) => together(layer).flatMap(placesOf);
+  here.tracks = tracks;
+
   // Moves are shown at once, gathered for a moment, and sent as one step.
   const moving = (layer, dx, dy) => {
-    const found = here.compositor?.layers.find((each) => each.id === layer);
-    if (!found || found.back) return;
-    const ghost = here.ghosts.get(layer) ?? [0, 0];
-    here.ghosts.set(layer, [ghost[0] + dx, ghost[1] + dy]);
-    here.compositor.move(found, dx, dy);
+    for (const each of together(layer)) {
+      const found = here.compositor?.layers.find((one) => one.id === each);
+      if (!found || found.back) continue;
+      const ghost = here.ghosts.get(each) ?? [0, 0];
+      here.ghosts.set(each, [ghost[0] + dx, ghost[1] + dy]);
+      here.compositor.move(found, dx, dy);
+    }
     redraw();
   };
   const flush = async () => {
@@ -128,7 +159,7 @@ function Bench({ project, id }) {
     const sent = new Map(going);
     here.sent.add(sent);
     here.ghosts.clear();
-    await edit(...going.map(([layer, [dx, dy]]) => ({ operation: "move", scene: id, layer, dx, dy })));
+    await edit(...going.flatMap(([layer, [dx, dy]]) => placesOf(layer).map((place) => ({ operation: "move", ...place, dx, dy }))));
     here.sent.delete(sent);
     await load();
   };
@@ -152,15 +183,23 @@ function Bench({ project, id }) {
       here.known = null;
       choose(made.id);
     } else if (here.chosen && !found.layers.some((layer) => layer.id === here.chosen)) choose(null);
+    else if (!here.chosen && store.track !== null) setChosen(found.layers.find((layer) => layer.track === store.track)?.id ?? null);
     keep(found);
   };
 
   useEffect(() => {
     canvas.current = new Canvas(box.current, {
-      select: (layer) => choose(layer), moving, moved: () => flush(), zoomed: setScale,
+      select: (layer, adds) => { here.pressing = true; choose(layer, adds); here.pressing = false; }, moving, moved: () => flush(), zoomed: setScale, formed: (done) => here.form(done),
     });
+    stage.show = (picture) => {
+      canvas.current.select(null);
+      canvas.current.onion(null);
+      canvas.current.show(picture, here.scene?.width ?? picture.naturalWidth, here.scene?.height ?? picture.naturalHeight);
+    };
+    stage.back = () => here.back?.();
     load();
     return () => {
+      stage.show = stage.back = null;
       flush();
       here.closed = true;
       cancelAnimationFrame(here.frame);
@@ -171,6 +210,12 @@ function Bench({ project, id }) {
     if (store.change.number && affects(store.change, id)) load();
   }, [store.change.number]);
 
+  here.back = () => {
+    if (here.closed || !here.compositor || here.view !== "layers" || !here.scene) return;
+    canvas.current.show(here.compositor.canvas, here.scene.width, here.scene.height, here.compositor);
+    canvas.current.onion(here.skins);
+    redraw();
+  };
   useEffect(() => {
     here.view = view;
     if (!scene) return;
@@ -195,17 +240,51 @@ function Bench({ project, id }) {
     picture.onerror = () => here.view === view && miss(view);
     picture.src = `/api/projects/${project.id}/scenes/${id}/${view}.png?side=${side}&v=${scene.version}`;
   }, [scene, solo, view]);
-  useEffect(redraw, [chosen]);
+  useEffect(redraw, [chosen, also]);
+  const [before, after] = beside ?? [];
+  useEffect(() => {
+    let mine = true;
+    here.skins = null;
+    if (!store.onion || !scene || view !== "layers" || !tracks) { canvas.current.onion(null); return undefined; }
+    const fetch = (row) => new Promise((done) => {
+      if (!row) { done(null); return; }
+      const picture = new Image();
+      picture.onload = () => done(picture);
+      picture.onerror = () => done(null);
+      picture.src = frameSource(project, row, Math.max(scene.width, scene.height));
+    });
+    Promise.all([fetch(before), fetch(after)]).then((pictures) => {
+      if (!mine || here.closed) return;
+      here.skins = pictures;
+      canvas.current.onion(pictures);
+    });
+    return () => { mine = false; };
+  }, [scene, view, store.onion, before?.version, after?.version, Boolean(tracks)]);
 
   const layer = scene?.layers.find((each) => each.id === chosen) ?? null;
+  // Does the same to all that is meant, as one step. What is about one place in a stack is about one layer.
   const act = async (operation, more = {}) => {
     await flush();
-    return edit({ operation, scene: id, layer: layer?.id, ...more });
+    const backs = new Set(scene.layers.filter((each) => each.back).map((each) => each.id));
+    const places = meant(layer.id).filter((place) => operation !== "remove" || place.scene !== id || !backs.has(place.layer));
+    return edit(...places.map((place) => ({ operation, ...place, ...more })));
+  };
+  here.form = async ({ across, down, degrees, dx, dy }) => {
+    await flush();
+    const near = (one, other) => Math.abs(one - other) < 1e-3;
+    const whole = (number) => Math.round(number * 1000) / 1000;
+    const operations = meant(here.chosen).flatMap((place) => [
+      ...(near(across, 1) && near(down, 1) ? [] : [{ operation: "scale", ...place, across: whole(across), down: whole(down) }]),
+      ...(near(degrees, 0) ? [] : [{ operation: "rotate", ...place, degrees: whole(degrees) }]),
+      ...(Math.abs(dx) < 0.01 && Math.abs(dy) < 0.01 ? [] : [{ operation: "move", ...place, dx: whole(dx), dy: whole(dy) }]),
+    ]);
+    if (!operations.length || !(await edit(...operations))) redraw();
   };
   const local = (target, patch) => keep((old) => ({ ...old, layers: old.layers.map((each) => (each.id === target ? { ...each, ...patch } : each)) }));
   const toggle = (target) => {
-    local(target.id, { visible: !target.visible });
-    edit({ operation: target.visible ? "hide" : "show", scene: id, layer: target.id });
+    const places = meant(target.id);
+    for (const place of places) if (place.scene === id) local(place.layer, { visible: !target.visible });
+    edit(...places.map((place) => ({ operation: target.visible ? "hide" : "show", ...place })));
   };
   const soloOf = (target) => setSolo((old) => (old?.has(target.id) && old.size === 1 ? null : new Set([target.id])));
   const reorder = (target, position) => {
@@ -267,8 +346,8 @@ function Bench({ project, id }) {
         : html`Click a layer to select it, drag to move it. <button type="button" class="link" onClick=${() => set({ help: true })}>All keys</button>`}</p>
     </section>
     <aside class="side" aria-label="Layers and sprites">
-      <${Layers} scene=${scene} chosen=${chosen} choose=${choose} toggle=${toggle} soloOf=${soloOf} solo=${solo} reorder=${reorder} />
-      ${layer && html`<${Chosen} key=${layer.id} project=${project} id=${id} scene=${scene} layer=${layer} act=${act} local=${local} reorder=${reorder} duplicate=${duplicate} />`}
+      <${Layers} scene=${scene} chosen=${chosen} also=${also} choose=${choose} toggle=${toggle} soloOf=${soloOf} solo=${solo} reorder=${reorder} />
+      ${layer && html`<${Chosen} key=${layer.id} project=${project} id=${id} scene=${scene} layer=${layer} count=${1 + also.size} tracks=${tracks} act=${act} local=${local} reorder=${reorder} duplicate=${duplicate} />`}
       <${Shelf} project=${project} layer=${layer?.back ? null : layer}
         add=${(sprite) => making(() => edit({ operation: "add", scene: id, sprite: sprite.id, x: Math.floor(scene.width / 2), y: Math.floor(scene.height / 2) }))}
         swap=${(sprite) => act("replace", { sprite: sprite.id })} />
@@ -280,7 +359,7 @@ function paintRoute(project, scene, layer) {
   else go("p", project.id, "paint", scene, layer.id);
 }
 
-function Layers({ scene, chosen, choose, toggle, soloOf, solo, reorder }) {
+function Layers({ scene, chosen, also, choose, toggle, soloOf, solo, reorder }) {
   const [wanted, search] = useState("");
   const [over, setOver] = useState(null);
   const held = useRef(null);
@@ -290,14 +369,14 @@ function Layers({ scene, chosen, choose, toggle, soloOf, solo, reorder }) {
   const item = (at) => {
     const { layer, position } = found[at];
     const off = solo ? !solo.has(layer.id) : !layer.visible;
-    return html`<li key=${layer.id} class=${`layer${off ? " off" : ""}${over === layer.id ? " over" : ""}`} aria-current=${layer.id === chosen ? "true" : undefined}
+    return html`<li key=${layer.id} class=${`layer${off ? " off" : ""}${over === layer.id ? " over" : ""}`} aria-current=${layer.id === chosen || also.has(layer.id) ? "true" : undefined}
       draggable=${!layer.back} onDragStart=${(event) => { held.current = layer; event.dataTransfer.effectAllowed = "move"; }}
       onDragOver=${(event) => { if (held.current && !layer.back) { event.preventDefault(); setOver(layer.id); } }}
       onDragLeave=${() => setOver(null)} onDragEnd=${() => { held.current = null; setOver(null); }}
       onDrop=${(event) => { event.preventDefault(); setOver(null); if (held.current && held.current !== layer) reorder(held.current, position); held.current = null; }}>
       <button type="button" class="tool" aria-pressed=${layer.visible} aria-label=${`${layer.visible ? "Hide" : "Show"} ${layer.name}`}
         title="Hide or show (alt-click: show only this)" onClick=${(event) => (event.altKey ? soloOf(layer) : toggle(layer))}><${Icon} name=${layer.visible ? "eye" : "hidden"} /></button>
-      <button type="button" class="pick" aria-pressed=${layer.id === chosen} aria-label=${layer.name} onClick=${() => choose(layer.id)}>
+      <button type="button" class="pick" aria-pressed=${layer.id === chosen || also.has(layer.id)} aria-label=${layer.name} onClick=${(event) => choose(layer.id, event.shiftKey)}>
         <${Small} layer=${layer} pictures=${pictures} /><span class="name">${layer.name}</span>
       </button>${layer.opacity < 1 && html`<span class="soft layer-opacity">${Math.round(layer.opacity * 100)} %</span>`}</li>`;
   };
@@ -325,9 +404,15 @@ function Small({ layer, pictures }) {
   return html`<canvas class="check small-layer" width="64" height="64" ref=${box} aria-hidden="true"></canvas>`;
 }
 
-function Chosen({ project, id, scene, layer, act, local, reorder, duplicate }) {
+function Chosen({ project, id, scene, layer, count, tracks, act, local, reorder, duplicate }) {
   const position = scene.layers.findIndex((each) => each.id === layer.id);
+  const track = tracks?.tracks.find((each) => each.track === layer.track);
+  const frames = track?.frames.length ?? 0;
   return html`<section class="panel chosen" aria-label="Selected layer">
+    ${count > 1 && html`<p class="soft">${count} layers are selected; what is done here is done to all of them.</p>`}
+    ${frames > 1 && html`<div class="segments" role="group" aria-label="Where edits of this layer are done">
+      <button type="button" aria-pressed=${!store.whole} onClick=${() => set({ whole: false })}>This frame</button>
+      <button type="button" aria-pressed=${Boolean(store.whole)} title="What is done to this layer is done in every frame in which this thing is seen" onClick=${() => set({ whole: true })}>All ${frames} frames</button></div>`}
     <${NameField} id="layer-name" value=${layer.name} onName=${(name) => { local(layer.id, { name }); act("rename", { name }); }} />
     <label class="field">Opacity <span class="with-value"><input type="range" min="0" max="1" step="0.01" value=${layer.opacity}
       onInput=${(event) => local(layer.id, { opacity: Number(event.target.value) })}
@@ -339,6 +424,7 @@ function Chosen({ project, id, scene, layer, act, local, reorder, duplicate }) {
       <${Tool} icon="copy" label="Duplicate (d)" disabled=${layer.back} onClick=${duplicate} />
       <${Tool} icon="trash" label="Delete (Delete)" disabled=${layer.back} onClick=${() => act("remove")} />
     </div>
+    <${Looks} layer=${layer} act=${act} />
   </section>`;
 }
 

@@ -32,7 +32,7 @@ export async function api(path, body, method) {
 // ---- State: one object, and who wants to hear of changes.
 
 export const store = {
-  route: [], projects: null, jobs: {}, project: null, change: { number: 0 }, commands: [], message: null, busy: 0, help: false,
+  route: [], projects: null, jobs: {}, project: null, change: { number: 0 }, commands: [], message: null, busy: 0, help: false, track: null, whole: false, onion: false, looks: false,
 };
 const hearers = new Set();
 
@@ -186,6 +186,12 @@ const ICONS = {
   trash: "M3 4.500h10M6 4.500v-2h4v2M4.500 4.500l.5 9h6l.5-9",
   up: "M8 13V3M4 7l4-4 4 4",
   down: "M8 3v10M4 9l4 4 4-4",
+  mirror: "M8 2v12M6 4.500 2.500 11.500H6zM10 4.500l3.500 7H10z",
+  flip: "M2 8h12M4.500 6 11.500 2.500V6zM4.500 10l7 3.500V10z",
+  play: "M4.500 2.500v11l9-5.500z",
+  pause: "M5 3v10M11 3v10",
+  before: "M10.500 3 5.500 8l5 5M3.500 3v10",
+  after: "M5.500 3l5 5-5 5M12.500 3v10",
   plus: "M8 3v10M3 8h10",
   minus: "M3 8h10",
   fit: "M2.500 6V2.500H6M10 2.500h3.500V6M13.500 10v3.500H10M6 13.500H2.500V10",
