@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from delaminate.pipelines.importing import Imported, import_edited
     from delaminate.pipelines.model_export import ExportedModel, export_model
     from delaminate.pipelines.new_scene import add_scene
+    from delaminate.pipelines.preparing import PreparedImages, prepare_images
     from delaminate.pipelines.recognise import Recognition, recognise
     from delaminate.pipelines.repacking import pack_scenes, unpack_scenes
     from delaminate.pipelines.sampling import sample
@@ -76,6 +77,7 @@ _PLACES = {
     "pipelines.importing": ("Imported", "import_edited"),
     "pipelines.model_export": ("ExportedModel", "export_model"),
     "pipelines.new_scene": ("add_scene",),
+    "pipelines.preparing": ("PreparedImages", "prepare_images"),
     "pipelines.recognise": ("Recognition", "recognise"),
     "pipelines.repacking": ("pack_scenes", "unpack_scenes"),
     "pipelines.sampling": ("sample",),
@@ -120,6 +122,7 @@ __all__ = [
     "OutputError",
     "PerturbGAN",
     "Placement",
+    "PreparedImages",
     "ReDO",
     "Recognition",
     "Scene",
@@ -149,6 +152,7 @@ __all__ = [
     "open_data",
     "open_images",
     "pack_scenes",
+    "prepare_images",
     "recognise",
     "recompose",
     "sample",

@@ -10,6 +10,7 @@ import struct
 import warnings
 import weakref
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,6 +45,23 @@ def to_pixels(raster: Float[torch.Tensor, "C h w"]) -> UInt8[np.ndarray, "h w C"
 def from_pixels(pixels: UInt8[np.ndarray, "h w C"]) -> Float[torch.Tensor, "C h w"]:
     """Turn 8-bit pixels into float32 values in [0, 1]."""
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous().float() / 255
+
+
+def animation_bytes(pictures: Sequence[np.ndarray], milliseconds: Sequence[float]) -> bytes:
+    """Encode pictures of one size, as `png_bytes` takes them, as an animated PNG.
+
+    Equal pictures in a row become one that lasts longer.
+
+    Args:
+        pictures: The frames.
+        milliseconds: How long each is seen.
+    """
+    buffer = io.BytesIO()
+    first, *rest = map(Image.fromarray, pictures)
+    first.save(
+        buffer, "PNG", save_all=True, append_images=rest, duration=list(milliseconds), loop=0, disposal=0, blend=0
+    )
+    return buffer.getvalue()
 
 
 def png_bytes(pixels: np.ndarray, made_of: str | None = None) -> bytes:

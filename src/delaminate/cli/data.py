@@ -1,4 +1,4 @@
-"""`delaminate data`: built-in data sets, listed and written."""
+"""`delaminate data`: built-in data sets, listed and written; images of one's own, made ready."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from delaminate.cli.options import Again
 
 app = typer.Typer(
-    no_args_is_help=True, help="List the built-in data sets, or write one as a folder of images and masks."
+    no_args_is_help=True, help="List the built-in data sets, write one as a folder, or make images of your own ready."
 )
 
 
@@ -76,6 +76,69 @@ def write(
         typer.echo(
             f"Pixels that nobody labelled are {ignored} in the masks: measure with `evaluate --ignore {ignored}`."
         )
+
+
+@app.command("prepare")
+def prepare(
+    data: Annotated[str, typer.Argument(help="A folder, an archive, an address of images, or a clip.")],
+    out: Annotated[Path, typer.Option(help="A new folder, for what is made.")],
+    frames: Annotated[
+        str,
+        typer.Option(metavar="FIRST:END", help="Which images or frames: 120:480 takes 360 of them, counted from 0."),
+    ] = ":",
+    crop: Annotated[
+        str | None, typer.Option(metavar="LEFT,TOP,WIDTH,HEIGHT", help="The part of each image, in pixels.")
+    ] = None,
+    stretch: Annotated[
+        bool,
+        typer.Option("--stretch", help="Stretch contrast: the darkest values of all become black, the lightest white."),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Remove what an earlier call has left in OUT.")] = False,
+) -> None:
+    """Take some frames of a clip or images of a folder, crop them, stretch their contrast: as new files, without loss.
+
+    A clip becomes an animated PNG with the same times, other images PNG files of 8 bits. Stretching brings up dark pictures,
+    such as 12 bits of a microscope's camera in 16.
+
+        delaminate data prepare clip.mp4 --out level-1 --frames 120:480 --crop 0,16,256,224
+
+        delaminate data prepare cells/ --out bright --stretch
+    """
+    from delaminate.cli.options import progress_bar
+    from delaminate.pipelines.preparing import prepare_images
+
+    with progress_bar("Preparing") as callback:
+        found = prepare_images(
+            data, out, frames=_span(frames), crop=None if crop is None else _crop(crop), stretch=stretch,
+            overwrite=overwrite, callback=callback,
+        )  # fmt: skip
+    for name, reason in found.skipped:
+        typer.secho(f"Not read: {name}: {reason}", fg="yellow", err=True)
+    size = "of several sizes" if found.size is None else f"of {found.size[0]} x {found.size[1]} pixels"
+    typer.echo(f"{found.count} images {size} in {found.place}")
+    typer.echo(f"Next: delaminate auto {found.place}")
+
+
+def _span(text: str) -> tuple[int, int | None]:
+    from delaminate.errors import ConfigError
+
+    first, colon, last = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return int(first or 0), int(last) if last else None
+    except ValueError:
+        raise ConfigError(f"--frames {text}: expected FIRST:END, such as 120:480, 120: or :480.") from None
+
+
+def _crop(text: str) -> tuple[int, int, int, int]:
+    from delaminate.errors import ConfigError
+
+    try:
+        left, top, width, height = map(int, text.split(","))
+    except ValueError:
+        raise ConfigError(f"--crop {text}: expected LEFT,TOP,WIDTH,HEIGHT in pixels, such as 0,16,256,224.") from None
+    return left, top, width, height
 
 
 def make_room_for_a_set(out: Path, overwrite: bool) -> None:

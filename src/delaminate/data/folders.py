@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 
 from delaminate.data.pictures import PictureStack
-from delaminate.data.reading import SUFFIXES, VIDEO_SUFFIXES, Fit, fit_image, read_image, read_with_alpha
+from delaminate.data.reading import SUFFIXES, VIDEO_SUFFIXES, Fit, fit_image, read_image, read_values, read_with_alpha
 from delaminate.data.sets import ImageSet, natural_key
 from delaminate.data.sources import Source, is_source
 from delaminate.data.transparency import Transparency
@@ -100,6 +100,8 @@ class Pictures(Protocol):
 
     def picture(self, index: int, alpha: bool = False) -> UInt8[np.ndarray, "H W C"]: ...
 
+    def values(self, index: int) -> UInt8[np.ndarray, "H W C"] | UInt16[np.ndarray, "H W"]: ...
+
     def fingerprint(self) -> str: ...
 
     def close(self) -> None: ...
@@ -140,6 +142,14 @@ class FolderSource:
             DataError: It cannot be read.
         """
         return read_with_alpha(self.paths[index]) if alpha else read_image(self.paths[index])
+
+    def values(self, index: int) -> UInt8[np.ndarray, "H W C"] | UInt16[np.ndarray, "H W"]:
+        """Decode an image as `read_values` does.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        return read_values(self.paths[index])
 
     def fingerprint(self) -> str:
         """Take the digest of the names, sizes and times of all files."""

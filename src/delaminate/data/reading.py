@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, UInt8, UInt16
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -64,6 +64,17 @@ def read_with_alpha(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.
     return _read(Path(path), FORMATS, max_pixels, _with_alpha)
 
 
+def read_values(
+    path: str | Path, max_pixels: int = MAX_PIXELS
+) -> UInt8[np.ndarray, "H W C"] | UInt16[np.ndarray, "H W"]:
+    """Read a file as `read_with_alpha` does, but greyscale of 16 bits with all of its bits.
+
+    Raises:
+        DataError: As `read_image`.
+    """
+    return _read(Path(path), FORMATS, max_pixels, _values)
+
+
 def _read(
     path: Path, formats: Sequence[str], max_pixels: int, pixels_from: Callable[[Image.Image], np.ndarray]
 ) -> np.ndarray:
@@ -90,6 +101,12 @@ def decode_with_alpha(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -
     """Decode an image that is no file of its own, as `read_with_alpha` does; the rest is as in `decode_image`."""
     with reading(name, DataError, BROKEN), open_picture(io.BytesIO(content), FORMATS, max_pixels) as image:
         return _with_alpha(image)
+
+
+def decode_values(content: bytes, name: str) -> UInt8[np.ndarray, "H W C"] | UInt16[np.ndarray, "H W"]:
+    """Decode an image that is no file of its own, as `read_values` does; the rest is as in `decode_image`."""
+    with reading(name, DataError, BROKEN), open_picture(io.BytesIO(content), FORMATS, MAX_PIXELS) as image:
+        return _values(image)
 
 
 def decode_mask(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Int64[np.ndarray, "H W"]:
@@ -245,9 +262,19 @@ def open_picture(path: Path | io.BytesIO, formats: Sequence[str], max_pixels: in
     return image
 
 
+def _has_16_bits(image: Image.Image) -> bool:
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", None))
+
+
+def _values(image: Image.Image) -> UInt8[np.ndarray, "H W C"] | UInt16[np.ndarray, "H W"]:
+    if _has_16_bits(image):
+        return np.asarray(ImageOps.exif_transpose(image)).clip(0, 65535).astype(np.uint16)
+    return _with_alpha(image)
+
+
 def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", None)):
+    if _has_16_bits(image):
         grey = GREYS[np.asarray(image).clip(0, 65535)]
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):

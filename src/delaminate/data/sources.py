@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, UInt8, UInt16
 
 from delaminate.data.archives import (
     ARCHIVES,
@@ -25,7 +25,7 @@ from delaminate.data.archives import (
     role_of,
 )
 from delaminate.data.places import StoredFile, find_files, is_address
-from delaminate.data.reading import SUFFIXES, decode_image, decode_mask, decode_with_alpha
+from delaminate.data.reading import SUFFIXES, decode_image, decode_mask, decode_values, decode_with_alpha
 from delaminate.data.sets import natural_key
 from delaminate.errors import DataError, reading
 
@@ -136,6 +136,14 @@ class Source:
         """
         decode = decode_with_alpha if alpha else decode_image
         return decode(self.content(index), self.label(index))
+
+    def values(self, index: int) -> UInt8[np.ndarray, "H W C"] | UInt16[np.ndarray, "H W"]:
+        """Decode an image as `read_values` does.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        return decode_values(self.content(index), self.label(index))
 
     def mask(self, index: int, role: Role = "mask") -> Int64[np.ndarray, "H W"]:
         """Decode a label map as `read_mask` does.

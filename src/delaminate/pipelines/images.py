@@ -50,6 +50,8 @@ LIBRARY_BYTES = 600e6
 
 FEW = 6
 """Images that are looked at before all are read at their own size."""
+NEARLY_BLACK = 24
+"""Of 255: images without a lighter pixel are dark by mistake."""
 LEAST_KNOWN = 1.5
 """Images are looked at as enlarged ones that a model knows from this factor on."""
 
@@ -161,6 +163,8 @@ def open_with_originals(
 ) -> OpenedImages:
     """Open images as `open_images` does, with the way back to the originals."""
     opened = _opened(images, size, fit, like, transparent, zoom, callback, cache, room, how)
+    if callback is not None and (dark := darkness(_lightest(opened.images))):
+        callback.note(f"The images are {dark}")
     if not straighten or size is not None:
         return opened
     straight, said = straightened(opened.images)
@@ -213,6 +217,22 @@ def _opened(
     return (
         opened if size is not None else replace(opened, images=enlargement_undone(opened.images, like, callback, zoom))
     )
+
+
+def darkness(lightest: int) -> str:
+    """Say that images whose lightest value is this, of 255, are nearly black, and what to do; empty: they are not."""
+    if not 0 < lightest <= NEARLY_BLACK:
+        return ""
+    return (
+        f"nearly black: nothing is lighter than {lightest} of 255, as where 12 bits are stored in 16. `delaminate data prepare "
+        "IMAGES --stretch --out NEW` stretches their contrast."
+    )
+
+
+def _lightest(images: ImageSet) -> int:
+    """The lightest value of some images."""
+    rows = np.linspace(0, len(images) - 1, min(len(images), 16)).astype(int)
+    return max(int(images.pixels[row].amax()) for row in rows.tolist())
 
 
 def source_of(images: Images) -> Pictures | None:

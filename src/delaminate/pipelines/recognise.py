@@ -19,7 +19,7 @@ from delaminate.matching.exact.camera import is_scrolled
 from delaminate.methods import METHODS
 from delaminate.methods.base import Forecast
 from delaminate.pipelines.image_facts import Facts, measure
-from delaminate.pipelines.images import Images, enlargement_undone, forecast_text, margins_cut, open_images
+from delaminate.pipelines.images import Images, darkness, enlargement_undone, forecast_text, margins_cut, open_images
 
 Kind = Literal["clip", "pixel-art", "pages", "shapes", "blobs", "photos-alike", "photos-unlike"]
 KINDS: Mapping[Kind, str] = {
@@ -311,7 +311,8 @@ def _read_text(sample: Sample, enlargement: str, facts: Facts) -> str:
         said.append("pixels as they were drawn" if facts.equal >= 0.6 else "drawn, then compressed")
     if sample.skipped:
         said.append(f"{len(sample.skipped)} files skipped")
-    return ", ".join(said) + "."
+    dark = darkness(max(int(picture.max()) for picture in sample.pictures)) if sample.pictures else ""
+    return ", ".join(said) + "." + (f" They are {dark}" if dark else "")
 
 
 def _seen_text(kind: Kind, f: Facts, sample: Sample) -> str:
