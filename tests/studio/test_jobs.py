@@ -290,3 +290,24 @@ def test_models_are_compared_and_named_as_people_know_them(client, model, pieces
     assert str(pieces) not in client.get(f"/api/jobs/{made['id']}/comparison").text
     assert client.post("/api/jobs", {**asked, "models": [trained]}).status_code == 422
     assert client.post("/api/jobs", {**asked, "models": [trained, "/etc"]}).status_code == 422
+
+
+def test_part_of_a_clip_is_made_ready_and_becomes_a_project(client, tmp_path):
+    frames = [Image.new("RGB", (16, 12), (40 * number, 0, 90)) for number in range(5)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=50, loop=0)
+    clip = client.open(tmp_path / "a.gif")
+    asked = {"kind": "prepare", "images": clip, "first": 1, "last": 4, "crop": [2, 1, 8, 6]}
+    made = client.post("/api/jobs", asked).json()
+    assert made["command"] == "delaminate data prepare a.gif --out prepared --frames 1:4 --crop 2,1,8,6"
+    wait(lambda: client.value(f"/api/jobs/{made['id']}")["state"] != "running")
+    told = client.value(f"/api/jobs/{made['id']}")
+    assert told["state"] == "done", client.value(f"/api/jobs/{made['id']}/log")
+    client.value("/api/projects")
+    project = client.value(f"/api/jobs/{made['id']}")["project"]
+    assert client.value(f"/api/projects/{project}")["kind"] == "images"
+    image = client.value(f"/api/projects/{project}/images")["images"][0]["id"]
+    shown = client.get(f"/api/projects/{project}/images/{image}.png?frame=2")
+    assert Image.open(io.BytesIO(shown.content)).size == (8, 6)
+    assert client.get(f"/api/projects/{project}/images/{image}.png?frame=99").status_code == 200
+    for wrong in ({}, {"first": 4, "last": 4}, {"crop": [0, 0, 0, 5]}, {"crop": [0, 0, 5]}):
+        assert client.post("/api/jobs/command", {"kind": "prepare", "images": clip, **wrong}).status_code == 422

@@ -498,3 +498,28 @@ def test_a_layer_is_scaled_and_turned_by_its_handles(opened):
     page.keyboard.press("Control+z")
     opened.revision(2)
     assert opened.layer("one")["centre"] == before
+
+
+def test_part_of_a_clip_is_chosen_on_its_picture(browser, tmp_path):
+    frames = [Image.new("RGB", (32, 24), (30 * number, 0, 90)) for number in range(6)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=50, loop=0)
+    opened = Opened(browser, tmp_path / "a.gif", tmp_path / "home")
+    page = opened.page
+    page.goto(f"{opened.base}/#/p/{opened.server.project}")
+    page.wait_for_selector(".recommended .evidence")
+    page.get_by_text("Take a part, or stretch contrast").click()
+    page.wait_for_function("() => document.querySelector('.part img')?.naturalWidth === 32")
+    page.locator(".part").scroll_into_view_if_needed()
+    box = page.locator(".part").bounding_box()
+    at = lambda x, y: (box["x"] + box["width"] * x / 32, box["y"] + box["height"] * y / 24)  # noqa: E731
+    page.mouse.move(*at(20, 18))
+    page.mouse.down()
+    page.mouse.move(*at(4, 6), steps=4)
+    page.mouse.up()
+    page.get_by_label("First frame").fill("3")
+    page.wait_for_selector("text=--frames 2: --crop 4,6,16,12")
+    page.get_by_role("button", name="Make these images").click()
+    page.get_by_text("Look at them").click()
+    page.wait_for_selector("text=4 frames")
+    assert opened.wrong == []
+    opened.close()

@@ -33,7 +33,7 @@ except ImportError:  # Windows
 
 from delaminate.errors import ConfigError, ConflictError, OutputError
 
-Kind = Literal["auto", "train", "decompose", "export", "compare"]
+Kind = Literal["auto", "train", "decompose", "export", "compare", "prepare"]
 State = Literal["running", "paused", "done", "failed", "stopped", "lost"]
 ACTIVE = ("running", "paused")
 """States in which a job's process is there."""
@@ -41,6 +41,8 @@ MAX_RUNNING = 2
 MAX_JOBS = 1000
 STEP = re.compile(r"^(\S+) (\d+)/(\d+): ", re.MULTILINE)
 PREVIEW = re.compile(r"[0-9]{8}\.png")
+CLIP, IMAGES, PREPARED = "clip.png", "images", "prepared.json"
+"""What `data prepare` writes."""
 TAIL = 2**16
 """Bytes of a log that are read."""
 STARTING = 20.0
@@ -53,7 +55,7 @@ class Job:
 
     Attributes:
         id: Names its folder.
-        kind: auto, train, decompose, export or compare.
+        kind: auto, train, decompose, export, compare or prepare.
         title: In words.
         words: Of the command, after `delaminate`.
         resume: What more is said when it is gone on with.
@@ -113,6 +115,12 @@ class Jobs:
         """Say where the scenes are that it makes."""
         out = self.out(job_id)
         return out / "scenes" if (out / "scenes" / "scenes").is_dir() or (out / "training").is_dir() else out
+
+    def images(self, job_id: str) -> Path | None:
+        """Say where images are that it has made ready; None: there are none yet."""
+        out = self.out(job_id)
+        found = [place for place in (out / CLIP, out / IMAGES) if place.exists()]
+        return found[0] if found and (out / PREPARED).is_file() else None
 
     def get(self, job_id: str) -> Job:
         """Read what a job is.

@@ -181,8 +181,11 @@ def _thumbnail(path: str, to: str, side: int, frame: int = 0, **_: Any) -> dict[
     from delaminate.data.reading import read_with_alpha
     from delaminate.files import png_bytes, reduced, write_atomic
 
-    clip = is_clip(path)
-    pixels = read_clip(path, limit=frame + 1).pixels[frame].permute(1, 2, 0).numpy() if clip else read_with_alpha(path)
+    if is_clip(path):
+        frames = read_clip(path, limit=frame + 1).pixels
+        pixels = frames[min(frame, len(frames) - 1)].permute(1, 2, 0).numpy()
+    else:
+        pixels = read_with_alpha(path)
     write_atomic(Path(to), png_bytes(reduced(pixels, side)))
     return {}
 

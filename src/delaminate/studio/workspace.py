@@ -202,6 +202,8 @@ class Workspace:
             run, scenes = self.jobs.training(job.id), self.jobs.scenes(job.id)
             if job.kind in ("train", "auto") and (job.id, "run") not in known and (run / "config.yaml").is_file():
                 self.open(run, "run", job.title, job.source, job.id)
+            if job.kind == "prepare" and (job.id, "images") not in known and (made := self.jobs.images(job.id)):
+                self.open(made, "images", job.title, job.source, job.id)
             wanted = job.kind in ("decompose", "auto") and (job.id, "scenes") not in known
             if wanted and (scenes / SUMMARY).is_file() and self.jobs.state(job.id) not in ACTIVE:
                 self.open(scenes, "scenes", job.title, job.source, job.id)

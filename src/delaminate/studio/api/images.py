@@ -7,13 +7,14 @@ import shutil
 import unicodedata
 from collections.abc import Container
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 from starlette.datastructures import UploadFile
 
+from delaminate.data.clips import MAX_CLIP_FRAMES
 from delaminate.data.sets import natural_key
 from delaminate.errors import ConfigError, DataError
 from delaminate.scene.scenes import is_plain_text
@@ -217,8 +218,11 @@ def get_recognition(space: Space, project: Id) -> RecognitionAnswer:
 
 
 @api.get("/projects/{project}/images/{image}.png", response_class=Response, responses=PNG)
-def get_image(space: Space, cache: Pictures, request: Request, project: Id, image: Id, side: Side = 512) -> Response:
-    """An image, or the first frame of a clip, as a PNG."""
+def get_image(
+    space: Space, cache: Pictures, request: Request, project: Id, image: Id, side: Side = 512,
+    frame: Annotated[int, Query(ge=0, le=MAX_CLIP_FRAMES, description="Of a clip, counted from 0.")] = 0,
+) -> Response:  # fmt: skip
+    """An image, or a frame of a clip, as a PNG."""
     files = space.images(space.project(project, "images"))
     if image not in files:
         raise ConfigError(f"no image {image!r:.40} in this project.")
@@ -226,7 +230,7 @@ def get_image(space: Space, cache: Pictures, request: Request, project: Id, imag
 
     def make() -> bytes:
         with space.incoming() as place:
-            space.reader.ask("thumbnail", path=str(path), to=str(place), side=side)
+            space.reader.ask("thumbnail", path=str(path), to=str(place), side=side, frame=frame)
             return place.read_bytes()
 
     try:
@@ -234,5 +238,7 @@ def get_image(space: Space, cache: Pictures, request: Request, project: Id, imag
     except OSError as error:
         raise ConfigError(f"image {image}: is gone.") from error
     return picture_answer(
-        request, f"image-{image}-{stamp}-{side}", lambda: cache.get(("image", str(path), stamp, side), make)
+        request,
+        f"image-{image}-{stamp}-{side}-{frame}",
+        lambda: cache.get(("image", str(path), stamp, side, frame), make),
     )

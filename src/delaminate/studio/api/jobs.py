@@ -69,6 +69,20 @@ class DecomposeRequest(Strict):
     limit: Count | None = None
 
 
+class PrepareRequest(Strict):
+    """Make images of a project ready: some of them, a part of each, contrast stretched.
+
+    `first` to `last`: counted from 0; `last` is not among them. `crop`: left, top, width, height in pixels.
+    """
+
+    kind: Literal["prepare"]
+    images: Word
+    first: Annotated[int, Field(ge=0, le=2**31)] = 0
+    last: Count | None = None
+    crop: Annotated[list[Annotated[int, Field(ge=0, le=2**31)]], Field(min_length=4, max_length=4)] | None = None
+    stretch: bool = False
+
+
 class JobRow(Strict):
     """A job: what it is and how far it is.
 
@@ -153,7 +167,9 @@ def list_jobs(space: Space) -> JobList:
     return JobList(jobs=[job_row(space, each) for each in space.jobs.all()])
 
 
-JobRequest = Annotated[AutoRequest | TrainRequest | DecomposeRequest | CompareRequest, Field(discriminator="kind")]
+JobRequest = Annotated[
+    AutoRequest | TrainRequest | DecomposeRequest | CompareRequest | PrepareRequest, Field(discriminator="kind")
+]
 
 
 @api.post("/jobs")
@@ -176,6 +192,8 @@ def job_of(space: Workspace, asked: JobRequest) -> Job:
         return automatic(space, asked)
     if isinstance(asked, TrainRequest):
         return training(space, asked)
+    if isinstance(asked, PrepareRequest):
+        return preparation(space, asked)
     return decomposition(space, asked) if isinstance(asked, DecomposeRequest) else comparison(space, asked)
 
 
@@ -201,6 +219,27 @@ def comparison(space: Workspace, asked: CompareRequest) -> Job:
     names = [name for _, name in models]
     shown = shlex.join(["delaminate", "compare", *names, "--images", images.name, "--out", "comparison", *options])
     return Job(job_id, "compare", " and ".join(names), words, (), shown, images.id, 0, time.time())
+
+
+def preparation(space: Workspace, asked: PrepareRequest) -> Job:
+    """Make the job of images that are made ready."""
+    images = space.project(asked.images, "images")
+    if asked.last is not None and asked.last <= asked.first:
+        raise ConfigError(f"images {asked.first} to {asked.last}: expected an end behind the beginning.")
+    if asked.crop is not None and min(asked.crop[2:]) < 1:
+        raise ConfigError("the part of each image is empty.")
+    options = []
+    if asked.first or asked.last is not None:
+        options += ["--frames", f"{asked.first}:{'' if asked.last is None else asked.last}"]
+    options += ["--crop", ",".join(map(str, asked.crop))] if asked.crop is not None else []
+    options += ["--stretch"] if asked.stretch else []
+    if not options:
+        raise ConfigError("nothing is to be done: choose a part of the images, or stretch their contrast.")
+    job_id = space.jobs.new_id()
+    words = ("data", "prepare", images.path, "--out", str(space.jobs.out(job_id)), *options)
+    shown = shlex.join(["delaminate", "data", "prepare", images.name, "--out", "prepared", *options])
+    again = ("--overwrite",)
+    return Job(job_id, "prepare", images.name, words, again, shown, images.id, count_of(space, images), time.time())
 
 
 def count_of(space: Workspace, images: Project) -> int:

@@ -21,7 +21,7 @@ function loadPlots() {
 }
 
 const ACTIVE = ["running", "paused"];
-const KINDS = { auto: "Taking apart", train: "Learning", decompose: "Taking apart", export: "Writing", compare: "Comparing" };
+const KINDS = { auto: "Taking apart", train: "Learning", decompose: "Taking apart", export: "Writing", compare: "Comparing", prepare: "Making ready" };
 const WORDS = { explained: "explained", active: "sprites in use", check: "error of a check", psnr: "rebuilt at the model's size, dB", psnr_original: "rebuilt, dB", by: "found by" };
 const inWords = (name) => WORDS[name] ?? name.replaceAll("_", " ").replaceAll("/", ": ");
 export const figure = (value) => (typeof value !== "number" ? String(value) : Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(4))));
@@ -96,6 +96,7 @@ export function LearnScreen({ id }) {
       ${running && html`<button type="button" class="button" onClick=${() => ask("stop")}>Stop and keep</button>`}
       ${["paused", "stopped", "failed", "lost"].includes(job.state) && html`<button type="button" class="button" onClick=${() => ask("resume")}>Go on</button>`}
       ${job.project && !running && (job.kind === "decompose" || (job.kind === "auto" && isScenes(job))) && html`<a class="button main" href=${`#/p/${job.project}`}>Open the layers</a>`}
+      ${job.kind === "prepare" && job.project && !running && html`<a class="button main" href=${`#/p/${job.project}`}>Look at them</a>`}
       ${job.kind === "train" && job.project && job.state !== "running" && html`<${TakeApart} job=${job} />`}
     </div>
     ${job.error && html`<p class="trouble" role="alert">${job.error}</p>`}

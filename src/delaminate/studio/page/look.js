@@ -1,5 +1,6 @@
 // Look: what was read, what is recommended and why, and every other way.
 import { api, attempt, copyText, duration, go, html, Icon, Long, Picture, plural, store, useEffect, usePages, useRef, useState, useStore } from "/lib.js";
+import { Adjust } from "/adjust.js";
 import { KINDS } from "/start.js";
 
 const METHODS = {
@@ -63,6 +64,7 @@ function Images({ project }) {
     <p class="over">${found?.images > 1 && images.total === 1 ? plural(found.images, "frame") : images.of ? plural(images.total, "image") : "Images"}</p><h1>${project.name}</h1>
     <${Recommended} project=${project} found=${found} passed=${passed} />
     <div class=${`gallery columns-${columns}`} ref=${box}><${Long} count=${images.total} height=${150} columns=${columns} item=${tile} label="Images" reach=${0} onRange=${images.onRange} /></div>
+    <${Adjust} project=${project} images=${images} frames=${found?.images > 1 && images.total === 1 ? found.images : 0} />
     <${Otherwise} project=${project} found=${found} />
   </main>`;
 }
@@ -95,7 +97,7 @@ function Recommended({ project, found, passed }) {
 }
 
 // The equal command of what would be started, and what is wrong with it.
-function Command({ asked, onProblem }) {
+export function Command({ asked, onProblem }) {
   const [told, tell] = useState(null);
   const key = JSON.stringify(asked);
   useEffect(() => {

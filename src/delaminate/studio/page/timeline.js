@@ -94,7 +94,7 @@ export function Timeline({ project, images, index, tracks }) {
       <input type="range" ref=${follow} min="0" max=${Math.max(0, total - 1)} step="1" value=${Math.max(0, at)} aria-label="Frame"
         onInput=${(event) => { const frame = Number(event.target.value); if (playing) stop(); openFrame(frame); }} />
       <output class="soft frame-number">${at + 1} of ${total}${tracks ? `, ${seconds(passed)}` : ""}</output>
-      <${Tool} text="Onion skin" label="Show the frames before and after, faintly (u)" pressed=${Boolean(store.onion)} onClick=${() => set({ onion: !store.onion })} />
+      <${Tool} text="Onion skin" label="Onion skin: the frames before and after, faintly (u)" pressed=${Boolean(store.onion)} onClick=${() => set({ onion: !store.onion })} />
       ${rows.length > 0 && html`<button type="button" class="button" aria-expanded=${open} onClick=${() => setOpen(!open)}>${open ? "Hide tracks" : `${rows.length} tracks`}</button>`}
     </div>
     ${open && html`<div class="tracks" style=${{ height: `${Math.min(148, rows.length * ROW + 2)}px` }}><${Long} count=${rows.length} height=${ROW} reach=${0} label="Tracks, the longest first"
