@@ -64,7 +64,10 @@ def _video(capture: Capture, path: Path) -> Path:
     height, width = capture.frames.shape[1] // 2 * 2, capture.frames.shape[2] // 2 * 2
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt, stream.options = width, height, "yuv420p", {"crf": "20"}
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        # With more threads the same frames give other files from run to run.
+        stream.options = {"crf": "20", "x264-params": "threads=1:lookahead-threads=1"}
+        stream.codec_context.thread_count = 1
         for frame in capture.frames:
             pixels = np.ascontiguousarray(frame[:height, :width, :3])
             for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):

@@ -48,10 +48,23 @@ def outputs(model, images, by=None):
         return graph, dict(zip(graph.outputs, graph(images), strict=True))
 
 
+def decided(model, images, by):
+    """The images of which nothing is on the verge: processors round differently, and a sprite may hang on that."""
+    rng, steady = torch.Generator().manual_seed(0), torch.ones(len(images), dtype=torch.bool)
+    with torch.no_grad():
+        found = model.graph_copy().decompose(images, by).composite()
+        for _ in range(8):
+            stirred = (images + 4e-6 * torch.randn(images.shape, generator=rng)).clamp(0, 1)
+            again = model.graph_copy().decompose(stirred, by).composite()
+            steady &= (found - again).abs().amax((1, 2, 3)) < 0.01
+    assert steady.sum() >= len(images) / 2
+    return images[steady]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_graph_gives_what_decompose_finds(name):
     model = MODELS[name]()
-    images = drawn_images(model.dictionary(), model.image_size, 3)
+    images = decided(model, drawn_images(model.dictionary(), model.image_size, 6), model.graph_ways[0])
     graph, made = outputs(model, images)
     found = model.graph_copy().decompose(images, model.graph_ways[0])
     # Groups of two numbers in the smallest networks make much of the last bits.

@@ -15,7 +15,7 @@ from scipy import ndimage
 from delaminate.data.sets import ImageSet
 from delaminate.scene.canvas_map import CanvasMap, Colour, Light
 
-Page = UInt8[np.ndarray, "h w 3"]
+Page = UInt8[np.ndarray, "_h _w 3"]
 
 CELLS = 40
 """Cells along the longer side of a page in which its paper's colour is looked for."""

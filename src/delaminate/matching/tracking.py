@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -14,7 +14,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from delaminate.scene.decomposition import Decomposition
-from delaminate.scene.painting import paint
+from delaminate.scene.painting import Window, paint
 from delaminate.scene.placements import OWN_RASTER, Placement, Transform
 
 NUDGE = 2
@@ -23,6 +23,14 @@ SLIVER = 3
 """Pixels of a frame that a hidden thing must mend, at least."""
 ALIKE = 0.06
 """Distance in RGB, in [0, 1] units, below which two colours count as one."""
+LOOKS = 4
+"""Sprites of a thing that is lost that are looked for, at most."""
+FRAGMENT = 0.5
+"""A placement of which no more is seen may be a part of something else that is hidden there."""
+YOUNG = 3
+"""A track that was seen no more often may be a guess."""
+TOGETHER = 4.0
+"""Pixels between the middles of two looks of one thing, at most."""
 
 
 @dataclass
@@ -37,6 +45,7 @@ class Track:
         seen: The frame in which it was seen last.
         placement: How it was seen last.
         shown: All sprites that it has shown.
+        times: In how many frames it was seen.
     """
 
     number: int
@@ -46,6 +55,7 @@ class Track:
     seen: int
     placement: Placement
     shown: set[int]
+    times: int = 1
 
 
 class Tracker:
@@ -99,10 +109,13 @@ class Tracker:
             track.centre, track.entry, track.seen = centres[i], objects[i].entry, self.frame
             track.placement = objects[i]
             track.shown.add(objects[i].entry)
+            track.times += 1
             numbers[i] = track.number
-        hidden = self._hidden(placements, found, camera)
+        fragments, unseen = self._fragments(placements, first, numbers, found)
+        dropped = unseen | {i for i in fragments if self._is_a_look(objects[i], centres[i], numbers)}
+        hidden = self._hidden(placements, found, camera, fragments - dropped, dropped)
         for i, placement in enumerate(objects):
-            if numbers[i] < 0:
+            if numbers[i] < 0 and i not in dropped:
                 numbers[i] = self.count
                 self.count += 1
                 self.tracks.append(
@@ -111,8 +124,44 @@ class Tracker:
                     )
                 )
         self.frame += 1
-        tracked = (replace(placement, track=number) for placement, number in zip(objects, numbers, strict=True))
+        tracked = (replace(placement, track=numbers[i]) for i, placement in enumerate(objects) if i not in dropped)
         return (*placements[:first], *hidden, *tracked)
+
+    def _fragments(
+        self, placements: tuple[Placement, ...], first: int, numbers: list[int], found: Decomposition
+    ) -> tuple[set[int], set[int]]:
+        """Objects that may be parts of something else, and objects of which nothing is seen.
+
+        The few pixels that are seen of a thing behind others may also be those of another sprite: so may be all objects that
+        are mostly hidden, unless they were followed for a while. Those that are new and wholly hidden are guesses.
+        """
+        known = {track.number for track in self.tracks if track.times > YOUNG}
+        fragments, unseen = set(), set()
+        for i in (at for at, number in enumerate(numbers) if self.tracks and number not in known):
+            own = paint(found.dictionary, placements[first + i])
+            alpha = own.alpha[0] > 0.5
+            seen = alpha.clone()
+            for other in placements[first + i + 1 :]:
+                over = paint(found.dictionary, other)
+                rows, columns = _common(own.slices, over.slices)
+                if rows.start < rows.stop and columns.start < columns.stop:
+                    hides = over.alpha[0][_from(rows, over.top), _from(columns, over.left)] > 0.5
+                    seen[_from(rows, own.top), _from(columns, own.left)] &= ~hides
+            if numbers[i] < 0 and alpha.any() and not seen.any():
+                unseen.add(i)
+            elif seen.sum() <= FRAGMENT * alpha.sum():
+                fragments.add(i)
+        return fragments, unseen
+
+    def _is_a_look(self, placement: Placement, centre: Float64[np.ndarray, "2"], numbers: list[int]) -> bool:
+        """Whether a fragment is another look of a thing that was found at its place, and is known for longer."""
+        return any(
+            track.times > YOUNG
+            and track.number in numbers
+            and placement.entry in track.shown
+            and math.dist(track.centre, centre) <= TOGETHER
+            for track in self.tracks
+        )
 
     def _links(
         self, objects: tuple[Placement, ...], centres: Float64[np.ndarray, "n 2"]
@@ -135,21 +184,40 @@ class Tracker:
                 links[i, j] = distance + (0.0 if objects[i].entry == track.entry else price)
         return links
 
-    def _hidden(self, placements: tuple[Placement, ...], found: Decomposition, camera: np.ndarray) -> list[Placement]:
-        """Things that were lost and show a little behind others; their tracks go on."""
+    def _hidden(
+        self,
+        placements: tuple[Placement, ...],
+        found: Decomposition,
+        camera: np.ndarray,
+        fragments: set[int],
+        dropped: set[int],
+    ) -> list[Placement]:
+        """Things that were lost and show a little behind others; their tracks go on.
+
+        Args:
+            placements: Of the frame.
+            found: Their sprites.
+            camera: Where the frame lies.
+            fragments: Objects that may be parts of such things.
+            dropped: Objects that are left out; those of `fragments` that a lost thing explains are added.
+        """
         lost = [track for track in self.tracks if track.seen < self.frame and len(track.placement.transforms) == 1]
         if self.frame_of is None or not lost:
             return []
-        one = replace(found, images=(placements,), canvas_maps=None)
-        wanted, shown = self.frame_of(self.frame), one.composite()[0]
-        covered = torch.zeros(found.size, dtype=torch.bool)
-        for placement in placements[1 if found.background else 0 :]:
-            window = paint(found.dictionary, placement)
-            covered[window.slices] |= window.alpha[0] > 0.5
+        wanted = self.frame_of(self.frame)
+        seen = _Seen.of(placements, found, wanted, dropped)
         back = []
         for track in lost:
             expected = track.centre + track.velocity * (self.frame - track.seen) - camera
-            spot = self._look_out(track.placement, expected, found, wanted, shown, covered)
+            spot = self._look_out(track, expected, found, wanted, seen)
+            rivals = {i for i in fragments - dropped if _touches(placements, i, found, expected, track.placement)}
+            if rivals:
+                bare = _Seen.of(placements, found, wanted, dropped | rivals)
+                instead = self._look_out(track, expected, found, wanted, bare)
+                needed = int(bare.wrong.sum()) - int(seen.wrong.sum())
+                if instead is not None and instead[2] >= needed + (0 if spot is None else spot[2]):
+                    dropped |= rivals
+                    seen, spot = bare, instead
             if spot is not None:
                 moved = (spot[1] + camera - track.centre) / (self.frame - track.seen)
                 track.velocity = 0.5 * (track.velocity + moved)
@@ -160,34 +228,93 @@ class Tracker:
 
     def _look_out(
         self,
-        placement: Placement,
+        track: Track,
         expected: np.ndarray,
         found: Decomposition,
         wanted: Float[Tensor, "3 H W"],
-        shown: Float[Tensor, "3 H W"],
-        covered: Tensor,
-    ) -> tuple[Placement, np.ndarray] | None:
-        """Where around its expected centre a thing mends most of a frame, being behind all others; None: nowhere."""
-        matrix = placement.transforms[0].matrix
-        h, w = _size(placement, found)
-        start = np.rint(expected - matrix[:2] @ (w / 2, h / 2, 1))
-        wrong = (wanted - shown).square().sum(0) > ALIKE**2
+        seen: "_Seen",
+    ) -> tuple[Placement, np.ndarray, float] | None:
+        """Where around its expected centre a thing mends most of a frame, being behind all others, and how many pixels.
+
+        It may look as last or as before: a leg moves also where it is hidden. None: nowhere.
+        """
+        others = sorted(track.shown - {track.entry})[: LOOKS - 1] if track.entry != OWN_RASTER else []
         best, winner = SLIVER - 0.5, None
-        for down, right in sorted(np.ndindex(2 * NUDGE + 1, 2 * NUDGE + 1), key=lambda p: _far(p, NUDGE)):
-            moved = matrix.copy()
-            moved[:2, 2] += start + np.array([right - NUDGE, down - NUDGE])
-            tried = replace(placement, transforms=(Transform("matrix", tuple(moved.ravel().tolist()), found.size),))
-            window = paint(found.dictionary, tried)
-            alpha = (window.alpha[0] > 0.5) & ~covered[window.slices]
-            if not alpha.any():
-                continue
-            rows, columns = window.slices
-            misses = (wanted[:, rows, columns] - window.rgb).square().sum(0) > ALIKE**2
-            was = wrong[window.slices]
-            gain = float((alpha & was & ~misses).sum()) - float((alpha & ~was & misses).sum())
-            if gain > best:
-                best, winner = gain, (tried, moved[:2] @ (w / 2, h / 2, 1))
+        for entry in (track.entry, *others):
+            look = replace(track.placement, entry=entry)
+            matrix = look.transforms[0].matrix
+            h, w = _size(look, found)
+            start = np.rint(expected - matrix[:2] @ (w / 2, h / 2, 1))
+            for down, right in sorted(np.ndindex(2 * NUDGE + 1, 2 * NUDGE + 1), key=lambda p: _far(p, NUDGE)):
+                moved = matrix.copy()
+                moved[:2, 2] += start + np.array([right - NUDGE, down - NUDGE])
+                tried = replace(look, transforms=(Transform("matrix", tuple(moved.ravel().tolist()), found.size),))
+                gain = seen.gain(paint(found.dictionary, tried), wanted)
+                if gain > best:
+                    best, winner = gain, (tried, moved[:2] @ (w / 2, h / 2, 1), gain)
         return winner
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A frame as its placements explain it.
+
+    Attributes:
+        covered: Pixels that objects cover.
+        wrong: Pixels that are shown otherwise than they are.
+    """
+
+    covered: Bool[Tensor, "H W"]
+    wrong: Bool[Tensor, "H W"]
+
+    @classmethod
+    def of(
+        cls,
+        placements: tuple[Placement, ...],
+        found: Decomposition,
+        wanted: Float[Tensor, "3 H W"],
+        without: set[int],
+    ) -> "_Seen":
+        """Explain a frame by all placements but some objects."""
+        first = 1 if found.background else 0
+        kept = (*placements[:first], *(each for i, each in enumerate(placements[first:]) if i not in without))
+        shown = replace(found, images=(kept,), canvas_maps=None).composite()[0]
+        covered = torch.zeros(found.size, dtype=torch.bool)
+        for placement in kept[first:]:
+            window = paint(found.dictionary, placement)
+            covered[window.slices] |= window.alpha[0] > 0.5
+        return cls(covered, (wanted - shown).square().sum(0) > ALIKE**2)
+
+    def gain(self, window: Window, wanted: Float[Tensor, "3 H W"]) -> float:
+        """Pixels that a window behind all objects mends, less those that it spoils."""
+        alpha = (window.alpha[0] > 0.5) & ~self.covered[window.slices]
+        if not alpha.any():
+            return 0.0
+        rows, columns = window.slices
+        misses = (wanted[:, rows, columns] - window.rgb).square().sum(0) > ALIKE**2
+        was = self.wrong[window.slices]
+        return float((alpha & was & ~misses).sum()) - float((alpha & ~was & misses).sum())
+
+
+def _touches(
+    placements: tuple[Placement, ...], index: int, found: Decomposition, expected: np.ndarray, lost: Placement
+) -> bool:
+    """Whether an object lies where a lost thing is expected."""
+    placement = placements[index + (1 if found.background else 0)]
+    (high, wide), (h, w) = _size(lost, found), _size(placement, found)
+    x, y = placement.transforms[-1].matrix[:2] @ (w / 2, h / 2, 1) - expected
+    return bool(2 * abs(x) < wide + w and 2 * abs(y) < high + h)
+
+
+def _common(one: tuple[slice, slice], other: tuple[slice, slice]) -> tuple[slice, slice]:
+    """The rows and columns that two windows share."""
+    rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return rows, columns
+
+
+def _from(some: slice, begin: int) -> slice:
+    """A part of a canvas, counted from where a window begins."""
+    return slice(some.start - begin, some.stop - begin)
 
 
 def assign(links: Mapping[tuple[int, int], float], most: float) -> list[tuple[int, int]]:

@@ -24,7 +24,7 @@ DARKEST, LIGHTEST = 0.001, 0.999
 LOOKED_AT, FEW_PIXELS = 64, 100_000
 """Images whose values are looked at, spread over all, and how many values of each."""
 
-Values = UInt8[np.ndarray, "H W C"] | UInt16[np.ndarray, "H W"]
+Values = UInt8[np.ndarray, "_h _w _c"] | UInt16[np.ndarray, "_h _w"]
 Crop = tuple[int, int, int, int]
 
 
@@ -140,7 +140,7 @@ def _bounds(some: list[UInt16[np.ndarray, " _n"]], data: object) -> tuple[float,
     return float(low), float(high)
 
 
-def _in_8_bits(values: Values, bounds: tuple[float, float] | None) -> UInt8[np.ndarray, "H W ..."]:
+def _in_8_bits(values: Values, bounds: tuple[float, float] | None) -> UInt8[np.ndarray, "_h _w ..."]:
     """An image in 8 bits, stretched between bounds; alpha stays."""
     if bounds is None:
         return values if values.dtype == np.uint8 else np.rint(values / 257).astype(np.uint8)
