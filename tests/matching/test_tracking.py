@@ -147,3 +147,64 @@ def test_pairs_cost_as_little_as_those_of_the_whole_table():
         pairs = assign(links, 15)
         assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs)
         assert np.isclose(sum(table[i, j] - 15 for i, j in pairs), wanted)
+
+
+def opaque(found):
+    """The same with sprites that hide all behind them, the third one like the first in its first column only."""
+    sprites = [torch.cat([sprite[:3], torch.ones(1, 8, 8)]) for sprite in SPRITES]
+    sprites[2][:3, :, 0] = sprites[0][:3, :, 0]
+    return replace(found, dictionary=replace(found.dictionary, sprites=(*sprites, *found.dictionary.sprites[3:])))
+
+
+def followed(true, seen, **how):
+    """Frames as they are, and what a search has found in them; followed."""
+    frames = opaque(clip(true)).composite()
+    tracker = Tracker(change=30, frame_of=lambda number: frames[number], **how)
+    return tracker.follow(opaque(clip(seen))), frames
+
+
+def test_the_little_that_is_seen_of_a_thing_is_not_taken_for_another():
+    there, away, before = (0, 20, 10), (1, 30, 10), (1, 21, 10)  # of the first one, a column is left
+    true = [[there, away]] * 6 + [[there, before]] + [[there, away]] * 2
+    guess = [[(2, 20, 10), before] if places[1] == before else places for places in true]
+    found, frames = followed(true, guess)
+    assert numbers(found) == [[0, 1]] * 9
+    assert torch.equal(found.composite(), frames)
+
+
+def test_what_is_new_and_half_hidden_stays():
+    away, before = (1, 33, 10), (1, 24, 10)
+    true = [[away]] * 4 + [[(2, 20, 10), before]] * 3 + [[(2, 20, 10), away]] * 4
+    found, frames = followed(true, true)
+    assert torch.equal(found.composite(), frames)
+    assert numbers(found)[4:] == [[1, 0]] * 7
+
+
+def test_what_is_wholly_hidden_and_new_is_a_guess():
+    frames = [[(1, 20, 10)]] * 3
+    found, _ = followed(frames, [frames[0], [(0, 20, 10), (1, 20, 10)], frames[0]])
+    assert numbers(found) == [[0]] * 3
+
+
+def test_things_are_found_in_the_frames_before_they_were_clear():
+    """A thing comes in over the border: nothing is found of its first column, and another thing where two are seen."""
+    true = [[(0, 59 - n, 10)] for n in range(9)]
+    seen = [[], [(2, 58, 12)], *true[2:]]
+    found, frames = followed(true, seen)
+    (number,) = numbers(found)[-1]
+    assert numbers(found) == [[number]] * 9
+    assert torch.equal(found.composite(), frames)
+    alone = followed(true, seen, memory=0)[0]
+    assert numbers(alone)[:2] != [[number]] * 2
+
+
+def test_a_gap_is_filled_in_a_look_that_comes_later():
+    """While it changes its look a thing is lost; what it looks like then is known from the frames after."""
+    true = [[(0, 20, 10), (1, 21, 10)]] * 5 + [[(2, 20, 10), (1, 21, 10)]] * 5
+    seen = [places if n != 5 else places[1:] for n, places in enumerate(true)]
+    for each in (true, seen):
+        for n in (*range(4), *range(6, 10)):
+            each[n] = [each[n][0], (1, 30, 10)]
+    frames = opaque(clip(true)).composite()
+    found = Tracker(frame_of=lambda number: frames[number]).follow(opaque(clip(seen)))
+    assert [sorted(row) for row in numbers(found)] == [[0, 1]] * 10

@@ -1,6 +1,7 @@
 """Link placements through a clip, so that a thing keeps its number from frame to frame, also behind another."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -59,7 +60,7 @@ class Track:
 
 
 class Tracker:
-    """Follows things frame by frame, with no look ahead, so that it works on streams.
+    """Follows things frame by frame, so that it works on streams; of frames that are given together, it goes back once more.
 
     A placement continues the nearest track: nearest to where that should be by now, the camera's own motion taken out.
     Another sprite may continue a track (a leg moves), at a price, which is less for one that the thing has shown before.
@@ -88,18 +89,16 @@ class Tracker:
 
     def follow(self, found: Decomposition) -> Decomposition:
         """Give the placements of the next frames their tracks."""
-        return replace(found, images=tuple(self._next(placements, found) for placements in found.images))
+        start = self.frame
+        images = [self._next(placements, found) for placements in found.images]
+        if self.frame_of is not None:
+            self._look_back(images, found, start)
+        return replace(found, images=tuple(images))
 
     def _next(self, placements: tuple[Placement, ...], found: Decomposition) -> tuple[Placement, ...]:
-        camera = np.zeros(2)
-        first = 0
-        if found.background and placements:
-            camera, first = -placements[0].transforms[-1].matrix[:2, 2], 1
-        objects = placements[first:]
-        sizes = [_size(placement, found) for placement in objects]
-        centres = np.array(
-            [p.transforms[-1].matrix[:2] @ (w / 2, h / 2, 1) + camera for p, (h, w) in zip(objects, sizes, strict=True)]
-        ).reshape(-1, 2)
+        first = 1 if found.background and placements else 0
+        camera, objects = _camera(placements, found), placements[first:]
+        centres = np.array([_centre(placement, found) + camera for placement in objects]).reshape(-1, 2)
         self.tracks = [track for track in self.tracks if self.frame - track.seen <= self.memory]
         numbers = [-1] * len(objects)
         for i, j in assign(self._links(objects, centres), self.lost):
@@ -139,17 +138,17 @@ class Tracker:
         fragments, unseen = set(), set()
         for i in (at for at, number in enumerate(numbers) if self.tracks and number not in known):
             own = paint(found.dictionary, placements[first + i])
-            alpha = own.alpha[0] > 0.5
-            seen = alpha.clone()
+            seen = own.alpha[0] > 0.5
+            total = int((_raster(placements[first + i], found)[3] > 0.5).sum())
             for other in placements[first + i + 1 :]:
                 over = paint(found.dictionary, other)
                 rows, columns = _common(own.slices, over.slices)
                 if rows.start < rows.stop and columns.start < columns.stop:
                     hides = over.alpha[0][_from(rows, over.top), _from(columns, over.left)] > 0.5
                     seen[_from(rows, own.top), _from(columns, own.left)] &= ~hides
-            if numbers[i] < 0 and alpha.any() and not seen.any():
+            if numbers[i] < 0 and not seen.any():
                 unseen.add(i)
-            elif seen.sum() <= FRAGMENT * alpha.sum():
+            elif seen.sum() <= FRAGMENT * total:
                 fragments.add(i)
         return fragments, unseen
 
@@ -209,15 +208,7 @@ class Tracker:
         back = []
         for track in lost:
             expected = track.centre + track.velocity * (self.frame - track.seen) - camera
-            spot = self._look_out(track, expected, found, wanted, seen)
-            rivals = {i for i in fragments - dropped if _touches(placements, i, found, expected, track.placement)}
-            if rivals:
-                bare = _Seen.of(placements, found, wanted, dropped | rivals)
-                instead = self._look_out(track, expected, found, wanted, bare)
-                needed = int(bare.wrong.sum()) - int(seen.wrong.sum())
-                if instead is not None and instead[2] >= needed + (0 if spot is None else spot[2]):
-                    dropped |= rivals
-                    seen, spot = bare, instead
+            spot, seen = self._found_again(track, expected, placements, found, wanted, fragments, dropped, seen)
             if spot is not None:
                 moved = (spot[1] + camera - track.centre) / (self.frame - track.seen)
                 track.velocity = 0.5 * (track.velocity + moved)
@@ -225,6 +216,70 @@ class Tracker:
                 track.placement = replace(spot[0], track=track.number)
                 back.append(track.placement)
         return back
+
+    def _look_back(self, images: list[tuple[Placement, ...]], found: Decomposition, start: int) -> None:
+        """Look for things in the frames before they were found: there too little of them was seen, or it was taken for others.
+
+        Args:
+            images: Frames with their tracks; they are changed.
+            found: Their sprites.
+            start: Number of the first of them.
+        """
+        first = 1 if found.background else 0
+        times = Counter(placement.track for placements in images for placement in placements[first:])
+        looked: Counter[int] = Counter()
+        for index in reversed(range(len(images) - 1)):
+            here = {placement.track for placement in images[index][first:]}
+            for placement in images[index + 1][first:]:
+                number = placement.track
+                if number is None or number in here or times[number] <= YOUNG or len(placement.transforms) > 1:
+                    continue
+                looked[number] += 1
+                if looked[number] <= self.memory:
+                    track = self._turned_back(number, images[index + 1 : index + 2 + YOUNG], found)
+                    few = {i for i, each in enumerate(images[index][first:]) if times[each.track] <= YOUNG}
+                    wanted = self.frame_of(start + index)  # type: ignore[misc]
+                    dropped: set[int] = set()
+                    expected = track.centre + track.velocity - _camera(images[index], found)
+                    spot, _ = self._found_again(track, expected, images[index], found, wanted, few, dropped)
+                    if spot is not None:
+                        objects = [each for i, each in enumerate(images[index][first:]) if i not in dropped]
+                        images[index] = (*images[index][:first], replace(spot[0], track=number), *objects)
+
+    def _turned_back(self, number: int, images: list[tuple[Placement, ...]], found: Decomposition) -> Track:
+        """A track as it is in the first of some frames, its velocity turned back."""
+        own, places = [], []
+        for placements in images:
+            for placement in placements[1 if found.background else 0 :]:
+                if placement.track == number:
+                    own.append(placement)
+                    places.append(_centre(placement, found) + _camera(placements, found))
+        back = (places[0] - places[-1]) / max(len(places) - 1, 1)
+        return Track(number, own[0].entry, places[0], back, self.frame, own[0], {placement.entry for placement in own})
+
+    def _found_again(
+        self,
+        track: Track,
+        expected: np.ndarray,
+        placements: tuple[Placement, ...],
+        found: Decomposition,
+        wanted: Float[Tensor, "3 H W"],
+        fragments: set[int],
+        dropped: set[int],
+        seen: "_Seen | None" = None,
+    ) -> tuple[tuple[Placement, np.ndarray, float] | None, "_Seen"]:
+        """Where a thing is behind all others; objects of `fragments` are `dropped` that it explains as well as they do."""
+        seen = seen or _Seen.of(placements, found, wanted, dropped)
+        spot = self._look_out(track, expected, found, wanted, seen)
+        rivals = {i for i in fragments - dropped if _touches(placements, i, found, expected, track.placement)}
+        if rivals:
+            bare = _Seen.of(placements, found, wanted, dropped | rivals)
+            instead = self._look_out(track, expected, found, wanted, bare)
+            needed = int(bare.wrong.sum()) - int(seen.wrong.sum())
+            if instead is not None and instead[2] >= needed + (0 if spot is None else spot[2]):
+                dropped |= rivals
+                return instead, bare
+        return spot, seen
 
     def _look_out(
         self,
@@ -302,7 +357,7 @@ def _touches(
     """Whether an object lies where a lost thing is expected."""
     placement = placements[index + (1 if found.background else 0)]
     (high, wide), (h, w) = _size(lost, found), _size(placement, found)
-    x, y = placement.transforms[-1].matrix[:2] @ (w / 2, h / 2, 1) - expected
+    x, y = _centre(placement, found) - expected
     return bool(2 * abs(x) < wide + w and 2 * abs(y) < high + h)
 
 
@@ -351,7 +406,25 @@ def _far(place: tuple[int, ...], middle: int) -> int:
     return sum((each - middle) ** 2 for each in place)
 
 
-def _size(placement: Placement, found: Decomposition) -> tuple[int, int]:
+def _centre(placement: Placement, found: Decomposition) -> Float64[np.ndarray, "2"]:
+    """Where the middle of a placement lies on the canvas, x and y."""
+    height, width = _size(placement, found)
+    middle: np.ndarray = placement.transforms[-1].matrix[:2] @ (width / 2, height / 2, 1)
+    return middle
+
+
+def _camera(placements: tuple[Placement, ...], found: Decomposition) -> Float64[np.ndarray, "2"]:
+    """Where a frame lies on the panorama, x and y."""
+    return -placements[0].transforms[-1].matrix[:2, 2] if found.background and placements else np.zeros(2)
+
+
+def _raster(placement: Placement, found: Decomposition) -> Float[Tensor, "4 h w"]:
+    """What a placement shows, before it is placed."""
     raster = placement.raster if placement.entry == OWN_RASTER else found.dictionary.sprites[placement.entry]
     assert raster is not None
+    return raster
+
+
+def _size(placement: Placement, found: Decomposition) -> tuple[int, int]:
+    raster = _raster(placement, found)
     return raster.shape[1], raster.shape[2]
