@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -135,20 +135,23 @@ class Tracker:
         are mostly hidden, unless they were followed for a while. Those that are new and wholly hidden are guesses.
         """
         known = {track.number for track in self.tracks if track.times > YOUNG}
+        young = [at for at, number in enumerate(numbers) if self.tracks and number not in known]
+        if not young:
+            return set(), set()
+        objects = placements[first:]
+        middles, reaches = (np.array(each) for each in zip(*(_extent(each, found) for each in objects), strict=True))
+        height, width = found.size
         fragments, unseen = set(), set()
-        for i in (at for at, number in enumerate(numbers) if self.tracks and number not in known):
-            own = paint(found.dictionary, placements[first + i])
-            seen = own.alpha[0] > 0.5
-            total = int((_raster(placements[first + i], found)[3] > 0.5).sum())
-            for other in placements[first + i + 1 :]:
-                over = paint(found.dictionary, other)
-                rows, columns = _common(own.slices, over.slices)
-                if rows.start < rows.stop and columns.start < columns.stop:
-                    hides = over.alpha[0][_from(rows, over.top), _from(columns, over.left)] > 0.5
-                    seen[_from(rows, own.top), _from(columns, own.left)] &= ~hides
-            if numbers[i] < 0 and not seen.any():
+        for i in young:
+            apart = np.abs(middles[i + 1 :] - middles[i]) >= reaches[i + 1 :] + reaches[i]
+            over = i + 1 + np.flatnonzero(~apart.any(1))
+            inside = (middles[i] >= reaches[i]).all() and (middles[i] + reaches[i] <= (width, height)).all()
+            if inside and not len(over):
+                continue
+            seen = _seen_of(objects[i], [objects[j] for j in over], found)
+            if numbers[i] < 0 and not seen:
                 unseen.add(i)
-            elif seen.sum() <= FRAGMENT * total:
+            elif seen <= FRAGMENT * int((_raster(objects[i], found)[3] > 0.5).sum()):
                 fragments.add(i)
         return fragments, unseen
 
@@ -359,6 +362,26 @@ def _touches(
     (high, wide), (h, w) = _size(lost, found), _size(placement, found)
     x, y = _centre(placement, found) - expected
     return bool(2 * abs(x) < wide + w and 2 * abs(y) < high + h)
+
+
+def _seen_of(placement: Placement, before: Sequence[Placement], found: Decomposition) -> int:
+    """Pixels that are seen of a placement behind some others."""
+    own = paint(found.dictionary, placement)
+    seen = own.alpha[0] > 0.5
+    for other in before:
+        over = paint(found.dictionary, other)
+        rows, columns = _common(own.slices, over.slices)
+        if rows.start < rows.stop and columns.start < columns.stop:
+            hides = over.alpha[0][_from(rows, over.top), _from(columns, over.left)] > 0.5
+            seen[_from(rows, own.top), _from(columns, own.left)] &= ~hides
+    return int(seen.sum())
+
+
+def _extent(placement: Placement, found: Decomposition) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of the box that a placement takes on the canvas, and half of its width and height."""
+    height, width = _size(placement, found)
+    matrix = placement.transforms[-1].matrix
+    return _centre(placement, found), np.abs(matrix[:2, :2]) @ (width / 2, height / 2)
 
 
 def _common(one: tuple[slice, slice], other: tuple[slice, slice]) -> tuple[slice, slice]:
