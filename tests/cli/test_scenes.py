@@ -450,6 +450,7 @@ def test_photos_with_several_things_are_told_that_these_share_a_layer(command, t
         ("repaint-sprite", "sprite-00", "--with", "PICTURE"),
         ("drop-sprite", "sprite-00"),
         ("merge-sprites", "sprite-00", "--into", "sprite-02"),
+        ("split-sprite", "sprite-00", "--with", "PICTURE"),
     ],
     ids=lambda words: words[0],
 )

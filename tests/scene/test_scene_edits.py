@@ -197,6 +197,7 @@ EXAMPLES = {
     "repaint-sprite": {"sprite": "sprite-00", "picture": "p"},
     "drop-sprite": {"sprite": "sprite-00"},
     "merge-sprites": {"sprite": "sprite-00", "into": "sprite-02"},
+    "split-sprite": {"sprite": "sprite-00", "picture": "p"},
 }
 
 
@@ -240,3 +241,31 @@ def test_an_operation_is_a_value_that_changes_its_scene_alone(name):
 def test_what_is_no_operation_is_refused(value, message):
     with pytest.raises(FormatError, match=message):
         operation_from(value, "here")
+
+
+def test_a_part_of_a_sprite_becomes_a_sprite_of_its_own_and_nothing_moves():
+    scenes = list(small_scenes(2))
+    mask = torch.zeros(1, 6, 8)
+    mask[0, :, 5:] = 1
+    dictionary = sprites.split_sprite(scenes[0].dictionary, 0, mask)
+    assert len(dictionary) == 4
+    assert torch.equal(dictionary.sprites[0][3:] + dictionary.sprites[3][3:], scenes[0].dictionary.sprites[0][3:])
+    assert (dictionary.sprites[3][3, :, :5] == 0).all() and (dictionary.sprites[0][3, :, 5:] == 0).all()
+    for scene in scenes:
+        after = sprites.follow_split(scene, 0, dictionary)
+        assert [layer.placement.entry for layer in after.layers] == [-1, 0, 3, 1, 2]
+        assert after.layers[2].name == "sprite-03" and after.layers[2].placement.track is None
+        assert_close(after.composite(), scene.composite())
+        # The part is moved by itself.
+        moved = after.move(after.layers[2].id, 4, 0)
+        assert moved.layers[1] == after.layers[1]
+
+
+@pytest.mark.parametrize("rows", [0, 6])
+def test_a_part_that_is_nothing_or_all_is_refused(rows):
+    mask = torch.zeros(1, 6, 8)
+    mask[0, :rows] = 1
+    with pytest.raises(ConfigError, match="show nothing"):
+        sprites.split_sprite(small_dictionary(), 0, mask)
+    with pytest.raises(ConfigError, match="one size"):
+        sprites.split_sprite(small_dictionary(), 1, mask)

@@ -100,6 +100,7 @@ def test_every_operation_is_done_by_the_api_as_by_the_library(client, project, f
     ids = scene_ids(client, project)
     sent = client.post(f"/api/projects/{project}/pictures", content=png_bytes(to_pixels(picture(11, 6, 8))))
     assert sent.json()["width"] == 8
+    small = client.post(f"/api/projects/{project}/pictures", content=png_bytes(to_pixels(picture(12, 5, 5))))
     examples = {
         "move": {"dx": 3, "dy": -2.5}, "scale": {"across": 2, "down": -1}, "rotate": {"degrees": 30}, "show": {}, "hide": {},
         "fade": {"opacity": 0.25}, "rename": {"name": "x"}, "reorder": {"position": 3},
@@ -110,6 +111,7 @@ def test_every_operation_is_done_by_the_api_as_by_the_library(client, project, f
         "add": {"sprite": "sprite-01", "x": 4, "y": 5}, "rename-sprite": {"sprite": "sprite-00", "name": "hero"},
         "repaint-sprite": {"sprite": "sprite-00", "picture": sent.json()["picture"]}, "drop-sprite": {"sprite": "sprite-00"},
         "merge-sprites": {"sprite": "sprite-00", "into": "sprite-02"},
+        "split-sprite": {"sprite": "sprite-01", "picture": small.json()["picture"]},
     }  # fmt: skip
     assert set(examples) == set(OPERATIONS)
     for name, given in examples.items():

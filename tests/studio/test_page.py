@@ -523,3 +523,27 @@ def test_part_of_a_clip_is_chosen_on_its_picture(browser, tmp_path):
     page.wait_for_selector("text=4 frames")
     assert opened.wrong == []
     opened.close()
+
+
+def test_a_sprite_is_split_with_a_lasso(opened):
+    page = opened.page
+    before = opened.composite()
+    opened.go("paint", "sprite-00")
+    page.wait_for_selector(".paint-sheet canvas")
+    page.wait_for_timeout(300)
+    page.keyboard.press("l")
+    box = page.locator(".paint-sheet canvas").bounding_box()
+    at = lambda x, y: (box["x"] + box["width"] * x, box["y"] + box["height"] * y)  # noqa: E731
+    page.mouse.move(*at(0.02, 0.02))
+    page.mouse.down()
+    for corner in ((0.52, 0.02), (0.52, 0.98), (0.02, 0.98)):
+        page.mouse.move(*at(*corner), steps=3)
+    page.mouse.up()
+    opened.revision(1)
+    page.wait_for_selector("text=a sprite of its own now")
+    assert [each["id"] for each in opened.value("/sprites")["sprites"]][-1] == "sprite-03"
+    assert len(opened.scene()["layers"]) == 5
+    assert (opened.composite() == before).all()
+    page.keyboard.press("Control+z")
+    opened.revision(2)
+    assert len(opened.value("/sprites")["sprites"]) == 3

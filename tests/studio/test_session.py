@@ -63,12 +63,18 @@ def test_edits_are_undone_and_done_again_over_images_and_sprites(opened, folder)
     session = opened(folder)
     states = [all_scenes(session)]
     digest = add_picture(session.history.folder, to_pixels(picture(20, 7, 7)))
+    small, large = torch.zeros(4, 4, 6), torch.zeros(4, 7, 7)
+    small[:, :2], large[:, :, 3:] = 1, 1
+    half, part = (add_picture(session.history.folder, to_pixels(each)) for each in (small, large))
     for edit in (
         [hide()],
         [move("b.png"), move("c.png", "layer-02")],
         [{"operation": "repaint-sprite", "sprite": "sprite-01", "picture": digest}],
         [{"operation": "merge-sprites", "sprite": "sprite-00", "into": "sprite-02"}],
         [{"operation": "add", "scene": "b.png", "sprite": "sprite-00", "x": 5, "y": 6}],
+        [{"operation": "split-sprite", "sprite": "sprite-01", "picture": half}],
+        [{"operation": "split-sprite", "sprite": "sprite-00", "picture": part}],
+        [{"operation": "drop-sprite", "sprite": "sprite-02"}],
     ):
         do(session, *edit)
         states.append(all_scenes(session))
@@ -78,7 +84,7 @@ def test_edits_are_undone_and_done_again_over_images_and_sprites(opened, folder)
     for state in states[1:]:
         session.redo(session.revision)
         assert same(all_scenes(session), state)
-    assert session.revision == 15
+    assert session.revision == 24
     session.close()
     assert same(list(load_scenes(folder)), states[-1])
     # A day later, everything can still be undone.

@@ -246,6 +246,15 @@ def merge_sprites(
     _operate(context, out, {"operation": "merge-sprites", "sprite": sprite, "into": into})
 
 
+@app.command("split-sprite")
+def split_sprite(context: typer.Context, sprite: SpriteName, picture: PictureFile, out: Out = None) -> None:
+    """Split a part off a sprite, where a picture of its size is opaque: `split-sprite sprite-03 --with mask.png`.
+
+    The part becomes a sprite of its own, the last one, and a layer of its own in every scene.
+    """
+    _operate(context, out, {"operation": "split-sprite", "sprite": sprite}, picture)
+
+
 @app.command("drop-sprite")
 def drop_sprite(context: typer.Context, sprite: SpriteName, out: Out = None) -> None:
     """Take a sprite away, with all layers that show it: `drop-sprite sprite-03`. Those behind it are renumbered."""

@@ -396,9 +396,31 @@ class MergeSprites(Operation):
         return ["merge-sprites", self.sprite, "--into", self.into]
 
 
+@dataclass(frozen=True, kw_only=True)
+class SplitSprite(Operation):
+    """Split a part off a sprite, as a sprite of its own: where the picture, of the sprite's size, is opaque."""
+
+    operation: Literal["split-sprite"] = "split-sprite"
+    sprite: str
+    picture: str
+
+    def on_dictionary(self, dictionary: Dictionary, picture: Picture) -> Dictionary:
+        return sprites.split_sprite(dictionary, dictionary.entry(self.sprite), picture(self.picture)[3:])
+
+    def touches(self, scene: str) -> bool:
+        return True
+
+    def on_scene(self, scene: Scene, dictionary: Dictionary, picture: Picture) -> Scene:
+        return sprites.follow_split(scene, dictionary.entry(self.sprite), dictionary)
+
+    def words(self) -> list[str]:
+        return ["split-sprite", self.sprite, "--with", f"{self.picture}.png"]
+
+
 AnyOperation = (
     Move | Scale | Rotate | Show | Hide | Fade | Rename | Reorder | Recolour | Replace | Duplicate | Remove | Repaint | Mend
     | Paste | Insert | Add | RenameSprite | RepaintSprite | DropSprite | MergeSprites
+    | SplitSprite
 )  # fmt: skip
 OPERATIONS: dict[str, type[Operation]] = {kind.operation: kind for kind in get_args(AnyOperation)}
 """By name."""

@@ -1,4 +1,4 @@
-"""Edits of the dictionary that scenes share: repaint, rename, merge and drop sprites.
+"""Edits of the dictionary that scenes share: repaint, rename, split, merge and drop sprites.
 
 A sprite is named by its position, so that those behind one that goes move up. Each scene follows by `with_dictionary`, or
 `without_sprite` where a sprite goes.
@@ -70,6 +70,56 @@ def rename_sprite(dictionary: Dictionary, entry: int, title: str) -> Dictionary:
     titles = list(dictionary.titles or [""] * len(dictionary))
     titles[entry] = title
     return replace(dictionary, titles=tuple(titles) if any(titles) else ())
+
+
+def split_sprite(dictionary: Dictionary, entry: int, mask: Float[Tensor, "1 h w"]) -> Dictionary:
+    """Split a part off a sprite, which becomes a sprite of its own, the last one; both keep their place and size.
+
+    Args:
+        dictionary: With the sprite.
+        entry: Which.
+        mask: Of the sprite's size: the part is where it is above 0.5.
+
+    Raises:
+        ConfigError: There is no such entry, it is a background, the mask is of another size, or a part would show nothing.
+    """
+    _check(dictionary, entry, "split-sprite")
+    name, sprite = dictionary.name(entry), dictionary.sprites[entry]
+    if entry in dictionary.backgrounds:
+        raise ConfigError(f"split-sprite: {name} is a background, and stays whole.")
+    if mask.shape[1:] != sprite.shape[1:]:
+        raise ConfigError(
+            f"split-sprite: a mask of {tuple(mask.shape[1:])} for {name} of {tuple(sprite.shape[1:])} (height, width); "
+            "expected one size."
+        )
+    inside = (mask > 0.5).to(sprite)
+    parts = sprite * (1 - inside), sprite * inside
+    if not all(bool((part[3] > 0).any()) for part in parts):
+        raise ConfigError(
+            f"split-sprite: one of the parts of {name} would show nothing; choose some of its pixels, not all."
+        )
+    sprites = (*dictionary.sprites[:entry], parts[0], *dictionary.sprites[entry + 1 :], parts[1])
+    titles = (*dictionary.titles, "") if dictionary.titles else ()
+    return replace(dictionary, sprites=sprites, titles=titles)
+
+
+def follow_split(scene: Scene, entry: int, dictionary: Dictionary) -> Scene:
+    """Follow `split_sprite`: in front of each layer that shows the sprite comes one that shows the part, so that nothing moves.
+
+    Args:
+        scene: With the dictionary as it was.
+        entry: What was split.
+        dictionary: With the part as its last sprite.
+    """
+    part, before = len(dictionary) - 1, scene
+    scene = replace(scene, dictionary=dictionary)
+    for layer in before.layers:
+        if layer.placement.entry == entry:
+            scene = scene.duplicate(layer.id)
+            copy = scene.layers[next(at for at, each in enumerate(scene.layers) if each.id == layer.id) + 1]
+            named = replace(copy, name=dictionary.name(part), placement=replace(copy.placement, entry=part))
+            scene = replace(scene, layers=tuple(named if each is copy else each for each in scene.layers))
+    return scene
 
 
 def drop_sprite(dictionary: Dictionary, entry: int) -> Dictionary:

@@ -36,6 +36,7 @@ from delaminate.scene.operations import (
     MergeSprites,
     RepaintSprite,
     SceneOperation,
+    SplitSprite,
     apply_to_dictionary,
     apply_to_scene,
 )
@@ -74,7 +75,7 @@ class _Step:
 
     @property
     def renumbers(self) -> bool:
-        return any(isinstance(each, DropSprite | MergeSprites) for each in self.edit)
+        return any(isinstance(each, DropSprite | MergeSprites | SplitSprite) for each in self.edit)
 
     @property
     def scenes(self) -> tuple[str, ...]:
@@ -215,6 +216,8 @@ class Session:
                     "background"
                 ):
                     ids.remove(each["sprite"])
+                if each["operation"] == "split-sprite":
+                    ids.append("")  # it has its id once this is done
                 found.append(named)
             return found
 
@@ -224,9 +227,13 @@ class Session:
     def _step(self, edit: Edit, done: int) -> _Step:
         dictionaries = tuple(apply_to_dictionary(edit, self._dictionary(done), self.history.picture))
         before, ids = self._dictionary(done), list(self._ids(done))
+        parts = sum(isinstance(each, SplitSprite) for step in self._steps[:done] for each in step.edit)
         for operation, after in zip(edit, dictionaries, strict=True):
             if isinstance(operation, DropSprite | MergeSprites):
                 del ids[before.entry(operation.sprite)]
+            if isinstance(operation, SplitSprite):
+                ids.append(f"sprite-{len(self._base) + parts:02d}")  # one that no other ever has
+                parts += 1
             before = after
         return _Step(edit, dictionaries, tuple(ids))
 

@@ -21,7 +21,7 @@ const KEYS = [
   ["Clip", [["p", "Play, stop"], [", .", "Frame before, after"], ["u", "Onion skin"]]],
   ["Sprites", [["↑ ↓ ← →", "Select"], ["n, Enter", "Name it, and go to the next"], ["e", "Paint it"], ["Delete", "Drop it"]]],
   ["Where a sprite is shown", [["↑ ↓ ← →", "Walk its occurrences"], ["Enter", "Open the image"], ["Delete", "Throw it out"]]],
-  ["Paint", [["p", "Pencil"], ["r", "Eraser"], ["c", "Pick a colour"], ["f", "Fill"], ["Arrows, Enter", "Move the cursor, use the tool"], ["+, -", "Zoom"], ["Escape", "Back"]]],
+  ["Paint", [["p", "Pencil"], ["r", "Eraser"], ["c", "Pick a colour"], ["f", "Fill"], ["l", "Split a part off with a lasso"], ["Arrows, Enter", "Move the cursor, use the tool"], ["+, -", "Zoom"], ["Escape", "Back"]]],
 ];
 
 function Help() {
@@ -41,7 +41,7 @@ function Top({ screen }) {
   const scenes = project?.kind === "scenes" && screen !== "start" && screen !== "job" ? project : null;
   const tab = (name, label, ...more) => html`<a class="tab" href=${`#/p/${project.id}/${name}`} aria-current=${screen === name || more.includes(screen) ? "page" : undefined}>${label}</a>`;
   return html`<header class="top">
-    <a class="brand" href="#/" aria-label="Delaminate: all projects"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 3 2 8l10 5 10-5z" /><path d="M4.500 11.200 2 12.500l10 5 10-5-2.500-1.300" /><path d="M4.500 15.700 2 17l10 5 10-5-2.500-1.300" /></svg><span>Delaminate</span></a>
+    <a class="brand" href="#/" aria-label="Delaminate: all projects"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 3 2 8l10 5 10-5z" /><path d="M4.5 11.2 2 12.5l10 5 10-5-2.5-1.3" /><path d="M4.5 15.7 2 17l10 5 10-5-2.5-1.3" /></svg><span>Delaminate</span></a>
     ${project && !["start", "job"].includes(screen) && html`<span class="project" title=${project.name}>${project.name}</span>`}
     ${scenes && html`<nav class="tabs" aria-label="Screens">${tab("image", "Images")}${tab("sprites", "Sprites", "paint")}${tab("take", "Take away")}${alike(scenes).length > 0 && tab("compare", "Compare")}</nav>`}
     <span class="push"></span>

@@ -3,7 +3,7 @@ import { api, attempt, edit, go, html, Picture, plural, say, store, Tool, useEff
 import { useSprites } from "/image.js";
 import { encode, fetchPixels } from "/png.js";
 
-const TOOLS = [["pencil", "Pencil", "p"], ["eraser", "Eraser", "r"], ["picker", "Pick a colour", "c"], ["fill", "Fill", "f"]];
+const TOOLS = [["pencil", "Pencil", "p"], ["eraser", "Eraser", "r"], ["picker", "Pick a colour", "c"], ["fill", "Fill", "f"], ["lasso", "Split off with a lasso", "l"]];
 const hex = (pixel) => `#${[...pixel].slice(0, 3).map((part) => part.toString(16).padStart(2, "0")).join("")}`;
 
 export function PaintScreen({ project, place }) {
@@ -22,8 +22,10 @@ export function PaintScreen({ project, place }) {
   const source = layer ? `projects/${project.id}/scenes/${target}/layers/${encodeURIComponent(layer)}.png?raster=true` : `projects/${project.id}/sprites/${target}.png`;
 
   const draw = () => {
-    if (here.pixels && box.current) box.current.getContext("2d").putImageData(new ImageData(here.pixels.data, here.pixels.width, here.pixels.height), 0, 0);
+    if (!here.pixels || !box.current) return;
+    box.current.getContext("2d").putImageData(new ImageData(here.pixels.data, here.pixels.width, here.pixels.height), 0, 0);
   };
+  const [lasso, throwLasso] = useState(null); // corners, in pixels of the drawing
   const load = async () => {
     const found = await attempt(() => fetchPixels(source));
     if (!found || here.stroke || here.busy) return;
@@ -78,7 +80,7 @@ export function PaintScreen({ project, place }) {
     if (tool === "picker") setTool("pencil");
   };
   const begin = (x, y, picks) => {
-    if (!here.pixels || !inside(x, y)) return;
+    if (!here.pixels || !inside(x, y) || tool === "lasso") return;
     if (tool === "picker" || picks) { pick(x, y); return; }
     here.before = here.pixels.data.slice();
     here.stroke = [x, y];
@@ -87,6 +89,7 @@ export function PaintScreen({ project, place }) {
     draw();
   };
   const end = () => {
+    if (lasso) split();
     if (!here.stroke) return;
     here.stroke = null;
     if (here.before.every((value, at) => value === here.pixels.data[at])) return;
@@ -104,13 +107,50 @@ export function PaintScreen({ project, place }) {
     const edge = box.current.getBoundingClientRect();
     return [Math.floor((event.clientX - edge.left) / scale), Math.floor((event.clientY - edge.top) / scale)];
   };
+  const exactly = (event) => {
+    const edge = box.current.getBoundingClientRect();
+    return [(event.clientX - edge.left) / scale, (event.clientY - edge.top) / scale];
+  };
+  // What lies within the lasso becomes a sprite of its own; in no image anything moves.
+  const split = async () => {
+    const corners = lasso;
+    throwLasso(null);
+    if (!corners || corners.length < 3) return;
+    const { data, width: wide, height: high } = here.pixels;
+    const mask = { width: wide, height: high, data: new Uint8ClampedArray(wide * high * 4) };
+    const within = (x, y) => {
+      let odd = false;
+      corners.forEach(([ax, ay], at) => {
+        const [bx, by] = corners[(at + 1) % corners.length];
+        if ((ay > y) !== (by > y) && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) odd = !odd;
+      });
+      return odd;
+    };
+    let [some, left] = [0, 0];
+    for (let at = 0; at < wide * high; at += 1) {
+      const chosen = within((at % wide) + 0.5, Math.floor(at / wide) + 0.5);
+      if (chosen) mask.data.fill(255, at * 4, at * 4 + 4);
+      if (data[at * 4 + 3]) { if (chosen) some += 1; else left += 1; }
+    }
+    if (!some || !left) {
+      say("Draw the lasso round some of the sprite, not all of it.", true);
+      return;
+    }
+    const given = await attempt(async () => api(`projects/${project.id}/pictures`, await encode(mask)));
+    if (given && await edit({ operation: "split-sprite", sprite: target, picture: given.picture })) {
+      say(`A part of ${plural(some, "pixel")} is a sprite of its own now; Ctrl Z joins them.`);
+      go("p", project.id, "sprites", target);
+    }
+  };
   const press = (event) => {
     if (event.button > 0 && event.button !== 2) return;
     event.preventDefault();
     box.current.setPointerCapture(event.pointerId);
+    if (tool === "lasso") throwLasso([exactly(event)]);
     begin(...pixelOf(event), event.altKey || event.button === 2);
   };
   const drag = (event) => {
+    if (lasso) throwLasso([...lasso, exactly(event)]);
     const now = pixelOf(event);
     setCursor(inside(...(here.pixels ? now : [-1, -1])) ? now : null);
     if (!here.stroke || tool === "fill") return;
@@ -131,15 +171,16 @@ export function PaintScreen({ project, place }) {
     return true;
   };
   useKeys({
-    ...Object.fromEntries(TOOLS.map(([name, , key]) => [key, () => setTool(name)])),
+    ...Object.fromEntries(TOOLS.map(([name, , key]) => [key, () => (name === "lasso" && (!sprite || sprite.background) ? false : setTool(name))])),
     ArrowLeft: () => step(-1, 0), ArrowRight: () => step(1, 0), ArrowUp: () => step(0, -1), ArrowDown: () => step(0, 1), Enter: dot, " ": dot,
     "+": () => setScale(Math.min(64, scale + 1)), "=": () => setScale(Math.min(64, scale + 1)), "-": () => setScale(Math.max(1, scale - 1)), Escape: back,
-  }, [tool, colour, alpha, width, scale, cursor, pixels]);
+  }, [tool, colour, alpha, width, scale, cursor, pixels, sprite]);
+  const tools = TOOLS.filter(([key]) => key !== "lasso" || (sprite && !sprite.background));
   const size = pixels && { width: `${pixels.width * scale}px`, height: `${pixels.height * scale}px` };
   const name = layer ? "This layer" : sprite?.title ?? target;
   return html`<main class="workbench paint-screen"><h1 class="unseen">Paint ${name}</h1>
     <section class="stage" aria-label="Drawing">
-      <div class="bar"><div class="segments" role="group" aria-label="Tool">${TOOLS.map(([key, label, letter]) => html`<${Tool} icon=${key} label=${`${label} (${letter})`} pressed=${tool === key} onClick=${() => setTool(key)} />`)}</div>
+      <div class="bar"><div class="segments" role="group" aria-label="Tool">${tools.map(([key, label, letter]) => html`<${Tool} icon=${key} label=${`${label} (${letter})`} pressed=${tool === key} onClick=${() => setTool(key)} />`)}</div>
         <label class="inline">Colour <input type="color" value=${colour} onInput=${(event) => { setColour(event.target.value); if (tool === "eraser") setTool("pencil"); }} /></label>
         <label class="inline">Opacity <input type="range" min="1" max="255" value=${alpha} onInput=${(event) => setAlpha(Number(event.target.value))} /></label>
         <label class="inline">Size <input class="number" type="number" min="1" max="64" value=${width} onInput=${(event) => setWidth(Math.max(1, Math.min(64, Number(event.target.value) || 1)))} /></label>
@@ -151,6 +192,7 @@ export function PaintScreen({ project, place }) {
         <canvas class="pixel" data-ready="1" ref=${box} width=${pixels.width} height=${pixels.height} style=${size} role="img" aria-label=${`${name}, ${pixels.width} by ${pixels.height} pixels. Arrow keys move the cursor, Enter paints.`} tabindex="0"
           onPointerDown=${press} onPointerMove=${drag} onPointerUp=${end} onPointerCancel=${end} onPointerLeave=${() => !here.stroke && setCursor(null)} onContextMenu=${(event) => event.preventDefault()}></canvas>
         ${scale >= 8 && html`<span class="paint-grid" style=${{ backgroundSize: `${scale}px ${scale}px` }}></span>`}
+        ${lasso && html`<svg class="paint-lasso" viewBox=${`0 0 ${pixels.width} ${pixels.height}`} aria-hidden="true"><polygon points=${lasso.map((each) => each.join()).join(" ")} /></svg>`}
         ${cursor && html`<span class="paint-cursor" style=${{ left: `${cursor[0] * scale}px`, top: `${cursor[1] * scale}px`, width: `${scale}px`, height: `${scale}px` }}></span>`}</div>`}</div>
       <p class="caption">${cursor ? `${cursor[0]}, ${cursor[1]}` : html`<b>${name}</b>. Each stroke is one step; Ctrl Z takes it back. Right click picks a colour.`}</p>
     </section>
