@@ -5,12 +5,14 @@ import json
 import math
 import mmap
 import os
+import re
 import secrets
 import struct
 import warnings
 import weakref
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +25,7 @@ from PIL.PngImagePlugin import PngInfo
 from delaminate.errors import OutputError
 
 MADE_OF = "delaminate-made-of"
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
 class _MappedFile(mmap.mmap):
@@ -115,6 +118,20 @@ def write_atomic(path: Path, data: bytes, durable: bool = False) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+
+
+def remove_leftovers(folder: Path, before: float = math.inf, deep: bool = True) -> None:
+    """Remove what `write_atomic` was writing in a folder when its process was killed.
+
+    Args:
+        folder: Where; it may be missing.
+        before: Only what is older than this, in seconds since 1970: other processes may be writing there.
+        deep: In its subfolders, too.
+    """
+    for path in folder.rglob(".*.tmp") if deep else folder.glob(".*.tmp"):
+        with suppress(OSError):
+            if TEMPORARY.fullmatch(path.name) and path.stat().st_mtime < before:
+                path.unlink()
 
 
 def json_bytes(document: dict[str, Any]) -> bytes:

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 import delaminate
 from delaminate.data import ImageSet
-from delaminate.data.scans import paper_of, skew, straightened, uneven_light
+from delaminate.data.scans import paper_of, skew, straightened, surroundings, uneven_light
 from delaminate.errors import ShapeError
 from delaminate.scene.canvas_map import CanvasMap, Light
 from delaminate.scene.decomposition import Decomposition
@@ -92,6 +92,32 @@ def test_a_picture_on_a_page_is_no_shadow():
     found, _ = straightened(ImageSet.from_arrays(lit[None]))
     even = found.pixels[0].permute(1, 2, 0).numpy()
     assert even[220:290, 50:190].max() < 110
+
+
+@pytest.mark.parametrize("edge", [(0, 0, 0), (70, 50, 30)])
+def test_what_lies_around_a_page_is_no_ink_and_comes_back(edge):
+    straight = page()
+    shown = np.full((380, 480, 3), edge, np.uint8)
+    shown[30:350, 30:450] = np.rint(straight * 0.9)
+    # What comes in at the corners is white to the first of them; the table goes on there.
+    mask = photographed(np.zeros_like(shown), 2.0, 1.0)
+    skewed = np.where(mask > 127, np.array(edge, np.uint8), photographed(shown, 2.0, 1.0))
+    found, said = straightened(ImageSet.from_arrays(skewed[None]))
+    (canvas_map,) = found.canvas_maps
+    assert abs(canvas_map.turn - 2) < 0.3 and "something dark" in said[0]
+    even = found.pixels[0].permute(1, 2, 0).numpy()
+    ink = (even < 128).all(2)
+    assert abs(ink.sum() - (straight == 0).all(2).sum()) < 0.25 * (straight == 0).all(2).sum()
+    light = canvas_map.light.over(canvas_map.original) * 255
+    assert np.abs(light[4:12, 4:12] - np.array(edge)).max() < 12  # the table is in scenes again
+    assert np.abs(light[185:195, 235:245] - 230).max() < 12
+
+
+def test_a_dark_picture_within_a_page_is_not_what_lies_around_it():
+    straight = page()
+    straight[200:300, 40:300] = 40
+    assert surroundings(straight) is None
+    assert surroundings(255 - page()) is None
 
 
 def test_pages_of_two_sizes_keep_their_own():

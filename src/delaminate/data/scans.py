@@ -35,6 +35,10 @@ LEAST_SKEW = 0.5
 """Degrees from which on a page is turned: less changes letters less than turning does."""
 SHARPER = 1.15
 """Lines must be so much sharper on a turned page than on the page as it is."""
+EDGE, MOST_AROUND = 0.01, 0.8
+"""What is dark and reaches the border is no ink from so much of a page on; where it is more than so much, there is no page."""
+FINER = 4
+"""Times as many cells tell what lies around a page."""
 INK = 0.6
 """Ink is darker than so much of the paper around it."""
 LOOKED_AT = 1000
@@ -60,6 +64,10 @@ def straightened(images: ImageSet) -> tuple[ImageSet, tuple[str, ...]]:
         paper = paper_of(own)
         light = uneven_light(own, paper)
         even = own if light is None else evened(own, light)
+        around = surroundings(even)
+        if around is not None:
+            light = _with_surroundings(light, own, around)
+            even = np.where(around[..., None], np.uint8(255), even)
         pages.append(page if light is None else even)
         turns.append(skew(even, paper if light is None else None))
         lights.append(light)
@@ -87,7 +95,8 @@ def _said(turns: list[float], lights: list[Light | None]) -> tuple[str, ...]:
     said = []
     if lit:
         said.append(
-            f"Paper of {len(lit)} of {len(lights)} pages is not white, or lit unevenly: evened out; scenes have it again."
+            f"Paper of {len(lit)} of {len(lights)} pages is not white, lit unevenly, or lies on something dark: evened out; "
+            "scenes have it again."
         )
     if turned:
         span = f"{min(turned):+.1f} to {max(turned):+.1f}" if len(turned) > 1 else f"{turned[0]:+.1f}"
@@ -146,6 +155,48 @@ def uneven_light(page: Page, paper: Float[np.ndarray, "y x 3"]) -> Light | None:
 def evened(page: Page, light: Light) -> Page:
     """A page as an even light shows it, on white paper."""
     return np.rint((page / light.over((page.shape[0], page.shape[1]))).clip(0, 255)).astype(np.uint8)
+
+
+def surroundings(page: Page) -> Bool[np.ndarray, "_h _w"] | None:
+    """What lies around a page that is shown on something dark, or was scanned with black edges; None: nothing does.
+
+    Args:
+        page: In even light, on white paper.
+    """
+    shrink = max(1.0, max(page.shape[:2]) / LOOKED_AT)
+    size = round(page.shape[1] / shrink), round(page.shape[0] / shrink)
+    small = np.asarray(Image.fromarray(page).convert("L").resize(size, Image.Resampling.BOX))
+    labels, count = ndimage.label(small < INK * 255)
+    if not count:
+        return None
+    rim = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    around = np.array([n for n in np.unique(rim[rim > 0]) if areas[n] >= EDGE * labels.size], np.int64)
+    if not len(around):
+        return None
+    mask = ndimage.binary_dilation(np.isin(labels, around), iterations=2)
+    rest, _ = ndimage.label(~mask)
+    largest = np.bincount(rest.ravel())[1:].max(initial=0)
+    if mask.mean() > MOST_AROUND or largest < 0.5 * (~mask).sum():  # letters on something dark are no page
+        return None
+    return np.asarray(Image.fromarray(mask).resize((page.shape[1], page.shape[0]), Image.Resampling.NEAREST))
+
+
+def _with_surroundings(light: Light | None, page: Page, around: Bool[np.ndarray, "_h _w"]) -> Light:
+    """The light of a page, on a finer grid, with the colours of what lies around it."""
+    step = max(1, -(-max(page.shape[:2]) // (FINER * CELLS)))
+    rows, columns = (len(range(0, length, step)) for length in page.shape[:2])
+    shown = np.full((rows, columns, 3), 255.0) if light is None else light.over((rows, columns)) * 255
+    down, across = range(0, page.shape[0], step), range(0, page.shape[1], step)
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(np.add.reduceat(values.astype(np.float64), down, 0), across, 1)
+
+    hidden, whole = summed(around), summed(np.ones(around.shape))
+    for channel in range(3):
+        own = summed(np.where(around, page[..., channel], 0))
+        shown[..., channel] = (own + (whole - hidden) * shown[..., channel]) / whole
+    return Light(tuple(tuple(_colour(each) for each in row) for row in shown))
 
 
 def _colour(values: Float[np.ndarray, "3"]) -> Colour:

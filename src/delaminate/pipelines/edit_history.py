@@ -29,7 +29,7 @@ from torch import Tensor
 from delaminate.config import suggest
 from delaminate.data.reading import read_with_alpha
 from delaminate.errors import ConfigError, DataError, FormatError, OutputError
-from delaminate.files import from_pixels, png_bytes, write_atomic
+from delaminate.files import from_pixels, png_bytes, remove_leftovers, write_atomic
 from delaminate.scene.collection import SceneSet
 from delaminate.scene.format import SUMMARY
 from delaminate.scene.loading import Summary, load_dictionary, load_rate, load_scene, load_scenes, read_summary
@@ -292,8 +292,10 @@ def save_edited(changed: SceneSet, source: Path | None, out: str | Path | None) 
         pass
     target = source if out is None else Path(out)
     if target is not None:
+        began = time.time()
         save_scenes(changed, target, None if source is None else load_rate(source))
         remove_sprites(target, changed.dictionary)
+        remove_leftovers(target, began)
     return changed
 
 

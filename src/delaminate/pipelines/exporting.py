@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
@@ -14,7 +15,7 @@ from delaminate.data.sets import natural_key
 from delaminate.errors import ConfigError
 from delaminate.exporters import FORMATS, ExportResult
 from delaminate.exporters.files import coverage, frame_milliseconds, merged
-from delaminate.files import json_bytes, png_bytes, read_made_of, to_pixels, write_atomic
+from delaminate.files import json_bytes, png_bytes, read_made_of, remove_leftovers, to_pixels, write_atomic
 from delaminate.pipelines.cluster import Workers, absolute, chosen_workers, pool
 from delaminate.pipelines.decomposition import SHARDS_EACH, DecomposedImages
 from delaminate.pipelines.images import Images, open_images, source_of
@@ -118,11 +119,13 @@ def export(
 def _write_here(
     scenes: Sequence[Scene], out: Path, formats: Mapping[str, dict[str, Any]], finished: "_Finished"
 ) -> dict[str, ExportResult]:
-    written = {}
+    written, began = {}, time.time()
     for name, options in formats.items():
         finished.remove(name)
         written[name] = FORMATS[name].write(scenes, out / name, **_ready(options))
+        remove_leftovers(out / name, began)
         finished.add(name, options, written[name])
+    remove_leftovers(out, began, deep=False)
     return written
 
 

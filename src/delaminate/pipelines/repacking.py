@@ -8,7 +8,7 @@ from typing import Any
 
 from delaminate.engine.record import Callback
 from delaminate.errors import ConfigError, OutputError
-from delaminate.files import json_bytes, write_atomic
+from delaminate.files import json_bytes, remove_leftovers, write_atomic
 from delaminate.pipelines.journal import journals
 from delaminate.pipelines.output_folders import ERRORS, SCENE_PARTS, make_room
 from delaminate.scene.format import SUMMARY, residual_file
@@ -83,6 +83,7 @@ def _prepare(source: Path, target: Path, overwrite: bool, packed: bool) -> tuple
     if source.resolve() == target.resolve():
         raise ConfigError(f"{target}: is the folder itself; expected another --out.")
     make_room(target, overwrite, SCENE_PARTS, SCENE_PARTS[:2], "scenes already")
+    remove_leftovers(target)
 
     def read() -> Iterator[Files]:
         for name, place in places.items():

@@ -4,7 +4,6 @@ The files of a batch come first, then its lines in the journal, and now and then
 and `errors.json`. A process may be killed anywhere: what the journal does not know is done again, to the same bytes.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from delaminate.errors import ConfigError, FormatError
-from delaminate.files import json_bytes, write_atomic
+from delaminate.files import json_bytes, remove_leftovers, write_atomic
 from delaminate.pipelines.images import OpenedImages
 from delaminate.pipelines.journal import Journal, Record, Settings, journal_path, journals
 from delaminate.pipelines.output_folders import ERRORS, make_room_for_scenes
@@ -25,7 +24,6 @@ from delaminate.scene.placements import Dictionary
 from delaminate.scene.saving import SavedScene, SceneWriter, check_kind, digest_of
 from delaminate.scene.scenes import Scene
 
-TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 NAMED = 5
 """Scenes that a note names."""
 
@@ -213,10 +211,7 @@ class SceneFolder:
     def _remove_temporary(self) -> None:
         """Remove what a call that was killed was writing."""
         for part in ("", "dictionary", "scenes", "residuals"):
-            place = self.folder / part
-            for path in place.glob(".*.tmp") if not part else place.rglob(".*.tmp"):
-                if TEMPORARY.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
+            remove_leftovers(self.folder / part, deep=bool(part))
 
 
 def _make_room(folder: Path, shard: Shard | None, resume: bool, overwrite: bool, count: int) -> None:
