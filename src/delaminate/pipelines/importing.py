@@ -1,5 +1,6 @@
 """Edits made in other programs come back: layered files, clips and sprite sheets that were exported of scenes."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from torch import Tensor
 from delaminate.config import suggest
 from delaminate.errors import ConfigError, DataError, FormatError
 from delaminate.exporters.aseprite import cel_layers
+from delaminate.files import remove_leftovers
 from delaminate.importers.aseprite import read_aseprite
 from delaminate.importers.comparison import Comparison, Repaint, compare
 from delaminate.importers.document import Document
@@ -169,6 +171,8 @@ def import_edited(
     changed = apply(opened, found.edits, lambda digest: found.pictures[digest])
     if not dry_run and found.edits:
         changed = save_edited(changed, source, out)
+    elif not dry_run and source is not None:
+        remove_leftovers(source, time.time())  # a call that was killed may have done all but the last file
     return Imported(changed, found.words, found.remarks, sum(len(edit) for edit in found.edits))
 
 
