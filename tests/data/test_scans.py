@@ -197,3 +197,18 @@ def test_light_is_linear_between_its_points():
 def test_turns_beside_an_enlargement_are_refused():
     with pytest.raises(ShapeError, match="turned by 2"):
         CanvasMap((8, 8), (0.0, 0.0, 8.0, 8.0), (4, 4), zoom=2, turn=2.0)
+
+
+@pytest.mark.parametrize("lines", [1, 5])
+def test_little_light_on_dark_is_not_evened_away(lines):
+    dark = np.full((1200, 900, 3), 28, np.uint8)
+    ink = (printed(LINES[:lines], (320, 420))[0] == 0).all(2)
+    dark[100:420, 100:520][ink] = 225
+    found, _ = straightened(ImageSet.from_arrays(dark[None]))
+    assert torch.equal(found.pixels[0].permute(1, 2, 0), torch.from_numpy(dark))
+
+
+@pytest.mark.parametrize("size", [(1, 2100), (4, 10_000), (2100, 1), (1, 1)])
+def test_strips_are_no_pages_and_stop_nothing(size):
+    for level in (0, 120, 255):
+        straightened(ImageSet.from_arrays(np.full((1, *size, 3), level, np.uint8)))

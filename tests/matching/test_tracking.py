@@ -208,3 +208,21 @@ def test_a_gap_is_filled_in_a_look_that_comes_later():
     frames = opaque(clip(true)).composite()
     found = Tracker(frame_of=lambda number: frames[number]).follow(opaque(clip(seen)))
     assert [sorted(row) for row in numbers(found)] == [[0, 1]] * 10
+
+
+def test_a_thing_that_was_a_raster_of_its_own_is_lost_and_looked_for():
+    raster = torch.cat([SPRITES[1][:3], torch.ones(1, 8, 8)])
+    whole = opaque(clip([[(0, 20, 10)]] * 5 + [[]] * 3))
+    own = replace(whole.images[2][1], entry=OWN_RASTER, raster=raster)
+    images = (*whole.images[:2], (whole.images[2][0], own), *whole.images[3:])
+    frames = whole.composite()
+    found = Tracker(frame_of=lambda number: frames[number]).follow(replace(whole, images=images))
+    assert numbers(found) == [[0]] * 5 + [[]] * 3
+
+
+def test_warped_placements_are_left_as_they_are():
+    spline = Transform("thin_plate_spline", (0.0,) * 32, SIZE)
+    whole = clip([[(0, 20, 10)]] * 2)
+    images = tuple((behind, replace(each, transforms=(*each.transforms, spline))) for behind, each in whole.images)
+    found = Tracker(frame_of=lambda number: torch.zeros(3, *SIZE)).follow(replace(whole, images=images))
+    assert found.images == images

@@ -116,3 +116,47 @@ def test_one_colour_cannot_be_stretched(tmp_path):
     Image.new("RGB", (8, 8), (9, 9, 9)).save(tmp_path / "in" / "a.png")
     with pytest.raises(DataError, match="no contrast"):
         delaminate.prepare_images(tmp_path / "in", tmp_path / "out", stretch=True)
+
+
+def test_what_is_read_is_never_removed(tmp_path):
+    own = tmp_path / "own"
+    (own / "images").mkdir(parents=True)
+    for number, each in enumerate(frames(3)):
+        Image.fromarray(each).save(own / "images" / f"{number}.png")
+    for data, out in ((own, own), (own / "images", own), (own, own / "images" / "small")):
+        with pytest.raises(ConfigError, match="among the images"):
+            delaminate.prepare_images(data, out, overwrite=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.fromarray(frames(1)[0]).save(other / "a.png")
+    with pytest.raises(ConfigError, match="no `data prepare` wrote it"):
+        delaminate.prepare_images(other, own, overwrite=True)
+    made = delaminate.prepare_images(write_gif(tmp_path / "a.gif", frames(), 40), tmp_path / "clip")
+    with pytest.raises(ConfigError, match="among the images"):
+        delaminate.prepare_images(made.place, tmp_path / "clip", overwrite=True)
+    assert made.place.exists() and len(list((own / "images").iterdir())) == 3
+
+
+def test_a_call_that_failed_is_made_again(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, size in enumerate(((12, 16), (8, 8))):
+        Image.fromarray(frames(1, size)[0]).save(tmp_path / "in" / f"{number}.png")
+    with pytest.raises(DataError, match="has no part"):
+        delaminate.prepare_images(tmp_path / "in", tmp_path / "out", crop=(0, 0, 10, 10))
+    assert delaminate.prepare_images(tmp_path / "in", tmp_path / "out", crop=(0, 0, 8, 8), overwrite=True).count == 2
+
+
+def test_a_late_part_of_a_long_clip_needs_no_memory_for_what_is_before(tmp_path, monkeypatch):
+    path = write_gif(tmp_path / "a.gif", frames(30), 40)
+    monkeypatch.setattr("delaminate.data.clips.MAX_CLIP_BYTES", 8 * 12 * 16 * 3)
+    found = delaminate.prepare_images(path, tmp_path / "out", frames=(25, 28))
+    assert found.count == 3 and len(read_clip(found.place)) == 3
+
+
+def test_few_bright_spots_are_stretched(tmp_path):
+    (tmp_path / "in").mkdir()
+    dark = np.zeros((200, 200), np.uint16)
+    dark[50, 50:60] = 4000
+    Image.fromarray(dark).save(tmp_path / "in" / "a.tif")
+    found = delaminate.prepare_images(tmp_path / "in", tmp_path / "out", stretch=True)
+    assert np.unique(np.asarray(Image.open(found.place / "a.png"))).tolist() == [0, 255]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -269,3 +271,18 @@ def test_a_part_that_is_nothing_or_all_is_refused(rows):
         sprites.split_sprite(small_dictionary(), 0, mask)
     with pytest.raises(ConfigError, match="one size"):
         sprites.split_sprite(small_dictionary(), 1, mask)
+
+
+def test_a_split_changes_no_colour_between_pixels_and_no_background_is_in_its_way():
+    red = torch.zeros(4, 8, 8)
+    red[0], red[3] = 1, 1
+    dictionary = replace(small_dictionary(), sprites=(red, *small_dictionary().sprites[1:]))
+    scene = small_scene("a.png", dictionary).rotate("layer-01", 17.0).replace("background", 0)
+    mask = torch.zeros(1, 8, 8)
+    mask[0, :, 4:] = 1
+    after = sprites.follow_split(scene, 0, sprites.split_sprite(dictionary, 0, mask))
+    assert [layer.placement.entry for layer in after.layers] == [0, 3, 0, 3, 1, 2]
+    assert len({layer.id for layer in after.layers}) == 6
+    assert (after.dictionary.sprites[0][:3] == red[:3]).all() and (after.dictionary.sprites[3][:3] == red[:3]).all()
+    # What is seen through the cut is what lies behind, by at most the share that the cut does not cover.
+    assert (after.composite() - scene.composite()).abs().max() <= 0.25 + 1e-3

@@ -59,6 +59,7 @@ def read_clip(
     limit: int | None = None,
     fit: Fit = "squash",
     transparent: Transparency = None,
+    first: int = 0,
 ) -> ImageSet:
     """Read the frames of a clip, in order.
 
@@ -73,6 +74,7 @@ def read_clip(
         limit: Read at most so many frames.
         fit: How a frame of another shape gets onto the canvas: `squash`, `crop` or `pad`.
         transparent: What transparent pixels become in frames as large as in the clip: see `data.transparency`.
+        first: The first frame that is kept, counted from 0; those before it are only decoded.
 
     Returns:
         Frames with the names `frame-000000`, ... and how long each is seen. A frame of an animation that states at most 10
@@ -92,7 +94,7 @@ def read_clip(
     with reading(file, DataError, BROKEN):
         container = _container(file)
         source = _Animation(file) if container is None else _Video(file, container=container)
-        return _collect(source, size, limit, fit, transparent)
+        return _collect(source, size, limit, fit, transparent, first)
 
 
 def _container(file: Path) -> str | None:
@@ -255,11 +257,18 @@ def _video_pixels(frame: Any) -> UInt8[np.ndarray, "H W C"]:
 
 
 def _collect(
-    source: _Source, size: tuple[int, int] | None, limit: int | None, fit: Fit, transparent: Transparency
+    source: _Source,
+    size: tuple[int, int] | None,
+    limit: int | None,
+    fit: Fit,
+    transparent: Transparency,
+    first: int = 0,
 ) -> ImageSet:
     pictures = PictureStack(str(source.file), MAX_CLIP_BYTES, 0 if limit is None else min(limit, MAX_CLIP_FRAMES))
     places: list[CanvasMap] = []
-    for pixels in source.whole_frames():
+    for number, pixels in enumerate(source.whole_frames()):
+        if number < first:
+            continue
         if limit is not None and len(pictures) >= limit:
             source.problem = ""
             break
@@ -282,7 +291,7 @@ def _collect(
     if not places:
         raise DataError(f"{source.file}: no frame can be read: {source.problem or 'the clip is empty'}")
     stacked, key = pictures.stacked(None if size is not None else transparent)
-    names = tuple(f"frame-{index:06d}" for index in range(len(places)))
+    names = tuple(f"frame-{index:06d}" for index in range(first, first + len(places)))
     skipped = ((source.file.name, source.problem),) if source.problem else ()
-    durations = tuple(source.durations(len(places)))
+    durations = tuple(source.durations(first + len(places)))[first:]
     return ImageSet(stacked, names, tuple(places), skipped, durations=durations, transparent=key)

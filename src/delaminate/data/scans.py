@@ -39,6 +39,8 @@ EDGE, MOST_AROUND = 0.01, 0.8
 """What is dark and reaches the border is no ink from so much of a page on; where it is more than so much, there is no page."""
 FINER = 4
 """Times as many cells tell what lies around a page."""
+GLEAMS = 0.001
+"""Of a page's pixels, so many may be lighter than its paper as paper is than ink."""
 INK = 0.6
 """Ink is darker than so much of the paper around it."""
 LOOKED_AT = 1000
@@ -149,7 +151,10 @@ def uneven_light(page: Page, paper: Float[np.ndarray, "y x 3"]) -> Light | None:
     if np.quantile(lightness, 0.05) >= WHITE * 255 or float(np.median(page[::4, ::4])) < LIGHT_PAGE * typical:
         return None
     lit = np.maximum(paper, max(DARKEST * typical, 1.0))
-    return Light(tuple(tuple(_colour(each) for each in row) for row in lit))
+    light = Light(tuple(tuple(_colour(each) for each in row) for row in lit))
+    some = page[::2, ::2]
+    lighter = some.mean(2) > light.over((some.shape[0], some.shape[1])).mean(2) * (255 / INK)
+    return None if lighter.mean() > GLEAMS else light  # what is lighter than paper is light on dark
 
 
 def evened(page: Page, light: Light) -> Page:
@@ -164,7 +169,7 @@ def surroundings(page: Page) -> Bool[np.ndarray, "_h _w"] | None:
         page: In even light, on white paper.
     """
     shrink = max(1.0, max(page.shape[:2]) / LOOKED_AT)
-    size = round(page.shape[1] / shrink), round(page.shape[0] / shrink)
+    size = max(1, round(page.shape[1] / shrink)), max(1, round(page.shape[0] / shrink))
     small = np.asarray(Image.fromarray(page).convert("L").resize(size, Image.Resampling.BOX))
     labels, count = ndimage.label(small < INK * 255)
     if not count:
@@ -238,7 +243,7 @@ def skew(page: Page, paper: Float[np.ndarray, "y x 3"] | None = None) -> float:
 def _ink(page: Page, paper: Float[np.ndarray, "y x 3"]) -> Bool[np.ndarray, "h w"]:
     """Where ink is, on a page made smaller."""
     shrink = max(1.0, max(page.shape[:2]) / LOOKED_AT)
-    size = round(page.shape[1] / shrink), round(page.shape[0] / shrink)
+    size = max(1, round(page.shape[1] / shrink)), max(1, round(page.shape[0] / shrink))
     small = np.asarray(Image.fromarray(page).convert("L").resize(size, Image.Resampling.BOX), np.float32)
     around = np.asarray(Image.fromarray(paper.mean(2).astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
     return small < INK * around

@@ -88,7 +88,10 @@ class Tracker:
         self.count = 0
 
     def follow(self, found: Decomposition) -> Decomposition:
-        """Give the placements of the next frames their tracks."""
+        """Give the placements of the next frames their tracks; those that end in a warp are not followed."""
+        if any(each.transforms[-1].kind != "matrix" for placements in found.images for each in placements):
+            self.frame += len(found.images)
+            return found
         start = self.frame
         images = [self._next(placements, found) for placements in found.images]
         if self.frame_of is not None:
@@ -232,6 +235,9 @@ class Tracker:
         times = Counter(placement.track for placements in images for placement in placements[first:])
         looked: Counter[int] = Counter()
         for index in reversed(range(len(images) - 1)):
+            if len(images[index]) < first:
+                continue
+            seen: _Seen | None = None
             here = {placement.track for placement in images[index][first:]}
             for placement in images[index + 1][first:]:
                 number = placement.track
@@ -244,8 +250,9 @@ class Tracker:
                     wanted = self.frame_of(start + index)  # type: ignore[misc]
                     dropped: set[int] = set()
                     expected = track.centre + track.velocity - _camera(images[index], found)
-                    spot, _ = self._found_again(track, expected, images[index], found, wanted, few, dropped)
+                    spot, seen = self._found_again(track, expected, images[index], found, wanted, few, dropped, seen)
                     if spot is not None:
+                        seen = None  # the frame is another
                         objects = [each for i, each in enumerate(images[index][first:]) if i not in dropped]
                         images[index] = (*images[index][:first], replace(spot[0], track=number), *objects)
 
@@ -296,7 +303,7 @@ class Tracker:
 
         It may look as last or as before: a leg moves also where it is hidden. None: nowhere.
         """
-        others = sorted(track.shown - {track.entry})[: LOOKS - 1] if track.entry != OWN_RASTER else []
+        others = sorted(track.shown - {track.entry, OWN_RASTER})[: LOOKS - 1] if track.entry != OWN_RASTER else []
         best, winner = SLIVER - 0.5, None
         for entry in (track.entry, *others):
             look = replace(track.placement, entry=entry)

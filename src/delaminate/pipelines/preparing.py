@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 
 from delaminate.data.clips import is_clip, read_clip
-from delaminate.data.folders import Pictures
+from delaminate.data.folders import FolderSource, Pictures
 from delaminate.engine.record import Callback, SilentCallback
 from delaminate.errors import ConfigError, DataError
 from delaminate.files import animation_bytes, json_bytes, png_bytes, write_atomic
@@ -82,21 +82,34 @@ def prepare_images(
     if source is None and not is_clip(data):
         raise DataError(f"{data}: expected a folder, an archive or an address of images, or a clip.")
     _check(frames, crop)
-    make_room(
-        place,
-        overwrite,
-        (CLIP, IMAGES, RECORD),
-        (RECORD, CLIP, IMAGES),
-        "images that were made ready already. Use them",
-    )
-    write = _write_clip if source is None else _write_images
-    found = write(source or data, place, frames, crop, stretch, told)  # type: ignore[arg-type]
+    _refuse_inputs(source.root if isinstance(source, FolderSource) else Path(data), place)
+    for held in () if (place / RECORD).exists() else (place / CLIP, place / IMAGES):
+        if held.exists():
+            raise ConfigError(f"{held}: is there already, and no `data prepare` wrote it. Choose another --out.")
+    make_room(place, overwrite, (CLIP, IMAGES, RECORD), (RECORD,), "images that were made ready already. Use them")
     record = {
         "data": str(data), "frames": list(frames), "crop": None if crop is None else list(crop), "stretch": stretch,
-        "count": found.count,
     }  # fmt: skip
-    write_atomic(place / RECORD, json_bytes(record))
+    place.mkdir(parents=True, exist_ok=True)
+    write_atomic(place / RECORD, json_bytes(record))  # first: what follows is ours to remove
+    write = _write_clip if source is None else _write_images
+    found = write(source or data, place, frames, crop, stretch, told)  # type: ignore[arg-type]
+    write_atomic(place / RECORD, json_bytes(record | {"count": found.count}))
     return found
+
+
+def _refuse_inputs(data: Path, out: Path) -> None:
+    """Make sure that no input lies where something is written, or would be read again.
+
+    Raises:
+        ConfigError: One does.
+    """
+    given, target = data.resolve(), out.resolve()
+    written = (target / IMAGES, target / CLIP)
+    if target.is_relative_to(given) or any(
+        given.is_relative_to(each) or each.is_relative_to(given) for each in written
+    ):
+        raise ConfigError(f"{out}: lies among the images that are read. Choose another --out.")
 
 
 def _check(frames: tuple[int, int | None], crop: Crop | None) -> None:
@@ -134,7 +147,10 @@ def _deep(values: Values) -> UInt16[np.ndarray, " n"]:
 
 def _bounds(some: list[UInt16[np.ndarray, " _n"]], data: object) -> tuple[float, float]:
     """What becomes black and what white, in 16 bits."""
-    low, high = np.quantile(np.concatenate(some), (DARKEST, LIGHTEST))
+    values = np.concatenate(some)
+    low, high = np.quantile(values, (DARKEST, LIGHTEST))
+    if high <= low:  # few bright spots on one colour
+        low, high = values.min(), values.max()
     if high <= low:
         raise DataError(f"{data}: all values are {low / 257:.0f} of 255; there is no contrast to stretch.")
     return float(low), float(high)
@@ -158,10 +174,13 @@ def _in_8_bits(values: Values, bounds: tuple[float, float] | None) -> UInt8[np.n
 def _write_clip(
     data: str | Path, place: Path, frames: tuple[int, int | None], crop: Crop | None, stretch: bool, callback: Callback
 ) -> PreparedImages:
-    clip = read_clip(data, limit=frames[1], transparent="auto")
-    if frames[0] >= len(clip):
-        raise ConfigError(f"--frames {frames[0]}:{frames[1] or ''}: {data} has {len(clip)} frames.")
-    chosen = clip.subset(range(frames[0], len(clip)))
+    first, last = frames
+    try:
+        chosen = read_clip(data, limit=None if last is None else last - first, transparent="auto", first=first)
+    except DataError as error:
+        if first and "no frame can be read" in str(error):
+            raise ConfigError(f"--frames {first}:{last or ''}: {data} has no frame {first}.") from error
+        raise
     arrays = [_cut(each.permute(1, 2, 0).numpy(), crop, f"{data}: a frame") for each in chosen.pixels]
     bounds = _bounds([_deep(each) for each in _spread(arrays)], data) if stretch else None
     lasting = chosen.durations or (1000 / (chosen.rate or 25.0),) * len(arrays)
@@ -175,7 +194,7 @@ def _write_clip(
         callback.step("prepare", number, {})
     place.mkdir(parents=True, exist_ok=True)
     write_atomic(place / CLIP, animation_bytes(ready, lasting))
-    return PreparedImages(place / CLIP, len(ready), ready[0].shape[:2], clip.skipped)
+    return PreparedImages(place / CLIP, len(ready), ready[0].shape[:2], chosen.skipped)
 
 
 def _write_images(
@@ -211,7 +230,7 @@ def _write_images(
         done += 1
         callback.step("prepare", number, {})
     if not done:
-        raise DataError(f"{source.place}: none of the {len(rows)} images can be read; the first, {skipped[-1][1]}")
+        raise DataError(f"{source.place}: none of the {len(rows)} images can be read; the last, {skipped[-1][1]}")
     return PreparedImages(place / IMAGES, done, sizes.pop() if len(sizes) == 1 else None, tuple(skipped))
 
 

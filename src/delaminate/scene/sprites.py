@@ -4,8 +4,10 @@ A sprite is named by its position, so that those behind one that goes move up. E
 `without_sprite` where a sprite goes.
 """
 
+import itertools
 from dataclasses import replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -73,7 +75,7 @@ def rename_sprite(dictionary: Dictionary, entry: int, title: str) -> Dictionary:
 
 
 def split_sprite(dictionary: Dictionary, entry: int, mask: Float[Tensor, "1 h w"]) -> Dictionary:
-    """Split a part off a sprite, which becomes a sprite of its own, the last one; both keep their place and size.
+    """Split a part off a sprite, which becomes a sprite of its own, the last one; both keep its size.
 
     Args:
         dictionary: With the sprite.
@@ -93,7 +95,8 @@ def split_sprite(dictionary: Dictionary, entry: int, mask: Float[Tensor, "1 h w"
             "expected one size."
         )
     inside = (mask > 0.5).to(sprite)
-    parts = sprite * (1 - inside), sprite * inside
+    # Colours stay where nothing is seen: painting between pixels mixes them.
+    parts = tuple(torch.cat([sprite[:3], sprite[3:] * seen]) for seen in (1 - inside, inside))
     if not all(bool((part[3] > 0).any()) for part in parts):
         raise ConfigError(
             f"split-sprite: one of the parts of {name} would show nothing; choose some of its pixels, not all."
@@ -104,22 +107,22 @@ def split_sprite(dictionary: Dictionary, entry: int, mask: Float[Tensor, "1 h w"
 
 
 def follow_split(scene: Scene, entry: int, dictionary: Dictionary) -> Scene:
-    """Follow `split_sprite`: in front of each layer that shows the sprite comes one that shows the part, so that nothing moves.
+    """Follow `split_sprite`: in front of each layer that shows the sprite comes one that shows the part, at the same place.
 
     Args:
         scene: With the dictionary as it was.
         entry: What was split.
         dictionary: With the part as its last sprite.
     """
-    part, before = len(dictionary) - 1, scene
-    scene = replace(scene, dictionary=dictionary)
-    for layer in before.layers:
+    part, taken = len(dictionary) - 1, {layer.id for layer in scene.layers}
+    free = (name for name in map("part-{:02d}".format, itertools.count()) if name not in taken)
+    layers = []
+    for layer in scene.layers:
+        layers.append(layer)
         if layer.placement.entry == entry:
-            scene = scene.duplicate(layer.id)
-            copy = scene.layers[next(at for at, each in enumerate(scene.layers) if each.id == layer.id) + 1]
-            named = replace(copy, name=dictionary.name(part), placement=replace(copy.placement, entry=part))
-            scene = replace(scene, layers=tuple(named if each is copy else each for each in scene.layers))
-    return scene
+            placement = replace(layer.placement, entry=part, track=None)
+            layers.append(replace(layer, id=next(free), name=dictionary.name(part), placement=placement))
+    return replace(scene, layers=tuple(layers), dictionary=dictionary)
 
 
 def drop_sprite(dictionary: Dictionary, entry: int) -> Dictionary:

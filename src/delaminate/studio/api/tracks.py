@@ -47,12 +47,13 @@ def list_tracks(space: Space, project: Id) -> TrackList:
             for layer in session.layer_facts(name):
                 if layer.track is not None:
                     found.setdefault(layer.track, []).append((frame, layer))
+        ids = session.sprite_ids
         usual = USUAL if summary.rate is None else 1000 / summary.rate
         known = summary.durations or {}
         rows = [
             TrackRow(
                 track=track, name=places[0][1].name,
-                sprite=None if places[0][1].entry == OWN_RASTER else session.sprite_ids[places[0][1].entry],
+                sprite=None if places[0][1].entry == OWN_RASTER else ids[places[0][1].entry],
                 frames=[frame for frame, _ in places], layers=[layer.id for _, layer in places],
             )
             for track, places in found.items()
