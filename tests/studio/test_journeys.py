@@ -213,7 +213,7 @@ def test_a_historian_names_letters_and_takes_a_catalogue(studio):
 def test_a_shop_gets_cut_outs_on_white(studio):
     page = studio.page
     drop(studio, own_files("figures"))
-    page.locator("details.otherwise > summary").click()
+    page.get_by_text("Another way", exact=True).click()
     page.get_by_role("button", name="Use a model that is ready").click()
     page.locator("label.field:has-text('Model') select").select_option("perturbgan/objects-on-texture")
     page.get_by_role("button", name="Start").click()
@@ -232,7 +232,7 @@ def test_a_shop_gets_cut_outs_on_white(studio):
 def test_a_researcher_changes_a_setting_watches_and_compares(studio):
     page = studio.page
     drop(studio, own_files("blocks"))
-    page.locator("details.otherwise > summary").click()
+    page.get_by_text("Another way", exact=True).click()
     page.get_by_role("button", name="Learn from these images").click()
     page.locator("label.choice:has-text('Things that vary') input").check()
     page.get_by_label("Made for").select_option("tetrominoes")
@@ -255,7 +255,7 @@ def test_a_researcher_changes_a_setting_watches_and_compares(studio):
     images = next(each["id"] for each in projects if each["kind"] == "images")
     run = next(each for each in projects if each["kind"] == "run")
     page.goto(f"{studio.base}/#/p/{images}")
-    page.locator("details.otherwise > summary").click()
+    page.get_by_text("Another way", exact=True).click()
     page.get_by_role("button", name="Compare models").click()
     page.locator(f"label.choice:has-text('{run['name']}') input").check()
     page.locator("label.choice:has-text('dti-sprites/tetrominoes') input").check()

@@ -240,6 +240,10 @@ function Bench({ project, id, tracks, beside }) {
     picture.src = `/api/projects/${project.id}/scenes/${id}/${view}.png?side=${side}&v=${scene.version}`;
   }, [scene, solo, view]);
   useEffect(redraw, [chosen, also]);
+  useEffect(() => { // a track that was chosen in the timeline
+    const found = store.track !== null && scene?.layers.find((each) => each.track === store.track);
+    if (found && found.id !== here.chosen) { setAlso(new Set()); setChosen(found.id); }
+  }, [store.track]);
   const [before, after] = beside ?? [];
   useEffect(() => {
     let mine = true;
