@@ -160,3 +160,8 @@ def test_few_bright_spots_are_stretched(tmp_path):
     Image.fromarray(dark).save(tmp_path / "in" / "a.tif")
     found = delaminate.prepare_images(tmp_path / "in", tmp_path / "out", stretch=True)
     assert np.unique(np.asarray(Image.open(found.place / "a.png"))).tolist() == [0, 255]
+
+
+def test_one_image_is_made_ready_beside_itself(tmp_path):
+    Image.fromarray(frames(1)[0]).save(tmp_path / "a.png")
+    assert delaminate.prepare_images(tmp_path / "a.png", tmp_path / "out", crop=(0, 0, 4, 4)).size == (4, 4)

@@ -44,7 +44,7 @@ GLEAMS = 0.001
 INK = 0.6
 """Ink is darker than so much of the paper around it."""
 LOOKED_AT = 1000
-"""Pixels along the longer side at which skew is looked for."""
+"""Pixels along the longer side at which skew, and what lies around a page, are looked for."""
 
 
 def straightened(images: ImageSet) -> tuple[ImageSet, tuple[str, ...]]:
@@ -168,9 +168,7 @@ def surroundings(page: Page) -> Bool[np.ndarray, "_h _w"] | None:
     Args:
         page: In even light, on white paper.
     """
-    shrink = max(1.0, max(page.shape[:2]) / LOOKED_AT)
-    size = max(1, round(page.shape[1] / shrink)), max(1, round(page.shape[0] / shrink))
-    small = np.asarray(Image.fromarray(page).convert("L").resize(size, Image.Resampling.BOX))
+    small = _small(page)
     labels, count = ndimage.label(small < INK * 255)
     if not count:
         return None
@@ -242,11 +240,17 @@ def skew(page: Page, paper: Float[np.ndarray, "y x 3"] | None = None) -> float:
 
 def _ink(page: Page, paper: Float[np.ndarray, "y x 3"]) -> Bool[np.ndarray, "h w"]:
     """Where ink is, on a page made smaller."""
-    shrink = max(1.0, max(page.shape[:2]) / LOOKED_AT)
-    size = max(1, round(page.shape[1] / shrink)), max(1, round(page.shape[0] / shrink))
-    small = np.asarray(Image.fromarray(page).convert("L").resize(size, Image.Resampling.BOX), np.float32)
+    small = _small(page)
+    size = small.shape[1], small.shape[0]
     around = np.asarray(Image.fromarray(paper.mean(2).astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
     return small < INK * around
+
+
+def _small(page: Page) -> UInt8[np.ndarray, "h w"]:
+    """The lightness of a page, made so small that its longer side has at most `LOOKED_AT` pixels."""
+    shrink = max(1.0, max(page.shape[:2]) / LOOKED_AT)
+    size = max(1, round(page.shape[1] / shrink)), max(1, round(page.shape[0] / shrink))
+    return np.asarray(Image.fromarray(page).convert("L").resize(size, Image.Resampling.BOX))
 
 
 # ---- Turning ----------------------------------------------------------------------------------------------------------

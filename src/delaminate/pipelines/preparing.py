@@ -82,7 +82,7 @@ def prepare_images(
     if source is None and not is_clip(data):
         raise DataError(f"{data}: expected a folder, an archive or an address of images, or a clip.")
     _check(frames, crop)
-    _refuse_inputs(source.root if isinstance(source, FolderSource) else Path(data), place)
+    _refuse_inputs(source.root if isinstance(source, FolderSource) and Path(data).is_dir() else Path(data), place)
     for held in () if (place / RECORD).exists() else (place / CLIP, place / IMAGES):
         if held.exists():
             raise ConfigError(f"{held}: is there already, and no `data prepare` wrote it. Choose another --out.")
@@ -90,7 +90,6 @@ def prepare_images(
     record = {
         "data": str(data), "frames": list(frames), "crop": None if crop is None else list(crop), "stretch": stretch,
     }  # fmt: skip
-    place.mkdir(parents=True, exist_ok=True)
     write_atomic(place / RECORD, json_bytes(record))  # first: what follows is ours to remove
     write = _write_clip if source is None else _write_images
     found = write(source or data, place, frames, crop, stretch, told)  # type: ignore[arg-type]
@@ -192,7 +191,6 @@ def _write_clip(
             shown = (each != np.array(chosen.transparent, np.uint8)).any(2, keepdims=True)
             ready[-1] = np.concatenate([ready[-1], shown * np.uint8(255)], 2)
         callback.step("prepare", number, {})
-    place.mkdir(parents=True, exist_ok=True)
     write_atomic(place / CLIP, animation_bytes(ready, lasting))
     return PreparedImages(place / CLIP, len(ready), ready[0].shape[:2], chosen.skipped)
 
@@ -223,9 +221,7 @@ def _write_images(
             skipped.append((source.full_name(index), str(error)))
             continue
         ready = _in_8_bits(_cut(values, crop, source.label(index)), bounds)
-        target = place / IMAGES / f"{source.names[index]}.png"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(target, png_bytes(ready))
+        write_atomic(place / IMAGES / f"{source.names[index]}.png", png_bytes(ready))
         sizes.add(ready.shape[:2])
         done += 1
         callback.step("prepare", number, {})

@@ -133,6 +133,10 @@ class Light:
         if len(widths) != 1 or 0 in widths:
             raise ShapeError(f"Light: rows of {sorted(widths)} colours; expected rows of one length.")
 
+    @cached_property
+    def _grid(self) -> np.ndarray:
+        return np.array(self.colours, np.float32) / 255
+
     def over(self, size: tuple[int, int]) -> np.ndarray:
         """The paper of a page of `size` (H, W): float32 (H, W, 3) in [0, 1], linear between the grid's points."""
         return self._between(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
@@ -148,7 +152,7 @@ class Light:
 
     def _between(self, down: np.ndarray, across: np.ndarray) -> np.ndarray:
         """Colours (n, m, 3) at n heights and m widths of the page, each from 0 to 1."""
-        grid = np.array(self.colours, np.float32) / 255
+        grid = self._grid
         for axis, places in enumerate((down, across)):
             at = places * (grid.shape[axis] - 1)
             low = np.floor(at).astype(np.int64).clip(0, max(grid.shape[axis] - 2, 0))
