@@ -138,3 +138,19 @@ def test_captures_are_brought_to_a_models_size_by_undoing_what_was_done_to_them(
     assert images.canvas_maps[0].blocks.step == (2.5, 2.5)
     resampled = delaminate.open_images(tmp_path / "a.png", (36, 44))
     assert resampled.canvas_maps[0].blocks is None
+
+
+def test_a_narrow_margin_is_left_out_again_for_a_model_of_what_is_inside(tmp_path):
+    """Resampled to the model's size, every row would be at another place."""
+    inside = np.kron(frames(), np.ones((1, 2, 2, 1), np.uint8))  # 80 x 96, which nothing enlarges
+    inside[:, 1::2] ^= 16
+    inside[:, :, 1::3] ^= 32
+    whole = bars(inside, bottom=6)
+    whole[0] = 0  # the first frame has wider margins than the others
+    pictures = [Image.fromarray(each).convert("P", palette=Image.Palette.ADAPTIVE) for each in whole]
+    shown = np.stack([np.asarray(each.convert("RGB")) for each in pictures])
+    pictures[0].save(tmp_path / "clip.gif", save_all=True, append_images=pictures[1:], duration=100)
+    notes = Notes()
+    images = delaminate.open_images(tmp_path / "clip.gif", size=(80, 96), callback=notes)
+    assert np.array_equal(images.pixels.permute(0, 2, 3, 1).numpy(), shown[:, :80])
+    assert any("6 pixels below" in note for note in notes.notes)

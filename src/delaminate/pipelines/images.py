@@ -300,10 +300,11 @@ def _undone_to(
     """
     originals = {canvas_map.original for canvas_map in images.canvas_maps}
     height, width = next(iter(originals))
-    if len(originals) > 1 or max(height / size[0], width / size[1]) < LEAST_KNOWN:
-        return None
-    few = opened(None, count=min(FEW, len(images)))
-    if enlargement_undone(margins_cut(few), size).size != size:
+    is_enlarged = max(height / size[0], width / size[1]) >= LEAST_KNOWN
+    if len(originals) > 1 or (height, width) == size or not (is_enlarged or images.rate is not None):
+        return None  # only clips have margins, which may be narrow
+    # The first frames of a clip may have wider margins than all of them, so that they say nothing.
+    if images.rate is None and enlargement_undone(opened(None, count=min(FEW, len(images))), size).size != size:
         return None
     whole = enlargement_undone(margins_cut(opened(None), callback), size, callback)
     return whole if whole.size == size else None

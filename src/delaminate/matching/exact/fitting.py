@@ -3,6 +3,7 @@
 All pixels of all patterns lie one after the other, so that one pass over memory counts at all places together.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -29,10 +30,9 @@ def ring_of(alpha: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h2 w2"]:
 
 
 class _Masks:
-    """Pixels of some masks one after the other, by their distance from a corner."""
+    """Pixels of some masks one after the other, by their distance from a corner: rows and columns of each."""
 
-    def __init__(self, masks: Sequence[np.ndarray], start: int = 0) -> None:
-        corners = [np.argwhere(mask) + start for mask in masks]
+    def __init__(self, corners: Sequence[np.ndarray]) -> None:
         self.areas = np.array([len(each) for each in corners], np.int64)
         self.firsts = self.areas.cumsum() - self.areas
         self.corners = np.concatenate([*corners, np.zeros((0, 2), np.int64)])
@@ -54,6 +54,13 @@ class _Masks:
             first = last
 
 
+@functools.lru_cache(maxsize=2048)
+def _rows(pattern: HardSprite) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of a pattern's pixels, and of those beside it, where they are; colours of its pixels, and these as one number each."""
+    shown = pattern.alpha
+    return np.argwhere(shown), np.argwhere(ring_of(shown)) - 1, pattern.colour[shown], pattern.packed[shown]
+
+
 class PatternPixels:
     """The pixels of some patterns, and of the rings around them.
 
@@ -62,11 +69,10 @@ class PatternPixels:
     """
 
     def __init__(self, patterns: Sequence[HardSprite]) -> None:
-        self.inside = _Masks([pattern.alpha for pattern in patterns])
-        self.rings = _Masks([ring_of(pattern.alpha) for pattern in patterns], start=-1)
-        nothing = np.zeros((0, 3), np.float32)
-        self.colour = np.concatenate([*(p.colour[p.alpha] for p in patterns), nothing])
-        self.packed = np.concatenate([*(p.packed[p.alpha] for p in patterns), np.zeros(0, np.uint32)])
+        rows = [_rows(pattern) for pattern in patterns]
+        self.inside, self.rings = _Masks([row[0] for row in rows]), _Masks([row[1] for row in rows])
+        self.colour = np.concatenate([*(row[2] for row in rows), np.zeros((0, 3), np.float32)])
+        self.packed = np.concatenate([*(row[3] for row in rows), np.zeros(0, np.uint32)])
         self.entries = np.repeat(np.arange(len(patterns)), self.inside.areas)
         opacity = np.array([pattern.opacity for pattern in patterns], np.float32)
         self.opacity = np.repeat(opacity, self.inside.areas)

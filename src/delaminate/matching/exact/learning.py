@@ -18,6 +18,9 @@ from delaminate.matching.exact.seeking import (
 from delaminate.matching.exact.templates import HardSprite
 from delaminate.matching.exact.translucent import translucent_sprites
 
+SPLITS = 4
+"""Times in a round that a pattern is cut in two, at most: the ten digits of a score take four."""
+
 
 def learn_round(
     scenes: FrameStack, patterns: list[HardSprite], search: Search, seed: int, state: RoundState | None = None
@@ -84,8 +87,10 @@ def _finished(scenes: FrameStack, patterns: list[HardSprite], search: Search) ->
     found = explained(scenes, patterns, search)
     there = max(int(np.count_nonzero(scenes.fresh(search).was_open)), 1)
     search.progress.tell(len(patterns), 1 - int(found.left.sum()) / there)
-    halves = split(scenes.fresh(search, patterns=patterns), patterns, found, search.growth, scenes.offsets)
-    if len(halves) > len(patterns):
+    for _ in range(SPLITS):
+        halves = split(scenes.fresh(search, patterns=patterns), patterns, found, search.growth, scenes.offsets)
+        if len(halves) == len(patterns):
+            break
         patterns, found = halves, explained(scenes, halves, search)
     frames = scenes.fresh(search, patterns=patterns)
     patterns = reestimate(frames, patterns, found, search.growth)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from scipy import ndimage
 
 from delaminate.matching.exact.detection import Occurrence, TemplateBank, find
@@ -103,7 +103,8 @@ def split(
 
     The occurrences of a pattern are cut in two where one pixel tells most, and each goes to the half whose typical
     picture it resembles more. Two pictures are kept if they save more pixels than one more picture has. A picture that
-    stands at few places of the background, which `offsets` tell, may owe what is special about it to the background there.
+    stands at few places of the background, which `offsets` tell, may owe what is special about it to the background there;
+    not at a place where the other picture is seen at other times, as the digits of a score are.
     """
     ranks, where = _owners(frames, patterns, found)
     result = []
@@ -145,9 +146,10 @@ def _halves(
     telling = before.sum(0)
     place = np.unravel_index(telling.argmax(), telling.shape)
     second = before[:, place[0], place[1]]
+    fewest = growth.least if frames.codes.exact else max(growth.least, 0.1 * len(where))
     pictures: list[tuple[np.ndarray, np.ndarray]] = []
     for _ in range(3):
-        if min(second.sum(), (~second).sum()) < max(growth.least, 0.1 * len(where)):
+        if min(second.sum(), (~second).sum()) < fewest:
             return []
         pictures = []
         for some in (~second, second):
@@ -157,12 +159,19 @@ def _halves(
         second = errors[1] < errors[0]
     if before.sum() - errors.min(0).sum() <= pattern.area:
         return []
-    corners = where[:, 1:3] + offsets[where[:, 0]]
-    for some in (~second, second):
-        if np.unique(corners[some], axis=0, return_counts=True)[1].max(initial=0) > STANDS * some.sum():
-            return []
+    if _stands(where[:, 1:3] + offsets[where[:, 0]], second):
+        return []
     halves = [HardSprite.cut(shown, connected(alpha, own & alpha))[0] for shown, alpha in pictures]
     return halves if all(half.area >= growth.smallest for half in halves) else []
+
+
+def _stands(corners: Int64[np.ndarray, "n 2"], second: Bool[np.ndarray, " n"]) -> bool:
+    """Whether the background may be what tells two pictures apart: one of them mostly stands where the other never is."""
+    _, place = np.unique(corners, axis=0, return_inverse=True)
+    place = place.ravel()
+    counts = np.stack([np.bincount(place[some], minlength=place.max() + 1) for some in (~second, second)])
+    alone = np.where(counts[::-1] == 0, counts, 0).max(1)
+    return bool((alone > STANDS * counts.sum(1)).any())
 
 
 def _with_hidden_background(
