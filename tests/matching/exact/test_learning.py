@@ -242,7 +242,7 @@ def test_what_comes_and_goes_at_one_place_hides_the_background_there():
     scenes = FrameStack(frames, black, ((0, 0),) * 10)
     same, changed = uncover(scenes, digits, occurrences(*images), Background(black[0]))
     assert not changed and not same.rgb.any()
-    still, _ = _absorbed(scenes, digits, occurrences(*images), Background(black[0]), 0.06)
+    still, _ = _absorbed(scenes, digits, occurrences(*images), Background(black[0]), search())
     assert still == digits
 
 

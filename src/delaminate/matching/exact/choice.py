@@ -19,6 +19,7 @@ from delaminate.matching.exact.camera import is_scrolled
 from delaminate.matching.exact.description import HOLE, Prices, frames_bits, picture_bits
 from delaminate.matching.exact.noise import is_noisy
 from delaminate.matching.exact.planes import second_plane
+from delaminate.matching.exact.readouts import Readout, find_readouts, without_readouts
 
 Kind = Literal["solid", "static", "rooms", "panorama", "parallax", "auto"]
 CLEARLY = 0.95
@@ -37,11 +38,13 @@ class BackgroundChoice:
         background: The background.
         kind: Its kind: solid, static, rooms, panorama or parallax.
         bits: What the clip takes with each candidate, in bits; empty where the kind was given.
+        readouts: Scores and clocks, where the background is a still picture without loss.
     """
 
     background: Background
     kind: str
     bits: Mapping[str, float]
+    readouts: tuple[Readout, ...] = ()
 
 
 def choose_background(
@@ -67,7 +70,8 @@ def choose_background(
     if kind == "solid" or (kind == "auto" and colour is not None):
         return BackgroundChoice(plain, "solid", {})
     if kind == "static":
-        return BackgroundChoice(static(frames, noisy), kind, {})
+        still, readouts = _still(frames, noisy)
+        return BackgroundChoice(still, kind, {}, readouts)
     if kind in ("panorama", "parallax"):
         found = _scrolled(frames, noisy)
         return BackgroundChoice(found.get(kind, found["panorama"]), kind if kind in found else "panorama", {})
@@ -77,7 +81,7 @@ def choose_background(
     if len(frames) < 5:
         return BackgroundChoice(plain, "solid", {})
     candidates = {"solid": plain}
-    still = static(frames, noisy)
+    still, readouts = _still(frames, noisy)
     if _is_settled(frames, still, plain, tolerance):
         candidates["static"] = still
     bare = None
@@ -96,7 +100,13 @@ def choose_background(
         nearly_plain = best == "solid" and candidates[name] is not bare and _share_of(candidates[name], plain) > MOSTLY
         if bits[name] < (SURELY if nearly_plain else CLEARLY) * bits[best]:
             best = name
-    return BackgroundChoice(candidates[best], best, bits)
+    return BackgroundChoice(candidates[best], best, bits, readouts if best == "static" else ())
+
+
+def _still(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool) -> tuple[Background, tuple[Readout, ...]]:
+    """A still picture, with nothing but their paper where readouts are; and these."""
+    still, readouts = static(frames, noisy), () if noisy else find_readouts(frames)
+    return without_readouts(still, readouts), readouts
 
 
 def _is_settled(

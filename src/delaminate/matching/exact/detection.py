@@ -279,7 +279,11 @@ def _near(
     first = candidates[:, 1:]
     last = first + sizes[candidates[:, 0]]
     one, other = touching(first, last)
-    return one, other, ((first[one] < last[other]) & (first[other] < last[one])).all(1)
+    overlap = np.ones(len(one), bool)
+    for start, end in zip(first.T.astype(np.int32), last.T.astype(np.int32), strict=True):
+        overlap &= start[one] < end[other]
+        overlap &= start[other] < end[one]
+    return one, other, overlap
 
 
 def boxes_of(patterns: list[HardSprite], places: list[Occurrence]) -> Int64[np.ndarray, "n 4"]:

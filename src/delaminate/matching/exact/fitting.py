@@ -36,11 +36,13 @@ class _Masks:
         self.areas = np.array([len(each) for each in corners], np.int64)
         self.firsts = self.areas.cumsum() - self.areas
         self.corners = np.concatenate([*corners, np.zeros((0, 2), np.int64)])
+        self._offsets: dict[int, np.ndarray] = {}
 
     def at(self, candidates: Candidates, width: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
         """A part of the places at a time: which, where the pixels of each begin, and number and place of all of them."""
-        offsets = self.corners[:, 0] * width + self.corners[:, 1]
-        areas = self.areas[candidates[:, 0]]
+        if width not in self._offsets:
+            self._offsets[width] = self.corners[:, 0] * width + self.corners[:, 1]
+        offsets, areas = self._offsets[width], self.areas[candidates[:, 0]]
         ends = areas.cumsum()
         first = 0
         while first < len(candidates):
@@ -48,8 +50,10 @@ class _Masks:
             last = max(int(np.searchsorted(ends, done + AT_ONCE)), first + 1)
             entry, area = candidates[first:last, 0], areas[first:last]
             begin = area.cumsum() - area
-            pixel = np.arange(int(area.sum())) + np.repeat(self.firsts[entry] - begin, area)
-            place = np.repeat(candidates[first:last, 1] * width + candidates[first:last, 2], area) + offsets[pixel]
+            pixel = np.repeat(self.firsts[entry] - begin, area)
+            pixel += np.arange(len(pixel))
+            place = np.repeat(candidates[first:last, 1] * width + candidates[first:last, 2], area)
+            place += offsets[pixel]
             yield slice(first, last), begin, pixel, place
             first = last
 

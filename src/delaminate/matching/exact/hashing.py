@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt32, UInt64
+from jaxtyping import Bool, Float, Int64, UInt32, UInt64
 from scipy import ndimage
 
-from delaminate.matching.exact.detection import LEAST_CUT, PlacementCost, Scored, TemplateBank
+from delaminate.matching.exact.detection import LEAST_CUT, TIE, PlacementCost, Scored, TemplateBank
 from delaminate.matching.exact.fitting import Candidates
 from delaminate.matching.exact.templates import OPEN, Frames, HardSprite, Shape, Spots
 from delaminate.rng import numpy_stream
@@ -24,6 +24,12 @@ INNER, BORDER = 24, 3
 cuts it."""
 MOST_OF_FLAT = 300
 """Places of one flat pattern on one frame that are looked at, at most."""
+MOST_OF_ONE = 300
+"""From so many places of one pattern on one frame, only those are looked at that gain most around them."""
+MUCH_OFTENER = 4
+"""A window that is seen so many times as often as the rarest of its pattern, and `MOST_OF_ONE` times more, tells little."""
+MOST_SPOTS = 2_000
+"""Places of one pattern on one frame that windows hint at and that are looked at, at most: those that most hint at."""
 MOST_HINTS = 2**15
 """Places of a frame that pixels of slivers hint at and that are looked at, at most: those of the largest regions."""
 APART = 3
@@ -161,6 +167,7 @@ class WindowTable:
                 keys = np.array([w.value for w, _ in mine], np.uint64)
                 rows = np.array([[entry, w.top, w.left, w.flat, w.border] for w, entry in mine], np.int64)
                 self.tables[shape] = keys, rows
+        self.windows = np.concatenate([*(rows for _, rows in self.tables.values()), np.zeros((0, 5), np.int64)])
 
     def spots(self, frames: Frames, index: int, fresh: bool = False) -> Spots:
         """Where patterns may be on a frame: pattern, top, left on the padded frame; each place once.
@@ -170,7 +177,8 @@ class WindowTable:
             index: Which of them.
             fresh: Windows must show pixels that are still open, not only pixels that once were.
         """
-        found = [np.zeros((0, 3), np.int64)]
+        hits = [np.zeros((0, 3), np.int64)]  # number of the window, row and column
+        first_window = 0
         for shape, (keys, rows) in self.tables.items():
             hashes, places, runs = windows_of_frame(frames, index, shape)
             if fresh:
@@ -178,32 +186,56 @@ class WindowTable:
                 hashes, places, runs = hashes[now], places[now], runs[now]
             first = np.searchsorted(keys, hashes, "left")
             hit = np.flatnonzero(keys[first.clip(max=len(keys) - 1)] == hashes)
-            if len(hit) == 0:
-                continue
             first, last = first[hit], np.searchsorted(keys, hashes[hit], "right")
             counts = last - first
             which = (
                 np.arange(int(counts.sum())) - np.repeat(counts.cumsum() - counts, counts) + np.repeat(first, counts)
             )
             at = np.repeat(hit, counts)
-            row, place, run = rows[which], places[at], runs[at]
+            row, run = rows[which], runs[at]
             # Along the frame's border, what is left of tiles that stand in rows may be one flat run.
             begins = run % np.where(row[:, 4] == 1, self.sizes[row[:, 0], 1], frames.size[1]) == 0
             keep = (row[:, 3] == 0) | begins
-            corner = place[keep] - row[keep, 1:3]
-            row = row[keep]
-            keep = (row[:, 4] == 0) | (row[:, 3] == 0) | self._is_cut(corner, row[:, 0], frames)
-            sizes = self.sizes[row[:, 0]]
-            keep &= (corner >= 0).all(1) & (corner + sizes <= np.array(frames.size)).all(1)
-            found.append(np.concatenate([row[keep, :1], corner[keep]], 1))
-        together = np.concatenate(found)
+            hits.append(np.concatenate([first_window + which[keep, None], places[at[keep]]], 1))
+            first_window += len(rows)
+        window, corner = (each := np.concatenate(hits))[:, 0], each[:, 1:]
+        row = self.windows[window]
+        corner = corner - row[:, 1:3]
+        inside = (corner >= 0).all(1) & (corner + self.sizes[row[:, 0]] <= np.array(frames.size)).all(1)
+        keep = inside & (self._tells(window)[window] | self._is_cut(corner, row[:, 0], frames))
+        together = np.concatenate([row[keep, :1], corner[keep]], 1)
         height, width = frames.size
-        flat = np.unique((together[:, 0] * height + together[:, 1]) * width + together[:, 2])
+        flat = (together[:, 0] * height + together[:, 1]) * width + together[:, 2]
+        if np.bincount(together[:, 0], minlength=1).max() > MOST_SPOTS:
+            flat, votes = np.unique(flat, return_counts=True)
+            flat = flat[_most_voted(flat // (height * width), votes)]
+        else:
+            flat = np.unique(flat)
         return np.stack([flat // (height * width), flat // width % height, flat % width], 1)
+
+    def _tells(self, hits: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " w"]:
+        """Which windows are looked at all over the frame, by what they hit; the others only where the border cuts a pattern.
+
+        Flat ones along a border say little, and so do those that are seen far more often than the rarest of their pattern.
+        """
+        entry, flat, border = self.windows[:, 0], self.windows[:, 3] == 1, self.windows[:, 4] == 1
+        often = np.bincount(hits, minlength=len(self.windows))
+        rarest = np.full(len(self.sizes), len(hits))
+        seen = ~border & (often > 0)
+        np.minimum.at(rarest, entry[seen], often[seen])
+        return ~(border & flat) & (often <= MOST_OF_ONE + MUCH_OFTENER * rarest[entry])
 
     def _is_cut(self, corner: np.ndarray, entry: np.ndarray, frames: Frames) -> np.ndarray:
         margin = frames.margin
         return ((corner < margin) | (corner + self.sizes[entry] > np.array(frames.size) - margin)).any(1)
+
+
+def _most_voted(entry: Int64[np.ndarray, " n"], votes: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Of the places of each pattern, in the order of patterns, the `MOST_SPOTS` that most windows hint at, and their equals."""
+    order = np.lexsort((-votes, entry))
+    first = np.searchsorted(entry, np.arange(entry.max() + 1))
+    last = np.minimum(first + MOST_SPOTS, np.append(first[1:], len(entry))) - 1
+    return np.asarray(votes >= votes[order[last]][entry])
 
 
 def windows_of_frame(frames: Frames, index: int, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -239,12 +271,7 @@ class HashBank(TemplateBank):
         if self._last is None or self._last[0] is not frames or self._last[1] != index:
             self._last = frames, index, self.table.spots(frames, index)  # frames are gone through one by one
         found, gain = self.worth(frames, index, np.concatenate([self._last[2], self.translucent(frames, index)]))
-        for entry in np.flatnonzero(np.bincount(found[:, 0], minlength=len(self.patterns)) > MOST_OF_FLAT):
-            if self.flat[entry]:  # it fits all over a flat area
-                mine = np.flatnonzero(found[:, 0] == entry)
-                rest = mine[np.argsort(-gain[mine], kind="stable")[MOST_OF_FLAT:]]
-                found, gain = np.delete(found, rest, 0), np.delete(gain, rest)
-        return found, gain
+        return self._fewer(found, gain, frames.size)
 
     def leftovers(self, frames: Frames, index: int) -> Scored:
         """Where slivers are that no window of their patterns fits in: one pixel of each is held against all of its colour.
@@ -278,6 +305,18 @@ class HashBank(TemplateBank):
         inside = (together[:, 1:] >= 0).all(1) & (ends <= np.array(frames.size)).all(1)
         return self.worth(frames, index, together[inside])
 
+    def _fewer(self, found: Candidates, gain: Float[np.ndarray, " n"], size: Shape) -> Scored:
+        """Leave out places of patterns that have too many: what is mostly flat fits a little all over a flat area."""
+        keep = np.ones(len(found), bool)
+        counts = np.bincount(found[:, 0], minlength=len(self.patterns))
+        for entry in np.flatnonzero(counts > min(MOST_OF_FLAT, MOST_OF_ONE)):
+            mine = np.flatnonzero(found[:, 0] == entry)
+            if self.flat[entry]:
+                keep[mine[np.argsort(-gain[mine], kind="stable")[MOST_OF_FLAT:]]] = False
+            elif len(mine) > MOST_OF_ONE:
+                keep[mine] = _is_peak(found[mine, 1:], gain[mine], size, int(self.sizes[entry].min()) // 4)
+        return found[keep], gain[keep]
+
     @functools.cached_property
     def _by_colour(
         self,
@@ -290,6 +329,16 @@ class HashBank(TemplateBank):
         order = telling[np.argsort(self.pixels.packed[telling], kind="stable")]
         colours, firsts, often = np.unique(self.pixels.packed[order], return_index=True, return_counts=True)
         return order, colours, firsts, often
+
+
+def _is_peak(
+    corners: Int64[np.ndarray, "n 2"], gain: Float[np.ndarray, " n"], size: Shape, reach: int
+) -> Bool[np.ndarray, " n"]:
+    """Which places gain more than all others that are up to `reach` pixels, but 1 at least, away; of equal ones, the first."""
+    gains = np.full(size, -np.inf)
+    gains[corners[:, 0], corners[:, 1]] = gain - TIE * np.arange(len(gain))
+    best = ndimage.maximum_filter(gains, 2 * max(reach, 1) + 1, mode="constant", cval=-np.inf)
+    return np.asarray((gains == best)[corners[:, 0], corners[:, 1]])
 
 
 def bank_of(patterns: list[HardSprite], frames: Frames, price: PlacementCost) -> TemplateBank:

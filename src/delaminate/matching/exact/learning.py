@@ -70,6 +70,9 @@ def _seek(scenes: FrameStack, search: Search, seed: int, state: RoundState) -> N
     clear = translucent_sprites(frames, search, room - len(fresh))
     close_together(frames, clear, search)
     fresh += clear
+    digits = [piece for readout in search.readouts for piece in readout.pieces][: room - len(fresh)]
+    close_together(frames, digits, search)
+    fresh += digits
     fresh += recurring_regions(frames, search, room - len(fresh))
     if not state.attempts:
         others = mirrored(frames, state.patterns + fresh, search) if search.flips else []

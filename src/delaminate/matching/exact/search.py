@@ -12,6 +12,7 @@ from delaminate.matching.exact.growth import RegionGrowing
 from delaminate.matching.exact.hashing import bank_of
 from delaminate.matching.exact.parsing import Parse, parse
 from delaminate.matching.exact.progress import Progress
+from delaminate.matching.exact.readouts import Readout
 from delaminate.matching.exact.templates import ColourCodes, Frames, HardSprite
 
 AT_ONCE = 2**22
@@ -31,6 +32,7 @@ class Search:
         flips: Also look for mirror images of what has been found.
         components: Sprites are whole connected regions, not grown from patches.
         chroma: What chroma counts in the distance of two colours, beside luma; 1: as in RGB.
+        readouts: Scores and clocks of the frames, over a still background.
         progress: Is told of what is found, and may stop the search.
     """
 
@@ -42,6 +44,7 @@ class Search:
     flips: bool = False
     components: bool = False
     chroma: float = 1.0
+    readouts: tuple[Readout, ...] = ()
     progress: Progress = field(default_factory=Progress)
 
     def bank(self, patterns: list[HardSprite], frames: Frames, strict: bool = False) -> TemplateBank:

@@ -14,6 +14,7 @@ from delaminate.matching.exact.hashing import bank_of
 from delaminate.matching.exact.noise import is_noisy
 from delaminate.matching.exact.parsing import Parse
 from delaminate.matching.exact.pruning import prune
+from delaminate.matching.exact.readouts import without_readouts
 from delaminate.matching.exact.search import FrameStack, Search, explained
 from delaminate.matching.exact.templates import HardSprite, packed
 
@@ -43,13 +44,13 @@ def settle_background(
     found = explained(scenes, patterns, search)
     if background.plane is not None:
         return patterns, background, found
-    kept, background = _absorbed(scenes, patterns, found, background, search.tolerance)
+    kept, background = _absorbed(scenes, patterns, found, background, search)
     if len(kept) < len(patterns):
         patterns, found = kept, explained(scenes, kept, search)
     before = background
     background = take_out_sprites(scenes, patterns, found, background, search)
     background, changed = uncover(scenes, patterns, found, background)
-    background = _bare(scenes, background, search.tolerance) if changed else background
+    background = _bare(scenes, background, search) if changed else background
     if not is_noisy(search.tolerance):
         background = take_out_marks(scenes, patterns, found, background)
     if changed or background is not before:
@@ -60,11 +61,11 @@ def settle_background(
 
 
 def _absorbed(
-    scenes: FrameStack, patterns: list[HardSprite], found: Parse, background: Background, tolerance: float
+    scenes: FrameStack, patterns: list[HardSprite], found: Parse, background: Background, search: Search
 ) -> tuple[list[HardSprite], Background]:
     """As `absorb_static`, but what would come and go in the background with the rest of its thing stays a sprite."""
     kept, painted = absorb_static(scenes, patterns, found, background)
-    bare = _bare(scenes, painted, tolerance)
+    bare = _bare(scenes, painted, search)
     if bare is painted:
         return kept, painted
     rgb, still = bare.rgb, []
@@ -80,11 +81,12 @@ def _absorbed(
     return still, bare
 
 
-def _bare(scenes: FrameStack, background: Background, tolerance: float) -> Background:
-    """A still picture without things at rest; any other background as it is."""
-    if background.rgb.shape[:2] != scenes.frames.shape[1:3] or is_noisy(tolerance):
+def _bare(scenes: FrameStack, background: Background, search: Search) -> Background:
+    """A still picture without readouts and things at rest; any other background as it is."""
+    if background.rgb.shape[:2] != scenes.frames.shape[1:3] or is_noisy(search.tolerance):
         return background
-    bare = without_things_at_rest(background, scenes.frames, HOLE, Prices.of(scenes.frames).place)
+    bare = without_readouts(background, search.readouts)
+    bare = without_things_at_rest(bare, scenes.frames, HOLE, Prices.of(scenes.frames).place)
     return background if np.array_equal(bare.rgb, background.rgb) else bare
 
 

@@ -123,7 +123,7 @@ class MarioNette(MarioNetteModel):
         if self.config.search_steps and self.config.background != "learned":
             choice = background_of(pixels, self.config)
             self.store.put_background(choice.background)
-            self.background_kind = choice.kind
+            self.background_kind, self.readouts = choice.kind, choice.readouts
             self.covers_all = len(pixels) <= self.config.search_batch
             return (told(choice),)
         return ()

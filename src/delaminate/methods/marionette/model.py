@@ -12,6 +12,7 @@ from delaminate.errors import ConfigError
 from delaminate.matching.exact.detection import PlacementCost
 from delaminate.matching.exact.dictionary import SpriteDictionary, SpriteStore
 from delaminate.matching.exact.growth import RegionGrowing
+from delaminate.matching.exact.readouts import Readout
 from delaminate.matching.exact.search import Search
 from delaminate.matching.exact.templates import HardSprite
 from delaminate.methods.base import Method
@@ -78,6 +79,8 @@ class MarioNetteModel(Method):
     name = "marionette"
     covers_all = False
     """Every round of search sees all frames."""
+    readouts: tuple[Readout, ...] = ()
+    """Scores and clocks of the images that are searched."""
 
     def __init__(self, config: Config, seed: int = 0) -> None:
         super().__init__(config, seed)

@@ -152,7 +152,7 @@ class Matcher(SearchPlayer):
             patterns = self.round.found if self.round is not None else self.patterns
             context.progress({"sprites": found, "explained": share}, lambda: [pattern.rgba() for pattern in patterns])
 
-        search = replace(model.search(), progress=Progress(context.should_stop, tell))
+        search = replace(model.search(), readouts=model.readouts, progress=Progress(context.should_stop, tell))
         images = context.all_gather(images)
         frames = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         # A frame that is there twice says no more than once.
