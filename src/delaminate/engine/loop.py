@@ -198,12 +198,16 @@ class _Run:
         """Do one step; return every named term."""
         index = batch_indices(len(self.pixels), stage.batch, self.seed, stage.name, self.step, cache)
         local_slice = parallel.local_slice_of(stage.batch)
-        images = self._floats(index[local_slice])
         context = StepContext(
             stage.name, self.step, stage.steps, local_slice, stage.batch, {}, parallel.all_reduce, parallel.all_gather,
             self._interrupts, self._progress,
         )  # fmt: skip
-        terms: dict[str, Tensor] = {}
+        for player in self.players.values():
+            if isinstance(player, SearchPlayer):
+                rng = stream(self.seed, stage.name, self.step, player.name, "order")
+                preferred = player.preferred(self.pixels, rng, context)
+                index = index if preferred is None else preferred
+        images, terms = self._floats(index[local_slice]), dict[str, Tensor]()
         for player in self.players.values():
             rng = stream(self.seed, stage.name, self.step, player.name, self.attempt)
             if isinstance(player, GradientPlayer):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor, nn
 
 
@@ -155,6 +155,16 @@ class GradientPlayer(Player):
 
 class SearchPlayer(Player):
     """Owns sprites and sufficient statistics; its turn updates them by itself."""
+
+    def preferred(
+        self, pixels: UInt8[Tensor, "N 3 H W"], rng: Generator, context: StepContext
+    ) -> Int64[Tensor, " B"] | None:
+        """Which of all images the whole batch of its next turn should be; None: those that come next.
+
+        Raises:
+            InterruptedTurn: It was asked to stop; asked again, it says the same.
+        """
+        return None
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:

@@ -150,7 +150,13 @@ def kind_of(facts: Facts, is_clip: bool, count: int) -> Kind:
     """Decide what images are, the surest kinds first."""
     f = facts
     # Light on dark has one colour, or grey, and grain: no two neighbours within it are equal as in a drawing.
-    if f.one_axis >= 0.99 and f.dark <= 0.3 and f.lit <= 0.4 and f.lit_equal < 0.3 and f.recurring < 0.6:
+    if (
+        f.one_axis >= 0.99
+        and f.dark <= 0.3
+        and f.lit <= 0.4
+        and f.lit_equal < 0.3
+        and f.recurring < (0.4 if is_clip else 0.6)
+    ):
         return "blobs"
     # Paper is light and takes most of the page; ink is all of the rest, in many pieces, in rows.
     ink = f.one_axis >= 0.97 and f.bimodal >= 0.8 and 0.02 <= f.ink <= 0.35 and f.paper >= 110

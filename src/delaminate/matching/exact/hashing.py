@@ -30,10 +30,13 @@ MUCH_OFTENER = 4
 """A window that is seen so many times as often as the rarest of its pattern, and `MOST_OF_ONE` times more, tells little."""
 MOST_SPOTS = 2_000
 """Places of one pattern on one frame that windows hint at and that are looked at, at most: those that most hint at."""
+SURE_VOTES = 4
+"""Windows that hint at the best place of a pattern, at least, for places at which a single one hints to be left out of many."""
 MOST_HINTS = 2**15
 """Places of a frame that pixels of slivers hint at and that are looked at, at most: those of the largest regions."""
 APART = 3
 """Pixels between windows, at least, so that what hides one shows another."""
+LOW_BITS = np.uint64(2**16 - 1)
 FACTORS = {
     shape: numpy_stream("window hashes", *shape).integers(0, 2**63, shape, dtype=np.uint64) | np.uint64(1)
     for shape in SHAPES
@@ -160,6 +163,7 @@ class WindowTable:
     def __init__(self, windows: Sequence[Sequence[_Window]], sizes: Sequence[tuple[int, int]]) -> None:
         self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
         self.tables: dict[Shape, tuple[np.ndarray, np.ndarray]] = {}
+        self.known: dict[Shape, np.ndarray] = {}
         for shape in SHAPES:
             mine = [(w, entry) for entry, some in enumerate(windows) for w in some if w.shape == shape]
             mine.sort(key=lambda pair: pair[0].value)
@@ -167,6 +171,8 @@ class WindowTable:
                 keys = np.array([w.value for w, _ in mine], np.uint64)
                 rows = np.array([[entry, w.top, w.left, w.flat, w.border] for w, entry in mine], np.int64)
                 self.tables[shape] = keys, rows
+                self.known[shape] = np.zeros(int(LOW_BITS) + 1, bool)
+                self.known[shape][keys & LOW_BITS] = True
         self.windows = np.concatenate([*(rows for _, rows in self.tables.values()), np.zeros((0, 5), np.int64)])
 
     def spots(self, frames: Frames, index: int, fresh: bool = False) -> Spots:
@@ -184,9 +190,12 @@ class WindowTable:
             if fresh:
                 now = all_inside(frames.kind[index] == OPEN, shape)[places[:, 0], places[:, 1]]
                 hashes, places, runs = hashes[now], places[now], runs[now]
-            first = np.searchsorted(keys, hashes, "left")
-            hit = np.flatnonzero(keys[first.clip(max=len(keys) - 1)] == hashes)
-            first, last = first[hit], np.searchsorted(keys, hashes[hit], "right")
+            # Most windows are none of a pattern, as a part of their bits says.
+            hit = np.flatnonzero(self.known[shape][hashes & LOW_BITS])
+            first = np.searchsorted(keys, hashes[hit], "left")
+            same = keys[first.clip(max=len(keys) - 1)] == hashes[hit]
+            hit, first = hit[same], first[same]
+            last = np.searchsorted(keys, hashes[hit], "right")
             counts = last - first
             which = (
                 np.arange(int(counts.sum())) - np.repeat(counts.cumsum() - counts, counts) + np.repeat(first, counts)
@@ -235,7 +244,10 @@ def _most_voted(entry: Int64[np.ndarray, " n"], votes: Int64[np.ndarray, " n"]) 
     order = np.lexsort((-votes, entry))
     first = np.searchsorted(entry, np.arange(entry.max() + 1))
     last = np.minimum(first + MOST_SPOTS, np.append(first[1:], len(entry))) - 1
-    return np.asarray(votes >= votes[order[last]][entry])
+    least = votes[order[last]]
+    # A single window says little where others have more to say.
+    crowded = (last - first + 1 == MOST_SPOTS) & (votes[order[np.minimum(first, len(entry) - 1)]] >= SURE_VOTES)
+    return np.asarray(votes >= np.where(crowded, np.maximum(least, 2), least)[entry])
 
 
 def windows_of_frame(frames: Frames, index: int, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -270,7 +282,14 @@ class HashBank(TemplateBank):
     def candidates(self, frames: Frames, index: int) -> Scored:
         if self._last is None or self._last[0] is not frames or self._last[1] != index:
             self._last = frames, index, self.table.spots(frames, index)  # frames are gone through one by one
-        found, gain = self.worth(frames, index, np.concatenate([self._last[2], self.translucent(frames, index)]))
+        places = np.concatenate([self._last[2], self.translucent(frames, index)])
+        gain, misfit, hits = self.pixels.fit(frames, index, places)
+        prices = self.prices_at(frames, places)
+        # Open pixels never become more: what matches too few of them is not looked at again.
+        count = len(self._last[2])
+        self._last = frames, index, places[:count][hits[:count] >= prices[:count]]
+        good = (gain >= prices) & (misfit <= self.price.misfit)
+        found, gain = places[good], gain[good]
         return self._fewer(found, gain, frames.size)
 
     def leftovers(self, frames: Frames, index: int) -> Scored:

@@ -12,6 +12,9 @@ from typing import Any, ClassVar, Literal
 from delaminate.config import setting
 from delaminate.methods.settings import MethodConfig
 
+SEARCHED, LEAST_SEARCHED = 1_600_000, 12
+"""Pixels, and frames at least, that are searched in a round where no number of frames is set."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(MethodConfig):
@@ -192,9 +195,10 @@ class Config(MethodConfig):
     )
     search_batch: int = setting(
         60,
-        "Frames searched in a round.",
+        "Frames searched in a round; after the first, those of which most is not explained. 0: as many as make 1.6 "
+        "megapixels together, 12 at least.",
         unit="images",
-        minimum=1,
+        minimum=0,
         maximum=4096,
         group="search",
     )
@@ -396,6 +400,10 @@ class Config(MethodConfig):
                 "background", "only search knows it: expected search_steps above 0 and steps=0, or solid or learned."
             )
 
+    def frames_a_round(self, size: tuple[int, int]) -> int:
+        """Frames that are searched in a round, of a height and width in pixels."""
+        return self.search_batch or max(SEARCHED // max(size[0] * size[1], 1), LEAST_SEARCHED)
+
     @property
     def tolerance(self) -> float:
         """Distance in RGB below which two colours count as one, in [0, 1] units."""
@@ -437,7 +445,7 @@ _PAPER = {
 _SEARCH = Config(image_size=(0, 0), background="auto", search_steps=3, steps=0)
 
 _RECOMMENDED = {
-    "video": _SEARCH,
+    "video": replace(_SEARCH, search_batch=0),
     "floating-sprites": replace(_SEARCH, image_size=(128, 128), background="solid", flips=False),
     "platform-game": replace(_SEARCH, image_size=(230, 230), background="solid", flips=False, search_batch=40),
     "space-invaders": replace(_SEARCH, image_size=(210, 160), background="solid", flips=False, max_sprite=48),

@@ -56,7 +56,7 @@ class MarioNette(MarioNetteModel):
 
     @classmethod
     def forecast_training(cls, config: Config, count: int, size: tuple[int, int]) -> Forecast | None:
-        together = min(count, config.search_batch)
+        together = min(count, config.frames_a_round(size))
         pixels = size[0] * size[1] * together
         if not config.search_steps or pixels <= LARGE:
             return None
@@ -124,7 +124,7 @@ class MarioNette(MarioNetteModel):
             choice = background_of(pixels, self.config)
             self.store.put_background(choice.background)
             self.background_kind, self.readouts = choice.kind, choice.readouts
-            self.covers_all = len(pixels) <= self.config.search_batch
+            self.covers_all = len(pixels) <= self.config.frames_a_round(self.image_size)
             return (told(choice),)
         return ()
 
@@ -132,7 +132,7 @@ class MarioNette(MarioNetteModel):
         c = self.config
         found = []
         if c.search_steps:
-            found.append(Stage("search", c.search_steps, c.search_batch, (Matcher(self),)))
+            found.append(Stage("search", c.search_steps, c.frames_a_round(self.image_size), (Matcher(self),)))
         elif c.background == "solid" and c.steps:
             # Search has found it otherwise.
             found.append(

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.errors import ConfigError
+from delaminate.files import take_rows
 from delaminate.matching.exact.background import Background
 from delaminate.matching.exact.choice import BackgroundChoice, choose_background
 from delaminate.matching.exact.dictionary import SpriteStore, merge_variants
@@ -33,6 +34,8 @@ from delaminate.objectives.schedules import warmup_cosine
 EDGE = 1e-5
 ENOUGH = 0.005
 """Share of what is no background that may stay unexplained where another round on other frames is not worth its time."""
+LOOKED_THROUGH = 12_000_000
+"""Pixels, at most, among which the frames of a round are chosen."""
 
 
 def background_of(pixels: UInt8[Tensor, "N 3 H W"], c: Config) -> BackgroundChoice:
@@ -139,6 +142,26 @@ class Matcher(SearchPlayer):
         count = len(self.model.config.given_sprites)
         return [replace(pattern, given=number < count) for number, pattern in enumerate(patterns)]
 
+    def preferred(
+        self, pixels: UInt8[Tensor, "N 3 H W"], rng: Generator, context: StepContext
+    ) -> Int64[Tensor, " B"] | None:
+        """Prefer the images of which the sprites found so far leave most unexplained."""
+        background = self.model.store.background
+        if not self.patterns or context.batch >= len(pixels):
+            return None
+        most = max(LOOKED_THROUGH // (pixels.shape[2] * pixels.shape[3]), context.batch)
+        rows = np.linspace(0, len(pixels) - 1, min(len(pixels), most)).astype(int)
+        search = replace(self.model.search(), progress=Progress(context.should_stop))
+        left: list[np.ndarray] = []
+        try:
+            for some in np.array_split(rows, -(-len(rows) // context.batch)):
+                frames = take_rows(pixels, torch.from_numpy(some)).permute(0, 2, 3, 1).cpu().numpy()
+                left.append(explained(FrameStack.of(frames, background), self.patterns, search).left)
+        except InterruptedSearch:
+            raise InterruptedTurn from None
+        start = float(torch.rand((), generator=rng))
+        return torch.from_numpy(rows[_spread(np.concatenate(left), context.batch, start)])
+
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         model = self.model
         self.patterns = self.patterns or list(model.given)
@@ -196,6 +219,23 @@ class Matcher(SearchPlayer):
         sprites, looks = merge_variants(patterns, ColourCodes(c.tolerance, c.chroma), c.flips, c.recolours)
         model.store.put(sprites, looks)
         model.alive.copy_((torch.arange(len(model.alive)) < len(sprites)).to(model.alive))
+
+
+def _spread(left: Int64[np.ndarray, " n"], count: int, start: float) -> Int64[np.ndarray, " m"]:
+    """Choose frames, each with a chance that grows with what is left of it, evenly along the clip: systematic sampling.
+
+    Args:
+        left: Pixels of each frame that are not explained.
+        count: Frames that are chosen, at most all.
+        start: In [0, 1), where sampling begins.
+    """
+    weight = left + left.mean() / 4 + 1
+    chosen = np.searchsorted(weight.cumsum() / weight.sum(), (np.arange(count) + start) / count).clip(max=len(left) - 1)
+    picked = np.zeros(len(left), bool)
+    picked[chosen] = True
+    rest = np.argsort(np.where(picked, -1.0, weight), kind="stable")[::-1]
+    picked[rest[: count - int(picked.sum())]] = True
+    return np.flatnonzero(picked)
 
 
 def _pack(prefix: str, patterns: list[HardSprite]) -> dict[str, Tensor]:
