@@ -169,7 +169,7 @@ def test_frames_of_differing_size_are_padded_and_said(command, tmp_path):
     Image.fromarray(drawn(1, size=(30, 30))[0]).save(folder / "level-2.png")
     code, out, err = command("train", "marionette", folder, "--out", tmp_path / "run", *SMALL)
     assert code == 0, err
-    assert "padded to 40 x 48" in out
+    assert "padded to 48 x 40" in out
 
 
 def test_a_truncated_video_gives_what_can_be_decoded_and_says_so(command, tmp_path):
@@ -304,7 +304,7 @@ def test_what_large_frames_take_is_said_before_they_take_it(command, run, tmp_pa
     frame[100:108, 200:208] = sprites()[1][0]
     animation(tmp_path / "large.png", np.stack([frame, frame[:, ::-1]]))
     said = taken_apart(command, run, tmp_path / "large.png", tmp_path / "scenes")
-    assert re.search(r"Large frames: about [0-9.]+ GB of memory and [a-z0-9 ]+ for 2 of 1500 x 2000", said), said
+    assert re.search(r"Large frames: about [0-9.]+ GB of memory and [a-z0-9 ]+ for 2 of 2000 x 1500", said), said
 
 
 def test_small_clips_are_not_announced(command, run, clip, tmp_path):
@@ -318,7 +318,7 @@ def test_a_large_batch_is_announced_by_training(command):
     config = Config(image_size=(360, 640), search_steps=3, steps=0)
     forecast = MarioNette.forecast_training(config, 40, (360, 640))
     assert forecast_text(forecast, (360, 640)) == (
-        "Large frames: about 4.6 GB of memory and 7 min for 3 rounds on 40 of 360 x 640 pixels. "
+        "Large frames: about 4.6 GB of memory and 7 min for 3 rounds on 40 of 640 x 360 pixels. "
         "With --set search_batch=10 it takes about a quarter of both."
     )
     assert MarioNette.forecast_training(config, 10, (360, 640)) is None

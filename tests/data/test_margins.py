@@ -106,7 +106,7 @@ def test_images_of_different_sizes_are_padded_with_the_colour_of_their_borders(t
     said = Notes()
     images = delaminate.open_images(tmp_path, callback=said)
     assert images.size == (31, 24)
-    assert "padded to 31 x 24" in said.notes[0]
+    assert "padded to 24 x 31" in said.notes[0]
     assert [canvas_map.original for canvas_map in images.canvas_maps] == sizes
     assert images.pixels[0, :, 30, 23].tolist() == list(paper)
     rgba = torch.cat([images.pixels / 255, torch.ones(3, 1, 31, 24)], 1)

@@ -15,6 +15,8 @@ from delaminate.errors import ConfigError, FormatError
 from delaminate.matching.exact.dictionary import Appearance
 from delaminate.methods import load_model, save_model
 from delaminate.methods.marionette import Config, MarioNette
+from delaminate.methods.marionette.config import PRESETS
+from delaminate.methods.marionette.training import _showing, _spread
 
 SMALL = Config(
     image_size=(48, 48), search_steps=2, search_batch=20, search_seed=5, max_sprite=16, num_sprites=6, steps=0,
@@ -229,3 +231,42 @@ def test_what_is_explained_is_judged_as_search_compares_colours():
     assert not exact.same_colours(page, grain).any() and not exact.same_colours(page, page + 2 * (chroma - page)).any()
     smeared = MarioNette(replace(SMALL, search_tolerance=0.16, search_match=0.8, search_chroma=0.3), 0)
     assert smeared.same_colours(page, page + 2 * (chroma - page)).all()
+
+
+# --- which frames it sees -------------------------------------------------------------------------------------------
+
+
+def test_later_rounds_look_at_what_is_not_explained():
+    """A sprite in five frames of eighty is seldom drawn three times, yet it is found."""
+    pixels, rare = afloat(80), sprites()[0]
+    for n in range(40, 45):
+        window = pixels[n, :, 2:10, 3 * n % 36 : 3 * n % 36 + 8]
+        window[:, torch.from_numpy(rare.alpha.T.copy())] = torch.tensor([[250], [10], [250]], dtype=torch.uint8)
+    model = MarioNette(replace(SMALL, search_steps=3, search_batch=20))
+    train(model, pixels, intervals=QUIET)
+    shown = [sprite[:3, sprite[3] > 0] for sprite in model.dictionary().sprites]
+    assert any(((colour * 255).round() == torch.tensor([[250.0], [10], [250]])).all() for colour in shown)
+
+
+def test_frames_are_spread_along_the_clip_by_what_is_left():
+    left = np.array([0] * 50 + [90] * 10 + [0] * 40)
+    chosen = _spread(left, 20, start=0.3)
+    assert len(chosen) == len(set(chosen.tolist())) == 20 and (np.diff(chosen) > 0).all()
+    assert set(range(50, 60)) <= set(chosen.tolist())
+    assert chosen.min() < 20 and chosen.max() > 80
+    assert np.array_equal(_spread(np.zeros(5, np.int64), 5, start=0.9), np.arange(5))
+
+
+def test_what_is_seldom_seen_is_seen_again():
+    used = np.zeros((50, 3), bool)
+    used[:, 0] = used[7:9, 1] = used[[3, 20, 21, 30, 44, 45], 2] = True
+    chosen = set(_showing(used, 4, 20).tolist())
+    assert {7, 8} <= chosen and len(chosen & {3, 20, 21, 30, 44, 45}) == 4 and len(chosen) == 6
+    assert _showing(used, 4, 2).tolist() == [7, 8]
+
+
+def test_small_frames_are_seen_more():
+    video = PRESETS["video"]
+    assert video.frames_a_round((120, 160)) == 83
+    assert video.frames_a_round((1080, 1920)) == 12
+    assert replace(video, search_batch=7).frames_a_round((120, 160)) == 7

@@ -71,7 +71,7 @@ def write(
     ignored = write_folder(found, out)
     height, width = found.images.size
     replica = ", a replica drawn by this library" if found.replica else ""
-    typer.echo(f"{len(found)} images of {height} x {width} pixels in {out} ({found.name}{replica})")
+    typer.echo(f"{len(found)} images of {width} x {height} pixels in {out} ({found.name}{replica})")
     if ignored is not None:
         typer.echo(
             f"Pixels that nobody labelled are {ignored} in the masks: measure with `evaluate --ignore {ignored}`."
@@ -114,7 +114,7 @@ def prepare(
         )  # fmt: skip
     for name, reason in found.skipped:
         typer.secho(f"Not read: {name}: {reason}", fg="yellow", err=True)
-    size = "of several sizes" if found.size is None else f"of {found.size[0]} x {found.size[1]} pixels"
+    size = "of several sizes" if found.size is None else f"of {found.size[1]} x {found.size[0]} pixels"
     typer.echo(f"{found.count} images {size} in {found.place}")
     typer.echo(f"Next: delaminate auto {found.place}")
 

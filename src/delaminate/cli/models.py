@@ -126,10 +126,10 @@ def describe(method: "Method") -> dict[str, str]:
     height, width = method.image_size
     dictionary = method.dictionary()
     sprites = len(dictionary) - len(dictionary.backgrounds)
-    sizes = sorted({f"{sprite.shape[1]} x {sprite.shape[2]}" for sprite in dictionary.sprites})
+    sizes = sorted({f"{sprite.shape[2]} x {sprite.shape[1]}" for sprite in dictionary.sprites})
     numbers = sum(tensor.numel() for tensor in method.export_state().values())
     ways, found = method.decomposers, {"method": method.name}
-    found["images"] = "any size" if ways and method.accepts_size((1, 1), ways[0]) else f"{height} x {width} pixels"
+    found["images"] = "any size" if ways and method.accepts_size((1, 1), ways[0]) else f"{width} x {height} pixels"
     if len(dictionary):
         found["dictionary"] = f"{sprites} sprites, {len(dictionary.backgrounds)} backgrounds ({', '.join(sizes)})"
     found["decomposes by"] = f"{', '.join(ways)} (the first is the default)" if ways else "nothing yet"

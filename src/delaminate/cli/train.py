@@ -93,7 +93,9 @@ def train(
     training.make_room()
     if not quiet:
         height, width = images.size
-        console.print(f"preset {preset}: {len(images)} images of {height} x {width} on {training.device} -> {out}")
+        console.print(
+            f"preset {preset}: {len(images)} images of {width} x {height} pixels on {training.device} -> {out}"
+        )
     if training.forecast is not None:
         console.print(forecast_text(training.forecast, images.size), highlight=False)
     callback = SilentCallback() if quiet else TerminalCallback(console, tuple(method_class.training_signals))

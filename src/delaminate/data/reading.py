@@ -219,7 +219,7 @@ def _place(height: int, width: int, size: tuple[int, int], fit: Fit) -> tuple[Ca
     """The canvas map, and the canvas rectangle (top, left, height, width) that the image fills."""
     rows, columns = size
     if rows < 1 or columns < 1:
-        raise DataError(f"the canvas is {rows} x {columns} pixels; both must be at least 1")
+        raise DataError(f"the canvas is {columns} x {rows} pixels; both must be at least 1")
     if fit == "squash":
         return CanvasMap((height, width), (0.0, 0.0, float(width), float(height)), size), (0, 0, rows, columns)
     if fit == "crop":

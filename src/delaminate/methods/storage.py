@@ -104,7 +104,7 @@ def _card(model: Storable) -> str:
     ways = ", ".join(model.decomposers) or "none yet"
     return (
         f"---\nlibrary_name: delaminate\npipeline_tag: image-segmentation\ntags:\n- unsupervised\n- layers\n- {model.name}\n"
-        f"---\n\n# A {model.name} model\n\nDecomposes images of {height} x {width} pixels into layers, without labels.\n\n"
+        f"---\n\n# A {model.name} model\n\nDecomposes images of {width} x {height} pixels into layers, without labels.\n\n"
         f"    delaminate decompose THIS_FOLDER IMAGES --out scenes\n\nDecomposers: {ways}.\n"
     )
 

@@ -414,7 +414,7 @@ def _note_padding(images: ImageSet, callback: Callback | None) -> None:
     if callback is not None and len({canvas_map.original for canvas_map in images.canvas_maps}) > 1:
         height, width = images.size
         callback.note(
-            f"The images differ in size: padded to {height} x {width} (height, width) at the right and below, with the "
+            f"The images differ in size: padded to {width} x {height} pixels at the right and below, with the "
             "commonest colour of their borders."
         )
 
@@ -535,6 +535,6 @@ def forecast_text(forecast: Forecast, size: tuple[int, int]) -> str:
     time = seconds if forecast.seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes // 60} h"
     said = (
         f"Large frames: about {(LIBRARY_BYTES + forecast.num_bytes) / 1e9:.1f} GB of memory and {time} for {forecast.what} of "
-        f"{height} x {width} pixels."
+        f"{width} x {height} pixels."
     )
     return f"{said} {forecast.advice}" if forecast.advice else said

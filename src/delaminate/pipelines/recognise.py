@@ -310,7 +310,7 @@ def _read_text(sample: Sample, enlargement: str, facts: Facts) -> str:
         said.append(f"{sample.rate:.3g} a second")
     mixed = "up to " if len(sample.sizes) > 1 else ""
     said.append(
-        f"{mixed}{height} x {width} pixels"
+        f"{mixed}{width} x {height} pixels"
         + (f" once their enlargement by {enlargement} is undone" if enlargement else "")
     )
     if facts.recurring >= 0.4 or facts.equal >= 0.6:
@@ -343,7 +343,7 @@ def _seen_text(kind: Kind, f: Facts, sample: Sample) -> str:
     if kind == "shapes":
         height, width = f.size
         return (
-            f"At most {f.number} things that do not touch, {height} x {width} pixels or less, of one hue each, flat or shaded "
+            f"At most {f.number} things that do not touch, {width} x {height} pixels or less, of one hue each, flat or shaded "
             f"alike; {equal}."
         )
     if sample.count < FEW:

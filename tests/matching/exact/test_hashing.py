@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 from helpers.patterns import BACKGROUND, disc, frame_of, pattern, scattered
 
+from delaminate.matching.exact import hashing
 from delaminate.matching.exact.detection import PlacementCost, TemplateBank, find
-from delaminate.matching.exact.hashing import HashBank, WindowTable, all_inside, window_hashes, windows_of_pattern
+from delaminate.matching.exact.hashing import (
+    HashBank,
+    WindowTable,
+    all_inside,
+    bank_of,
+    window_hashes,
+    windows_of_pattern,
+)
 from delaminate.matching.exact.templates import ColourCodes, Frames, HardSprite
 
 EXACT = ColourCodes(0.02)
@@ -121,3 +129,26 @@ def test_slivers_tell_nothing_of_flat_sprites():
     now = ready(frame)
     bank = HashBank([bar, front], now, PlacementCost())
     assert set(bank.leftovers(now, 0)[0][:, 0].tolist()) == {1}
+
+
+def test_what_is_mostly_flat_is_looked_for_at_few_places_and_found_at_its_own():
+    """A pattern of one colour but for an edge fits a little all over an area of that colour."""
+    mostly = pattern((16, 20), 1)
+    mostly.colour[:] = (0.2, 0.6, 0.3)
+    mostly.colour[3, 4:9] = (0.9, 0.8, 0.1)
+    meadow = pattern((60, 90), 2)
+    meadow.colour[:] = (0.2, 0.6, 0.3)
+    frames = ready(frame_of((160, 200), [(0, 10, 20), (0, 90, 120), (1, 60, 10)], [mostly, meadow])[None])
+    bank = bank_of([mostly], frames, PlacementCost())
+    places = bank.candidates(frames, 0)[0]
+    corners = {(y - frames.margin, x - frames.margin) for _, y, x in places.tolist()}
+    assert {(10, 20), (90, 120)} <= corners
+    assert len(corners) < 150
+
+
+def test_places_at_which_many_windows_hint_are_kept_where_they_are_crowded(monkeypatch):
+    monkeypatch.setattr(hashing, "MOST_SPOTS", 3)
+    entry = np.array([0] * 6 + [1, 1] + [2] * 5)
+    votes = np.array([9, 1, 1, 5, 5, 5, 1, 1, 2, 1, 1, 1, 1])
+    kept = hashing._most_voted(entry, votes)
+    assert kept.tolist() == [True, False, False, True, True, True, True, True, True, True, True, True, True]

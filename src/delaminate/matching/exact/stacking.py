@@ -63,7 +63,7 @@ def stacked(
     rows, columns = (places.max(0) + np.array(frames.shape[1:3])).tolist()
     if places.any() and rows * columns > MAX_PANORAMA:
         raise ConfigError(
-            f"background: the frames would make a panorama of {rows} x {columns} pixels. If the camera does not scroll, "
+            f"background: the frames would make a panorama of {columns} x {rows} pixels. If the camera does not scroll, "
             "use --set background=static; else train on a shorter clip."
         )
     colours = colours_at(frames, places, noisy, most=most) if colours is None else colours

@@ -308,7 +308,7 @@ class MarioNette(MarioNetteModel):
             return "nothing (transparent)" if self.config.background_colour else "one colour"
         if (height, width) == self.image_size:
             return "a still picture"
-        return f"a picture of {height} x {width} pixels, of which each image shows a part"
+        return f"a picture of {width} x {height} pixels, of which each image shows a part"
 
     def same_colours(self, one: Float[Tensor, "B 3 H W"], other: Float[Tensor, "B 3 H W"]) -> Bool[Tensor, "B H W"]:
         """As search compares colours, where that is wider: a sprite should not explain noise and smeared chroma."""

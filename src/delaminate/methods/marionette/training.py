@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Generator, Tensor, nn
 
 from delaminate.errors import ConfigError
@@ -34,8 +34,10 @@ from delaminate.objectives.schedules import warmup_cosine
 EDGE = 1e-5
 ENOUGH = 0.005
 """Share of what is no background that may stay unexplained where another round on other frames is not worth its time."""
-LOOKED_THROUGH = 12_000_000
-"""Pixels, at most, among which the frames of a round are chosen."""
+SHOWN = 4
+"""Frames of a round that show a sprite that was found before, at least, where there are so many."""
+LOOKED_THROUGH = 4
+"""Times as many frames as a round sees, at most, among which these are chosen."""
 
 
 def background_of(pixels: UInt8[Tensor, "N 3 H W"], c: Config) -> BackgroundChoice:
@@ -54,8 +56,8 @@ def told(choice: BackgroundChoice) -> str:
     what = {
         "solid": f"one colour, #{level[0]:02x}{level[1]:02x}{level[2]:02x}",
         "static": "a still picture",
-        "rooms": f"several rooms, a picture each, {height} x {width} pixels together",
-        "panorama": f"a panorama of {height} x {width} pixels, over which the camera scrolls",
+        "rooms": f"several rooms, a picture each, {width} x {height} pixels together",
+        "panorama": f"a panorama of {width} x {height} pixels, over which the camera scrolls",
         "parallax": "two planes that scroll at different speeds",
     }[choice.kind]
     rest = sorted((name for name in choice.bits if name != choice.kind), key=lambda name: choice.bits[name])
@@ -145,22 +147,29 @@ class Matcher(SearchPlayer):
     def preferred(
         self, pixels: UInt8[Tensor, "N 3 H W"], rng: Generator, context: StepContext
     ) -> Int64[Tensor, " B"] | None:
-        """Prefer the images of which the sprites found so far leave most unexplained."""
+        """Prefer images that show what is seldom seen, and those of which the sprites found so far leave most unexplained."""
         background = self.model.store.background
         if not self.patterns or context.batch >= len(pixels):
             return None
-        most = max(LOOKED_THROUGH // (pixels.shape[2] * pixels.shape[3]), context.batch)
-        rows = np.linspace(0, len(pixels) - 1, min(len(pixels), most)).astype(int)
+        start, most = float(torch.rand((), generator=rng)), min(len(pixels), LOOKED_THROUGH * context.batch)
+        rows = ((np.arange(most) + start) * len(pixels) / most).astype(int)
         search = replace(self.model.search(), progress=Progress(context.should_stop))
         left: list[np.ndarray] = []
+        used: list[np.ndarray] = []
         try:
             for some in np.array_split(rows, -(-len(rows) // context.batch)):
                 frames = take_rows(pixels, torch.from_numpy(some)).permute(0, 2, 3, 1).cpu().numpy()
-                left.append(explained(FrameStack.of(frames, background), self.patterns, search).left)
+                found = explained(FrameStack.of(frames, background), self.patterns, search)
+                left.append(found.left)
+                used += [
+                    np.isin(np.arange(len(self.patterns)), [place.entry for place in each]) for each in found.places
+                ]
         except InterruptedSearch:
             raise InterruptedTurn from None
-        start = float(torch.rand((), generator=rng))
-        return torch.from_numpy(rows[_spread(np.concatenate(left), context.batch, start)])
+        shown = _showing(np.stack(used), SHOWN, context.batch // 2)
+        others = np.setdiff1d(np.arange(len(rows)), shown)
+        more = others[_spread(np.concatenate(left)[others], context.batch - len(shown), start)]
+        return torch.from_numpy(rows[np.sort(np.concatenate([shown, more]))])
 
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
         model = self.model
@@ -219,6 +228,23 @@ class Matcher(SearchPlayer):
         sprites, looks = merge_variants(patterns, ColourCodes(c.tolerance, c.chroma), c.flips, c.recolours)
         model.store.put(sprites, looks)
         model.alive.copy_((torch.arange(len(model.alive)) < len(sprites)).to(model.alive))
+
+
+def _showing(used: Bool[np.ndarray, "n K"], times: int, most: int) -> Int64[np.ndarray, " m"]:
+    """Choose frames so that every sprite is in so many of them, the rarest first: else a round takes it for a mistake.
+
+    Args:
+        used: Which frames show which sprites.
+        times: In how many of the frames that are chosen a sprite is to be, if there are so many.
+        most: Frames, at most.
+    """
+    chosen = np.zeros(len(used), bool)
+    for k in np.argsort(used.sum(0), kind="stable"):
+        missing = min(times - int((used[:, k] & chosen).sum()), most - int(chosen.sum()))
+        there = np.flatnonzero(used[:, k] & ~chosen)
+        if missing > 0 and len(there):
+            chosen[there[np.linspace(0, len(there) - 1, min(missing, len(there))).astype(int)]] = True
+    return np.flatnonzero(chosen)
 
 
 def _spread(left: Int64[np.ndarray, " n"], count: int, start: float) -> Int64[np.ndarray, " m"]:
