@@ -13,6 +13,8 @@ from delaminate.matching.exact.templates import BACKGROUND, CLOSED, OPEN, Frames
 
 TINTED = 2
 """Pixels beside a sprite that it may tint, where chroma is smeared."""
+OFTEN_SEEN, STAND = 4, 0.8
+"""A sprite stands if this share of its occurrences are at places at which it is seen so many times."""
 STANDS = 0.3
 """Of the occurrences of a picture, the share at one place of the background, at most, for it to be told from another."""
 
@@ -103,8 +105,7 @@ def split(
 
     The occurrences of a pattern are cut in two where one pixel tells most, and each goes to the half whose typical
     picture it resembles more. Two pictures are kept if they save more pixels than one more picture has. A picture that
-    stands at few places of the background, which `offsets` tell, may owe what is special about it to the background there;
-    not at a place where the other picture is seen at other times, as the digits of a score are.
+    stands at few places of the background, which `offsets` tell, may owe what is special about it to the background there.
     """
     ranks, where = _owners(frames, patterns, found)
     result = []
@@ -166,12 +167,17 @@ def _halves(
 
 
 def _stands(corners: Int64[np.ndarray, "n 2"], second: Bool[np.ndarray, " n"]) -> bool:
-    """Whether the background may be what tells two pictures apart: one of them mostly stands where the other never is."""
+    """Whether the background may be what tells two pictures apart: one of them is mostly at one place.
+
+    Where both stand, as the digits of a score do, only at a place at which the other is never seen.
+    """
     _, place = np.unique(corners, axis=0, return_inverse=True)
     place = place.ravel()
     counts = np.stack([np.bincount(place[some], minlength=place.max() + 1) for some in (~second, second)])
-    alone = np.where(counts[::-1] == 0, counts, 0).max(1)
-    return bool((alone > STANDS * counts.sum(1)).any())
+    whole = counts.sum(0)
+    if whole[whole >= OFTEN_SEEN].sum() >= STAND * whole.sum():
+        counts = np.where(counts[::-1] == 0, counts, 0)
+    return bool((counts.max(1) > STANDS * np.bincount(second, minlength=2)).any())
 
 
 def _with_hidden_background(
