@@ -154,3 +154,12 @@ def test_a_narrow_margin_is_left_out_again_for_a_model_of_what_is_inside(tmp_pat
     images = delaminate.open_images(tmp_path / "clip.gif", size=(80, 96), callback=notes)
     assert np.array_equal(images.pixels.permute(0, 2, 3, 1).numpy(), shown[:, :80])
     assert any("6 pixels below" in note for note in notes.notes)
+
+
+def test_margins_that_are_not_left_out_are_not_spoken_of(tmp_path):
+    whole = bars(frames(), top=10, bottom=10)
+    pictures = [Image.fromarray(each) for each in whole]
+    pictures[0].save(tmp_path / "clip.gif", save_all=True, append_images=pictures[1:], duration=100)
+    notes = Notes()
+    assert delaminate.open_images(tmp_path / "clip.gif", size=(32, 32), callback=notes).size == (32, 32)
+    assert not any("margins" in note for note in notes.notes)

@@ -33,7 +33,7 @@ from delaminate.data.sets import numbered
 from delaminate.data.sources import is_source
 from delaminate.data.synthetic import Split
 from delaminate.data.transparency import Colour, Transparency, replace_transparency
-from delaminate.engine.record import Callback
+from delaminate.engine.record import Callback, SilentCallback
 from delaminate.errors import ConfigError, DataError
 from delaminate.matching.tracking import Tracker
 from delaminate.methods import Method
@@ -303,11 +303,30 @@ def _undone_to(
     is_enlarged = max(height / size[0], width / size[1]) >= LEAST_KNOWN
     if len(originals) > 1 or (height, width) == size or not (is_enlarged or images.rate is not None):
         return None  # only clips have margins, which may be narrow
-    # The first frames of a clip may have wider margins than all of them, so that they say nothing.
-    if images.rate is None and enlargement_undone(opened(None, count=min(FEW, len(images))), size).size != size:
+    few = margins_cut(opened(None, count=min(FEW, len(images))))
+    if is_enlarged and enlargement_undone(few, size).size != size:
         return None
-    whole = enlargement_undone(margins_cut(opened(None), callback), size, callback)
-    return whole if whole.size == size else None
+    # The first frames of a clip may have wider margins than all of them.
+    if not is_enlarged and not (few.size[0] <= size[0] <= height and few.size[1] <= size[1] <= width):
+        return None
+    said = _Notes()
+    whole = enlargement_undone(margins_cut(opened(None), said), size, said)
+    if whole.size != size:
+        return None
+    if callback is not None:
+        for note in said.notes:
+            callback.note(note)
+    return whole
+
+
+class _Notes(SilentCallback):
+    """Remembers what is said, to say it once it is true."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def _with_files(images: ImageSet, source: Pictures | None) -> OpenedImages:

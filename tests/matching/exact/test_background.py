@@ -174,7 +174,7 @@ def test_the_same_frames_have_the_same_ground():
 
 def test_a_landscape_beyond_memory_is_refused(monkeypatch):
     monkeypatch.setattr(stacking, "MAX_PANORAMA", 40 * 60)
-    with pytest.raises(ConfigError, match=r"panorama of 40 x \d+ pixels.*background=static"):
+    with pytest.raises(ConfigError, match=r"panorama of \d+ x 40 pixels.*background=static"):
         panorama(shots(world(), [(0, 3 * n) for n in range(10)]))
 
 

@@ -152,3 +152,26 @@ def test_places_at_which_many_windows_hint_are_kept_where_they_are_crowded(monke
     votes = np.array([9, 1, 1, 5, 5, 5, 1, 1, 2, 1, 1, 1, 1])
     kept = hashing._most_voted(entry, votes)
     assert kept.tolist() == [True, False, False, True, True, True, True, True, True, True, True, True, True]
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 16), (10, 1)])
+def test_stripes_are_found_all_along(size):
+    """At every place along them, a pattern of stripes gains the same."""
+    striped = pattern(size, 1)
+    striped.colour[:] = np.linspace(0.2, 0.9, size[0])[:, None, None]
+    frame = frame_of((40, 704), [(0, 12, x) for x in range(0, 704, size[1])], [striped])
+    frames = ready(frame[None])
+    places = find(frames, 0, bank_of([striped], frames, PlacementCost()))
+    assert {place.left for place in places} == set(range(0, 704, size[1]))
+    assert frames.share_explained == 1
+
+
+def test_one_window_that_is_hardly_seen_does_not_silence_the_others():
+    tile = pattern((8, 8), 1)
+    hidden = HardSprite(tile.colour.copy(), tile.alpha.copy())
+    hidden.colour[5:] = 0.5
+    corners = [(y, x) for y in range(0, 160, 8) for x in range(0, 192, 8)]
+    frame = frame_of((200, 320), [(0, 180, 300), *((1, y, x) for y, x in corners)], [tile, hidden])
+    frames = ready(frame[None])
+    spots = HashBank([tile], frames, PlacementCost()).table.spots(frames, 0)
+    assert {(y - frames.margin, x - frames.margin) for _, y, x in spots.tolist()} >= set(corners)

@@ -77,7 +77,7 @@ def choose_background(
         return BackgroundChoice(found.get(kind, found["panorama"]), kind if kind in found else "panorama", {})
     if kind == "rooms":
         cut = rooms(frames, noisy)
-        return BackgroundChoice(cut or static(frames, noisy), "static" if cut is None else kind, {})
+        return choose_background(frames, "static", tolerance) if cut is None else BackgroundChoice(cut, kind, {})
     if len(frames) < 5:
         return BackgroundChoice(plain, "solid", {})
     candidates = {"solid": plain}

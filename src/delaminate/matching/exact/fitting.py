@@ -58,7 +58,7 @@ class _Masks:
             first = last
 
 
-@functools.lru_cache(maxsize=2048)
+@functools.lru_cache(maxsize=512)
 def _rows(pattern: HardSprite) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of a pattern's pixels, and of those beside it, where they are; colours of its pixels, and these as one number each."""
     shown = pattern.alpha

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt32, UInt64
 from scipy import ndimage
 
-from delaminate.matching.exact.detection import LEAST_CUT, TIE, PlacementCost, Scored, TemplateBank
+from delaminate.matching.exact.detection import LEAST_CUT, PlacementCost, Scored, TemplateBank
 from delaminate.matching.exact.fitting import Candidates
 from delaminate.matching.exact.templates import OPEN, Frames, HardSprite, Shape, Spots
 from delaminate.rng import numpy_stream
@@ -27,7 +27,7 @@ MOST_OF_FLAT = 300
 MOST_OF_ONE = 300
 """From so many places of one pattern on one frame, only those are looked at that gain most around them."""
 MUCH_OFTENER = 4
-"""A window that is seen so many times as often as the rarest of its pattern, and `MOST_OF_ONE` times more, tells little."""
+"""A window that is seen so many times as often as the median of its pattern's, and `MOST_OF_ONE` times more, tells little."""
 MOST_SPOTS = 2_000
 """Places of one pattern on one frame that windows hint at and that are looked at, at most: those that most hint at."""
 SURE_VOTES = 4
@@ -225,14 +225,17 @@ class WindowTable:
     def _tells(self, hits: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " w"]:
         """Which windows are looked at all over the frame, by what they hit; the others only where the border cuts a pattern.
 
-        Flat ones along a border say little, and so do those that are seen far more often than the rarest of their pattern.
+        Flat ones along a border say little, and so do those that are seen far more often than most of their pattern.
         """
         entry, flat, border = self.windows[:, 0], self.windows[:, 3] == 1, self.windows[:, 4] == 1
         often = np.bincount(hits, minlength=len(self.windows))
-        rarest = np.full(len(self.sizes), len(hits))
-        seen = ~border & (often > 0)
-        np.minimum.at(rarest, entry[seen], often[seen])
-        return ~(border & flat) & (often <= MOST_OF_ONE + MUCH_OFTENER * rarest[entry])
+        usual = np.full(len(self.sizes), len(hits))
+        seen = np.flatnonzero(~border & (often > 0))
+        seen = seen[np.lexsort((often[seen], entry[seen]))]
+        first = np.searchsorted(entry[seen], np.arange(len(usual) + 1))
+        known = np.flatnonzero(first[1:] > first[:-1])
+        usual[known] = often[seen[(first[:-1] + first[1:])[known] // 2]]
+        return ~(border & flat) & (often <= MOST_OF_ONE + MUCH_OFTENER * usual[entry])
 
     def _is_cut(self, corner: np.ndarray, entry: np.ndarray, frames: Frames) -> np.ndarray:
         margin = frames.margin
@@ -353,9 +356,9 @@ class HashBank(TemplateBank):
 def _is_peak(
     corners: Int64[np.ndarray, "n 2"], gain: Float[np.ndarray, " n"], size: Shape, reach: int
 ) -> Bool[np.ndarray, " n"]:
-    """Which places gain more than all others that are up to `reach` pixels, but 1 at least, away; of equal ones, the first."""
+    """Which places gain no less than all others that are up to `reach` pixels, but 1 at least, away."""
     gains = np.full(size, -np.inf)
-    gains[corners[:, 0], corners[:, 1]] = gain - TIE * np.arange(len(gain))
+    gains[corners[:, 0], corners[:, 1]] = gain
     best = ndimage.maximum_filter(gains, 2 * max(reach, 1) + 1, mode="constant", cval=-np.inf)
     return np.asarray((gains == best)[corners[:, 0], corners[:, 1]])
 

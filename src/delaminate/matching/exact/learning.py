@@ -70,7 +70,9 @@ def _seek(scenes: FrameStack, search: Search, seed: int, state: RoundState) -> N
     clear = translucent_sprites(frames, search, room - len(fresh))
     close_together(frames, clear, search)
     fresh += clear
-    digits = [piece for readout in search.readouts for piece in readout.pieces][: room - len(fresh)]
+    known = {_key(pattern) for pattern in state.patterns}
+    digits = [piece for readout in search.readouts for piece in readout.pieces if _key(piece) not in known]
+    digits = digits[: max(room - len(fresh), 0)]
     close_together(frames, digits, search)
     fresh += digits
     fresh += recurring_regions(frames, search, room - len(fresh))
@@ -85,6 +87,11 @@ def _seek(scenes: FrameStack, search: Search, seed: int, state: RoundState) -> N
     seek_patches(frames, search, seed, state)
 
 
+def _key(pattern: HardSprite) -> bytes:
+    """Equal for patterns that are equal to the bit."""
+    return pattern.alpha.tobytes() + pattern.packed.tobytes() + bytes(pattern.size)
+
+
 def _finished(scenes: FrameStack, patterns: list[HardSprite], search: Search) -> list[HardSprite]:
     """Tell poses apart, estimate again, and drop what is not worth its description."""
     found = explained(scenes, patterns, search)
@@ -92,7 +99,7 @@ def _finished(scenes: FrameStack, patterns: list[HardSprite], search: Search) ->
     search.progress.tell(len(patterns), 1 - int(found.left.sum()) / there)
     for _ in range(SPLITS):
         halves = split(scenes.fresh(search, patterns=patterns), patterns, found, search.growth, scenes.offsets)
-        if len(halves) == len(patterns):
+        if len(halves) == len(patterns) or len(halves) > search.most:
             break
         patterns, found = halves, explained(scenes, halves, search)
     frames = scenes.fresh(search, patterns=patterns)

@@ -10,7 +10,7 @@ another of its places, as digits do.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8, UInt32
@@ -24,6 +24,10 @@ LOOKED_AT = 400
 """Frames that are looked at, at most."""
 VALUES = 2**24
 """Pixels of frames, at most, in which those are looked for that have two colours."""
+LEAST_SAMPLE = 25
+"""Frames, at least, in which these are looked for."""
+LEAST_SIZE, MOST_PLACES = 6, 50
+"""Such pixels of a readout, at least; and places that are looked at, at most: those of most such pixels."""
 SECOND = 0.08
 """In this share of the frames a pixel of a readout has its second colour, at least: what passes by is seen less often."""
 HIGHEST, BROADEST = 48, 256
@@ -59,23 +63,39 @@ class Readout:
     paper: UInt8[np.ndarray, "3"]
     pieces: list[HardSprite]
 
+    def moved(self, down: int, right: int) -> "Readout":
+        return replace(self, rows=_moved(self.rows, down), columns=_moved(self.columns, right))
+
 
 def find_readouts(frames: UInt8[np.ndarray, "N H W 3"]) -> tuple[Readout, ...]:
     """Find the readouts of a clip without loss, whose frames are in their order."""
     if len(frames) < 2 * NUMBERS:
         return ()
-    few = max(VALUES // (frames.shape[1] * frames.shape[2]), 2 * NUMBERS)
+    few = max(VALUES // (frames.shape[1] * frames.shape[2]), LEAST_SAMPLE)
     turns = _second_share(packed(_sampled(frames, min(few, LOOKED_AT)))) >= SECOND
     # What stands between digits may never change.
-    labels, _ = ndimage.label(ndimage.binary_dilation(turns, np.ones((3, 3)), 2))
-    first = np.linspace(0, max(len(frames) - 2, 0), min(len(frames), LOOKED_AT // 2)).astype(int)
-    some = frames[np.stack([first, np.minimum(first + 1, len(frames) - 1)], 1).ravel()]  # pairs that follow each other
-    found = []
-    for rows, columns in ndimage.find_objects(labels):
-        if rows.stop - rows.start <= HIGHEST + 4 and columns.stop - columns.start <= BROADEST + 4:
-            readout = _readout_at(some, rows, columns)
-            found += [] if readout is None else [readout]
+    labels, count = ndimage.label(ndimage.binary_dilation(turns, np.ones((3, 3)), 2))
+    sizes = np.bincount(labels[turns], minlength=count + 1)[1:]
+    windows = ndimage.find_objects(labels)
+    first = np.linspace(0, len(frames) - 2, min(len(frames), LOOKED_AT // 2)).astype(int)
+    pairs = np.stack([first, first + 1], 1).ravel()  # frames that follow each other
+    found, looked_at = list[Readout](), 0
+    for n in np.argsort(-sizes, kind="stable"):
+        rows, columns = windows[n]
+        low, narrow = rows.stop - rows.start <= HIGHEST + 4, columns.stop - columns.start <= BROADEST + 4
+        if sizes[n] >= LEAST_SIZE and low and narrow:
+            top, left = max(rows.start - HIGHEST, 0), max(columns.start - BROADEST, 0)
+            around = frames[pairs, top : rows.stop + HIGHEST, left : columns.stop + BROADEST]
+            readout = _readout_at(around, _moved(rows, -top), _moved(columns, -left))
+            found += [] if readout is None else [readout.moved(top, left)]
+            looked_at += 1
+        if looked_at == MOST_PLACES:
+            break
     return tuple(found)
+
+
+def _moved(window: slice, by: int) -> slice:
+    return slice(window.start + by, window.stop + by)
 
 
 def without_readouts(background: Background, readouts: Sequence[Readout]) -> Background:
@@ -136,8 +156,8 @@ def _shared_pieces(different: UInt32[np.ndarray, "u h w"]) -> list[HardSprite]:
 def _paper(frames: UInt8[np.ndarray, "N H W 3"], rows: slice, columns: slice) -> UInt8[np.ndarray, "3"] | None:
     """The colour that is mostly around a place; None: there is none."""
     ring = frames[:, _beyond(rows, columns, frames.shape[1:3])]
-    colours, counts = np.unique(ring.reshape(-1, 3), axis=0, return_counts=True)
-    return colours[counts.argmax()] if len(counts) and 2 * counts.max() > counts.sum() else None
+    colours, counts = np.unique(packed(ring), return_counts=True)
+    return colours_of(colours[counts.argmax()]) if len(counts) and 2 * counts.max() > counts.sum() else None
 
 
 def _beyond(rows: slice, columns: slice, size: tuple[int, ...]) -> Bool[np.ndarray, "H W"]:

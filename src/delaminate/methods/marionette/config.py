@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Literal
 from delaminate.config import setting
 from delaminate.methods.settings import MethodConfig
 
-SEARCHED, LEAST_SEARCHED = 1_600_000, 12
-"""Pixels, and frames at least, that are searched in a round where no number of frames is set."""
+SEARCHED, LEAST_SEARCHED, MOST_SEARCHED = 1_600_000, 12, 4080
+"""Pixels, and frames at least and at most, that are searched in a round where no number of frames is set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -402,7 +402,10 @@ class Config(MethodConfig):
 
     def frames_a_round(self, size: tuple[int, int]) -> int:
         """Frames that are searched in a round, of a height and width in pixels."""
-        return self.search_batch or max(SEARCHED // max(size[0] * size[1], 1), LEAST_SEARCHED)
+        together = (
+            SEARCHED // max(size[0] * size[1], 1) // LEAST_SEARCHED * LEAST_SEARCHED
+        )  # 2, 3, 4 or 6 processes share it
+        return self.search_batch or min(max(together, LEAST_SEARCHED), MOST_SEARCHED)
 
     @property
     def tolerance(self) -> float:

@@ -149,7 +149,7 @@ class Matcher(SearchPlayer):
     ) -> Int64[Tensor, " B"] | None:
         """Prefer images that show what is seldom seen, and those of which the sprites found so far leave most unexplained."""
         background = self.model.store.background
-        if not self.patterns or context.batch >= len(pixels):
+        if not context.step or not self.patterns or context.batch >= len(pixels):
             return None
         start, most = float(torch.rand((), generator=rng)), min(len(pixels), LOOKED_THROUGH * context.batch)
         rows = ((np.arange(most) + start) * len(pixels) / most).astype(int)
