@@ -135,7 +135,7 @@ def _readout_at(frames: UInt8[np.ndarray, "N H W 3"], rows: slice, columns: slic
     if (content[::2] != content[1::2]).any((1, 2))[alone[::2] & alone[1::2]].mean() > RESTLESS:
         return None
     content = content[alone]
-    ink = np.where(content == packed(paper), np.uint32(0), content + np.uint32(1))
+    ink = np.where(content == packed(paper[None]), np.uint32(0), content + np.uint32(1))
     different = np.unique(ink.reshape(len(ink), -1), axis=0).reshape(-1, *ink.shape[1:])
     if len(different) < NUMBERS or len(_pieces(different)) < STANDING * len(different):
         return None
@@ -157,7 +157,7 @@ def _paper(frames: UInt8[np.ndarray, "N H W 3"], rows: slice, columns: slice) ->
     """The colour that is mostly around a place; None: there is none."""
     ring = frames[:, _beyond(rows, columns, frames.shape[1:3])]
     colours, counts = np.unique(packed(ring), return_counts=True)
-    return colours_of(colours[counts.argmax()]) if len(counts) and 2 * counts.max() > counts.sum() else None
+    return colours_of(colours[[counts.argmax()]])[0] if len(counts) and 2 * counts.max() > counts.sum() else None
 
 
 def _beyond(rows: slice, columns: slice, size: tuple[int, ...]) -> Bool[np.ndarray, "H W"]:
