@@ -131,7 +131,7 @@ function Bench({ project, id, tracks, beside }) {
 
   // Where a layer is: in this image, or, where edits are of whole tracks, in every frame in which its thing is seen.
   const placesOf = (layer) => {
-    const number = here.scene.layers.find((each) => each.id === layer)?.track ?? null;
+    const number = here.scene?.layers.find((each) => each.id === layer)?.track ?? null;
     const track = store.whole && number !== null && here.tracks?.tracks.find((each) => each.track === number);
     return track ? track.frames.map((frame, at) => ({ scene: here.tracks.scenes[frame], layer: track.layers[at] })) : [{ scene: id, layer }];
   };
@@ -307,7 +307,7 @@ function Bench({ project, id, tracks, beside }) {
     choose(next?.id ?? null);
   };
   const making = async (work) => {
-    here.known = new Set(scene.layers.map((each) => each.id));
+    here.known = new Set(scene?.layers.map((each) => each.id));
     if (!(await work())) here.known = null;
   };
   const duplicate = () => making(() => act("duplicate"));
