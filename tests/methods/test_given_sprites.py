@@ -155,3 +155,14 @@ def test_what_is_no_sprite_is_refused_by_name(tmp_path):
         delaminate.train(list(frames()), "marionette", settings={**SETTINGS, "given_sprites": ["hero"]})
     with pytest.raises(ConfigError, match="9 sprites are given, and num_sprites is 8"):
         delaminate.train(list(frames()), "marionette", settings=SETTINGS, sprites={str(n): HERO for n in range(9)})
+
+
+def test_a_given_sprite_may_be_larger_than_a_byte_can_tell():
+    rgb = np.random.default_rng(0).integers(90, 250, (12, 300, 3)).astype(np.uint8)
+    pixels = np.zeros((6, 40, 320, 3), np.uint8)
+    for n, frame in enumerate(pixels):
+        frame[4 + 4 * n : 16 + 4 * n, 3 * n : 3 * n + 300] = rgb
+    large = np.dstack([rgb, np.full((12, 300), 255, np.uint8)])
+    settings = {**SETTINGS, "search_steps": 2, "background": "solid"}
+    run = delaminate.train(list(pixels), "marionette", settings=settings, sprites={"large": large})
+    assert run.model.store.sheet().sprites[0].size == (12, 300)

@@ -23,11 +23,8 @@ def touching(
     # In the order in which they begin along the axis that tells them apart best, what touches a box follows it closely.
     along = int(np.argmax(np.ptp(first, axis=0) / np.maximum((last - first).mean(0), 1))) if len(first) else 0
     order = np.argsort(first[:, along], kind="stable")
-    begin, across = (
-        first[order, along],
-        (first[order, 1 - along].astype(np.int32), last[order, 1 - along].astype(np.int32) + gap),
-    )
-    ends = np.searchsorted(begin, last[order, along] + gap, "right")
+    low, high = (each[order, 1 - along].astype(np.int32) for each in (first, last + gap))
+    ends = np.searchsorted(first[order, along], last[order, along] + gap, "right")
     counts = ends - np.arange(len(order)) - 1
     done = np.concatenate([[0], counts.cumsum()])
     ones, others, start = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
@@ -35,8 +32,8 @@ def touching(
         stop = max(int(np.searchsorted(done, done[start] + AT_ONCE, "right")) - 1, start + 1)
         mine = np.repeat(np.arange(start, stop), counts[start:stop])
         theirs = np.arange(len(mine)) - np.repeat(done[start:stop] - done[start], counts[start:stop]) + mine + 1
-        touch = across[0][mine] <= across[1][theirs]
-        touch &= across[0][theirs] <= across[1][mine]
+        touch = low[mine] <= high[theirs]
+        touch &= low[theirs] <= high[mine]
         ones.append(order[mine[touch]])
         others.append(order[theirs[touch]])
         start = stop

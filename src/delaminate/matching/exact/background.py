@@ -177,7 +177,7 @@ class PlaneLocator:
 
 def solid(frames: UInt8[np.ndarray, "N H W 3"]) -> Background:
     """The commonest colour: of the fullest of 32 x 32 x 32 bins the commonest, or its median where none stands out."""
-    some = _sampled(frames, 100).reshape(-1, 3)
+    some = sampled(frames, 100).reshape(-1, 3)
     bins = (some >> 3).astype(np.int64) @ np.array([1024, 32, 1])
     fullest = some[bins == np.bincount(bins).argmax()]
     counts = np.bincount((fullest & 7).astype(np.int64) @ np.array([64, 8, 1]), minlength=512)
@@ -197,7 +197,8 @@ def static(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False, colours: C
     return Background(stacked(frames, np.zeros((len(frames), 2), np.int64), noisy, colours, LOOKED_AT)[0])
 
 
-def _sampled(frames: UInt8[np.ndarray, "N H W 3"], most: int = LOOKED_AT) -> UInt8[np.ndarray, "n H W 3"]:
+def sampled(frames: UInt8[np.ndarray, "N H W 3"], most: int = LOOKED_AT) -> UInt8[np.ndarray, "n H W 3"]:
+    """Some of the frames, evenly along the clip."""
     return frames[np.linspace(0, len(frames) - 1, min(len(frames), most)).astype(int)]
 
 
@@ -215,7 +216,7 @@ def without_things_at_rest(
         hole: Bits of a pixel of the background that a frame does not show.
         place: Bits of placing a thing.
     """
-    some = _sampled(frames)
+    some = sampled(frames)
     rgb = np.rint(background.rgb * 255).astype(np.uint8)
     shown = (np.abs(some.astype(np.int16) - rgb) <= NEAR).all(3).mean(0)
     areas, count = areas_of_one_colour(rgb)
@@ -268,7 +269,7 @@ def rooms(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> Backgrou
     shots = scenes_of(frames)
     if len(shots) < 2 or len(shots) > len(frames) // 3:
         return None
-    colours = ColourModel.learned([some_pixels(_sampled(frames[a:b]), noisy) for a, b in shots if b - a >= 3])
+    colours = ColourModel.learned([some_pixels(sampled(frames[a:b]), noisy) for a, b in shots if b - a >= 3])
     found: list[Background] = []
     for first, last in shots:
         some = frames[first:last]

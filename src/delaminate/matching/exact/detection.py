@@ -134,9 +134,16 @@ class TemplateBank:
 
     def worth(self, frames: Frames, index: int, candidates: Candidates) -> Scored:
         """Those of some places, on a padded frame, whose gain is worth its price; with that gain."""
-        gain, misfit, _ = self.pixels.fit(frames, index, candidates)
-        good = (gain >= self.prices_at(frames, candidates)) & (misfit <= self.price.misfit)
-        return candidates[good], gain[good]
+        gain, is_good, _ = self.weighed(frames, index, candidates)
+        return candidates[is_good], gain[is_good]
+
+    def weighed(
+        self, frames: Frames, index: int, candidates: Candidates
+    ) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+        """What some places, on a padded frame, gain; whether that is worth its price; and whether it may ever be."""
+        gain, misfit, hits = self.pixels.fit(frames, index, candidates)
+        prices = self.prices_at(frames, candidates)
+        return gain, (gain >= prices) & (misfit <= self.price.misfit), hits >= prices
 
     def candidates(self, frames: Frames, index: int) -> Scored:
         """Places whose gain is worth its price as things stand, with that gain."""

@@ -22,12 +22,11 @@ SHAPES: tuple[Shape, ...] = ((3, 3), (2, 2), (3, 1), (1, 3), (1, 1))
 INNER, BORDER = 24, 3
 """Windows of a pattern that are looked up: inside, and along the two outermost lines of each side, for where the frame's border
 cuts it."""
-MOST_OF_FLAT = 300
-"""Places of one flat pattern on one frame that are looked at, at most."""
-MOST_OF_ONE = 300
-"""From so many places of one pattern on one frame, only those are looked at that gain most around them."""
+CROWD = 300
+"""Of more places of one pattern on one frame, those are looked at that gain most around them; of a flat one, so many that gain
+most."""
 MUCH_OFTENER = 4
-"""A window that is seen so many times as often as the median of its pattern's, and `MOST_OF_ONE` times more, tells little."""
+"""A window that is seen so many times as often as the median of its pattern's, and `CROWD` times more, tells little."""
 MOST_SPOTS = 2_000
 """Places of one pattern on one frame that windows hint at and that are looked at, at most: those that most hint at."""
 SURE_VOTES = 4
@@ -36,7 +35,6 @@ MOST_HINTS = 2**15
 """Places of a frame that pixels of slivers hint at and that are looked at, at most: those of the largest regions."""
 APART = 3
 """Pixels between windows, at least, so that what hides one shows another."""
-LOW_BITS = np.uint64(2**16 - 1)
 FACTORS = {
     shape: numpy_stream("window hashes", *shape).integers(0, 2**63, shape, dtype=np.uint64) | np.uint64(1)
     for shape in SHAPES
@@ -163,7 +161,6 @@ class WindowTable:
     def __init__(self, windows: Sequence[Sequence[_Window]], sizes: Sequence[tuple[int, int]]) -> None:
         self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
         self.tables: dict[Shape, tuple[np.ndarray, np.ndarray]] = {}
-        self.known: dict[Shape, np.ndarray] = {}
         for shape in SHAPES:
             mine = [(w, entry) for entry, some in enumerate(windows) for w in some if w.shape == shape]
             mine.sort(key=lambda pair: pair[0].value)
@@ -171,8 +168,6 @@ class WindowTable:
                 keys = np.array([w.value for w, _ in mine], np.uint64)
                 rows = np.array([[entry, w.top, w.left, w.flat, w.border] for w, entry in mine], np.int64)
                 self.tables[shape] = keys, rows
-                self.known[shape] = np.zeros(int(LOW_BITS) + 1, bool)
-                self.known[shape][keys & LOW_BITS] = True
         self.windows = np.concatenate([*(rows for _, rows in self.tables.values()), np.zeros((0, 5), np.int64)])
 
     def spots(self, frames: Frames, index: int, fresh: bool = False) -> Spots:
@@ -190,12 +185,9 @@ class WindowTable:
             if fresh:
                 now = all_inside(frames.kind[index] == OPEN, shape)[places[:, 0], places[:, 1]]
                 hashes, places, runs = hashes[now], places[now], runs[now]
-            # Most windows are none of a pattern, as a part of their bits says.
-            hit = np.flatnonzero(self.known[shape][hashes & LOW_BITS])
-            first = np.searchsorted(keys, hashes[hit], "left")
-            same = keys[first.clip(max=len(keys) - 1)] == hashes[hit]
-            hit, first = hit[same], first[same]
-            last = np.searchsorted(keys, hashes[hit], "right")
+            first = np.searchsorted(keys, hashes, "left")
+            hit = np.flatnonzero(keys[first.clip(max=len(keys) - 1)] == hashes)
+            first, last = first[hit], np.searchsorted(keys, hashes[hit], "right")
             counts = last - first
             which = (
                 np.arange(int(counts.sum())) - np.repeat(counts.cumsum() - counts, counts) + np.repeat(first, counts)
@@ -207,15 +199,15 @@ class WindowTable:
             keep = (row[:, 3] == 0) | begins
             hits.append(np.concatenate([first_window + which[keep, None], places[at[keep]]], 1))
             first_window += len(rows)
-        window, corner = (each := np.concatenate(hits))[:, 0], each[:, 1:]
-        row = self.windows[window]
-        corner = corner - row[:, 1:3]
+        together = np.concatenate(hits)
+        window, row = together[:, 0], self.windows[together[:, 0]]
+        corner = together[:, 1:] - row[:, 1:3]
         inside = (corner >= 0).all(1) & (corner + self.sizes[row[:, 0]] <= np.array(frames.size)).all(1)
         keep = inside & (self._tells(window)[window] | self._is_cut(corner, row[:, 0], frames))
-        together = np.concatenate([row[keep, :1], corner[keep]], 1)
+        entry, corner = row[keep, 0], corner[keep]
         height, width = frames.size
-        flat = (together[:, 0] * height + together[:, 1]) * width + together[:, 2]
-        if np.bincount(together[:, 0], minlength=1).max() > MOST_SPOTS:
+        flat = (entry * height + corner[:, 0]) * width + corner[:, 1]
+        if np.bincount(entry, minlength=1).max() > MOST_SPOTS:
             flat, votes = np.unique(flat, return_counts=True)
             flat = flat[_most_voted(flat // (height * width), votes)]
         else:
@@ -235,7 +227,7 @@ class WindowTable:
         first = np.searchsorted(entry[seen], np.arange(len(usual) + 1))
         known = np.flatnonzero(first[1:] > first[:-1])
         usual[known] = often[seen[(first[:-1] + first[1:])[known] // 2]]
-        return ~(border & flat) & (often <= MOST_OF_ONE + MUCH_OFTENER * usual[entry])
+        return ~(border & flat) & (often <= CROWD + MUCH_OFTENER * usual[entry])
 
     def _is_cut(self, corner: np.ndarray, entry: np.ndarray, frames: Frames) -> np.ndarray:
         margin = frames.margin
@@ -286,14 +278,11 @@ class HashBank(TemplateBank):
         if self._last is None or self._last[0] is not frames or self._last[1] != index:
             self._last = frames, index, self.table.spots(frames, index)  # frames are gone through one by one
         places = np.concatenate([self._last[2], self.translucent(frames, index)])
-        gain, misfit, hits = self.pixels.fit(frames, index, places)
-        prices = self.prices_at(frames, places)
+        gain, is_good, may_be = self.weighed(frames, index, places)
         # Open pixels never become more: what matches too few of them is not looked at again.
         count = len(self._last[2])
-        self._last = frames, index, places[:count][hits[:count] >= prices[:count]]
-        good = (gain >= prices) & (misfit <= self.price.misfit)
-        found, gain = places[good], gain[good]
-        return self._fewer(found, gain, frames.size)
+        self._last = frames, index, places[:count][may_be[:count]]
+        return self._fewer(places[is_good], gain[is_good], frames.size)
 
     def leftovers(self, frames: Frames, index: int) -> Scored:
         """Where slivers are that no window of their patterns fits in: one pixel of each is held against all of its colour.
@@ -331,11 +320,11 @@ class HashBank(TemplateBank):
         """Leave out places of patterns that have too many: what is mostly flat fits a little all over a flat area."""
         keep = np.ones(len(found), bool)
         counts = np.bincount(found[:, 0], minlength=len(self.patterns))
-        for entry in np.flatnonzero(counts > min(MOST_OF_FLAT, MOST_OF_ONE)):
+        for entry in np.flatnonzero(counts > CROWD):
             mine = np.flatnonzero(found[:, 0] == entry)
             if self.flat[entry]:
-                keep[mine[np.argsort(-gain[mine], kind="stable")[MOST_OF_FLAT:]]] = False
-            elif len(mine) > MOST_OF_ONE:
+                keep[mine[np.argsort(-gain[mine], kind="stable")[CROWD:]]] = False
+            else:
                 keep[mine] = _is_peak(found[mine, 1:], gain[mine], size, int(self.sizes[entry].min()) // 4)
         return found[keep], gain[keep]
 

@@ -70,8 +70,8 @@ def _seek(scenes: FrameStack, search: Search, seed: int, state: RoundState) -> N
     clear = translucent_sprites(frames, search, room - len(fresh))
     close_together(frames, clear, search)
     fresh += clear
-    known = {_key(pattern) for pattern in state.patterns}
-    digits = [piece for readout in search.readouts for piece in readout.pieces if _key(piece) not in known]
+    known = {pattern.key for pattern in state.patterns}
+    digits = [piece for readout in search.readouts for piece in readout.pieces if piece.key not in known]
     digits = digits[: max(room - len(fresh), 0)]
     close_together(frames, digits, search)
     fresh += digits
@@ -85,11 +85,6 @@ def _seek(scenes: FrameStack, search: Search, seed: int, state: RoundState) -> N
             close(frames, pattern, search)
     search.progress.tell(len(state.found), frames.share_explained)
     seek_patches(frames, search, seed, state)
-
-
-def _key(pattern: HardSprite) -> bytes:
-    """Equal for patterns that are equal to the bit."""
-    return pattern.alpha.tobytes() + pattern.packed.tobytes() + bytes(pattern.size)
 
 
 def _finished(scenes: FrameStack, patterns: list[HardSprite], search: Search) -> list[HardSprite]:

@@ -9,6 +9,7 @@ another of its places, as digits do.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8, UInt32
 from scipy import ndimage
 
-from delaminate.matching.exact.background import Background
+from delaminate.matching.exact.background import Background, sampled
 from delaminate.matching.exact.templates import HardSprite, packed
 from delaminate.matching.tile_cells import colours_of
 
@@ -68,29 +69,32 @@ class Readout:
 
 
 def find_readouts(frames: UInt8[np.ndarray, "N H W 3"]) -> tuple[Readout, ...]:
-    """Find the readouts of a clip without loss, whose frames are in their order."""
+    """Find the readouts of a clip without loss.
+
+    Args:
+        frames: The clip in its order, 0..255; fewer than 12 frames have none.
+
+    Returns:
+        Those at places where most changes first.
+    """
     if len(frames) < 2 * NUMBERS:
         return ()
     few = max(VALUES // (frames.shape[1] * frames.shape[2]), LEAST_SAMPLE)
-    turns = _second_share(packed(_sampled(frames, min(few, LOOKED_AT)))) >= SECOND
+    turns = _second_share(packed(sampled(frames, min(few, LOOKED_AT)))) >= SECOND
     # What stands between digits may never change.
     labels, count = ndimage.label(ndimage.binary_dilation(turns, np.ones((3, 3)), 2))
     sizes = np.bincount(labels[turns], minlength=count + 1)[1:]
     windows = ndimage.find_objects(labels)
     first = np.linspace(0, len(frames) - 2, min(len(frames), LOOKED_AT // 2)).astype(int)
     pairs = np.stack([first, first + 1], 1).ravel()  # frames that follow each other
-    found, looked_at = list[Readout](), 0
-    for n in np.argsort(-sizes, kind="stable"):
-        rows, columns = windows[n]
-        low, narrow = rows.stop - rows.start <= HIGHEST + 4, columns.stop - columns.start <= BROADEST + 4
-        if sizes[n] >= LEAST_SIZE and low and narrow:
-            top, left = max(rows.start - HIGHEST, 0), max(columns.start - BROADEST, 0)
-            around = frames[pairs, top : rows.stop + HIGHEST, left : columns.stop + BROADEST]
-            readout = _readout_at(around, _moved(rows, -top), _moved(columns, -left))
-            found += [] if readout is None else [readout.moved(top, left)]
-            looked_at += 1
-        if looked_at == MOST_PLACES:
-            break
+    places = [windows[n] for n in np.argsort(-sizes, kind="stable") if sizes[n] >= LEAST_SIZE]
+    places = [(r, c) for r, c in places if r.stop - r.start <= HIGHEST + 4 and c.stop - c.start <= BROADEST + 4]
+    found = []
+    for rows, columns in places[:MOST_PLACES]:
+        top, left = max(rows.start - HIGHEST, 0), max(columns.start - BROADEST, 0)
+        around = frames[pairs, top : rows.stop + HIGHEST, left : columns.stop + BROADEST]
+        readout = _readout_at(around, _moved(rows, -top), _moved(columns, -left))
+        found += [] if readout is None else [readout.moved(top, left)]
     return tuple(found)
 
 
@@ -104,10 +108,6 @@ def without_readouts(background: Background, readouts: Sequence[Readout]) -> Bac
     for each in readouts:
         rgb[each.rows, each.columns][each.inked] = each.paper / np.float32(255)
     return Background(rgb) if readouts else background
-
-
-def _sampled(frames: UInt8[np.ndarray, "N H W 3"], most: int) -> UInt8[np.ndarray, "n H W 3"]:
-    return frames[np.linspace(0, len(frames) - 1, min(len(frames), most)).astype(int)]
 
 
 def _second_share(values: UInt32[np.ndarray, "n H W"]) -> Float32[np.ndarray, "H W"]:
@@ -145,12 +145,10 @@ def _readout_at(frames: UInt8[np.ndarray, "N H W 3"], rows: slice, columns: slic
 def _shared_pieces(different: UInt32[np.ndarray, "u h w"]) -> list[HardSprite]:
     """The pieces that some contents of a readout are made of; none where hardly one comes at several places."""
     cuts = [0, *_cuts(_numbered(different)), different.shape[2]]
-    pieces: dict[bytes, tuple[HardSprite, int]] = {}
-    for first, last in itertools.pairwise(cuts):
-        for key, piece in _pieces(different[..., first:last]).items():
-            pieces[key] = piece, pieces.get(key, (piece, 0))[1] + 1
-    is_shared = sum(times > 1 for _, times in pieces.values()) >= SHARED
-    return [piece for piece, _ in pieces.values()] if is_shared else []
+    parts = [_pieces(different[..., first:last]) for first, last in itertools.pairwise(cuts)]
+    pieces = {piece.key: piece for part in parts for piece in part}
+    times = Counter(piece.key for part in parts for piece in part)
+    return list(pieces.values()) if sum(count > 1 for count in times.values()) >= SHARED else []
 
 
 def _paper(frames: UInt8[np.ndarray, "N H W 3"], rows: slice, columns: slice) -> UInt8[np.ndarray, "3"] | None:
@@ -237,12 +235,8 @@ def _entropy(columns: Int64[np.ndarray, "u w"]) -> float:
     return float(-(counts * np.log2(counts)).sum())
 
 
-def _pieces(content: UInt32[np.ndarray, "u h w"]) -> dict[bytes, HardSprite]:
+def _pieces(content: UInt32[np.ndarray, "u h w"]) -> list[HardSprite]:
     """What a part shows, each once, without what is empty around it."""
-    found = {}
-    for ink in np.unique(content.reshape(len(content), -1), axis=0).reshape(-1, *content.shape[1:]):
-        alpha = ink > 0
-        piece = HardSprite.cut(colours_of(ink - alpha) / np.float32(255), alpha)[0]
-        if piece.area:
-            found[piece.alpha.tobytes() + piece.packed.tobytes() + bytes(piece.size)] = piece
-    return found
+    shown = np.unique(content.reshape(len(content), -1), axis=0).reshape(-1, *content.shape[1:])
+    cut = [HardSprite.cut(colours_of(ink - (ink > 0)) / np.float32(255), ink > 0)[0] for ink in shown]
+    return list({piece.key: piece for piece in cut if piece.area}.values())

@@ -136,12 +136,12 @@ def _tile_of(pattern: HardSprite, frames: Frames, search: Search) -> HardSprite:
 
 def _distinct(patterns: list[HardSprite]) -> list[HardSprite]:
     """Each pattern once."""
-    return list({(p.packed.tobytes(), p.alpha.tobytes(), p.size): p for p in reversed(patterns)}.values())[::-1]
+    return list({p.key: p for p in reversed(patterns)}.values())[::-1]
 
 
 def _groups(frames: Frames, search: Search) -> list[_Group]:
     """Group regions by how they look."""
-    exact: dict[bytes, _Group] = {}
+    exact: dict[tuple[bytes, bytes, tuple[int, ...]], _Group] = {}
     margin, (height, width) = frames.margin, frames.size
     for index in range(len(frames)):
         search.progress.check()
@@ -170,7 +170,7 @@ def _groups(frames: Frames, search: Search) -> list[_Group]:
             if alpha.sum() < (2 if frames.codes.exact else SPECK):
                 continue
             colour = (frames.colour[index][window] * alpha[..., None]).astype(np.float32)
-            key = colour.tobytes() + np.packbits(alpha).tobytes() + bytes(alpha.shape)
+            key = colour.tobytes(), alpha.tobytes(), alpha.shape
             group = exact.setdefault(key, _Group(colour, alpha, []))
             group.spots.append((index, rows.start, columns.start))
     groups = sorted(exact.values(), key=lambda group: -group.worth)

@@ -83,6 +83,11 @@ class HardSprite:
         return packed(self.colour)
 
     @property
+    def key(self) -> tuple[bytes, bytes, Shape]:
+        """Equal for sprites that are equal to the bit."""
+        return self.packed.tobytes(), self.alpha.tobytes(), self.size
+
+    @property
     def is_flat(self) -> bool:
         """It has one colour."""
         shown = self.packed[self.alpha]

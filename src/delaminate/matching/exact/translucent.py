@@ -27,8 +27,8 @@ def translucent_sprites(frames: Frames, search: Search, most: int) -> list[HardS
     """
     if frames.background is not None or most < 1:
         return []
-    groups: dict[bytes, list[tuple[int, int, int]]] = {}
-    shapes: dict[bytes, np.ndarray] = {}
+    groups: dict[tuple[bytes, tuple[int, ...]], list[tuple[int, int, int]]] = {}
+    shapes: dict[tuple[bytes, tuple[int, ...]], np.ndarray] = {}
     margin, (height, width) = frames.margin, frames.size
     for index in range(len(frames)):
         search.progress.check()
@@ -41,7 +41,7 @@ def translucent_sprites(frames: Frames, search: Search, most: int) -> list[HardS
             alpha = labels[rows, columns] == number
             if alpha.sum() < LEAST_AREA:
                 continue
-            key = np.packbits(alpha).tobytes() + bytes(alpha.shape)
+            key = alpha.tobytes(), alpha.shape
             groups.setdefault(key, []).append((index, rows.start, columns.start))
             shapes[key] = alpha
     found: list[HardSprite] = []

@@ -402,10 +402,8 @@ class Config(MethodConfig):
 
     def frames_a_round(self, size: tuple[int, int]) -> int:
         """Frames that are searched in a round, of a height and width in pixels."""
-        together = (
-            SEARCHED // max(size[0] * size[1], 1) // LEAST_SEARCHED * LEAST_SEARCHED
-        )  # 2, 3, 4 or 6 processes share it
-        return self.search_batch or min(max(together, LEAST_SEARCHED), MOST_SEARCHED)
+        twelves = SEARCHED // max(size[0] * size[1], 1) // 12  # which 2, 3, 4 or 6 processes share
+        return self.search_batch or min(max(12 * twelves, LEAST_SEARCHED), MOST_SEARCHED)
 
     @property
     def tolerance(self) -> float:

@@ -280,8 +280,8 @@ def _unpack(prefix: str, state: Mapping[str, Tensor]) -> list[HardSprite]:
 def _equal(some: list[HardSprite], others: list[HardSprite]) -> bool:
     """Whether two dictionaries have the same shapes, in any order."""
 
-    def keys(patterns: list[HardSprite]) -> list[bytes]:
-        return sorted(np.packbits(p.alpha).tobytes() + bytes(p.size) for p in patterns)
+    def keys(patterns: list[HardSprite]) -> list[tuple[bytes, tuple[int, int]]]:
+        return sorted((p.alpha.tobytes(), p.size) for p in patterns)
 
     return keys(some) == keys(others)
 
