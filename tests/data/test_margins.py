@@ -163,3 +163,15 @@ def test_margins_that_are_not_left_out_are_not_spoken_of(tmp_path):
     notes = Notes()
     assert delaminate.open_images(tmp_path / "clip.gif", size=(32, 32), callback=notes).size == (32, 32)
     assert not any("margins" in note for note in notes.notes)
+
+
+def test_an_enlarged_clip_that_begins_in_the_dark_is_undone_for_a_model_of_its_own_pixels(tmp_path):
+    """What few frames are cut to says nothing of the others."""
+    native = np.random.default_rng(3).integers(60, 255, (16, 40, 48, 3)).astype(np.uint8)
+    native[:8, :, :10] = native[:8, :, 38:] = 0
+    large = native.repeat(3, 1).repeat(3, 2)
+    pictures = [Image.fromarray(each) for each in large]
+    pictures[0].save(tmp_path / "a.png", save_all=True, append_images=pictures[1:], duration=50)
+    images = delaminate.open_images(tmp_path / "a.png", (40, 48))
+    assert np.array_equal(images.pixels.permute(0, 2, 3, 1).numpy(), native)
+    assert images.canvas_maps[0].zoom == 3

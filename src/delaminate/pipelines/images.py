@@ -303,15 +303,23 @@ def _undone_to(
     is_enlarged = max(height / size[0], width / size[1]) >= LEAST_KNOWN
     if len(originals) > 1 or (height, width) == size or not (is_enlarged or images.rate is not None):
         return None  # only clips have margins, which may be narrow
-    few = margins_cut(opened(None, count=min(FEW, len(images))))
-    if is_enlarged and enlargement_undone(few, size).size != size:
-        return None
+    few = opened(None, count=min(FEW, len(images)))
     # The first frames of a clip may have wider margins than all of them.
-    if not is_enlarged and not (few.size[0] <= size[0] <= height and few.size[1] <= size[1] <= width):
+    if is_enlarged:
+        smaller = enlargement_undone(margins_cut(few)).size
+        may_fit = enlargement_undone(few, size).size == size or (smaller[0] <= size[0] and smaller[1] <= size[1])
+    else:
+        smaller = margins_cut(few).size
+        may_fit = smaller[0] <= size[0] <= height and smaller[1] <= size[1] <= width
+    if not may_fit:
         return None
-    said = _Notes()
-    whole = enlargement_undone(margins_cut(opened(None), said), size, said)
-    if whole.size != size:
+    all_of_them = opened(None)
+    for cut in (margins_cut, lambda whole, said: whole):
+        said = _Notes()
+        whole = enlargement_undone(cut(all_of_them, said), size, said)
+        if whole.size == size:
+            break
+    else:
         return None
     if callback is not None:
         for note in said.notes:

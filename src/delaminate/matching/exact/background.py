@@ -239,11 +239,33 @@ def without_things_at_rest(
         if (np.abs(own.astype(np.int16) - around) <= NEAR).all():
             continue  # a step of a gradient is no thing
         looked = some[(slice(None), *window)].astype(np.int16)
-        instead = (np.abs(looked - around) <= NEAR).all(3)[:, inside]
-        gains = hole * instead.sum(1).mean() > place * (1 - instead.mean())
-        if gains or instead.mean() > GONE or _goes_on(looked[:, rim], own):
+        instead, beyond = _instead_and_beyond(looked, rgb[window], inside, around)
+        gains = hole * instead[:, inside].sum(1).mean() > place * (1 - instead[:, inside].mean())
+        if gains or instead[:, inside].mean() > GONE or _goes_on(beyond[:, rim]):
             result[window][inside] = around / np.float32(255)
     return Background(result)
+
+
+def _instead_and_beyond(
+    looked: Int16[np.ndarray, "n h w 3"],
+    rgb: UInt8[np.ndarray, "h w 3"],
+    inside: Bool[np.ndarray, "h w"],
+    around: UInt8[np.ndarray, "3"],
+) -> tuple[Bool[np.ndarray, "n h w"], Bool[np.ndarray, "n h w"]]:
+    """Where frames show an area's surroundings instead of it, and where they show it beyond its rim.
+
+    What touches a colour that is neither the area's nor the background's is part of a thing before them.
+    """
+    surrounds, same = ((np.abs(looked - colour) <= NEAR).all(3) for colour in (around, rgb[inside][0]))
+    other = ~(surrounds | same | (np.abs(looked - rgb) <= NEAR).all(3))
+    instead, beyond = surrounds & inside, same
+    if not other.any():
+        return instead, beyond
+    in_frame = np.zeros((3, 3, 3), bool)
+    in_frame[1] = True
+    beside = ndimage.binary_dilation(other, in_frame)
+    things = [ndimage.binary_propagation(beside & each, in_frame, each) for each in (instead, beyond)]
+    return instead & ~things[0], beyond & ~things[1]
 
 
 def _beside_what_changes(shown: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
@@ -251,10 +273,9 @@ def _beside_what_changes(shown: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h
     return ndimage.binary_dilation(shown < 1 - GOES_ON_LEAST)
 
 
-def _goes_on(rim: Int16[np.ndarray, "n r 3"], own: UInt8[np.ndarray, "3"]) -> bool:
-    """Whether an area goes on beyond its rim in most frames, at several places: it is what digits have in common."""
-    same = (np.abs(rim - own) <= NEAR).all(2)
-    beyond = same[:, same.mean(0) >= GOES_ON_LEAST]
+def _goes_on(rim: Bool[np.ndarray, "n r"]) -> bool:
+    """Whether frames show an area beyond its rim, in most of them and at several places: it is what digits have in common."""
+    beyond = rim[:, rim.mean(0) >= GOES_ON_LEAST]
     return bool(beyond.shape[1] >= min(GOES_ON_PLACES, rim.shape[1] // 2) and beyond.any(1).mean() > GOES_ON)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int32, Int64
 from scipy import ndimage
 from torch import Tensor
 
@@ -32,6 +32,8 @@ SNUG = 0.02
 """Bonus for each pixel around a pattern that is not open: among equal places, the one that leaves no crumbs."""
 MOST = 5_000
 """Candidates of a frame that are looked at closely, at most, for each group of patterns."""
+BEST = 256
+"""Candidates that are compared with each other at a time: the best ones."""
 TIE = 1e-8
 """By how much a candidate is worse than the one before it; far less than any difference between gains."""
 SLACK = 0.6
@@ -246,51 +248,50 @@ def _choose(
 ) -> Int64[np.ndarray, "m 3"]:
     """Take candidates best first, each by what is still open then; closes what they match.
 
-    Those that no better one overlaps are taken together, as one after the other would be. (Locally dominant weights;
-    Preis, 1999)
+    Of the best ones, those that no better one overlaps are taken together, as one after the other would be. (Locally
+    dominant weights; Preis, 1999)
     """
     pixels, count = bank.pixels, len(candidates)
     # Of equal ones, the first: what stands in rows is taken from one end.
     tie = TIE * np.arange(count)
     value = gain + SNUG * pixels.snug(frames, index, candidates) - tie
     prices = bank.prices_at(frames, candidates)
+    first = candidates[:, 1:].astype(np.int32)
+    last = first + bank.sizes[candidates[:, 0]].astype(np.int32)
     left, is_good = np.ones(count, bool), np.ones(count, bool)
-    one, other, overlap = _near(candidates, bank.sizes)
     chosen = [candidates[:0]]
     while is_good.any():
-        shown, rivals = np.where(is_good, value, -np.inf), np.full(count, -np.inf)
-        np.maximum.at(rivals, one[overlap], shown[other[overlap]])
-        take = is_good & (value > rivals)
-        some = np.flatnonzero(take)
-        some = some[np.argsort(-value[some], kind="stable")]
-        pixels.close(frames, index, candidates[some])
-        chosen.append(candidates[some])
-        left &= ~take
-        is_good &= ~take
-        again = np.zeros(count, bool)
-        again[other[take[one]]] = True
-        again = np.flatnonzero(again & left)
+        best = np.flatnonzero(is_good)
+        if len(best) > BEST:
+            best = best[np.argpartition(-value[best], BEST)[:BEST]]
+        best = best[np.argsort(-value[best], kind="stable")]
+        overlap = _pairs(first[best], last[best], first[best], last[best], np.less)
+        take = best[~np.tril(overlap, -1).any(1)]
+        pixels.close(frames, index, candidates[take])
+        chosen.append(candidates[take])
+        left[take] = is_good[take] = False
+        again = np.flatnonzero(left)
+        again = again[_pairs(first[again], last[again], first[take], last[take], np.less_equal).any(1)]
         gains, misfit, hits = pixels.fit(frames, index, candidates[again])
         value[again] = gains + SNUG * pixels.snug(frames, index, candidates[again]) - tie[again]
         is_good[again] = (gains >= prices[again]) & (misfit <= bank.price.misfit)
         left[again[hits < prices[again]]] = False  # open pixels never become more
-        kept = left[one] & left[other]
-        one, other, overlap = one[kept], other[kept], overlap[kept]
     return np.concatenate(chosen)
 
 
-def _near(
-    candidates: Candidates, sizes: Int64[np.ndarray, "K 2"]
-) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"], Bool[np.ndarray, " m"]]:
-    """Pairs of places whose boxes touch, each pair both ways round, and whether they overlap."""
-    first = candidates[:, 1:]
-    last = first + sizes[candidates[:, 0]]
-    one, other = touching(first, last)
-    overlap = np.ones(len(one), bool)
-    for start, end in zip(first.T.astype(np.int32), last.T.astype(np.int32), strict=True):
-        overlap &= start[one] < end[other]
-        overlap &= start[other] < end[one]
-    return one, other, overlap
+def _pairs(
+    first: Int32[np.ndarray, "n 2"],
+    last: Int32[np.ndarray, "n 2"],
+    other_first: Int32[np.ndarray, "m 2"],
+    other_last: Int32[np.ndarray, "m 2"],
+    comes_before: np.ufunc,
+) -> Bool[np.ndarray, "n m"]:
+    """Which boxes overlap which others, for `less`, or touch them, for `less_equal`."""
+    meet = np.ones((len(first), len(other_first)), bool)
+    for axis in (0, 1):
+        meet &= comes_before(first[:, None, axis], other_last[None, :, axis])
+        meet &= comes_before(other_first[None, :, axis], last[:, None, axis])
+    return meet
 
 
 def boxes_of(patterns: list[HardSprite], places: list[Occurrence]) -> Int64[np.ndarray, "n 4"]:
