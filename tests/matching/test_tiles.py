@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.maps import add_sprites, draw_map, oriented
+from helpers.maps import add_sprites, draw_map, drawn_tile, oriented
 from PIL import Image
 
 from delaminate.matching.tile_animations import tile_animations
@@ -59,6 +59,35 @@ def test_sprites_on_a_map_do_not_prevent_it(seed):
     grid = find_tiles(picture[None])
     assert grid is not None
     assert grid.size == (18, 18)
+    assert (draw(grid)[0] == picture).all()
+
+
+@pytest.mark.parametrize("seed", (65, 90, 1))
+def test_a_map_that_is_mostly_bricks_lies_on_a_lattice(seed):
+    """Bricks half as wide as tiles recur wherever a lattice begins; what else there is tells where it does."""
+    rng = generator(seed)
+    colours = rng.integers(0, 256, (7, 4, 3)).astype(np.uint8)
+    brick = np.tile(colours[0][drawn_tile(rng, (8, 8), colours[0])], (2, 2, 1))
+    halves = [own[drawn_tile(rng, (16, 8), own)] for own in colours[1:]]
+    others = [np.concatenate([half, half[:, ::-1]], 1) for half in halves]
+    picture = np.full((208, 960, 3), (92, 148, 252), np.uint8)
+    for row in range(13):
+        column = 0
+        while column < 60:
+            length = min(int(rng.integers(2, 9)), 60 - column)
+            kind = rng.choice(3, p=(0.5, 0.4, 0.1))
+            if kind:
+                tile = brick if kind == 1 else others[rng.integers(6)]
+                picture[16 * row : 16 * row + 16, 16 * column : 16 * (column + length)] = np.tile(tile, (1, length, 1))
+            column += length
+    for _ in range(60):  # figures stand before some cells
+        own = rng.integers(0, 256, (5, 3)).astype(np.uint8)
+        top, left = 16 * rng.integers(13), 16 * rng.integers(60)
+        picture[top : top + 16, left : left + 16] = own[drawn_tile(rng, (16, 16), own)]
+    grid = find_tiles(picture[None])
+    assert grid is not None
+    assert grid.size == (16, 16)
+    assert phase(grid) == (0, 0)
     assert (draw(grid)[0] == picture).all()
 
 

@@ -28,12 +28,15 @@ LEAST_SAVED, LEAST_RECURRING, LEAST_NOVEL = 0.2, 10.0, 3  # share, cells, pixels
 # Begun elsewhere, a lattice saves at most half as much, or leaves this much more to describe; joined from another cell on,
 # larger tiles are more by this many standard deviations of a count.
 MOVED, SPECIFIC, CLEARLY = 0.5, 1.15, 1.8
+DEARER, SURELY_DEARER = 1.1, 1.2  # times the bits, begun elsewhere: on a lattice, and beyond doubt
 MANY_SETTLED = 3  # lattices of a small picture whose phases are all tried
 DENSEST = 2.0  # times the median cell's bits
 REPEATED, LESS_REPEATED = (
     0.6,
     0.75,
 )  # share of pixels that come again after one tile, and less of them after fewer pixels
+HARDLY_MORE = 1.15  # times the bits of the best lattice
+LONGEST = 3.0  # times as long as wide: what cells are not joined to
 LEAST_KEPT = 0.7  # of what cells save, by the larger tiles that they are parts of
 
 ODD = 0x9E3779B97F4A7C15
@@ -286,13 +289,44 @@ def _elsewhere(lattice: Lattice, steps: tuple[int, int]) -> Iterator[Lattice]:
         yield Lattice(lattice.rows, _shifted(lattice.columns, by))
 
 
-def _is_specific(sample: Sample, lattice: Lattice, found: _Description) -> bool:
-    """Say whether a lattice saves clearly less, or leaves clearly more, where it begins half a tile further on."""
-    for other in _elsewhere(lattice, (lattice.rows.pitch // 2, lattice.columns.pitch // 2)):
-        moved = describe(sample, other).saved
-        if 1 - moved < SPECIFIC * (1 - found.saved) and moved > MOVED * found.saved:
-            return False
+def _moved_by_half(lattice: Lattice) -> Iterator[Lattice]:
+    """The lattice, begun half a tile further down, and to the right."""
+    return _elsewhere(lattice, (lattice.rows.pitch // 2, lattice.columns.pitch // 2))
+
+
+def _begun_better(sample: Sample, lattice: Lattice) -> Lattice:
+    """Begin a lattice half a tile further down, or to the right, where that takes fewer bits."""
+    bits = describe(sample, lattice).bits
+    for axis in ("rows", "columns"):
+        one: Axis = getattr(lattice, axis)
+        other = replace(lattice, **{axis: _shifted(one, one.pitch // 2)})
+        told = describe(sample, other).bits
+        if told < bits:
+            lattice, bits = other, told
+    return lattice
+
+
+def _is_specific(sample: Sample, lattice: Lattice, found: _Description, least: int) -> bool:
+    """Say whether a lattice saves clearly less, or leaves clearly more, where it begins half a tile further on.
+
+    Where it does not, tiles may be made of halves, as those of many consoles are, that lie on such a lattice themselves.
+    """
+    for other in _moved_by_half(lattice):
+        moved = describe(sample, other)
+        alike = 1 - moved.saved < SPECIFIC * (1 - found.saved) and moved.saved > MOVED * found.saved
+        if alike and moved.bits < DEARER * found.bits:
+            halves = _halved(lattice, least)
+            return halves != lattice and _is_specific(sample, halves, describe(sample, halves), least)
     return True
+
+
+def _halved(lattice: Lattice, least: int) -> Lattice:
+    """The lattice of halves of tiles, along the sides that have halves of whole pixels, no smaller than the least."""
+    axes = []
+    for axis in (lattice.rows, lattice.columns):
+        half = axis.pitch // 2
+        axes.append(Axis(half, axis.phase % half) if axis.spacing == 0 == axis.pitch % 2 and half >= least else axis)
+    return Lattice(axes[0], axes[1])
 
 
 def _joins(sample: Sample, small: Lattice, large: Lattice, found: _Description) -> bool:
@@ -337,9 +371,22 @@ def _is_part(small: Axis, large: Axis) -> bool:
     return large.pitch % small.pitch == 0 and (large.phase - small.phase) % small.pitch == 0
 
 
-def _best_of(sample: Sample, tried: Sequence[Lattice], periods: tuple[int | None, int | None]) -> Lattice | None:
+def _is_square(lattice: Lattice) -> bool:
+    return lattice.rows.pitch == lattice.columns.pitch
+
+
+def _length(lattice: Lattice) -> float:
+    """How many times as long as wide tiles are, whichever way round."""
+    sides = lattice.rows.pitch, lattice.columns.pitch
+    return max(sides) / min(sides)
+
+
+def _best_of(
+    sample: Sample, tried: Sequence[Lattice], periods: tuple[int | None, int | None], sizes: tuple[int, int]
+) -> Lattice | None:
     """Choose the lattice that takes the fewest bits, then the largest tiles of which its cells are parts.
 
+    Most tiles are square, so that a square is taken where it takes hardly more bits than the best.
     Tiles that are symmetric, or that share parts, are still whole tiles: cells belong together where joining them keeps
     most of what recurs, and joining them from the next cell on does not.
     """
@@ -358,13 +405,19 @@ def _best_of(sample: Sample, tried: Sequence[Lattice], periods: tuple[int | None
     if not found:
         return None
     lattice, best = min(found, key=lambda each: each[1].bits)
-    if not _is_specific(sample, lattice, best):
+    squares = [each for each in found if _is_square(each[0]) and each[1].bits <= HARDLY_MORE * best.bits]
+    lattice, best = min(squares or [(lattice, best)], key=lambda each: each[1].bits)
+    lattice = _begun_better(sample, lattice)
+    best = describe(sample, lattice)
+    if not _is_specific(sample, lattice, best, sizes[0]):
         # A row of one tile again and again may begin anywhere.
         alike = periods[0] == lattice.rows.pitch or periods[1] == lattice.columns.pitch
         return lattice if alike and best.saved >= REPEATED else None
     for larger, described in sorted(found, key=lambda each: -each[0].rows.pitch * each[0].columns.pitch):
         parts = _is_part(lattice.rows, larger.rows) and _is_part(lattice.columns, larger.columns)
         if larger == lattice or not parts or described.saved < LEAST_KEPT * best.saved:
+            continue
+        if _length(larger) >= max(_length(lattice), LONGEST) and _length(larger) > _length(lattice):
             continue
         if _joins(sample, lattice, larger, described):
             return larger
@@ -407,9 +460,15 @@ def find_lattice(codes: UInt32[np.ndarray, "N H W"], sizes: tuple[int, int] = SI
         ]
         periods = sample.period(1, sizes), sample.period(2, sizes)
         tried += _periodic(periods, rows, columns, begins)
-        lattice = _best_of(sample, tried, periods)
+        lattice = _best_of(sample, tried, periods, sizes)
         if lattice is not None:
-            return Lattice(_shifted(lattice.rows, begins[0]), _shifted(lattice.columns, begins[1]))
+            found = Lattice(_shifted(lattice.rows, begins[0]), _shifted(lattice.columns, begins[1]))
+            if all(
+                describe(sample, other).bits > SURELY_DEARER * describe(sample, lattice).bits
+                for other in _moved_by_half(lattice)
+            ):
+                return found
+            return _begun_better(Sample(codes), found)  # a part of the picture has not told
         if budget >= codes.size:
             break
     return None
