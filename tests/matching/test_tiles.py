@@ -62,7 +62,7 @@ def test_sprites_on_a_map_do_not_prevent_it(seed):
     assert (draw(grid)[0] == picture).all()
 
 
-@pytest.mark.parametrize("seed", (65, 90, 1))
+@pytest.mark.parametrize("seed", [65, 90, 1])
 def test_a_map_that_is_mostly_bricks_lies_on_a_lattice(seed):
     """Bricks half as wide as tiles recur wherever a lattice begins; what else there is tells where it does."""
     rng = generator(seed)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.maps import draw_map
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
@@ -64,6 +65,10 @@ COLLECTIONS = {
     "floating-sprites": ("pixel-art", lambda: draw_images("floating-sprites", 30)),
     "platform-game": ("pixel-art", lambda: draw_images("platform-game", 8)),
     "side-scroller": ("clip", lambda: draw_images("side-scroller", 30)),
+    "maps": (
+        "maps",
+        lambda: ImageSet.from_arrays(draw_map(np.random.default_rng(0), (16, 16), (400, 480)).picture[None]),
+    ),
     "static": ("clip", lambda: captured("static")),
     "panorama": ("clip", lambda: captured("panorama")),
     "typed": ("pages", typed),

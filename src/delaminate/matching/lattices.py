@@ -296,14 +296,10 @@ def _moved_by_half(lattice: Lattice) -> Iterator[Lattice]:
 
 def _begun_better(sample: Sample, lattice: Lattice) -> Lattice:
     """Begin a lattice half a tile further down, or to the right, where that takes fewer bits."""
-    bits = describe(sample, lattice).bits
-    for axis in ("rows", "columns"):
-        one: Axis = getattr(lattice, axis)
-        other = replace(lattice, **{axis: _shifted(one, one.pitch // 2)})
-        told = describe(sample, other).bits
-        if told < bits:
-            lattice, bits = other, told
-    return lattice
+    down = replace(lattice, rows=_shifted(lattice.rows, lattice.rows.pitch // 2))
+    lattice = min((lattice, down), key=lambda each: describe(sample, each).bits)
+    across = replace(lattice, columns=_shifted(lattice.columns, lattice.columns.pitch // 2))
+    return min((lattice, across), key=lambda each: describe(sample, each).bits)
 
 
 def _is_specific(sample: Sample, lattice: Lattice, found: _Description, least: int) -> bool:
@@ -405,8 +401,8 @@ def _best_of(
     if not found:
         return None
     lattice, best = min(found, key=lambda each: each[1].bits)
-    squares = [each for each in found if _is_square(each[0]) and each[1].bits <= HARDLY_MORE * best.bits]
-    lattice, best = min(squares or [(lattice, best)], key=lambda each: each[1].bits)
+    square = [each for each in found if _is_square(each[0]) and each[1].bits <= HARDLY_MORE * best.bits]
+    lattice, best = min(square or [(lattice, best)], key=lambda each: each[1].bits)
     lattice = _begun_better(sample, lattice)
     best = describe(sample, lattice)
     if not _is_specific(sample, lattice, best, sizes[0]):

@@ -2,6 +2,7 @@
 
 import csv
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import join, quote
@@ -26,6 +27,7 @@ from delaminate.pipelines.output_folders import read_record
 from delaminate.pipelines.photo_choice import Candidate, candidates
 from delaminate.pipelines.recognise import Plan, Recognition, recognise
 from delaminate.pipelines.spots import spot_scenes
+from delaminate.pipelines.tile_maps import TileCounts, tile_scenes
 from delaminate.pipelines.training import prepare_training
 from delaminate.pipelines.verdict import Level
 from delaminate.scene.format import SUMMARY
@@ -35,6 +37,8 @@ from delaminate.scene.saving import save_scenes
 FOLDERS = ("training", "scenes", "exports")
 RECORD, PAGE, COUNTS = "auto.json", "report.html", "objects/counts.csv"
 """What a call leaves in its folder."""
+MAP_EXPORTS = "html", "atlas", "tiled"
+"""What people want of maps."""
 AGREED = 0.65
 """Mean IoU of the cut-outs of two methods that know nothing of one another, from which on both are believed."""
 TRAINING_SHARE = 0.7
@@ -166,6 +170,8 @@ def auto(
     work = _Work(data, folder, seed, device, clock, recognition)
     if recognition.kind == "blobs":
         _count_spots(work)
+    elif recognition.kind == "maps":
+        _lay_out(work)
     elif recognition.plan is None:
         work.text = recognition.sentence
     else:
@@ -217,7 +223,7 @@ def _take_apart(work: _Work, plan: Plan) -> None:
             0, "Hardly anything recurs: nearly every sprite is seen but once, so that it is a copy of the image."
         )
     if work.level != "nothing":
-        _export(work, plan)
+        _export(work, plan.exports)
 
 
 def _from_the_box(work: _Work) -> str | None:
@@ -299,10 +305,10 @@ def _offered(plan: Plan) -> int:
     return int(settings.get("num_sprites", 0))
 
 
-def _export(work: _Work, plan: Plan) -> None:
+def _export(work: _Work, formats: Sequence[str]) -> None:
     """Write what people want of this kind of images; a format that these scenes cannot have is left out, with the reason."""
     scenes, folder = work.out / "scenes", work.out / "exports"
-    for name in plan.exports:
+    for name in formats:
         try:
             export(scenes, folder, name, resume=True)
         except ConfigError as error:
@@ -318,6 +324,33 @@ def _export(work: _Work, plan: Plan) -> None:
         seen = np.where(which[..., 3:] > 128, which[..., :3], 232).astype(np.uint8)
         shown.append(np.concatenate([to_pixels(scene.composite()), seen], 1))
     work.pictures[:0] = shown
+
+
+# ---- Maps -------------------------------------------------------------------------------------------------------------
+
+
+def _lay_out(work: _Work) -> None:
+    """Take maps apart into tiles; nothing is learned."""
+    folder = work.out / "scenes"
+    if not (folder / SUMMARY).exists():
+        found, counts, skipped = tile_scenes(work.data)
+        save_scenes(found, folder)
+        work.remarks += [f"Not read: {name}: {reason}" for name, reason in skipped[:SHOWN]]
+        work.remarks += [f"No lattice was found in {name}; it is one layer." for name in counts.without[:SHOWN]]
+        work.text = _said_of_tiles(counts, len(found))
+    else:  # an earlier call's stay: a person may have edited them
+        work.text = str((read_record(work.out / RECORD) or {}).get("text", ""))
+    work.level = "good"
+    _export(work, MAP_EXPORTS)
+
+
+def _said_of_tiles(counts: TileCounts, maps: int) -> str:
+    height, width = counts.size
+    return (
+        f"{maps} map{'s' * (maps > 1)} of {width} x {height} tiles: {counts.tiles} tiles in {counts.cells:,} cells, "
+        f"{counts.once} of them in a single cell, where figures stand or something is unique. What has the commonest colour is "
+        f"background. {counts.equal} of {maps} composites equal their images to the bit."
+    )
 
 
 # ---- Spots ------------------------------------------------------------------------------------------------------------

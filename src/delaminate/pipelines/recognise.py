@@ -20,10 +20,12 @@ from delaminate.methods import METHODS
 from delaminate.methods.base import Forecast
 from delaminate.pipelines.image_facts import Facts, measure
 from delaminate.pipelines.images import Images, darkness, enlargement_undone, forecast_text, margins_cut, open_images
+from delaminate.pipelines.tile_maps import is_map
 
-Kind = Literal["clip", "pixel-art", "pages", "shapes", "blobs", "photos-alike", "photos-unlike"]
+Kind = Literal["clip", "maps", "pixel-art", "pages", "shapes", "blobs", "photos-alike", "photos-unlike"]
 KINDS: Mapping[Kind, str] = {
     "clip": "frames of a clip: things that move over a background",
+    "maps": "maps of a game, laid out in tiles",
     "pixel-art": "pictures made of the same pixels again and again, such as screens of a game or maps",
     "pages": "pages of text: ink on paper",
     "shapes": "flat-coloured shapes",
@@ -136,6 +138,8 @@ def recognise(images: Images) -> Recognition:
     sample, enlargement = _at_native_size(whole)
     facts = measure(sample)
     kind = kind_of(facts, sample.rate is not None, sample.count)
+    if kind in ("pixel-art", "shapes") and _are_maps(sample):
+        kind = "maps"
     if kind in ("blobs", "photos-alike", "photos-unlike"):  # whatever is blurred looks like an interpolated enlargement
         sample, enlargement = whole, ""
     size, in_order = _largest(sample.sizes), kind == "clip" or sample.rate is not None
@@ -172,6 +176,12 @@ def kind_of(facts: Facts, is_clip: bool, count: int) -> Kind:
         return "pixel-art"
     # No photo is made of equal pixels, however alike drawings are.
     return "photos-alike" if count >= FEW and likeness(f) >= 1 and f.equal < DRAWING else "photos-unlike"
+
+
+def _are_maps(sample: Sample) -> bool:
+    """Whether the first, the middle and the last picture are maps, all of which is laid out in tiles."""
+    few = {0, len(sample.pictures) // 2, len(sample.pictures) - 1}
+    return sample.rate is None and all(is_map(sample.pictures[index]) for index in few)
 
 
 def _are_shapes(f: Facts) -> bool:
@@ -251,6 +261,8 @@ def advice_for(kind: Kind) -> str:
             "None of the methods here beats a threshold on cells, so this is one (Otsu's, of the square root of brightness), "
             "with pieces of several waists counted apart. For crowded tissue take Cellpose or StarDist, which are trained."
         )
+    if kind == "maps":
+        return "Nothing has to be learned: the lattice of their tiles is found, and every tile is a sprite."
     if kind == "photos-unlike":
         return (
             "Nothing here takes them apart: all four methods need something that recurs from image to image. For masks of any "
@@ -338,7 +350,7 @@ def _seen_text(kind: Kind, f: Facts, sample: Sample) -> str:
             f"Neighbours differ {f.coherence:.0%} as much as images far apart, {f.change:.0%} of the pixels change; "
             f"the background {_background(f, sample)}."
         )
-    if kind == "pixel-art":
+    if kind in ("pixel-art", "maps"):
         return f"{f.recurring:.0%} of the busy patches are found again to the bit; {equal}."
     if kind == "shapes":
         height, width = f.size

@@ -4,8 +4,6 @@ What a camera counts is photons, whose noise grows with their number; their squa
 transformation of Poisson data, 1948), so the threshold (Otsu, 1979) is found there.
 """
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
@@ -13,7 +11,8 @@ from scipy import ndimage
 
 from delaminate.errors import DataError
 from delaminate.matching.blobs import SPECK, areas_of, otsu, separate, usual_area, without_specks
-from delaminate.pipelines.images import Images, open_images, source_of
+from delaminate.pipelines.images import Images
+from delaminate.pipelines.pictures import open_pictures
 from delaminate.scene.collection import SceneSet
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
 from delaminate.scene.scenes import Scene, SceneLayer
@@ -61,7 +60,7 @@ def spot_scenes(images: Images) -> tuple[SceneSet, list[tuple[str, str]]]:
     Raises:
         DataError: No image can be used.
     """
-    names, read, skipped = _pictures(images)
+    names, read, skipped = open_pictures(images)
     good: list[int] = []
     areas: list[int] = []
     for index, name in enumerate(names):
@@ -75,12 +74,3 @@ def spot_scenes(images: Images) -> tuple[SceneSet, list[tuple[str, str]]]:
     chosen, usual = [names[index] for index in good], usual_area(areas)
     scenes = SceneSet(chosen, Dictionary(()), lambda number: spot_scene(chosen[number], read(good[number]), usual))
     return scenes, skipped
-
-
-def _pictures(images: Images) -> tuple[Sequence[str], Callable[[int], Picture], list[tuple[str, str]]]:
-    """Names of images, what reads one, and what was passed over."""
-    source = source_of(images)
-    if source is not None:
-        return [source.full_name(index) for index in range(len(source))], source.picture, list(source.skipped)
-    opened = open_images(images, zoom=(1.0, 1.0))
-    return opened.names, lambda index: opened.pixels[index].permute(1, 2, 0).numpy(), list(opened.skipped)

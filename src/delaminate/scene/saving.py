@@ -19,6 +19,7 @@ from delaminate.scene import validation as values
 from delaminate.scene.canvas_map import Blocks
 from delaminate.scene.collection import SceneSet, shared_dictionary
 from delaminate.scene.format import (
+    MAX_LAYERS,
     MAX_SCENES,
     RATES,
     SUMMARY,
@@ -290,6 +291,11 @@ class SceneWriter:
             OutputError: It is too large to be read again.
         """
         own = {layer.id: layer.placement.raster for layer in scene.layers if layer.placement.raster is not None}
+        if len(scene.layers) > MAX_LAYERS:
+            raise OutputError(
+                f"scene {scene.name!r}: has {len(scene.layers):,} layers; expected at most {MAX_LAYERS:,}, more are not read "
+                "again."
+            )
         try:
             values.check_bounds(scene.size, [(raster.shape[1], raster.shape[2]) for raster in own.values()])
         except OutputError as problem:

@@ -82,14 +82,14 @@ function Recommended({ project, found, passed }) {
     if (job) go("job", job.id);
   };
   const [first, ...rest] = found.sentence.split(/(?<=\.) (?=[A-Z])/);
-  const counts = found.kind === "blobs";
+  const counts = found.kind === "blobs", learns = !counts && found.kind !== "maps";
   const long = found.seconds ? `about ${duration(found.seconds)} on one core` : null;
   return html`<section class="card go-card recommended"><h2>${first}</h2>
     ${rest.length > 0 && html`<p>${rest.join(" ")}</p>`}
     <ul class="evidence soft">${found.evidence.map((line) => html`<li>${line}</li>`)}</ul>
-    ${(found.method || counts) && html`<div class="row go-row">
+    ${(found.method || !learns) && html`<div class="row go-row">
       <button type="button" class="button main" disabled=${busy} onClick=${start(0)}>${counts ? "Count them" : "Take them apart"}</button>
-      ${!counts && html`<button type="button" class="button" disabled=${busy} onClick=${start(1)}>A first look, in a minute</button>`}
+      ${learns && html`<button type="button" class="button" disabled=${busy} onClick=${start(1)}>A first look, in a minute</button>`}
       ${long && html`<span class="soft">Properly: ${long}</span>`}</div>
       <${Command} asked=${{ kind: "auto", images: project.id }} />`}
   </section>`;
@@ -147,7 +147,7 @@ function Otherwise({ project, found }) {
     if (job) go("job", job.id);
   };
   const changes = Object.keys(settings).length;
-  return html`<details class="card otherwise" open=${found?.state === "done" && !found.method && found.kind !== "blobs"}><summary>Another way</summary><div class="otherwise-body">
+  return html`<details class="card otherwise" open=${found?.state === "done" && !found.method && !["blobs", "maps"].includes(found.kind)}><summary>Another way</summary><div class="otherwise-body">
     <div class="segments" role="group" aria-label="How">
       <button type="button" aria-pressed=${way === "train"} onClick=${() => setWay("train")}>Learn from these images</button>
       <button type="button" aria-pressed=${way === "decompose"} onClick=${() => setWay("decompose")}>Use a model that is ready</button>
