@@ -11,6 +11,7 @@ from delaminate.matching.exact.background import (
     Background,
     panorama_and_places,
     rooms,
+    scenes_of,
     solid,
     static,
     without_things_at_rest,
@@ -93,6 +94,8 @@ def choose_background(
     elif is_scrolled(frames, noisy):
         candidates |= _scrolled(frames, noisy)
     bits = {name: clip_bits(frames, each, tolerance, plain) for name, each in candidates.items()}
+    if "rooms" in bits:  # which room is seen is told at each cut, not for each frame
+        bits["rooms"] -= Prices.of(frames).place * (len(frames) - len(scenes_of(frames)))
     if bare is not None and (told := clip_bits(frames, bare, tolerance, plain)) < bits["static"]:
         candidates["static"], bits["static"] = bare, told
     best = "solid"

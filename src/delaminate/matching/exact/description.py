@@ -19,6 +19,8 @@ OUTLINE = 1.5
 """Bits of a step along a region's outline."""
 HEADER = 16.0
 """Bits of a picture's size."""
+THING = 0.5
+"""Of a frame, the share that a thing covers, at most: a region that covers more is another scene, and is told each time."""
 HOLE = 6.0
 """Bits of a pixel that a background hides and that shows the commonest colour: more likely nothing was in front of it."""
 
@@ -151,5 +153,6 @@ def frames_bits(
     bits = scale * (total * prices.place + HOLE * holes)
     for region, times in seen.values():
         told = picture_bits(region.colour, prices, region.mask, 255 * tolerance / 3)
-        bits += told if times > 1 else scale * told
+        is_thing = region.mask.sum() <= THING * frames.shape[1] * frames.shape[2]
+        bits += told if times > 1 and is_thing else scale * times * told
     return bits

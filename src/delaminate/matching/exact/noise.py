@@ -9,7 +9,7 @@ from delaminate.matching.blobs import otsu
 from delaminate.matching.exact.subsampling import LUMA
 from delaminate.matching.tile_cells import colour_codes
 
-LOSSLESS_TOLERANCE, LOSSY_TOLERANCE = 0.02, 0.16
+LOSSLESS_TOLERANCE, REQUANTISED_TOLERANCE, LOSSY_TOLERANCE = 0.02, 0.06, 0.16
 LOSSLESS_MATCH, LOSSY_MATCH = 0.95, 0.8
 SMEARED_CHROMA, SMOOTH = 0.5, 0.65
 """What chroma counts where it is smeared; so smooth it is then, beside luma."""
@@ -17,6 +17,11 @@ SMALL = 6
 """Levels of 255: compression leaves steps of so few between neighbours, drawings seldom do."""
 
 
+REQUANTISED = 0.15
+"""Of what changes in time, the share that changes by such steps where frames have palettes of their own.
+
+As they were drawn, at most 0.06 of animated drawings does, by half-transparent sprites; of GIFs of rendered pictures 0.3.
+"""
 FEW_COLOURS = 0.11
 """Drawings have fewer colours than this, in a window of a frame, for each pixel at which the colour changes: theirs recur."""
 WINDOW, LEAST_CHANGES = 128, 200
@@ -43,6 +48,12 @@ def is_lossy(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
         return True
     few = np.linspace(0, len(frames) - 2, min(len(frames) - 1, 16)).astype(int)
     return _share_of_small(np.stack([np.abs(frames[i].astype(np.int16) - frames[i + 1]).max(2) for i in few])) > 0.02
+
+
+def is_requantised(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
+    """Whether frames were given few colours each by itself, as GIFs of rendered pictures are: colours recur nearly."""
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 16)).astype(int)].astype(np.int16)
+    return len(some) > 1 and _share_of_small(np.abs(np.diff(some, axis=0)).max(3)) > REQUANTISED
 
 
 def _colours_a_change(frames: UInt8[np.ndarray, "N H W 3"]) -> float:
@@ -81,7 +92,7 @@ class Noise:
 def estimate_noise(frames: UInt8[np.ndarray, "N H W 3"]) -> Noise:
     """Estimate how noisy a source is."""
     if not is_lossy(frames):
-        return Noise()
+        return Noise(REQUANTISED_TOLERANCE) if is_requantised(frames) else Noise()
     return Noise(LOSSY_TOLERANCE, LOSSY_MATCH, SMEARED_CHROMA if is_chroma_smeared(frames) else 1.0)
 
 

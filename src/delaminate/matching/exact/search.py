@@ -31,6 +31,7 @@ class Search:
         patience: Vain attempts to find another pattern before a round ends.
         flips: Also look for mirror images of what has been found.
         components: Sprites are whole connected regions, not grown from patches.
+        largest_region: Height and width, in pixels, of a region that is taken whole.
         chroma: What chroma counts in the distance of two colours, beside luma; 1: as in RGB.
         readouts: Scores and clocks of the frames, over a still background.
         progress: Is told of what is found, and may stop the search.
@@ -43,6 +44,7 @@ class Search:
     patience: int = 8
     flips: bool = False
     components: bool = False
+    largest_region: int = 64
     chroma: float = 1.0
     readouts: tuple[Readout, ...] = ()
     progress: Progress = field(default_factory=Progress)

@@ -160,7 +160,7 @@ def _groups(frames: Frames, search: Search) -> list[_Group]:
             rows, columns = window
             if outline[number - 1] > HEMMED_IN:
                 continue
-            if max(rows.stop - rows.start, columns.stop - columns.start) > 2 * search.growth.reach:
+            if max(rows.stop - rows.start, columns.stop - columns.start) > search.largest_region:
                 continue
             if rows.start <= margin or columns.start <= margin:
                 continue

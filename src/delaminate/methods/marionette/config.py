@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Literal
 from delaminate.config import setting
 from delaminate.methods.settings import MethodConfig
 
+LARGE_SPRITES = 64, 192
+"""Sides in pixels between which the largest sprite lies that search looks for, where it follows the size of the images."""
 SEARCHED, LEAST_SEARCHED, MOST_SEARCHED = 1_600_000, 12, 4080
 """Pixels, and frames at least and at most, that are searched in a round where no number of frames is set."""
 
@@ -257,8 +259,10 @@ class Config(MethodConfig):
     )
     max_sprite: int = setting(
         64,
-        "Largest height and width of a sprite that search may find, in pixels.",
+        "Largest height and width of a sprite that search may find, in pixels. 0: 64, and for what nothing touches a third of "
+        "the images' shorter side, 192 at most.",
         unit="px",
+        minimum=0,
         maximum=512,
         group="search",
     )
@@ -378,8 +382,8 @@ class Config(MethodConfig):
             self.refuse("stride", f"expected an even number, at most {self.sprite_size}, that leaves even margins.")
         if len(self.background_colour) not in (0, 3):
             self.refuse("background_colour", "expected three numbers, or none.")
-        if self.max_sprite < self.search_seed + 2:
-            self.refuse("max_sprite", f"expected a number of pixels between {self.search_seed + 2} and 512.")
+        if 0 < self.max_sprite < self.search_seed + 2:
+            self.refuse("max_sprite", f"expected 0, or a number of pixels between {self.search_seed + 2} and 512.")
         if len(self.sparsity_weights) not in (1, self.num_layers):
             self.refuse("sparsity_weights", f"expected one number, or {self.num_layers}.")
 
@@ -404,6 +408,11 @@ class Config(MethodConfig):
         """Frames that are searched in a round, of a height and width in pixels."""
         twelves = SEARCHED // max(size[0] * size[1], 1) // 12  # which 2, 3, 4 or 6 processes share
         return self.search_batch or min(max(12 * twelves, LEAST_SEARCHED), MOST_SEARCHED)
+
+    @property
+    def largest_sprite(self) -> int:
+        """Height and width of a sprite that search may find, in pixels."""
+        return self.max_sprite or min(max(min(self.image_size) // 3, LARGE_SPRITES[0]), LARGE_SPRITES[1])
 
     @property
     def tolerance(self) -> float:
@@ -446,7 +455,7 @@ _PAPER = {
 _SEARCH = Config(image_size=(0, 0), background="auto", search_steps=3, steps=0)
 
 _RECOMMENDED = {
-    "video": replace(_SEARCH, search_batch=0),
+    "video": replace(_SEARCH, search_batch=0, max_sprite=0),
     "floating-sprites": replace(_SEARCH, image_size=(128, 128), background="solid", flips=False),
     "platform-game": replace(_SEARCH, image_size=(230, 230), background="solid", flips=False, search_batch=40),
     "space-invaders": replace(_SEARCH, image_size=(210, 160), background="solid", flips=False, max_sprite=48),

@@ -157,7 +157,7 @@ class MarioNette(MarioNetteModel):
             )
         if len(given) > c.num_sprites:
             raise ConfigError(f"marionette: {len(given)} sprites are given, and num_sprites is {c.num_sprites}.")
-        side = max((*(max(sprite.size) for sprite in given), c.max_sprite))
+        side = max((*(max(sprite.size) for sprite in given), c.largest_sprite))
         self.config = replace(c, given_sprites=tuple(sprites), max_sprite=side)
         self.given, self.store = given, SpriteStore(c.num_sprites, side).to(self.colour)
 

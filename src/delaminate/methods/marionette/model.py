@@ -16,7 +16,7 @@ from delaminate.matching.exact.readouts import Readout
 from delaminate.matching.exact.search import Search
 from delaminate.matching.exact.templates import HardSprite
 from delaminate.methods.base import Method
-from delaminate.methods.marionette.config import Config
+from delaminate.methods.marionette.config import LARGE_SPRITES, Config
 from delaminate.nets.anchors import (
     apply_matrices,
     bilinear_shift_matrices,
@@ -110,7 +110,7 @@ class MarioNetteModel(Method):
         self.register_buffer("learned", torch.zeros(2))  # by search, by the network
         self.register_buffer("stored", torch.zeros(()))  # 1: sprites are `pixels`, not what the generator decodes
         self.register_buffer("pixels", torch.zeros(c.num_sprites, 4, k, k))
-        self.store = SpriteStore(c.num_sprites, c.max_sprite)  # what search has found
+        self.store = SpriteStore(c.num_sprites, c.largest_sprite)  # what search has found
         self.given: tuple[HardSprite, ...] = ()  # what it begins with
         self.colour: Tensor
         self.alive: Tensor
@@ -361,8 +361,11 @@ class MarioNetteModel(Method):
 
 def search_of(c: Config) -> Search:
     """How a model of these settings looks for sprites."""
-    reach = (c.max_sprite - c.search_seed) // 2
+    reach = ((c.max_sprite or LARGE_SPRITES[0]) - c.search_seed) // 2
     growth = RegionGrowing(c.search_seed, reach, c.match, misfit=min(1.1 - c.match, 0.5))
     price = PlacementCost(c.search_min_pixels, c.search_min_share)
     components = c.search_parts == "components"
-    return Search(c.tolerance, growth, price, c.num_sprites, flips=c.flips, components=components, chroma=c.chroma)
+    return Search(
+        c.tolerance, growth, price, c.num_sprites, flips=c.flips, components=components, chroma=c.chroma,
+        largest_region=c.largest_sprite,
+    )  # fmt: skip
