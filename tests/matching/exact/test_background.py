@@ -227,3 +227,28 @@ def test_a_platform_stays_though_something_of_its_colour_runs_on_it():
     choice = choose_background(frames, tolerance=0.02)
     assert choice.kind == "static"
     assert (np.rint(choice.background.rgb[40:46, 20:60] * 255) == (90, 60, 30)).all()
+
+
+def test_a_wall_stays_whole_though_what_passes_before_it_has_the_colour_around_it():
+    """A cat with white boxes, outlined in grey, walks along a band between white walls: no part of the band is gone."""
+    frames = np.full((40, 100, 160, 3), (255, 240, 230), np.uint8)
+    frames[:, 20:30, 8:78] = (255, 200, 170)
+    for n, frame in enumerate(frames):
+        left = 10 + n
+        frame[18:30, left : left + 10] = (90, 85, 80)
+        frame[19:24, left + 1 : left + 9] = frame[25:29, left + 1 : left + 9] = (255, 240, 230)
+    picture = static(frames)
+    assert (np.rint(picture.rgb[20:30, 8:78] * 255) == (255, 200, 170)).all()
+    bare = without_things_at_rest(picture, frames, hole=6.0, place=20.0)
+    assert np.array_equal(bare.rgb, picture.rgb)
+
+
+def test_a_screen_that_is_seen_once_at_the_end_is_a_room_and_no_sprite():
+    frames = np.full((100, 50, 40, 3), (25, 150, 155), np.uint8)
+    frames[:, :6] = (60, 90, 150)
+    for n, frame in enumerate(frames):
+        frame[10 + n % 30, 5 + n % 30] = 250
+    frames[90:] = (210, 25, 110)
+    for top in (8, 18, 28):
+        frames[90:, top : top + 5, 6:34:3] = 0
+    assert choose_background(frames, tolerance=0.02).kind == "rooms"

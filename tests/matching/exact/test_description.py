@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from helpers.patterns import BACKGROUND, disc, frame_of, pattern
+from helpers.patterns import BACKGROUND, disc, frame_of, paste, pattern
 from PIL import Image
 
 from delaminate.data.synthetic.captures import draw_capture
@@ -14,6 +14,7 @@ from delaminate.matching.exact.description import Prices, frames_bits, outline, 
 from delaminate.matching.exact.noise import (
     LOSSLESS_TOLERANCE,
     LOSSY_TOLERANCE,
+    REQUANTISED_TOLERANCE,
     estimate_noise,
     is_chroma_smeared,
     is_lossy,
@@ -128,3 +129,20 @@ def test_smeared_chroma_is_seen(codec, zoom, smeared):
         Image.fromarray(frame).save(file, codec, **({"quality": 90} if codec == "jpeg" else {}))
         frames.append(np.asarray(Image.open(file))[step // 2 :: step, step // 2 :: step])
     assert is_chroma_smeared(np.stack(frames)) == smeared
+
+
+def test_frames_with_palettes_of_their_own_are_neither_lossless_nor_lossy():
+    """A GIF of rendered pictures: each frame is brought to few colours by itself."""
+    rng = np.random.default_rng(0)
+    board = rng.integers(40, 220, (6, 6, 3)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+    piece = pattern((13, 13), 5, disc(13))
+    frames = []
+    for n in range(24):
+        frame = board.copy()
+        paste(frame, piece, 5 + 3 * n, 40)
+        palette = Image.fromarray(rng.integers(0, 256, (2, 100, 3)).astype(np.uint8))
+        both = Image.new("RGB", (100, 98))
+        both.paste(Image.fromarray(frame), (0, 0))
+        both.paste(palette, (0, 96))
+        frames.append(np.asarray(both.quantize(48).convert("RGB"))[:96, :96])
+    assert estimate_noise(np.stack(frames)).tolerance == REQUANTISED_TOLERANCE
