@@ -19,7 +19,7 @@ from delaminate.matching.exact.templates import HardSprite
 from delaminate.matching.exact.translucent import translucent_sprites
 
 SPLITS = 4
-"""Times in a round that a pattern is cut in two, at most: the ten digits of a score take four."""
+"""Times in a round that a pattern is cut in two, at most, where it stands: the ten digits of a score take four."""
 
 
 def learn_round(
@@ -92,8 +92,9 @@ def _finished(scenes: FrameStack, patterns: list[HardSprite], search: Search) ->
     found = explained(scenes, patterns, search)
     there = max(int(np.count_nonzero(scenes.fresh(search).was_open)), 1)
     search.progress.tell(len(patterns), 1 - int(found.left.sum()) / there)
-    for _ in range(SPLITS):
-        halves = split(scenes.fresh(search, patterns=patterns), patterns, found, search.growth, scenes.offsets)
+    for again in range(SPLITS):
+        fresh = scenes.fresh(search, patterns=patterns)
+        halves = split(fresh, patterns, found, search.growth, scenes.offsets, standing=again > 0)
         if len(halves) == len(patterns) or len(halves) > search.most:
             break
         patterns, found = halves, explained(scenes, halves, search)

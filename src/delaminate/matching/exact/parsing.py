@@ -100,18 +100,22 @@ def split(
     found: Parse,
     growth: RegionGrowing,
     offsets: tuple[tuple[int, int], ...],
+    standing: bool = False,
 ) -> list[HardSprite]:
     """Tell pictures of one thing apart that differ in little, such as two steps of a walk; `frames` must be fresh.
 
     The occurrences of a pattern are cut in two where one pixel tells most, and each goes to the half whose typical
     picture it resembles more. Two pictures are kept if they save more pixels than one more picture has. A picture that
     stands at few places of the background, which `offsets` tell, may owe what is special about it to the background there.
+    `standing`: only those of patterns that stand, such as digits.
     """
     ranks, where = _owners(frames, patterns, found)
     result = []
     for pattern, spots in zip(patterns, where, strict=True):
         halves = []
-        if len(spots) >= 3 * growth.least and pattern.opacity == 1 and not pattern.given:
+        corners = spots[:, 1:3] + np.array(offsets)[spots[:, 0]]
+        looked_at = not standing or (len(spots) > 0 and _all_stand(corners))
+        if len(spots) >= 3 * growth.least and pattern.opacity == 1 and not pattern.given and looked_at:
             halves = _halves(frames, pattern, spots, ranks, found.places, growth, np.array(offsets))
         result += halves or [pattern]
     return result
@@ -174,10 +178,15 @@ def _stands(corners: Int64[np.ndarray, "n 2"], second: Bool[np.ndarray, " n"]) -
     _, place = np.unique(corners, axis=0, return_inverse=True)
     place = place.ravel()
     counts = np.stack([np.bincount(place[some], minlength=place.max() + 1) for some in (~second, second)])
-    whole = counts.sum(0)
-    if whole[whole >= OFTEN_SEEN].sum() >= STAND * whole.sum():
+    if _all_stand(corners):
         counts = np.where(counts[::-1] == 0, counts, 0)
     return bool((counts.max(1) > STANDS * np.bincount(second, minlength=2)).any())
+
+
+def _all_stand(corners: Int64[np.ndarray, "n 2"]) -> bool:
+    """Whether most occurrences are at places at which there are several."""
+    often = np.unique(corners, axis=0, return_counts=True)[1]
+    return bool(often[often >= OFTEN_SEEN].sum() >= STAND * often.sum())
 
 
 def _with_hidden_background(

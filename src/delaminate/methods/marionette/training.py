@@ -170,7 +170,11 @@ class Matcher(SearchPlayer):
             raise InterruptedTurn from None
         shown = _showing(np.stack(used), SHOWN, context.batch // 2)
         others = np.setdiff1d(np.arange(len(rows)), shown)
-        more = others[_spread(np.concatenate(left)[others], context.batch - len(shown), start)]
+        # The last round, which says what is worth its description, sees frames as they are; those before, what is missing.
+        unexplained = (
+            np.concatenate(left)[others] if context.step < context.steps - 1 else np.zeros(len(others), np.int64)
+        )
+        more = others[_spread(unexplained, context.batch - len(shown), start)]
         return torch.from_numpy(rows[np.sort(np.concatenate([shown, more]))])
 
     def turn(self, images: Float[Tensor, "B 3 H W"], rng: Generator, context: StepContext) -> dict[str, Tensor]:
