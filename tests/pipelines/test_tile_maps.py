@@ -10,6 +10,7 @@ import delaminate
 from delaminate.data import draw_images
 from delaminate.errors import DataError, OutputError
 from delaminate.files import to_pixels
+from delaminate.pipelines.automatic import look
 from delaminate.pipelines.tile_maps import is_map, tile_scenes
 from delaminate.scene.format import MAX_LAYERS
 from delaminate.scene.placements import OWN_RASTER, Placement, Transform
@@ -26,7 +27,7 @@ def test_a_map_comes_apart_into_tiles_that_are_shared_in_all_orientations(tmp_pa
     Image.fromarray(picture).save(tmp_path / "a.png")
     Image.fromarray(np.ascontiguousarray(picture[:, ::-1])).save(tmp_path / "b.png")
     scenes, counts, skipped = tile_scenes(tmp_path)
-    assert not skipped and counts.equal == 2 and counts.size == (16, 16) and not counts.without
+    assert not skipped and counts.equal == 2 and counts.size == (16, 16) and not counts.whole
     for scene, shown in zip(scenes, (picture, picture[:, ::-1]), strict=True):
         assert (to_pixels(scene.composite()) == shown).all()
         assert scene.background and len(scene.layers) > 250
@@ -82,7 +83,51 @@ def test_auto_lays_a_map_out_for_tiled(tmp_path):
     assert (np.rint(draw_tiled(tiled) * 255).astype(np.uint8) == picture).all()
     assert (tiled.tile_size.height, tiled.tile_size.width) == (16, 16)
     again = delaminate.auto(tmp_path / "level.png", tmp_path / "out")
-    assert again.text == found.text
+    assert (again.text, again.level, again.remarks) == (found.text, "good", found.remarks)
+
+
+def test_a_call_that_is_cut_off_while_it_writes_goes_on_with_what_it_said(tmp_path, monkeypatch):
+    Image.fromarray(drawn(4)).save(tmp_path / "level.png")
+
+    def cut_off(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("delaminate.pipelines.automatic.export", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            delaminate.auto(tmp_path / "level.png", tmp_path / "out")
+    found = delaminate.auto(tmp_path / "level.png", tmp_path / "out")
+    assert found.level == "good" and "1 of 1 composites equal" in found.text
+    assert look(tmp_path / "level.png").level == "fair"
+
+
+def test_maps_of_several_games_are_maps(tmp_path):
+    for seed in range(3):
+        Image.fromarray(drawn(seed)).save(tmp_path / f"{seed}.png")
+    assert delaminate.recognise(tmp_path).kind == "maps"
+
+
+def test_holes_of_arrays_and_lines_of_transparent_maps_are_kept():
+    picture = drawn(2)
+    colours, often = np.unique(picture.reshape(-1, 3), axis=0, return_counts=True)
+    sky = (picture == colours[often.argmax()]).all(-1)
+    rgba = np.concatenate([picture, np.where(sky, 0, 255)[..., None].astype(np.uint8)], -1)
+    scenes, counts, _ = tile_scenes([rgba])
+    assert counts.equal == 1 and not scenes[0].background
+    lined = drawn(7, spacing=1, origin=(0, 0))
+    rgba = np.concatenate([lined, np.full((*lined.shape[:2], 1), 255, np.uint8)], -1)
+    for row in range(0, lined.shape[0] - 17, 34):
+        rgba[row : row + 16, :16] = 0
+        for column in range(0, lined.shape[1] - 17, 51):
+            rgba[row : row + 16, column : column + 16] = 0
+    assert tile_scenes([rgba])[1].equal == 1
+
+
+def test_a_map_of_too_many_cells_is_one_layer_and_leaves_no_sprites(monkeypatch):
+    monkeypatch.setattr("delaminate.pipelines.tile_maps.MAX_LAYERS", 500)
+    scenes, counts, _ = tile_scenes([drawn(3)])
+    assert len(scenes[0].layers) == 1 and len(scenes.dictionary) == 0
+    assert "too many layers" in counts.whole[0][1] and counts.equal == 1
 
 
 def test_pictures_without_a_lattice_are_one_layer_and_files_that_are_none_are_named(tmp_path):
@@ -91,7 +136,7 @@ def test_pictures_without_a_lattice_are_one_layer_and_files_that_are_none_are_na
     Image.fromarray(drawn(5)).save(tmp_path / "map.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     scenes, counts, skipped = tile_scenes(tmp_path)
-    assert counts.without == ("noise.png",) and counts.equal == 2
+    assert counts.whole == (("noise.png", "no lattice was found"),) and counts.equal == 2
     assert [name for name, _ in skipped] == ["broken.png"]
     assert len(scenes[list(scenes.names).index("noise.png")].layers) == 1
     (tmp_path / "none").mkdir()

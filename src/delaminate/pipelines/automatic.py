@@ -132,7 +132,8 @@ def look(data: Images, out: str | Path = "OUT") -> AutomaticResult:
     found = recognise(data)
     name = str(data) if isinstance(data, str | Path) else "DATA"
     commands = [] if found.plan is None else _commands(found.plan, name, Path(out))
-    return AutomaticResult(found, "fair" if commands else "nothing", True, found.sentence, commands=tuple(commands))
+    level: Level = "fair" if commands or found.kind in ("maps", "blobs") else "nothing"
+    return AutomaticResult(found, level, True, found.sentence, commands=tuple(commands))
 
 
 def auto(
@@ -312,7 +313,8 @@ def _export(work: _Work, formats: Sequence[str]) -> None:
         try:
             export(scenes, folder, name, resume=True)
         except ConfigError as error:
-            work.remarks.append(f"Not written: {name}. {error}")
+            problem = f"Not written: {name}. {error}"
+            work.remarks += [problem] if problem not in work.remarks else []
             continue
         work.do("delaminate", "export", str(scenes), "--to", name, "--out", str(folder))
         if name == "html":
@@ -336,11 +338,15 @@ def _lay_out(work: _Work) -> None:
         found, counts, skipped = tile_scenes(work.data)
         save_scenes(found, folder)
         work.remarks += [f"Not read: {name}: {reason}" for name, reason in skipped[:SHOWN]]
-        work.remarks += [f"No lattice was found in {name}; it is one layer." for name in counts.without[:SHOWN]]
+        work.remarks += [f"{name} is one layer: {reason}." for name, reason in counts.whole[:SHOWN]]
         work.text = _said_of_tiles(counts, len(found))
+        work.level = "nothing" if not counts.tiles else "good" if counts.equal == len(found) else "fair"
+        said = {"text": work.text, "remarks": work.remarks, "level": work.level}
+        write_atomic(work.out / RECORD, json_bytes({**(read_record(work.out / RECORD) or {}), **said}))
     else:  # an earlier call's stay: a person may have edited them
-        work.text = str((read_record(work.out / RECORD) or {}).get("text", ""))
-    work.level = "good"
+        before = read_record(work.out / RECORD) or {}
+        work.text, work.level = str(before.get("text", "")), before.get("level", "good")
+        work.remarks += [str(each) for each in before.get("remarks", ())]
     _export(work, MAP_EXPORTS)
 
 

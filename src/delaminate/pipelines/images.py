@@ -307,7 +307,8 @@ def _undone_to(
     # The first frames of a clip may have wider margins than all of them.
     if is_enlarged:
         smaller = enlargement_undone(margins_cut(few)).size
-        may_fit = enlargement_undone(few, size).size == size or (smaller[0] <= size[0] and smaller[1] <= size[1])
+        within = images.rate is not None and smaller[0] <= size[0] and smaller[1] <= size[1]
+        may_fit = within or enlargement_undone(few, size).size == size
     else:
         smaller = margins_cut(few).size
         may_fit = smaller[0] <= size[0] <= height and smaller[1] <= size[1] <= width

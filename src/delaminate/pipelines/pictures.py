@@ -1,4 +1,4 @@
-"""Images one by one, each at its own size, for what learns nothing from all of them together."""
+"""Images one by one, files each at its own size, for what learns nothing from all of them together."""
 
 from collections.abc import Callable, Sequence
 
@@ -28,4 +28,12 @@ def open_pictures(
         names = [source.full_name(index) for index in range(len(source))]
         return names, lambda index: source.picture(index, alpha), list(source.skipped)
     opened = open_images(images, zoom=(1.0, 1.0))
-    return opened.names, lambda index: opened.pixels[index].permute(1, 2, 0).numpy(), list(opened.skipped)
+
+    def read(index: int) -> Picture:
+        picture = opened.pixels[index].permute(1, 2, 0).numpy()
+        if not alpha or opened.transparent is None:
+            return picture
+        shown = (picture != np.array(opened.transparent, np.uint8)).any(2, keepdims=True)
+        return np.concatenate([picture, shown * np.uint8(255)], 2)
+
+    return opened.names, read, list(opened.skipped)

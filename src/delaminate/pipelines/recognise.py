@@ -138,7 +138,8 @@ def recognise(images: Images) -> Recognition:
     sample, enlargement = _at_native_size(whole)
     facts = measure(sample)
     kind = kind_of(facts, sample.rate is not None, sample.count)
-    if kind in ("pixel-art", "shapes") and _are_maps(sample):
+    drawn = kind in ("pixel-art", "shapes") or (kind in ("photos-alike", "photos-unlike") and facts.equal >= DRAWING)
+    if drawn and _are_maps(sample):
         kind = "maps"
     if kind in ("blobs", "photos-alike", "photos-unlike"):  # whatever is blurred looks like an interpolated enlargement
         sample, enlargement = whole, ""

@@ -5,6 +5,7 @@ sprite. What is of the commonest colour, such as the sky, is the background.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from delaminate.matching.tiles import TileGrid, find_tiles
 from delaminate.pipelines.images import Images
 from delaminate.pipelines.pictures import open_pictures
 from delaminate.scene.collection import SceneSet
-from delaminate.scene.format import MAX_LAYERS
+from delaminate.scene.format import MAX_ENTRIES, MAX_LAYERS
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
 from delaminate.scene.scenes import Scene, SceneLayer
 
@@ -42,8 +43,8 @@ class TileCounts:
         once: Those of them that a single cell shows.
         cells: Cells that show them.
         size: Height and width of a tile in pixels of the pictures, of most maps.
-        equal: Maps whose composite is the image, to the bit.
-        without: Names of pictures that have no lattice, or too many cells for layers; each is its own background.
+        equal: Maps whose composite is the image, to the bit, holes included.
+        whole: Pictures that are one layer each, and why.
     """
 
     tiles: int
@@ -51,7 +52,7 @@ class TileCounts:
     cells: int
     size: tuple[int, int]
     equal: int
-    without: tuple[str, ...] = ()
+    whole: tuple[tuple[str, str], ...] = ()
 
 
 def is_map(picture: Picture) -> bool:
@@ -78,7 +79,7 @@ def tile_scenes(images: Images) -> tuple[SceneSet, TileCounts, list[tuple[str, s
         DataError: No image can be used.
     """
     names, read, skipped = open_pictures(images, alpha=True)
-    tiles, equal = _Tiles(), 0
+    tiles, equal, uses = _Tiles(), 0, Counter[int]()
     maps: list[tuple[str, _Map]] = []
     for index, name in enumerate(names):
         try:
@@ -86,19 +87,23 @@ def tile_scenes(images: Images) -> tuple[SceneSet, TileCounts, list[tuple[str, s
         except DataError as error:
             skipped.append((name, str(error)))
             continue
-        maps.append((name, tiles.add(shown[0], transparent)))
-        again = to_pixels(_scene(*maps[-1], Dictionary(tuple(tiles.sprites))).composite())
-        equal += bool((again == _with_alpha(shown[0], transparent)[..., : again.shape[2]]).all())
+        picture = _with_alpha(shown[0], transparent)
+        found = tiles.add(shown[0], transparent)
+        if not _is_equal(found, tiles.sprites, picture):
+            tiles.forget(len(uses))
+            found = _Map(picture.shape[:2], picture, (), None, "its tiles do not give it back")
+        uses.update(cell.entry for cell in found.cells)
+        maps.append((name, found))
+        equal += _is_equal(found, tiles.sprites, picture)
     if not maps:
         raise DataError(f"{images}: no image can be read; the first, '{skipped[0][0]}': {skipped[0][1]}")
     dictionary = Dictionary(tuple(tiles.sprites))
     scenes = SceneSet([name for name, _ in maps], dictionary, lambda n: _scene(maps[n][0], maps[n][1], dictionary))
-    uses = Counter(cell.entry for _, each in maps for cell in each.cells)
     sizes = Counter(each.tile for _, each in maps if each.tile is not None)
-    without = tuple(name for name, each in maps if each.tile is None)
+    whole = tuple((name, each.reason) for name, each in maps if each.tile is None)
     size = sizes.most_common(1)[0][0] if sizes else (0, 0)
     once = sum(count == 1 for count in uses.values())
-    return scenes, TileCounts(len(uses), once, sum(uses.values()), size, equal, without), skipped
+    return scenes, TileCounts(len(uses), once, sum(uses.values()), size, equal, whole), skipped
 
 
 def _zoom(picture: Picture) -> int:
@@ -138,6 +143,7 @@ class _Map:
     behind: UInt8[np.ndarray, "h w 4"] | None
     cells: tuple[_Cell, ...]
     tile: tuple[int, int] | None
+    reason: str = ""
 
 
 class _Tiles:
@@ -152,7 +158,8 @@ class _Tiles:
         size, zoom = (picture.shape[0], picture.shape[1]), _zoom(picture)
         grid = find_tiles(np.ascontiguousarray(picture[None, ::zoom, ::zoom]))
         if grid is None:
-            return _Map(size, _with_alpha(picture, transparent), (), None)
+            return _Map(size, _with_alpha(picture, transparent), (), None, "no lattice was found")
+        before = len(self.sprites)
         colour = _commonest_colour(grid) if transparent is None else np.array(transparent, np.uint8)
         cells = []
         pitch = grid.size[0] + grid.spacing[0], grid.size[1] + grid.spacing[1]
@@ -170,10 +177,17 @@ class _Tiles:
             orientation = int(COMPOSE[turn, int(grid.orientation[0, row, column])])
             top, left = (int(grid.origins[0, axis]) + at * pitch[axis] for axis, at in ((0, row), (1, column)))
             cells.append(_Cell(entry, orientation, top * zoom, left * zoom, (grid.size[0] * zoom, grid.size[1] * zoom)))
-        if len(cells) >= MAX_LAYERS:
-            return _Map(size, _with_alpha(picture, transparent), (), None)
+        if len(cells) >= MAX_LAYERS or len(self.sprites) > MAX_ENTRIES:
+            self.forget(before)
+            reason = f"{len(cells):,} cells are too many layers, or their tiles too many sprites"
+            return _Map(size, _with_alpha(picture, transparent), (), None, reason)
         behind = None if transparent is not None else _with_alpha(np.broadcast_to(colour, picture.shape), None)
         return _Map(size, behind, tuple(cells), (grid.size[0] * zoom, grid.size[1] * zoom))
+
+    def forget(self, count: int) -> None:
+        """Keep the first sprites only."""
+        del self.sprites[count:]
+        self._known = {key: entry for key, entry in self._known.items() if entry < count}
 
     def _entry(
         self, tile: Picture, seen: Bool[np.ndarray, "h w"], zoom: int, transparent: Colour | None
@@ -200,6 +214,19 @@ def _commonest_colour(grid: TileGrid) -> UInt8[np.ndarray, " 3"]:
     flat = [index for index, tile in enumerate(grid.tiles) if _is_flat(tile)]
     best = max(flat, key=lambda index: int(uses[index]), default=None)
     return np.zeros(3, np.uint8) if best is None else grid.tiles[best][0, 0]
+
+
+def _is_equal(each: _Map, sprites: Sequence[torch.Tensor], picture: UInt8[np.ndarray, "h w 4"]) -> bool:
+    """Whether what is behind a map, and its cells before that, are the picture, holes included."""
+    scene = _scene("map", each, Dictionary(tuple(sprites)))
+    alpha = np.zeros(each.size, np.uint8) if each.behind is None else each.behind[..., 3].copy()
+    for cell in each.cells:
+        shown = orient(to_pixels(sprites[cell.entry])[..., 3], cell.orientation)
+        top, left = max(cell.top, 0), max(cell.left, 0)
+        window = alpha[top : cell.top + cell.shown[0], left : cell.left + cell.shown[1]]
+        part = shown[top - cell.top :, left - cell.left :][: window.shape[0], : window.shape[1]]
+        np.maximum(window, part, out=window)
+    return bool((alpha == picture[..., 3]).all() and (to_pixels(scene.composite()) == picture[..., :3]).all())
 
 
 def _scene(name: str, each: _Map, dictionary: Dictionary) -> Scene:

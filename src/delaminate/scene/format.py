@@ -21,7 +21,7 @@ from delaminate.scene.scenes import Scene
 SCENE_FORMAT, SUMMARY_FORMAT, VERSION = "delaminate-scene", "delaminate-scenes", 1
 
 # Bounds on what a file may ask for.
-MAX_LAYERS, MAX_ENTRIES, MAX_SCENES, MAX_TRANSFORMS = 2**15, 4096, 2**21, 16
+MAX_LAYERS, MAX_ENTRIES, MAX_SCENES, MAX_TRANSFORMS = 2**15, 2**15, 2**21, 16
 MAX_FILE_BYTES = 2**28
 RATES = (0.01, 1000.0)  # frames per second
 DURATIONS = (0.001, 1e9)  # milliseconds that a frame is seen

@@ -19,6 +19,7 @@ from delaminate.scene import validation as values
 from delaminate.scene.canvas_map import Blocks
 from delaminate.scene.collection import SceneSet, shared_dictionary
 from delaminate.scene.format import (
+    MAX_ENTRIES,
     MAX_LAYERS,
     MAX_SCENES,
     RATES,
@@ -263,7 +264,7 @@ class SceneWriter:
 
         Raises:
             ConfigError: Earlier batches have other sprites.
-            OutputError: A file cannot be written.
+            OutputError: There are more than are read again, or a file cannot be written.
         """
         entries = [(dictionary.name(index), index in dictionary.backgrounds) for index in range(len(dictionary))]
         if self.entries is not None and entries != self.entries:
@@ -275,6 +276,10 @@ class SceneWriter:
             if not all(one is other or torch.equal(one, other) for one, other in pairs):
                 raise ConfigError("save_scenes: other sprites than in earlier batches; expected one dictionary.")
             return
+        if len(entries) > MAX_ENTRIES:
+            raise OutputError(
+                f"save_scenes: {len(entries):,} sprites; expected at most {MAX_ENTRIES:,}, more are not read again."
+            )
         pictures = [to_pixels(sprite) for sprite in dictionary.sprites]
         for (name, _), picture in zip(entries, pictures, strict=True):
             path = self.folder / "dictionary" / f"{name}.png"

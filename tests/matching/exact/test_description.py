@@ -146,3 +146,9 @@ def test_frames_with_palettes_of_their_own_are_neither_lossless_nor_lossy():
         both.paste(palette, (0, 96))
         frames.append(np.asarray(both.quantize(48).convert("RGB"))[:96, :96])
     assert estimate_noise(np.stack(frames)).tolerance == REQUANTISED_TOLERANCE
+
+
+def test_a_gradient_that_scrolls_is_not_given_another_palette():
+    ramp = np.arange(200)[None, :, None]
+    frames = np.stack([np.broadcast_to((ramp + k) // 2, (100, 200, 3)) for k in range(60)]).astype(np.uint8)
+    assert estimate_noise(frames).tolerance != REQUANTISED_TOLERANCE

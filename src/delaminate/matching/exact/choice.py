@@ -94,7 +94,8 @@ def choose_background(
     elif is_scrolled(frames, noisy):
         candidates |= _scrolled(frames, noisy)
     bits = {name: clip_bits(frames, each, tolerance, plain) for name, each in candidates.items()}
-    if "rooms" in bits:  # which room is seen is told at each cut, not for each frame
+    if cut is not None and cut.rgb.shape[1] == frames.shape[2] and cut.rgb.shape[0] % frames.shape[1] == 0:
+        # Where no room scrolls, which one is seen is told at each cut, not for each frame.
         bits["rooms"] -= Prices.of(frames).place * (len(frames) - len(scenes_of(frames)))
     if bare is not None and (told := clip_bits(frames, bare, tolerance, plain)) < bits["static"]:
         candidates["static"], bits["static"] = bare, told

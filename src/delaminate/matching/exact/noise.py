@@ -22,6 +22,8 @@ REQUANTISED = 0.15
 
 As they were drawn, at most 0.06 of animated drawings does, by half-transparent sprites; of GIFs of rendered pictures 0.3.
 """
+RESTS = 0.75
+"""Of the frames, the share in which what changes so is near what it mostly is."""
 FEW_COLOURS = 0.11
 """Drawings have fewer colours than this, in a window of a frame, for each pixel at which the colour changes: theirs recur."""
 WINDOW, LEAST_CHANGES = 128, 200
@@ -53,7 +55,15 @@ def is_lossy(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
 def is_requantised(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
     """Whether frames were given few colours each by itself, as GIFs of rendered pictures are: colours recur nearly."""
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 16)).astype(int)].astype(np.int16)
-    return len(some) > 1 and _share_of_small(np.abs(np.diff(some, axis=0)).max(3)) > REQUANTISED
+    if len(some) < 2:
+        return False
+    steps = np.abs(np.diff(some, axis=0)).max(3)
+    if _share_of_small(steps) <= REQUANTISED:
+        return False
+    # What a gradient shows that scrolls changes a little from frame to frame, and much in the end.
+    restless = ((steps > 0) & (steps <= SMALL)).any(0)
+    near = (np.abs(some - np.median(some, axis=0)).max(3) <= SMALL).mean(0)
+    return float(near[restless].mean()) >= RESTS
 
 
 def _colours_a_change(frames: UInt8[np.ndarray, "N H W 3"]) -> float:

@@ -158,7 +158,8 @@ class MarioNette(MarioNetteModel):
         if len(given) > c.num_sprites:
             raise ConfigError(f"marionette: {len(given)} sprites are given, and num_sprites is {c.num_sprites}.")
         side = max((*(max(sprite.size) for sprite in given), c.largest_sprite))
-        self.config = replace(c, given_sprites=tuple(sprites), max_sprite=side)
+        largest = c.max_sprite if side == c.largest_sprite else side
+        self.config = replace(c, given_sprites=tuple(sprites), max_sprite=largest)
         self.given, self.store = given, SpriteStore(c.num_sprites, side).to(self.colour)
 
     @torch.no_grad()
