@@ -16,7 +16,7 @@ from delaminate.matching.exact.dictionary import Appearance
 from delaminate.methods import load_model, save_model
 from delaminate.methods.marionette import Config, MarioNette
 from delaminate.methods.marionette.config import PRESETS
-from delaminate.methods.marionette.training import _showing, _some_of_each, _spread
+from delaminate.methods.marionette.training import _showing, _spread
 
 SMALL = Config(
     image_size=(48, 48), search_steps=2, search_batch=20, search_seed=5, max_sprite=16, num_sprites=6, steps=0,
@@ -55,23 +55,6 @@ def folder(searched, tmp_path):
 
 
 # --- what it finds --------------------------------------------------------------------------------------------------
-
-
-def test_what_stands_in_a_pause_is_a_sprite():
-    """It is seen in one picture only, but for long; what comes and goes before it is seen in many."""
-    frames = np.full((40, 48, 48, 3), (20, 30, 60), np.uint8)
-    one, other = sprites()[:2]
-    for n, frame in enumerate(frames[:20]):
-        window = frame[4 : 4 + other.size[0], n : n + other.size[1]]
-        window[other.alpha] = (other.colour * 255).round().astype(np.uint8)[other.alpha]
-    for frame in frames[20:]:
-        window = frame[30 : 30 + one.size[0], 30 : 30 + one.size[1]]
-        window[one.alpha] = (one.colour * 255).round().astype(np.uint8)[one.alpha]
-    assert len(_some_of_each(frames)) == 20 + 3
-    model = MarioNette(replace(SMALL, background="solid", search_batch=40))
-    train(model, torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous(), intervals=QUIET)
-    shapes = {pattern.alpha.tobytes() for pattern in model.store.sheet().sprites}
-    assert {one.alpha.tobytes(), other.alpha.tobytes()} <= shapes
 
 
 def test_sprites_and_ground_are_found(searched):

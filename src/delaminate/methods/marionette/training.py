@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -23,7 +22,6 @@ from delaminate.matching.exact.progress import InterruptedSearch, Progress, Roun
 from delaminate.matching.exact.pruning import prune
 from delaminate.matching.exact.restoration import restore
 from delaminate.matching.exact.search import FrameStack, Search, explained
-from delaminate.matching.exact.seeking import REGIONS
 from delaminate.matching.exact.settling import settle_background
 from delaminate.matching.exact.templates import ColourCodes, HardSprite
 from delaminate.methods.marionette.config import Config
@@ -193,7 +191,11 @@ class Matcher(SearchPlayer):
         search = replace(model.search(), readouts=model.readouts, progress=Progress(context.should_stop, tell))
         images = context.all_gather(images)
         frames = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        scenes = FrameStack.of(frames[_some_of_each(frames)], model.store.background)
+        # A frame that is there twice says no more than once.
+        first: dict[bytes, int] = {}
+        for index, frame in enumerate(frames):
+            first.setdefault(hashlib.blake2b(frame.tobytes()).digest(), index)
+        scenes = FrameStack.of(frames[list(first.values())], model.store.background)
         seed = int(torch.randint(2**31 - 1, (1,), generator=rng))
         self.round = self.round or RoundState(patterns=self.patterns)
         try:
@@ -230,18 +232,6 @@ class Matcher(SearchPlayer):
         sprites, looks = merge_variants(patterns, ColourCodes(c.tolerance, c.chroma), c.flips, c.recolours)
         model.store.put(sprites, looks)
         model.alive.copy_((torch.arange(len(model.alive)) < len(sprites)).to(model.alive))
-
-
-def _some_of_each(frames: UInt8[np.ndarray, "N H W 3"], most: int = REGIONS) -> list[int]:
-    """Which frames to search: a pause says no more than what recurs, however long it is."""
-    seen: Counter[bytes] = Counter()
-    some = []
-    for index, frame in enumerate(frames):
-        key = hashlib.blake2b(frame.tobytes()).digest()
-        seen[key] += 1
-        if seen[key] <= most:
-            some.append(index)
-    return some
 
 
 def _showing(used: Bool[np.ndarray, "n K"], times: int, most: int) -> Int64[np.ndarray, " m"]:
