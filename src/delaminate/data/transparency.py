@@ -67,6 +67,14 @@ def replace_transparency(
     return [shown_over(picture, key) for picture in pictures], key
 
 
+def with_alpha(picture: UInt8[np.ndarray, "h w 3"], key: Colour | None) -> UInt8[np.ndarray, "h w 4"]:
+    """Go back from `replace_transparency`: alpha is 0 where a picture has the colour that stands for nothing, else 255."""
+    hidden = np.zeros((*picture.shape[:2], 1), bool)
+    if key is not None:
+        hidden = (picture == np.array(key, np.uint8)).all(2, keepdims=True)
+    return np.concatenate([picture, np.where(hidden, 0, 255).astype(np.uint8)], 2)
+
+
 def transparency_key(pictures: Sequence[Pixels], transparent: Transparency) -> Colour | None:
     """Choose the colour that transparent pixels of these pictures become, as `replace_transparency` says; None: black.
 

@@ -296,10 +296,13 @@ def _moved_by_half(lattice: Lattice) -> Iterator[Lattice]:
 
 def _begun_better(sample: Sample, lattice: Lattice) -> Lattice:
     """Begin a lattice half a tile further down, or to the right, where that takes fewer bits."""
-    down = replace(lattice, rows=_shifted(lattice.rows, lattice.rows.pitch // 2))
-    lattice = min((lattice, down), key=lambda each: describe(sample, each).bits)
-    across = replace(lattice, columns=_shifted(lattice.columns, lattice.columns.pitch // 2))
-    return min((lattice, across), key=lambda each: describe(sample, each).bits)
+    bits = describe(sample, lattice).bits
+    for down, right in ((lattice.rows.pitch // 2, 0), (0, lattice.columns.pitch // 2)):
+        other = Lattice(_shifted(lattice.rows, down), _shifted(lattice.columns, right))
+        told = describe(sample, other).bits
+        if told < bits:
+            lattice, bits = other, told
+    return lattice
 
 
 def _is_specific(sample: Sample, lattice: Lattice, found: _Description, least: int) -> bool:
@@ -459,10 +462,8 @@ def find_lattice(codes: UInt32[np.ndarray, "N H W"], sizes: tuple[int, int] = SI
         lattice = _best_of(sample, tried, periods, sizes)
         if lattice is not None:
             found = Lattice(_shifted(lattice.rows, begins[0]), _shifted(lattice.columns, begins[1]))
-            if all(
-                describe(sample, other).bits > SURELY_DEARER * describe(sample, lattice).bits
-                for other in _moved_by_half(lattice)
-            ):
+            bits = SURELY_DEARER * describe(sample, lattice).bits
+            if all(describe(sample, other).bits > bits for other in _moved_by_half(lattice)):
                 return found
             return _begun_better(Sample(codes), found)  # a part of the picture has not told
         if budget >= codes.size:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import UInt8
 
+from delaminate.data.transparency import with_alpha
 from delaminate.pipelines.images import Images, open_images, source_of
 
 Picture = UInt8[np.ndarray, "h w C"]
@@ -31,9 +32,6 @@ def open_pictures(
 
     def read(index: int) -> Picture:
         picture = opened.pixels[index].permute(1, 2, 0).numpy()
-        if not alpha or opened.transparent is None:
-            return picture
-        shown = (picture != np.array(opened.transparent, np.uint8)).any(2, keepdims=True)
-        return np.concatenate([picture, shown * np.uint8(255)], 2)
+        return with_alpha(picture, opened.transparent) if alpha and opened.transparent is not None else picture
 
     return opened.names, read, list(opened.skipped)

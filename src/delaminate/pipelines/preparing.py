@@ -10,6 +10,7 @@ from jaxtyping import UInt8, UInt16
 
 from delaminate.data.clips import is_clip, read_clip
 from delaminate.data.folders import FolderSource, Pictures
+from delaminate.data.transparency import with_alpha
 from delaminate.engine.record import Callback, SilentCallback
 from delaminate.errors import ConfigError, DataError
 from delaminate.files import animation_bytes, json_bytes, png_bytes, write_atomic
@@ -188,8 +189,7 @@ def _write_clip(
     for number, each in enumerate(arrays, start=1):
         ready.append(_in_8_bits(each, bounds))
         if chosen.transparent is not None:
-            shown = (each != np.array(chosen.transparent, np.uint8)).any(2, keepdims=True)
-            ready[-1] = np.concatenate([ready[-1], shown * np.uint8(255)], 2)
+            ready[-1] = np.concatenate([ready[-1], with_alpha(each, chosen.transparent)[..., 3:]], 2)
         callback.step("prepare", number, {})
     write_atomic(place / CLIP, animation_bytes(ready, lasting))
     return PreparedImages(place / CLIP, len(ready), ready[0].shape[:2], chosen.skipped)

@@ -6,14 +6,14 @@ sprite. What is of the commonest colour, such as the sky, is the background.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
 
 from delaminate.data import ImageSet, detect_enlargement
-from delaminate.data.transparency import Colour, replace_transparency
+from delaminate.data.transparency import Colour, replace_transparency, with_alpha
 from delaminate.errors import DataError
 from delaminate.files import from_pixels, to_pixels
 from delaminate.matching.tile_cells import COMPOSE, INVERSE, orient, orientations_of
@@ -87,14 +87,16 @@ def tile_scenes(images: Images) -> tuple[SceneSet, TileCounts, list[tuple[str, s
         except DataError as error:
             skipped.append((name, str(error)))
             continue
-        picture = _with_alpha(shown[0], transparent)
+        picture, before = _rgba(shown[0], transparent), len(tiles.sprites)
         found = tiles.add(shown[0], transparent)
-        if not _is_equal(found, tiles.sprites, picture):
-            tiles.forget(len(uses))
-            found = _Map(picture.shape[:2], picture, (), None, "its tiles do not give it back")
+        is_equal = _is_equal(found, tiles.sprites, picture)
+        if not is_equal and found.tile is not None:
+            tiles.forget(before)
+            found = _Map(found.size, picture, (), None, "its tiles do not give it back")
+            is_equal = _is_equal(found, tiles.sprites, picture)
         uses.update(cell.entry for cell in found.cells)
         maps.append((name, found))
-        equal += _is_equal(found, tiles.sprites, picture)
+        equal += is_equal
     if not maps:
         raise DataError(f"{images}: no image can be read; the first, '{skipped[0][0]}': {skipped[0][1]}")
     dictionary = Dictionary(tuple(tiles.sprites))
@@ -111,12 +113,10 @@ def _zoom(picture: Picture) -> int:
     return detect_enlargement(ImageSet.from_arrays(picture[None]).pixels)
 
 
-def _with_alpha(picture: Picture, transparent: Colour | None) -> UInt8[np.ndarray, "h w 4"]:
-    """A picture with alpha: 0 where it has the colour that stands for nothing."""
-    alpha = np.full((*picture.shape[:2], 1), 255, np.uint8)
-    rgba = np.concatenate([picture, alpha], -1)
-    if transparent is not None:
-        rgba[(picture == np.array(transparent, np.uint8)).all(-1)] = 0
+def _rgba(picture: Picture, transparent: Colour | None) -> UInt8[np.ndarray, "h w 4"]:
+    """A picture with alpha; black where it is transparent, so that equal tiles of several maps are equal."""
+    rgba = with_alpha(picture, transparent)
+    rgba[rgba[..., 3] == 0] = 0
     return rgba
 
 
@@ -158,7 +158,7 @@ class _Tiles:
         size, zoom = (picture.shape[0], picture.shape[1]), _zoom(picture)
         grid = find_tiles(np.ascontiguousarray(picture[None, ::zoom, ::zoom]))
         if grid is None:
-            return _Map(size, _with_alpha(picture, transparent), (), None, "no lattice was found")
+            return _Map(size, _rgba(picture, transparent), (), None, "no lattice was found")
         before = len(self.sprites)
         colour = _commonest_colour(grid) if transparent is None else np.array(transparent, np.uint8)
         cells = []
@@ -180,8 +180,8 @@ class _Tiles:
         if len(cells) >= MAX_LAYERS or len(self.sprites) > MAX_ENTRIES:
             self.forget(before)
             reason = f"{len(cells):,} cells are too many layers, or their tiles too many sprites"
-            return _Map(size, _with_alpha(picture, transparent), (), None, reason)
-        behind = None if transparent is not None else _with_alpha(np.broadcast_to(colour, picture.shape), None)
+            return _Map(size, _rgba(picture, transparent), (), None, reason)
+        behind = None if transparent is not None else _rgba(np.broadcast_to(colour, picture.shape), None)
         return _Map(size, behind, tuple(cells), (grid.size[0] * zoom, grid.size[1] * zoom))
 
     def forget(self, count: int) -> None:
@@ -193,7 +193,7 @@ class _Tiles:
         self, tile: Picture, seen: Bool[np.ndarray, "h w"], zoom: int, transparent: Colour | None
     ) -> tuple[int, int]:
         """The sprite that a tile is, and how the tile shows it."""
-        rgba = _with_alpha(tile, transparent)
+        rgba = _rgba(tile, transparent)
         rgba[~seen] = 0
         rgba = rgba.repeat(zoom, 0).repeat(zoom, 1)
         for orientation in orientations_of((rgba.shape[0], rgba.shape[1])):
@@ -217,16 +217,13 @@ def _commonest_colour(grid: TileGrid) -> UInt8[np.ndarray, " 3"]:
 
 
 def _is_equal(each: _Map, sprites: Sequence[torch.Tensor], picture: UInt8[np.ndarray, "h w 4"]) -> bool:
-    """Whether what is behind a map, and its cells before that, are the picture, holes included."""
-    scene = _scene("map", each, Dictionary(tuple(sprites)))
-    alpha = np.zeros(each.size, np.uint8) if each.behind is None else each.behind[..., 3].copy()
-    for cell in each.cells:
-        shown = orient(to_pixels(sprites[cell.entry])[..., 3], cell.orientation)
-        top, left = max(cell.top, 0), max(cell.left, 0)
-        window = alpha[top : cell.top + cell.shown[0], left : cell.left + cell.shown[1]]
-        part = shown[top - cell.top :, left - cell.left :][: window.shape[0], : window.shape[1]]
-        np.maximum(window, part, out=window)
-    return bool((alpha == picture[..., 3]).all() and (to_pixels(scene.composite()) == picture[..., :3]).all())
+    """Whether what is behind a map, and its cells before that, are the picture; with holes, before black and before white."""
+    dictionary = Dictionary(tuple(sprites))
+    equal = bool((to_pixels(_scene("map", each, dictionary).composite()) == picture[..., :3]).all())
+    if each.behind is not None or not equal:
+        return equal
+    before_white = _scene("map", replace(each, behind=np.full_like(picture, 255)), dictionary).composite()
+    return bool((to_pixels(before_white) == np.where(picture[..., 3:] > 0, picture[..., :3], 255)).all())
 
 
 def _scene(name: str, each: _Map, dictionary: Dictionary) -> Scene:

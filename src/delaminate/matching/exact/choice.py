@@ -93,10 +93,10 @@ def choose_background(
         candidates["rooms"] = cut
     elif is_scrolled(frames, noisy):
         candidates |= _scrolled(frames, noisy)
-    bits = {name: clip_bits(frames, each, tolerance, plain) for name, each in candidates.items()}
-    if cut is not None and cut.rgb.shape[1] == frames.shape[2] and cut.rgb.shape[0] % frames.shape[1] == 0:
-        # Where no room scrolls, which one is seen is told at each cut, not for each frame.
-        bits["rooms"] -= Prices.of(frames).place * (len(frames) - len(scenes_of(frames)))
+    # Where no room scrolls, which one is seen is told at each cut only.
+    stand = cut is not None and cut.rgb.shape[1] == frames.shape[2] and cut.rgb.shape[0] % frames.shape[1] == 0
+    moves = {"rooms": len(scenes_of(frames))} if stand else {}
+    bits = {name: clip_bits(frames, each, tolerance, plain, moves.get(name)) for name, each in candidates.items()}
     if bare is not None and (told := clip_bits(frames, bare, tolerance, plain)) < bits["static"]:
         candidates["static"], bits["static"] = bare, told
     best = "solid"
@@ -139,7 +139,11 @@ def _scrolled(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool) -> dict[str, Ba
 
 
 def clip_bits(
-    frames: UInt8[np.ndarray, "N H W 3"], background: Background, tolerance: float, plain: Background
+    frames: UInt8[np.ndarray, "N H W 3"],
+    background: Background,
+    tolerance: float,
+    plain: Background,
+    moves: int | None = None,
 ) -> float:
     """Bits that tell a clip over a background, that itself included.
 
@@ -148,6 +152,7 @@ def clip_bits(
         background: What is tried.
         tolerance: Distance in RGB below which colours count as one, in [0, 1] units.
         plain: The commonest colour: a picture that is "hidden" by it was not there.
+        moves: How often the place of a frame on the background is told; None: for each, where that is larger than a frame.
     """
     prices = Prices.of(frames)
     some = frames[np.linspace(0, len(frames) - 1, min(len(frames), SAMPLE)).astype(int)]
@@ -164,6 +169,8 @@ def clip_bits(
             background.plane.rgba[..., 3] > 0.5,
         )
         bits += picture_bits(front, prices, alpha, 255 * tolerance / 3)
-    moves = background.rgb.shape[0] > size[0] or background.rgb.shape[1] > size[1]
+    if moves is None:
+        is_larger = background.rgb.shape[0] > size[0] or background.rgb.shape[1] > size[1]
+        moves = len(frames) if is_larger else 0
     picture = np.rint(background.rgb * 255).astype(np.uint8)
-    return bits + picture_bits(picture, prices, tolerance=255 * tolerance / 3) + moves * prices.place * len(frames)
+    return bits + picture_bits(picture, prices, tolerance=255 * tolerance / 3) + moves * prices.place

@@ -265,13 +265,13 @@ def _choose(
         if len(best) > BEST:
             best = best[np.argpartition(-value[best], BEST)[:BEST]]
         best = best[np.argsort(-value[best], kind="stable")]
-        overlap = _pairs(first[best], last[best], first[best], last[best], np.less)
+        overlap = _meeting(first[best], last[best], first[best], last[best], gap=-1)
         take = best[~np.tril(overlap, -1).any(1)]
         pixels.close(frames, index, candidates[take])
         chosen.append(candidates[take])
         left[take] = is_good[take] = False
         again = np.flatnonzero(left)
-        again = again[_pairs(first[again], last[again], first[take], last[take], np.less_equal).any(1)]
+        again = again[_meeting(first[again], last[again], first[take], last[take], gap=0).any(1)]
         gains, misfit, hits = pixels.fit(frames, index, candidates[again])
         value[again] = gains + SNUG * pixels.snug(frames, index, candidates[again]) - tie[again]
         is_good[again] = (gains >= prices[again]) & (misfit <= bank.price.misfit)
@@ -279,18 +279,18 @@ def _choose(
     return np.concatenate(chosen)
 
 
-def _pairs(
+def _meeting(
     first: Int32[np.ndarray, "n 2"],
     last: Int32[np.ndarray, "n 2"],
     other_first: Int32[np.ndarray, "m 2"],
     other_last: Int32[np.ndarray, "m 2"],
-    comes_before: np.ufunc,
+    gap: int,
 ) -> Bool[np.ndarray, "n m"]:
-    """Which boxes overlap which others, for `less`, or touch them, for `less_equal`."""
+    """Which boxes are at most a gap apart from which others, as `touching` says: they touch, or at -1 overlap."""
     meet = np.ones((len(first), len(other_first)), bool)
     for axis in (0, 1):
-        meet &= comes_before(first[:, None, axis], other_last[None, :, axis])
-        meet &= comes_before(other_first[None, :, axis], last[:, None, axis])
+        meet &= first[:, None, axis] <= other_last[None, :, axis] + gap
+        meet &= other_first[None, :, axis] <= last[:, None, axis] + gap
     return meet
 
 

@@ -15,8 +15,6 @@ SMEARED_CHROMA, SMOOTH = 0.5, 0.65
 """What chroma counts where it is smeared; so smooth it is then, beside luma."""
 SMALL = 6
 """Levels of 255: compression leaves steps of so few between neighbours, drawings seldom do."""
-
-
 REQUANTISED = 0.15
 """Of what changes in time, the share that changes by such steps where frames have palettes of their own.
 

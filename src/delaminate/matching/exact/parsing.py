@@ -113,9 +113,8 @@ def split(
     result = []
     for pattern, spots in zip(patterns, where, strict=True):
         halves = []
-        corners = spots[:, 1:3] + np.array(offsets)[spots[:, 0]]
-        looked_at = not standing or (len(spots) > 0 and _all_stand(corners))
-        if len(spots) >= 3 * growth.least and pattern.opacity == 1 and not pattern.given and looked_at:
+        is_cut = len(spots) >= 3 * growth.least and pattern.opacity == 1 and not pattern.given
+        if is_cut and (not standing or _all_stand(spots[:, 1:3] + np.array(offsets)[spots[:, 0]])):
             halves = _halves(frames, pattern, spots, ranks, found.places, growth, np.array(offsets))
         result += halves or [pattern]
     return result
