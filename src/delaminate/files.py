@@ -137,9 +137,7 @@ def remove_leftovers(folder: Path, before: float = math.inf, deep: bool = True) 
 def json_bytes(document: dict[str, Any]) -> bytes:
     """Write JSON with one line for each item of a list; floats keep every bit."""
 
-    def text(value: object) -> str:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
+    text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     lines = []
     for key, value in document.items():
         rows = ",\n  ".join(text(item) for item in value) if isinstance(value, list) else ""

@@ -172,8 +172,9 @@ class SceneOutput:
         row: int,
     ) -> tuple[dict[str, float], bytes]:
         """How closely a scene rebuilds its image, at the model's size and at its own, and a picture of what is left."""
-        original, at_original = self.opened.original(row), error
-        if original is None:  # an image without a file has only the model's size
+        same = self.opened.images.canvas_maps[row].is_identity
+        original, at_original = None if same else self.opened.original(row), error
+        if original is None:  # the canvas is the image, or all that is left of it
             original = pixels
         else:
             rebuilt = scene.composite().cpu()

@@ -8,10 +8,10 @@ import pytest
 from helpers.patterns import BACKGROUND as GROUND
 from helpers.patterns import bank_of, disc, frame_of, opened, paste, pattern, placed, scattered
 
-from delaminate.matching.exact import fitting
+from delaminate.matching.exact import bit_planes, fitting
 from delaminate.matching.exact.detection import Occurrence, PlacementCost, find, order
 from delaminate.matching.exact.fitting import PatternPixels, ring_of
-from delaminate.matching.exact.templates import BACKGROUND, CLOSED, MISFIT, OPEN
+from delaminate.matching.exact.templates import BACKGROUND, CLOSED, MISFIT, OPEN, HardSprite
 
 
 def found_in(frame, patterns, **price):
@@ -23,9 +23,11 @@ def found_in(frame, patterns, **price):
 
 
 @pytest.mark.parametrize("tolerance", [0.06, 0.02])
-@pytest.mark.parametrize("at_once", [50, 2**20])
-def test_a_fit_is_counted_pixel_by_pixel(tolerance, at_once, monkeypatch):
+@pytest.mark.parametrize(("at_once", "planes_from"), [(50, 1.0), (2**20, 0.0)])
+def test_a_fit_is_counted_pixel_by_pixel(tolerance, at_once, planes_from, monkeypatch):
     monkeypatch.setattr(fitting, "AT_ONCE", at_once)
+    monkeypatch.setattr(fitting, "PLANES_FROM", planes_from)
+    monkeypatch.setattr(bit_planes.BitPlanes, "pay", lambda *_: True)
     those = [pattern((8, 7), 1, disc(8)[:, :7]), pattern((5, 9), 2), replace(pattern((6, 6), 3), opacity=0.5)]
     frame = frame_of((30, 30), [(0, 5, 6), (1, 9, 8), (0, 20, 25)], those)
     frame[2:8, 20:26] = np.rint(127.5 * those[2].colour + 0.5 * GROUND[0, 0])
@@ -65,6 +67,37 @@ def test_a_fit_is_counted_pixel_by_pixel(tolerance, at_once, monkeypatch):
             window == CLOSED, explained | (frames.kind_before[0] == CLOSED)[top:, left:][: some.size[0], : some.size[1]]
         )
     assert [len(each) for each in pixels.fit(frames, 0, candidates[:0])] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("size", [(3, 4), (9, 57), (6, 58), (4, 131)])
+def test_strips_count_what_pixels_do(size, monkeypatch):
+    monkeypatch.setattr(bit_planes.BitPlanes, "pay", lambda *_: True)
+    rng = np.random.default_rng(size[1])
+    colours = rng.integers(0, 2, (3, *size, 3)).astype(np.float32)
+    those = [HardSprite(colour, rng.random(size) < 0.8) for colour in colours]
+    frame = (255 * rng.integers(0, 2, (40, 150, 3))).astype(np.uint8)
+    frames = opened(frame, tolerance=0.02)
+    kinds = [rng.integers(0, 3, frames.size).astype(np.uint8) for _ in range(2)]
+    limits = np.array(frames.size) - size + 1
+    candidates = np.stack([rng.integers(0, 3, 200), *rng.integers(0, limits, (200, 2)).T], 1)
+    candidates[0, 1:], candidates[1, 1:] = 0, limits - 1
+    found = []
+    for planes_from in (np.inf, 0.0):
+        monkeypatch.setattr(fitting, "PLANES_FROM", planes_from)
+        pixels = PatternPixels(those)
+        monkeypatch.setattr(pixels, "_count_pixels", pixels._count_pixels if planes_from else lambda *_: None)
+        for each in kinds:
+            frames.kind[0] = each
+            found.append(pixels.fit(frames, 0, candidates))
+    for by_pixels, by_strips in zip(found[:2], found[2:], strict=True):
+        assert all(np.array_equal(one, other) for one, other in zip(by_pixels, by_strips, strict=True))
+
+
+def test_a_frame_with_more_planes_than_they_are_worth_is_counted_by_pixels():
+    some = [pattern((8, 8), seed) for seed in range(4)]
+    frames = opened(frame_of((30, 30), [(0, 5, 6)], some), tolerance=0.02)
+    planes = PatternPixels(some).strips[1]
+    assert len(planes.colours) == 256 and not planes.pay(frames, 0, 1000) and planes.pay(frames, 0, 100_000)
 
 
 def test_where_the_border_cuts_a_pattern_less_will_do():

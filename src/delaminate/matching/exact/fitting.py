@@ -9,10 +9,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from delaminate.matching.exact.bit_planes import BitPlanes, strips_of
 from delaminate.matching.exact.templates import BACKGROUND, CLOSED, MISFIT, OPEN, Frames, HardSprite
 
 AT_ONCE = 2**20
 """Pixels of patterns that are compared with a frame at a time."""
+
+PLANES_FROM = 1.0
+"""From so many pixels of patterns on, for each pixel of the frame, they are counted by planes of bits."""
 
 Candidates = Int64[np.ndarray, "n 3"]
 """Pattern, and row and column of its corner on the padded frame."""
@@ -80,7 +84,17 @@ class PatternPixels:
         self.entries = np.repeat(np.arange(len(patterns)), self.inside.areas)
         opacity = np.array([pattern.opacity for pattern in patterns], np.float32)
         self.opacity = np.repeat(opacity, self.inside.areas)
-        self.all_opaque = bool((opacity == 1).all())
+        self.is_opaque = opacity == 1
+        self.all_opaque = bool(self.is_opaque.all())
+        self._patterns = patterns
+
+    @functools.cached_property
+    def strips(self) -> tuple[_Masks, BitPlanes]:
+        """Strips of all patterns instead of their pixels: where they are, and their colours."""
+        strips = [strips_of(pattern) for pattern in self._patterns]
+        colours = np.concatenate([*(each[1] for each in strips), np.zeros(0, np.uint32)])
+        bits = np.concatenate([*(each[2] for each in strips), np.zeros(0, np.uint64)])
+        return _Masks([each[0] for each in strips]), BitPlanes(colours, bits)
 
     def fit(
         self, frames: Frames, index: int, candidates: Candidates
@@ -90,18 +104,37 @@ class PatternPixels:
         Returns:
             Gains, shares of open pixels that are not matched, and the number of those that are.
         """
-        count = len(candidates)
-        gain, misfit, hits = np.zeros(count), np.zeros(count), np.zeros(count, np.int64)
+        counts = np.zeros((3, len(candidates)), np.int64)
+        solid = np.zeros(len(candidates), bool)
+        pixels = int(self.inside.areas[candidates[:, 0]].sum())
+        many = frames.codes.exact and pixels > PLANES_FROM * frames.kind[index].size
+        if many and self.strips[1].pay(frames, index, pixels):
+            solid = self.is_opaque[candidates[:, 0]]
+            self._count_strips(frames, index, candidates, np.flatnonzero(solid), counts)
+        self._count_pixels(frames, index, candidates, np.flatnonzero(~solid), counts)
+        matched, opened, harm = counts
+        return matched - MISFIT * (opened - matched) - harm, (opened - matched) / opened.clip(1), matched
+
+    def _count_strips(
+        self, frames: Frames, index: int, candidates: Candidates, rows: np.ndarray, counts: Int64[np.ndarray, "3 n"]
+    ) -> None:
+        """What `_count_pixels` counts, for opaque patterns where colours recur to the bit."""
+        strips, planes = self.strips
+        count = planes.counter(frames, index)
+        for some, begin, strip, place in strips.at(candidates[rows], frames.size[1]):
+            for kind, numbers in enumerate(count(strip, place)):
+                counts[kind, rows[some]] = np.add.reduceat(numbers, begin, dtype=np.int64)
+
+    def _count_pixels(
+        self, frames: Frames, index: int, candidates: Candidates, rows: np.ndarray, counts: Int64[np.ndarray, "3 n"]
+    ) -> None:
+        """Count pixels at some of the places: open and matched, open, and background that is not matched."""
         kinds = frames.kind[index].ravel()
-        for some, begin, pixel, place in self.inside.at(candidates, frames.size[1]):
+        for some, begin, pixel, place in self.inside.at(candidates[rows], frames.size[1]):
             kind, match = kinds.take(place), self._match(frames, index, pixel, place)
             is_open = kind == OPEN
-            matched = np.add.reduceat(is_open & match, begin, dtype=np.int64)
-            opened = np.add.reduceat(is_open, begin, dtype=np.int64)
-            harm = np.add.reduceat((kind == BACKGROUND) & ~match, begin, dtype=np.int64)
-            gain[some], hits[some] = matched - MISFIT * (opened - matched) - harm, matched
-            misfit[some] = (opened - matched) / opened.clip(1)
-        return gain, misfit, hits
+            for number, each in enumerate((is_open & match, is_open, (kind == BACKGROUND) & ~match)):
+                counts[number, rows[some]] = np.add.reduceat(each, begin, dtype=np.int64)
 
     def snug(self, frames: Frames, index: int, candidates: Candidates) -> Int64[np.ndarray, " n"]:
         """How many pixels beside each place are not open; what lies beyond the frame may go on there."""

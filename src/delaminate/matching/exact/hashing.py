@@ -33,6 +33,8 @@ SURE_VOTES = 4
 """Windows that hint at the best place of a pattern, at least, for places at which a single one hints to be left out of many."""
 MOST_HINTS = 2**15
 """Places of a frame that pixels of slivers hint at and that are looked at, at most: those of the largest regions."""
+ONCE = 2**31
+"""Pixels after which a run is counted again that is counted where it begins only."""
 APART = 3
 """Pixels between windows, at least, so that what hides one shows another."""
 FACTORS = {
@@ -150,6 +152,39 @@ def _choose(
     return [_Window(shape, int(hashes[y, x]), int(y), int(x), bool(flat[y, x]), border) for y, x in few]
 
 
+@dataclass(frozen=True)
+class _Table:
+    """Windows of one shape by their hash.
+
+    Attributes:
+        keys: Their hashes, in order.
+        numbers: Which windows they are.
+        every: They are flat, and count at each so many pixels of a run, from its beginning on; 0: they are not.
+    """
+
+    keys: UInt64[np.ndarray, " w"]
+    numbers: Int64[np.ndarray, " w"]
+    every: int
+
+    def hits(
+        self, hashes: UInt64[np.ndarray, " n"], runs: Int64[np.ndarray, " n"]
+    ) -> tuple[Int64[np.ndarray, " h"], Int64[np.ndarray, " h"]]:
+        """Pairs of windows of a frame and of these that are equal: positions of the first, numbers of the second.
+
+        Args:
+            hashes: Of the frame's windows.
+            runs: How far to the left of each its run begins.
+        """
+        counted = np.flatnonzero(runs % self.every == 0) if self.every else np.arange(len(hashes))
+        hashes = hashes[counted]
+        first = np.searchsorted(self.keys, hashes, "left")
+        hit = np.flatnonzero(self.keys[first.clip(max=len(self.keys) - 1)] == hashes)
+        first, last = first[hit], np.searchsorted(self.keys, hashes[hit], "right")
+        counts = last - first
+        which = np.arange(int(counts.sum())) - np.repeat(counts.cumsum() - counts, counts) + np.repeat(first, counts)
+        return np.repeat(counted[hit], counts), self.numbers[which]
+
+
 class WindowTable:
     """The windows of some patterns by their hash.
 
@@ -160,15 +195,19 @@ class WindowTable:
 
     def __init__(self, windows: Sequence[Sequence[_Window]], sizes: Sequence[tuple[int, int]]) -> None:
         self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
-        self.tables: dict[Shape, tuple[np.ndarray, np.ndarray]] = {}
-        for shape in SHAPES:
-            mine = [(w, entry) for entry, some in enumerate(windows) for w in some if w.shape == shape]
-            mine.sort(key=lambda pair: pair[0].value)
-            if mine:
-                keys = np.array([w.value for w, _ in mine], np.uint64)
-                rows = np.array([[entry, w.top, w.left, w.flat, w.border] for w, entry in mine], np.int64)
-                self.tables[shape] = keys, rows
-        self.windows = np.concatenate([*(rows for _, rows in self.tables.values()), np.zeros((0, 5), np.int64)])
+        self.tables: dict[Shape, list[_Table]] = {}
+        mine = [(w, entry) for entry, some in enumerate(windows) for w in some]
+        rows = [[entry, w.top, w.left, w.flat, w.border] for w, entry in mine]
+        self.windows = np.array(rows, np.int64).reshape(-1, 5)
+        numbers: dict[tuple[Shape, int], list[int]] = {}
+        for number, (window, entry) in enumerate(mine):
+            # Along the frame's border, what is left of tiles that stand in rows may be one flat run.
+            every = 0 if not window.flat else int(self.sizes[entry, 1]) if window.border else ONCE
+            numbers.setdefault((window.shape, every), []).append(number)
+        for (shape, every), some in numbers.items():
+            some.sort(key=lambda number: mine[number][0].value)
+            keys = np.array([mine[number][0].value for number in some], np.uint64)
+            self.tables.setdefault(shape, []).append(_Table(keys, np.array(some), every))
 
     def spots(self, frames: Frames, index: int, fresh: bool = False) -> Spots:
         """Where patterns may be on a frame: pattern, top, left on the padded frame; each place once.
@@ -179,26 +218,14 @@ class WindowTable:
             fresh: Windows must show pixels that are still open, not only pixels that once were.
         """
         hits = [np.zeros((0, 3), np.int64)]  # number of the window, row and column
-        first_window = 0
-        for shape, (keys, rows) in self.tables.items():
+        for shape, tables in self.tables.items():
             hashes, places, runs = windows_of_frame(frames, index, shape)
             if fresh:
                 now = all_inside(frames.kind[index] == OPEN, shape)[places[:, 0], places[:, 1]]
                 hashes, places, runs = hashes[now], places[now], runs[now]
-            first = np.searchsorted(keys, hashes, "left")
-            hit = np.flatnonzero(keys[first.clip(max=len(keys) - 1)] == hashes)
-            first, last = first[hit], np.searchsorted(keys, hashes[hit], "right")
-            counts = last - first
-            which = (
-                np.arange(int(counts.sum())) - np.repeat(counts.cumsum() - counts, counts) + np.repeat(first, counts)
-            )
-            at = np.repeat(hit, counts)
-            row, run = rows[which], runs[at]
-            # Along the frame's border, what is left of tiles that stand in rows may be one flat run.
-            begins = run % np.where(row[:, 4] == 1, self.sizes[row[:, 0], 1], frames.size[1]) == 0
-            keep = (row[:, 3] == 0) | begins
-            hits.append(np.concatenate([first_window + which[keep, None], places[at[keep]]], 1))
-            first_window += len(rows)
+            for table in tables:
+                at, which = table.hits(hashes, runs)
+                hits.append(np.concatenate([which[:, None], places[at]], 1))
         together = np.concatenate(hits)
         window, row = together[:, 0], self.windows[together[:, 0]]
         corner = together[:, 1:] - row[:, 1:3]
