@@ -23,7 +23,7 @@ from delaminate.importers.comparison import compare
 from delaminate.importers.document import Document, DocumentLayer
 from delaminate.importers.openraster import read_openraster
 from delaminate.importers.photoshop import read_psd
-from delaminate.pipelines.exporting import as_set
+from delaminate.pipelines.exporting import as_set, export
 from delaminate.pipelines.importing import import_edited
 from delaminate.scene.canvas_map import Blocks
 from delaminate.scene.decomposition import Decomposition
@@ -416,6 +416,14 @@ def test_what_cannot_be_imported_is_said(tmp_path):
     (tmp_path / "b.aseprite").write_bytes(aseprite_file(32, []))
     with pytest.raises(FormatError, match="has 1 frames for 5 scenes"):
         import_edited(tmp_path / "b.aseprite", scenes)
+
+
+@pytest.mark.parametrize("kind", ["ora", "aseprite", "atlas", "tiled"])
+def test_a_whole_export_comes_back_with_what_says_what_is_finished(tmp_path, kind):
+    save_scenes(as_set(clip(5)), tmp_path / "scenes", 10.0)
+    export(tmp_path / "scenes", tmp_path / "out", kind)
+    assert (tmp_path / "out" / "exported.json").exists()
+    assert import_edited(tmp_path / "out", tmp_path / "scenes").edits == 0
 
 
 def test_the_command_says_what_it_understood(tmp_path, command):

@@ -100,6 +100,7 @@ def test_a_sheet_comes_back_and_a_zip_of_it(client, exported, tmp_path):
         for name, content in sheet:
             archive.writestr(f"atlas/{name}", data.getvalue() if name == picture else content)
     told = send(client, project, [("layers.zip", packed.getvalue())], repaint="everywhere").json()
+    assert len(told["words"]) == 3 and not any("/" in word for word in told["words"])  # no place of this machine
     assert told["edits"] == 3 and told["change"]["sprites"] == ["sprite-00", "sprite-01", "sprite-02"]
 
 
@@ -113,7 +114,7 @@ def test_what_is_none_or_of_nothing_here_is_refused(client, exported, tmp_path):
         ([("other.png.ora", ora.read_bytes())], {}, 422), ([("all.zip", evil.getvalue())], {}, 422),
         ([("../../../etc/a.ora", b"x")], {}, 422), ([("a.png.ora", ora.read_bytes())], {"repaint": "somewhere"}, 422),
         ([("a.png.ora", ora.read_bytes())], {"revision": -1}, 422), ([("a.psd", b"8BPS" + bytes(100))], {}, 422),
-        ([], {}, 422),
+        ([(".", b"x")], {}, 422), ([("..", b"x"), (" ", b"x")], {}, 422), ([], {}, 422),
     ]  # fmt: skip
     for files, given, status in cases:
         answer = send(client, project, files, **given)

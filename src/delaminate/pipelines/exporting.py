@@ -19,7 +19,7 @@ from delaminate.files import json_bytes, png_bytes, read_made_of, remove_leftove
 from delaminate.pipelines.cluster import Workers, absolute, chosen_workers, pool
 from delaminate.pipelines.decomposition import SHARDS_EACH, DecomposedImages
 from delaminate.pipelines.images import Images, open_images, source_of
-from delaminate.pipelines.output_folders import refuse_files
+from delaminate.pipelines.output_folders import EXPORTED, refuse_files
 from delaminate.pipelines.shards import shard_rows
 from delaminate.scene.collection import SceneSet, shared_dictionary
 from delaminate.scene.enlarging import enlarged
@@ -188,7 +188,7 @@ class _Finished:
     """Which formats a folder holds, and what they were made of."""
 
     def __init__(self, out: Path, scenes: Sequence[Scene]) -> None:
-        self.path = out / "exported.json"
+        self.path = out / EXPORTED
         digest = hashlib.blake2b(digest_size=16)
         for scene in scenes:
             digest.update(scene_digest(scene).encode())

@@ -25,6 +25,7 @@ from delaminate.importers.sheets import read_sheet
 from delaminate.importers.tiled import read_tiled
 from delaminate.pipelines.edit_history import Edit, apply, save_edited
 from delaminate.pipelines.exporting import as_set
+from delaminate.pipelines.output_folders import EXPORTED
 from delaminate.scene.collection import SceneSet
 from delaminate.scene.loading import load_scenes
 from delaminate.scene.operations import RepaintSprite
@@ -229,7 +230,8 @@ def _decide(asked: Repaint, uses: _Uses, repaint: Scope | Callable[[Repaint, int
 def _files(edited: Path, scene: str | None) -> Iterator[tuple[Path, str]]:
     """Files to import, each with the name that it has below the folder, without its ending."""
     if edited.is_dir():
-        paths = sorted(path for path in edited.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        found = (path for path in edited.rglob("*") if path.suffix.lower() in SUFFIXES and path.name != EXPORTED)
+        paths = sorted(path for path in found if path.is_file())
         kinds = {path.suffix.lower() for path in paths}
         if not paths or sum(bool(kinds & {*each}) for each in KINDS) > 1:
             what = f"files of {len(kinds)} kinds ({', '.join(sorted(kinds))})" if paths else "none"

@@ -10,6 +10,8 @@ from delaminate.errors import ConfigError, OutputError
 from delaminate.scene.format import MAX_SCENES
 
 ERRORS = "errors.json"
+EXPORTED = "exported.json"
+"""Beside exported files, what is finished."""
 SCENE_PARTS = ("summary.json", "journal*.jsonl", ERRORS, "dictionary", "scenes", "residuals", "packs", "edits")
 """What a folder of scenes holds; the summary is removed first, for without it there are no scenes."""
 

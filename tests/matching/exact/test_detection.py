@@ -163,6 +163,13 @@ def test_pixels_of_the_grounds_colour_hide_what_is_behind():
     assert found.index((0, 12, 12)) < found.index((1, 10, 10))
 
 
+@pytest.mark.parametrize("tolerance", [0.06, 0.02])
+def test_what_is_larger_than_the_frames_is_not_found(tolerance):
+    those = [pattern((90, 8), 1), pattern((8, 90), 2), pattern((6, 7), 3)]
+    frames = opened(frame_of((30, 40), [(2, 9, 8)], those), tolerance=tolerance)
+    assert placed(find(frames, 0, bank_of(those, frames))) == [(2, 9, 8)]
+
+
 def test_a_bare_ground_holds_nothing():
     some = pattern((8, 8), 1)
     assert found_in(frame_of((30, 30), [], [some]), [some]) == []

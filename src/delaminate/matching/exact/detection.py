@@ -84,10 +84,11 @@ class TemplateBank:
     def __init__(self, patterns: list[HardSprite], frames: Frames, price: PlacementCost) -> None:
         self.patterns, self.price = patterns, price
         self.groups: list[tuple[list[int], TemplateCorrelator]] = []
-        # Patterns of about one size share a correlation.
-        rest = sorted(
-            (k for k, p in enumerate(patterns) if p.area and p.opacity == 1), key=lambda k: max(patterns[k].size)
-        )
+        # Patterns of about one size share a correlation; what is larger than the frames is nowhere in them.
+        able = [
+            k for k, p in enumerate(patterns) if p.area and p.opacity == 1 and (np.array(p.size) <= frames.size).all()
+        ]
+        rest = sorted(able, key=lambda k: max(patterns[k].size))
         while rest:
             limit = max(max(patterns[rest[0]].size) * 1.3, 8)
             group = [k for k in rest if max(patterns[k].size) <= limit][:64]

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from delaminate.errors import ConfigError
 from delaminate.exporters.formats import FORMATS
-from delaminate.pipelines.output_folders import read_record
+from delaminate.pipelines.output_folders import EXPORTED, read_record
 from delaminate.studio.api.common import BINARY, Id, Space, Strict, router
 from delaminate.studio.api.jobs import JobRow, Word, job_row
 from delaminate.studio.jobs import Job
@@ -132,7 +132,7 @@ def files_of(space: Space, job: str) -> list[tuple[str, Place]]:
         raise ConfigError(f"job {job}: expected an export that is done.")
     out = space.jobs.out(job)
     found = (path for pattern in TAKEN[made.kind] for path in out.glob(pattern))
-    files = sorted(path for path in found if path.is_file() and not path.is_symlink() and path.name != "exported.json")
+    files = sorted(path for path in found if path.is_file() and not path.is_symlink() and path.name != EXPORTED)
     return [(path.relative_to(out).as_posix(), path) for path in files]
 
 
@@ -154,7 +154,7 @@ def written(space: Space, job: str, files: list[tuple[str, Place]]) -> list[Writ
     out = space.jobs.out(job)
     folder = "exports/" if space.jobs.get(job).kind == "auto" else ""
     found = []
-    for name, told in (read_record(out / folder / "exported.json") or {}).items():
+    for name, told in (read_record(out / folder / EXPORTED) or {}).items():
         mine = [path for shown, path in files if shown.startswith(f"{folder}{name}/")]
         error = told.get("max_error") if isinstance(told, dict) else None
         size = sum(path.stat().st_size for path in mine)

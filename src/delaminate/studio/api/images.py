@@ -175,7 +175,7 @@ def plain_file_name(name: str, suffix: str, taken: Container[str]) -> str:
 def shown_name(given: str) -> str:
     """What a file was called, fit to be shown: its last part, of plain characters."""
     last = given.replace("\\", "/").rpartition("/")[2][:120]
-    return last if is_plain_text(last, 120) else "picture"
+    return last if is_plain_text(last, 120) and last.strip(". ") else "picture"
 
 
 @api.get("/projects/{project}/images")

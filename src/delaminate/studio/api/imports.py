@@ -16,6 +16,7 @@ from delaminate.studio.api.common import Id, Space, Strict, router
 from delaminate.studio.api.images import shown_name
 from delaminate.studio.api.projects import ChangeAnswer, answer
 from delaminate.studio.reading import suffix_of
+from delaminate.studio.texts import value_without_places
 from delaminate.studio.workspace import Workspace
 
 api = router("imports")
@@ -105,7 +106,7 @@ def bring_back(space: Workspace, project: str, files: list[UploadFile], given: d
         ]
         change = answer(space, project, session, session.edit(operations, int(revision)), [shlex.join(words)])
     questions = [Question(**each) for each in told.pop("asks")]
-    return ImportAnswer(**told, asks=questions, edits=len(operations), change=change)
+    return ImportAnswer(**value_without_places(told), asks=questions, edits=len(operations), change=change)
 
 
 def laid_out(space: Workspace, files: list[UploadFile], folder: Path) -> Path:
