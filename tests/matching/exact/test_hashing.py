@@ -14,7 +14,7 @@ from delaminate.matching.exact.hashing import (
     window_hashes,
     windows_of_pattern,
 )
-from delaminate.matching.exact.templates import ColourCodes, Frames, HardSprite
+from delaminate.matching.exact.templates import OPEN, ColourCodes, Frames, HardSprite
 
 EXACT = ColourCodes(0.02)
 
@@ -175,3 +175,12 @@ def test_one_window_that_is_hardly_seen_does_not_silence_the_others():
     frames = ready(frame[None])
     spots = HashBank([tile], frames, PlacementCost()).table.spots(frames, 0)
     assert {(y - frames.margin, x - frames.margin) for _, y, x in spots.tolist()} >= set(corners)
+
+
+def test_a_wall_of_flat_bricks_is_covered_brick_by_brick_and_to_its_end():
+    brick, half = flat((4, 8)), flat((4, 5))
+    frame = frame_of((30, 70), [(0, 10, 3 + 8 * n) for n in range(6)] + [(1, 10, 51)], [brick, half])
+    now = ready(frame)
+    found = find(now, 0, HashBank([brick], now, PlacementCost()))
+    assert {(p.top, p.left) for p in found} == {(10, 3 + 8 * n) for n in range(6)} | {(10, 48)}
+    assert not (now.kind == OPEN).any()

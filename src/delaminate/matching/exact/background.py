@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from delaminate.matching.exact.stacking import (
     some_pixels,
     stacked,
 )
+from delaminate.matching.tile_cells import colour_codes
 from delaminate.rng import numpy_stream
 
 MENDERS = 4
@@ -30,6 +32,8 @@ GOES_ON, GOES_ON_PLACES, GOES_ON_LEAST = 0.5, 3, 0.1
 """Nor is what goes on beyond its rim in so many of the frames: at so many pixels, each in at least this share of the frames."""
 LOOKED_AT = 101
 """Frames of a scene in which the camera stands still that are asked about its background, at most."""
+BRIEF = 8
+"""Frames that a flash takes at most."""
 SAME_ROOM = 0.8
 """Of a scene's frame, the share that an earlier room must show for the scene to play there."""
 
@@ -279,15 +283,22 @@ def _goes_on(rim: Bool[np.ndarray, "n r"]) -> bool:
     return bool(beyond.shape[1] >= min(GOES_ON_PLACES, rim.shape[1] // 2) and beyond.any(1).mean() > GOES_ON)
 
 
-def rooms(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> Background | None:
+def rooms(
+    frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False, shots: Sequence[tuple[int, int]] | None = None
+) -> Background | None:
     """The backgrounds of the scenes that a clip is cut to, below each other; None where it is not cut.
 
     A scene whose frames an earlier background shows plays there.
 
+    Args:
+        frames: A clip.
+        noisy: Colours vary from frame to frame.
+        shots: What `scenes_of` says, if that is known.
+
     Raises:
         ConfigError: They would be too large.
     """
-    shots = scenes_of(frames)
+    shots = scenes_of(frames) if shots is None else shots
     if len(shots) < 2 or len(shots) > len(frames) // 3:
         return None
     colours = ColourModel.learned([some_pixels(sampled(frames[a:b]), noisy) for a, b in shots if b - a >= 3])
@@ -315,6 +326,47 @@ def scenes_of(frames: UInt8[np.ndarray, "N H W 3"]) -> list[tuple[int, int]]:
         if alike(before.astype(np.int16), after) < CUT and agreement(before, after, *step(before, after)) < CUT:
             borders.append(index)
     return list(itertools.pairwise([*borders, len(frames)]))
+
+
+def with_flashes(
+    background: Background, frames: UInt8[np.ndarray, "N H W 3"], shots: Sequence[tuple[int, int]]
+) -> Background:
+    """Add what a background looks like in flashes: scenes of a few frames that show it in other colours.
+
+    Args:
+        background: One colour, a still picture, or rooms of the frames' size.
+        frames: A clip whose colours recur to the bit.
+        shots: What `scenes_of` says.
+    """
+    height, width = frames.shape[1:3]
+    rgb = np.broadcast_to(background.rgb, (height, width, 3)) if background.rgb.shape[:2] == (1, 1) else background.rgb
+    if rgb.shape[1] != width or rgb.shape[0] % height or background.plane is not None:
+        return background
+    known = [*rgb.reshape(-1, height, width, 3)]
+    found = list(known)
+    for first, last in shots:
+        middle = frames[(first + last) // 2]
+        room = (len(found) + 1) * middle[..., 0].size <= MAX_PANORAMA
+        if last - first > BRIEF or not room or any(_shows(Background(each), middle) for each in found):
+            continue
+        found += [each for each in (_recoloured(one, middle) for one in known) if each is not None][:1]
+    return background if len(found) == len(known) else Background(np.concatenate(found))
+
+
+def _recoloured(
+    rgb: Float32[np.ndarray, "H W 3"], frame: UInt8[np.ndarray, "H W 3"]
+) -> Float32[np.ndarray, "H W 3"] | None:
+    """A picture with each colour replaced by what a frame mostly shows there; None where the frame does not show that."""
+    colours, which = np.unique(colour_codes(np.rint(rgb * 255).astype(np.uint8)), return_inverse=True)
+    shown = colour_codes(frame).ravel().astype(np.int64)
+    pairs, often = np.unique(which.ravel() * 2**24 + shown, return_counts=True)
+    order = np.argsort(often, kind="stable")
+    becomes = np.zeros(len(colours), np.int64)
+    becomes[pairs[order] >> 24] = pairs[order] & (2**24 - 1)  # the commonest comes last
+    new = becomes[which.ravel()]
+    if (new == shown).mean() <= SAME_ROOM:
+        return None
+    return (np.stack([new >> 16, new >> 8 & 255, new & 255], 1).reshape(rgb.shape) / 255).astype(np.float32)
 
 
 def _shows(background: Background, frame: UInt8[np.ndarray, "H W 3"]) -> bool:

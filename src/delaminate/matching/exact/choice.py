@@ -1,19 +1,21 @@
 """Which background a clip has: candidates compete by the description length of the whole clip."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Int64, UInt8
 
 from delaminate.matching.exact.background import (
+    BRIEF,
     Background,
     panorama_and_places,
     rooms,
     scenes_of,
     solid,
     static,
+    with_flashes,
     without_things_at_rest,
 )
 from delaminate.matching.exact.camera import is_scrolled
@@ -21,6 +23,7 @@ from delaminate.matching.exact.description import HOLE, Prices, frames_bits, pic
 from delaminate.matching.exact.noise import is_noisy
 from delaminate.matching.exact.planes import second_plane
 from delaminate.matching.exact.readouts import Readout, find_readouts, without_readouts
+from delaminate.matching.tile_cells import colour_codes
 
 Kind = Literal["solid", "static", "rooms", "panorama", "parallax", "auto"]
 CLEARLY = 0.95
@@ -77,34 +80,73 @@ def choose_background(
         found = _scrolled(frames, noisy)
         return BackgroundChoice(found.get(kind, found["panorama"]), kind if kind in found else "panorama", {})
     if kind == "rooms":
-        cut = rooms(frames, noisy)
-        return choose_background(frames, "static", tolerance) if cut is None else BackgroundChoice(cut, kind, {})
+        shots = scenes_of(frames)
+        base = rooms(frames, noisy, shots) or _still(frames, noisy)[0]
+        cut = base if noisy else with_flashes(base, frames, shots)
+        one = cut.rgb.shape[:2] == frames.shape[1:3]
+        return choose_background(frames, "static", tolerance) if one else BackgroundChoice(cut, kind, {})
     if len(frames) < 5:
         return BackgroundChoice(plain, "solid", {})
-    candidates = {"solid": plain}
-    still, readouts = _still(frames, noisy)
-    if _is_settled(frames, still, plain, tolerance):
+    return _shortest(frames, tolerance, plain)
+
+
+def _shortest(frames: UInt8[np.ndarray, "N H W 3"], tolerance: float, plain: Background) -> BackgroundChoice:
+    """The candidate with which the description is shortest."""
+    noisy, candidates = is_noisy(tolerance), {"solid": plain}
+    shots = scenes_of(frames)
+    samples = _samples(shots)
+    calm = frames if len(samples) == 1 else frames[~_brief(shots)]
+    still, readouts = _still(calm, noisy)
+    if _is_settled(calm, still, plain, tolerance):
         candidates["static"] = still
-    bare = None
-    if "static" in candidates and not noisy:
-        bare = without_things_at_rest(still, frames, HOLE, Prices.of(frames).place)
-    cut = rooms(frames, noisy)
+    cut = rooms(frames, noisy, shots)
     if cut is not None:
         candidates["rooms"] = cut
     elif is_scrolled(frames, noisy):
         candidates |= _scrolled(frames, noisy)
     # Where no room scrolls, which one is seen is told at each cut only.
-    stand = cut is not None and cut.rgb.shape[1] == frames.shape[2] and cut.rgb.shape[0] % frames.shape[1] == 0
-    moves = {"rooms": len(scenes_of(frames))} if stand else {}
-    bits = {name: clip_bits(frames, each, tolerance, plain, moves.get(name)) for name, each in candidates.items()}
-    if bare is not None and (told := clip_bits(frames, bare, tolerance, plain)) < bits["static"]:
-        candidates["static"], bits["static"] = bare, told
+    moves = len(shots) if cut is not None and _has_size_of(cut, frames) else None
+    bits = {
+        name: clip_bits(frames, each, tolerance, plain, moves if name == "rooms" else None, samples)
+        for name, each in candidates.items()
+    }
+    bare = None
+    if "static" in candidates and not noisy:
+        bare = without_things_at_rest(still, calm, HOLE, Prices.of(frames).place)
+        # Where nothing of the picture is ever gone, the two are one.
+        without = clip_bits(frames, bare, tolerance, plain, samples=samples)
+        if without <= bits["static"]:
+            candidates["static"], bits["static"] = bare, without
+    base = cut or candidates[min(("solid", *{"static"} & {*candidates}), key=lambda name: bits[name])]
+    flashed = base if noisy or len(shots) < 2 else with_flashes(base, frames, shots)
+    if flashed is not base:
+        candidates["rooms"] = flashed
+        told = max(base.rgb.shape[0], frames.shape[1])
+        bits["rooms"] = clip_bits(frames, flashed, tolerance, plain, len(shots), samples, rows=told)
     best = "solid"
     for name in candidates:
         nearly_plain = best == "solid" and candidates[name] is not bare and _share_of(candidates[name], plain) > MOSTLY
         if bits[name] < (SURELY if nearly_plain else CLEARLY) * bits[best]:
             best = name
-    return BackgroundChoice(candidates[best], best, bits, readouts if best == "static" else ())
+    over_still = best == "static" or (best == "rooms" and cut is None)
+    return BackgroundChoice(candidates[best], best, bits, readouts if over_still else ())
+
+
+def _has_size_of(background: Background, frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
+    """Whether a background is one picture of the frames' size, or several below each other."""
+    return background.rgb.shape[1] == frames.shape[2] and background.rgb.shape[0] % frames.shape[1] == 0
+
+
+def _samples(shots: Sequence[tuple[int, int]]) -> list[tuple[Int64[np.ndarray, " n"], int]]:
+    """Frames that stand for a clip, and for how many each group does: those of flashes are a group of their own."""
+    brief = _brief(shots)
+    groups = [each for each in (np.flatnonzero(~brief), np.flatnonzero(brief)) if len(each)]
+    return [(each[np.linspace(0, len(each) - 1, min(len(each), SAMPLE)).astype(int)], len(each)) for each in groups]
+
+
+def _brief(shots: Sequence[tuple[int, int]]) -> Bool[np.ndarray, " n"]:
+    """Which frames are of scenes that are as brief as flashes."""
+    return np.concatenate([np.full(last - first, last - first <= BRIEF) for first, last in shots])
 
 
 def _still(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool) -> tuple[Background, tuple[Readout, ...]]:
@@ -144,6 +186,8 @@ def clip_bits(
     tolerance: float,
     plain: Background,
     moves: int | None = None,
+    samples: Sequence[tuple[Int64[np.ndarray, " n"], int]] = (),
+    rows: int | None = None,
 ) -> float:
     """Bits that tell a clip over a background, that itself included.
 
@@ -153,14 +197,18 @@ def clip_bits(
         tolerance: Distance in RGB below which colours count as one, in [0, 1] units.
         plain: The commonest colour: a picture that is "hidden" by it was not there.
         moves: How often the place of a frame on the background is told; None: for each, where that is larger than a frame.
+        samples: Frames on which it is tried, in groups, and for how many each group stands; none: some, evenly.
+        rows: Of its picture, so many are told; those below are the same picture in other colours. None: all.
     """
     prices = Prices.of(frames)
-    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), SAMPLE)).astype(int)]
     size = (frames.shape[1], frames.shape[2])
-    behind = np.stack([background.behind(size, *background.locate(frame)) for frame in some])
     is_picture = background.rgb.shape[:2] != (1, 1)
     common = np.rint(plain.rgb[0, 0] * 255).astype(np.uint8) if is_picture else None
-    bits = frames_bits(some, behind, prices, len(frames), tolerance, common)
+    bits = 0.0
+    for some, count in samples or _samples([(0, len(frames))]):
+        behind = np.stack([background.behind(size, *background.locate(frame)) for frame in frames[some]])
+        bits += frames_bits(frames[some], behind, prices, count, tolerance, common)
+        common = None  # flashes have other colours
     if not is_picture:
         return bits + prices.colour
     if background.plane is not None:
@@ -173,4 +221,6 @@ def clip_bits(
         is_larger = background.rgb.shape[0] > size[0] or background.rgb.shape[1] > size[1]
         moves = len(frames) if is_larger else 0
     picture = np.rint(background.rgb * 255).astype(np.uint8)
-    return bits + picture_bits(picture, prices, tolerance=255 * tolerance / 3) + moves * prices.place
+    bits += picture_bits(picture[:rows], prices, tolerance=255 * tolerance / 3) + moves * prices.place
+    others = range(len(picture) if rows is None else rows, len(picture), size[0])
+    return bits + prices.colour * sum(len(np.unique(colour_codes(picture[n : n + size[0]]))) for n in others)

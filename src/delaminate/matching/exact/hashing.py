@@ -86,7 +86,10 @@ def _in_run(values: UInt32[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) ->
 
 @dataclass(frozen=True)
 class _Window:
-    """A window of a pattern: its shape, hash and corner in the pattern; flat ones count where a run begins."""
+    """A window of a pattern: its shape, hash and corner in the pattern; flat ones count where a run begins.
+
+    `run`: pixels of the run that begins there, where the pattern has one colour; else 0.
+    """
 
     shape: Shape
     value: int
@@ -94,6 +97,7 @@ class _Window:
     left: int
     flat: bool
     border: bool
+    run: int
 
 
 @functools.lru_cache(maxsize=2048)
@@ -149,7 +153,10 @@ def _choose(
                 if len(chosen) >= 4 * limit:
                     break
         few += [chosen[n] for n in np.linspace(0, len(chosen) - 1, min(len(chosen), limit)).astype(int)]
-    return [_Window(shape, int(hashes[y, x]), int(y), int(x), bool(flat[y, x]), border) for y, x in few]
+    run = (
+        _in_run(values[:, ::-1], mask[:, ::-1])[:, ::-1] + 1 if _is_one_colour(values, mask) else np.zeros_like(values)
+    )
+    return [_Window(shape, int(hashes[y, x]), int(y), int(x), bool(flat[y, x]), border, int(run[y, x])) for y, x in few]
 
 
 @dataclass(frozen=True)
@@ -160,22 +167,26 @@ class _Table:
         keys: Their hashes, in order.
         numbers: Which windows they are.
         every: They are flat, and count at each so many pixels of a run, from its beginning on; 0: they are not.
+        ends: They also count so many pixels before the run's end.
     """
 
     keys: UInt64[np.ndarray, " w"]
     numbers: Int64[np.ndarray, " w"]
     every: int
+    ends: bool
 
     def hits(
-        self, hashes: UInt64[np.ndarray, " n"], runs: Int64[np.ndarray, " n"]
+        self, hashes: UInt64[np.ndarray, " n"], runs: Int64[np.ndarray, "2 n"]
     ) -> tuple[Int64[np.ndarray, " h"], Int64[np.ndarray, " h"]]:
         """Pairs of windows of a frame and of these that are equal: positions of the first, numbers of the second.
 
         Args:
             hashes: Of the frame's windows.
-            runs: How far to the left of each its run begins.
+            runs: How far to the left of each its run begins, and how far to the right it ends.
         """
-        counted = np.flatnonzero(runs % self.every == 0) if self.every else np.arange(len(hashes))
+        counted = np.arange(len(hashes))
+        if self.every:
+            counted = np.flatnonzero((runs[0] % self.every == 0) | (self.ends & (runs[1] == self.every - 1)))
         hashes = hashes[counted]
         first = np.searchsorted(self.keys, hashes, "left")
         hit = np.flatnonzero(self.keys[first.clip(max=len(self.keys) - 1)] == hashes)
@@ -199,15 +210,16 @@ class WindowTable:
         mine = [(w, entry) for entry, some in enumerate(windows) for w in some]
         rows = [[entry, w.top, w.left, w.flat, w.border] for w, entry in mine]
         self.windows = np.array(rows, np.int64).reshape(-1, 5)
-        numbers: dict[tuple[Shape, int], list[int]] = {}
+        numbers: dict[tuple[Shape, int, bool], list[int]] = {}
         for number, (window, entry) in enumerate(mine):
-            # Along the frame's border, what is left of tiles that stand in rows may be one flat run.
-            every = 0 if not window.flat else int(self.sizes[entry, 1]) if window.border else ONCE
-            numbers.setdefault((window.shape, every), []).append(number)
-        for (shape, every), some in numbers.items():
+            # Along the frame's border, what is left of tiles that stand in rows may be one flat run, and so are bricks.
+            every = 0 if not window.flat else int(self.sizes[entry, 1]) if window.border else window.run or ONCE
+            ends = window.flat and not window.border and window.run > 0
+            numbers.setdefault((window.shape, every, ends), []).append(number)
+        for (shape, every, ends), some in numbers.items():
             some.sort(key=lambda number: mine[number][0].value)
             keys = np.array([mine[number][0].value for number in some], np.uint64)
-            self.tables.setdefault(shape, []).append(_Table(keys, np.array(some), every))
+            self.tables.setdefault(shape, []).append(_Table(keys, np.array(some), every, ends))
 
     def spots(self, frames: Frames, index: int, fresh: bool = False) -> Spots:
         """Where patterns may be on a frame: pattern, top, left on the padded frame; each place once.
@@ -222,7 +234,7 @@ class WindowTable:
             hashes, places, runs = windows_of_frame(frames, index, shape)
             if fresh:
                 now = all_inside(frames.kind[index] == OPEN, shape)[places[:, 0], places[:, 1]]
-                hashes, places, runs = hashes[now], places[now], runs[now]
+                hashes, places, runs = hashes[now], places[now], runs[:, now]
             for table in tables:
                 at, which = table.hits(hashes, runs)
                 hits.append(np.concatenate([which[:, None], places[at]], 1))
@@ -273,19 +285,22 @@ def _most_voted(entry: Int64[np.ndarray, " n"], votes: Int64[np.ndarray, " n"]) 
 
 
 def windows_of_frame(frames: Frames, index: int, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The windows of a frame that show open pixels only: hash, row and column, and how far to the left its run begins."""
+    """The windows of a frame that show open pixels only: hash; row and column; how far to the left of its corner the run of
+    that pixel's colour begins, and how far to the right it ends."""
     key = index, shape
     if key not in frames.lookups:
         is_open, values = frames.was_open[index], frames.packed[index]
         places, hashes = np.zeros((0, 2), np.int64), np.zeros(0, np.uint64)
-        runs = np.zeros(0, np.int64)
+        runs = np.zeros((2, 0), np.int64)
         rows, columns = np.flatnonzero(is_open.any(1)), np.flatnonzero(is_open.any(0))
         if len(rows):
             window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
             inside = all_inside(is_open[window], shape)
             places = np.argwhere(inside)
             hashes = window_hashes(values[window], shape)[inside]
-            runs = _in_run(values[window], is_open[window])[places[:, 0], places[:, 1]]
+            ways = (slice(None), slice(None, None, -1))
+            both = [_in_run(values[window][:, way], is_open[window][:, way])[:, way] for way in ways]
+            runs = np.stack([each[places[:, 0], places[:, 1]] for each in both])
             places = places + np.array([rows[0], columns[0]])
         frames.lookups[key] = hashes, places, runs
     return frames.lookups[key]
