@@ -252,3 +252,48 @@ def test_a_screen_that_is_seen_once_at_the_end_is_a_room_and_no_sprite():
     for top in (8, 18, 28):
         frames[90:, top : top + 5, 6:34:3] = 0
     assert choose_background(frames, tolerance=0.02).kind == "rooms"
+
+
+def flashing(colours, count=120, brief=2):
+    """A thing that runs over a picture, whose colours change for a moment at the last of so many times."""
+    picture = np.full((40, 50, 3), (0, 0, 60), np.uint8)
+    picture[32:] = (90, 140, 30)
+    picture[4:9, 6:12] = (220, 220, 60)
+    frames = np.repeat(picture[None], count, 0)
+    for number, colour in enumerate(colours):
+        first = (number + 1) * count // (len(colours) + 1)
+        frames[first : first + brief][(frames[first : first + brief] == (0, 0, 60)).all(-1)] = colour
+    for n, frame in enumerate(frames):
+        frame[12 + n % 9 : 18 + n % 9, n % 44 : n % 44 + 6] = (250, 80, 80)
+    return picture, frames
+
+
+def test_flashes_are_the_same_picture_in_other_colours():
+    colours = [(210, 210, 210), (170, 170, 170), (210, 210, 210)]
+    picture, frames = flashing(colours)
+    found = choose_background(frames, tolerance=0.02)
+    assert found.kind == "rooms" and found.background.rgb.shape == (120, 50, 3)
+    rooms = np.rint(found.background.rgb * 255).reshape(3, 40, 50, 3)
+    assert np.array_equal(rooms[0], picture)
+    for room, colour in zip(rooms[1:], colours[:2], strict=True):  # the third is the first again
+        assert np.array_equal(room, np.where((picture == (0, 0, 60)).all(-1, keepdims=True), colour, picture))
+    assert choose_background(frames, "rooms", tolerance=0.02).background.rgb.shape == (120, 50, 3)
+
+
+def test_flashes_that_are_a_picture_of_their_own_are_no_recolouring():
+    picture, frames = flashing([])
+    frames[60:62] = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    found = choose_background(frames, tolerance=0.02)
+    assert found.kind == "static" and np.array_equal(np.rint(found.background.rgb * 255), picture)
+
+
+def test_bars_that_nothing_ever_takes_away_are_a_picture_though_most_is_one_colour():
+    frames = np.full((80, 60, 80, 3), (140, 70, 20), np.uint8)
+    frames[:, 4:7] = frames[:, 56:] = (236, 236, 236)
+    rng = np.random.default_rng(0)
+    for frame in frames:  # so much goes on that the bars save but little
+        for top, left in rng.integers((9, 0), (52, 76), (9, 2)):
+            frame[top : top + 3, left : left + 3] = (90, 190, 90)
+    found = choose_background(frames, tolerance=0.02)
+    assert 0.8 < found.bits["static"] / found.bits["solid"] < 0.95
+    assert found.kind == "static"

@@ -137,7 +137,7 @@ def _has_size_of(background: Background, frames: UInt8[np.ndarray, "N H W 3"]) -
     return background.rgb.shape[1] == frames.shape[2] and background.rgb.shape[0] % frames.shape[1] == 0
 
 
-def _samples(shots: Sequence[tuple[int, int]]) -> list[tuple[Int64[np.ndarray, " n"], int]]:
+def _samples(shots: Sequence[tuple[int, int]]) -> list[tuple[Int64[np.ndarray, " _"], int]]:
     """Frames that stand for a clip, and for how many each group does: those of flashes are a group of their own."""
     brief = _brief(shots)
     groups = [each for each in (np.flatnonzero(~brief), np.flatnonzero(brief)) if len(each)]
@@ -186,7 +186,7 @@ def clip_bits(
     tolerance: float,
     plain: Background,
     moves: int | None = None,
-    samples: Sequence[tuple[Int64[np.ndarray, " n"], int]] = (),
+    samples: Sequence[tuple[Int64[np.ndarray, " _"], int]] = (),
     rows: int | None = None,
 ) -> float:
     """Bits that tell a clip over a background, that itself included.
