@@ -35,6 +35,8 @@ MOST_HINTS = 2**15
 """Places of a frame that pixels of slivers hint at and that are looked at, at most: those of the largest regions."""
 ONCE = 2**31
 """Pixels after which a run is counted again that is counted where it begins only."""
+BRICK = 4
+"""Pixels that patterns of one colour are wide at least to be looked for side by side within a run."""
 APART = 3
 """Pixels between windows, at least, so that what hides one shows another."""
 FACTORS = {
@@ -213,8 +215,9 @@ class WindowTable:
         numbers: dict[tuple[Shape, int, bool], list[int]] = {}
         for number, (window, entry) in enumerate(mine):
             # Along the frame's border, what is left of tiles that stand in rows may be one flat run, and so are bricks.
-            every = 0 if not window.flat else int(self.sizes[entry, 1]) if window.border else window.run or ONCE
-            ends = window.flat and not window.border and window.run > 0
+            ends = window.flat and not window.border and window.run >= BRICK
+            every = 0 if not window.flat else int(self.sizes[entry, 1]) if window.border else ONCE
+            every = window.run if ends else every
             numbers.setdefault((window.shape, every, ends), []).append(number)
         for (shape, every, ends), some in numbers.items():
             some.sort(key=lambda number: mine[number][0].value)
