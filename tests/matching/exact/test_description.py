@@ -5,13 +5,14 @@ import io
 import numpy as np
 import pytest
 from helpers.patterns import BACKGROUND, disc, frame_of, paste, pattern
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from delaminate.data.synthetic.captures import draw_capture
 from delaminate.matching.exact.background import rooms, scenes_of, solid, static
 from delaminate.matching.exact.choice import choose_background, clip_bits
 from delaminate.matching.exact.description import Prices, frames_bits, outline, picture_bits, regions_of
 from delaminate.matching.exact.noise import (
+    DITHERED_TOLERANCE,
     LOSSLESS_TOLERANCE,
     LOSSY_TOLERANCE,
     REQUANTISED_TOLERANCE,
@@ -152,3 +153,27 @@ def test_a_gradient_that_scrolls_is_not_given_another_palette():
     ramp = np.arange(200)[None, :, None]
     frames = np.stack([np.broadcast_to((ramp + k) // 2, (100, 200, 3)) for k in range(60)]).astype(np.uint8)
     assert estimate_noise(frames).tolerance != REQUANTISED_TOLERANCE
+
+
+def boards(dither):
+    """Two discs that run over a board, as a GIF of few fixed colours has them."""
+    frames = []
+    for n in range(16):
+        board = Image.new("RGB", (160, 120), (250, 248, 240))
+        draw = ImageDraw.Draw(board)
+        for column in range(0, 160, 20):
+            draw.line((column, 0, column, 120), (20, 20, 20))
+        draw.ellipse((5 + 6 * n, 30, 19 + 6 * n, 44), (60, 90, 220))
+        draw.ellipse((140 - 5 * n, 80, 156 - 5 * n, 96), (70, 170, 90))
+        frames.append(np.asarray(board.convert("P", dither=dither).convert("RGB")))
+    return np.stack(frames)
+
+
+def test_dithered_frames_are_told_from_drawings_with_specks():
+    assert estimate_noise(boards(Image.Dither.FLOYDSTEINBERG)).tolerance == DITHERED_TOLERANCE
+    assert estimate_noise(boards(Image.Dither.NONE)).tolerance == LOSSLESS_TOLERANCE
+    gravel = np.full((8, 60, 80, 3), (140, 120, 100), np.uint8)
+    gravel[:, ::4, 1::4] = (90, 80, 70)
+    for n, frame in enumerate(gravel):
+        frame[20:30, 5 * n : 5 * n + 10] = (200, 40, 40)
+    assert estimate_noise(gravel).tolerance == LOSSLESS_TOLERANCE

@@ -9,7 +9,7 @@ from delaminate.matching.blobs import otsu
 from delaminate.matching.exact.subsampling import LUMA
 from delaminate.matching.tile_cells import colour_codes
 
-LOSSLESS_TOLERANCE, REQUANTISED_TOLERANCE, LOSSY_TOLERANCE = 0.02, 0.06, 0.16
+LOSSLESS_TOLERANCE, REQUANTISED_TOLERANCE, LOSSY_TOLERANCE, DITHERED_TOLERANCE = 0.02, 0.06, 0.16, 0.25
 LOSSLESS_MATCH, LOSSY_MATCH = 0.95, 0.8
 SMEARED_CHROMA, SMOOTH = 0.5, 0.65
 """What chroma counts where it is smeared; so smooth it is then, beside luma."""
@@ -24,6 +24,11 @@ RESTS = 0.75
 """Of the frames, the share in which what changes so is near what it mostly is."""
 FEW_COLOURS = 0.11
 """Drawings have fewer colours than this, in a window of a frame, for each pixel at which the colour changes: theirs recur."""
+SPECKS, FAINT = 0.08, 96
+"""Of the pixels at which the colour changes, the share that are specks where frames were dithered: a pixel among four of one
+colour, from which it differs by so many levels of 255 at most. 0.02 at the most in GIFs that were not."""
+CUBES: tuple[float, ...] = (36.0, 85.0, 63.75, 51.0, 42.5, 255 / 7)
+"""Steps between the levels of a channel in palettes that writers of GIFs know beforehand."""
 WINDOW, LEAST_CHANGES = 128, 200
 """Side of such a window in pixels, and changes in it, at least, for it to tell."""
 
@@ -64,6 +69,24 @@ def is_requantised(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
     return float(near[restless].mean()) >= RESTS
 
 
+def is_dithered(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
+    """Whether frames were dithered to a palette that is no picture's own: specks in what was one colour, on a grid of levels.
+
+    What is drawn with specks, such as gravel, has colours of its own.
+    """
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 8)).astype(int)]
+    for channel in range(3):
+        levels = np.unique(some[..., channel]).astype(np.float64)
+        if all(bool((np.abs((levels + step / 2) % step - step / 2) > 1).any()) for step in CUBES):
+            return False
+    codes = colour_codes(some)
+    middle, above, left = codes[:, 1:-1, 1:-1], codes[:, :-2, 1:-1], codes[:, 1:-1, :-2]
+    around = (above == left) & (above == codes[:, 2:, 1:-1]) & (above == codes[:, 1:-1, 2:])
+    near = np.abs(some[:, 1:-1, 1:-1].astype(np.int16) - some[:, :-2, 1:-1]).max(3) <= FAINT
+    changes = (middle != above) | (middle != left)
+    return bool(np.count_nonzero(around & near & (middle != above)) > SPECKS * max(np.count_nonzero(changes), 1))
+
+
 def _colours_a_change(frames: UInt8[np.ndarray, "N H W 3"]) -> float:
     """How many colours windows of some frames have for each pixel at which the colour changes: the median."""
     shares = []
@@ -99,6 +122,8 @@ class Noise:
 
 def estimate_noise(frames: UInt8[np.ndarray, "N H W 3"]) -> Noise:
     """Estimate how noisy a source is."""
+    if is_dithered(frames):
+        return Noise(DITHERED_TOLERANCE, LOSSY_MATCH, SMEARED_CHROMA)
     if not is_lossy(frames):
         return Noise(REQUANTISED_TOLERANCE) if is_requantised(frames) else Noise()
     return Noise(LOSSY_TOLERANCE, LOSSY_MATCH, SMEARED_CHROMA if is_chroma_smeared(frames) else 1.0)
