@@ -84,7 +84,7 @@ def is_dithered(frames: UInt8[np.ndarray, "N H W 3"]) -> bool:
     around = (above == left) & (above == codes[:, 2:, 1:-1]) & (above == codes[:, 1:-1, 2:])
     near = np.abs(some[:, 1:-1, 1:-1].astype(np.int16) - some[:, :-2, 1:-1]).max(3) <= FAINT
     changes = (middle != above) | (middle != left)
-    return bool(np.count_nonzero(around & near & (middle != above)) > SPECKS * max(np.count_nonzero(changes), 1))
+    return bool(np.count_nonzero(around & near & (middle != above)) > SPECKS * max(int(np.count_nonzero(changes)), 1))
 
 
 def _colours_a_change(frames: UInt8[np.ndarray, "N H W 3"]) -> float:
