@@ -16,6 +16,8 @@ LARGE_SPRITES = 64, 192
 """Sides in pixels between which the largest sprite lies that search looks for, where it follows the size of the images."""
 SEARCHED, LEAST_SEARCHED, MOST_SEARCHED = 1_600_000, 12, 4080
 """Pixels, and frames at least and at most, that are searched in a round where no number of frames is set."""
+MORE, ENOUGH = 2, 96
+"""So many times the pixels where they make fewer than so many frames: sprites that are seldom seen need them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +200,7 @@ class Config(MethodConfig):
     search_batch: int = setting(
         60,
         "Frames searched in a round; after the first, those of which most is not explained. 0: as many as make 1.6 "
-        "megapixels together, 12 at least.",
+        "megapixels together, or 3.2 with 96 frames at most; 12 at least.",
         unit="images",
         minimum=0,
         maximum=4096,
@@ -406,8 +408,10 @@ class Config(MethodConfig):
 
     def frames_a_round(self, size: tuple[int, int]) -> int:
         """Frames that are searched in a round, of a height and width in pixels."""
-        twelves = SEARCHED // max(size[0] * size[1], 1) // 12  # which 2, 3, 4 or 6 processes share
-        return self.search_batch or min(max(12 * twelves, LEAST_SEARCHED), MOST_SEARCHED)
+        pixels = max(size[0] * size[1], 1)
+        # Twelves, which 2, 3, 4 or 6 processes share.
+        count = 12 * max(SEARCHED // pixels // 12, min(MORE * SEARCHED // pixels, ENOUGH) // 12)
+        return self.search_batch or min(max(count, LEAST_SEARCHED), MOST_SEARCHED)
 
     @property
     def largest_sprite(self) -> int:
