@@ -267,7 +267,9 @@ def test_what_is_seldom_seen_is_seen_again():
 
 def test_small_frames_are_seen_more():
     video = PRESETS["video"]
-    assert video.frames_a_round((120, 160)) == 72
+    assert video.frames_a_round((60, 80)) == 324
+    assert video.frames_a_round((120, 160)) == 96
+    assert video.frames_a_round((240, 256)) == 48
     assert video.frames_a_round((1080, 1920)) == 12
     assert video.frames_a_round((1, 1)) == 4080
     assert replace(video, search_batch=7).frames_a_round((120, 160)) == 7
