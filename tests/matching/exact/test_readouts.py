@@ -101,3 +101,12 @@ def test_lights_that_twinkle_cost_little():
     began = time.process_time()
     assert find_readouts(frames) == ()
     assert time.process_time() - began < 5
+
+
+def test_a_wall_behind_which_a_paddle_lurks_is_no_readout():
+    frames = np.full((400, 80, 90, 3), (140, 70, 20), np.uint8)
+    tops = np.random.default_rng(0).choice(np.arange(50, 59), 100)
+    for n, frame in enumerate(frames):
+        frame[tops[n // 4] : tops[n // 4] + 16, 70:74] = (90, 190, 90)
+    frames[:, 58:] = (236, 236, 236)
+    assert find_readouts(frames) == ()

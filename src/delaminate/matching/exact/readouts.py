@@ -41,6 +41,8 @@ RESTLESS = 0.5
 """In this share of the frames, at most, a readout shows something else than in the frame before."""
 STANDING = 0.8
 """Of the contents, the share that differ not only by where they are, at least: in a lane things move."""
+TURNS = 0.2
+"""Of what is ever part of a readout, the share that changes, at least: a wall that something reaches into is none."""
 TELLS = 0.4
 """The columns on one side of a cut say less than this about the column on its other side, as a share of all there is to say."""
 SHARED = 2
@@ -138,6 +140,8 @@ def _readout_at(frames: UInt8[np.ndarray, "N H W 3"], rows: slice, columns: slic
     ink = np.where(content == packed(paper[None]), np.uint32(0), content + np.uint32(1))
     different = np.unique(ink.reshape(len(ink), -1), axis=0).reshape(-1, *ink.shape[1:])
     if len(different) < NUMBERS or len(_pieces(different)) < STANDING * len(different):
+        return None
+    if np.count_nonzero((different != different[0]).any(0)) < TURNS * np.count_nonzero(inked):
         return None
     return Readout(window[0], window[1], inked, paper, _shared_pieces(different))
 
