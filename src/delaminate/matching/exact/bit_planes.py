@@ -60,7 +60,7 @@ class BitPlanes:
 
     def pay(self, frames: Frames, index: int, pixels: int) -> bool:
         """Say whether counting so many pixels of patterns in a frame, one by one, takes longer than making its planes."""
-        if self._kept is not None and self._kept[0] is frames.packed and self._kept[1] == index:
+        if self._last(frames, index) is not None:
             return True
         return len(self.colours) * frames.packed[index].size <= min(STEPS * pixels, MOST_PLANES)
 
@@ -86,8 +86,14 @@ class BitPlanes:
 
     def _planes(self, frames: Frames, index: int) -> Words:
         """Words of all colours, one plane after the other; those of the last frame are kept."""
-        if self._kept is None or self._kept[0] is not frames.packed or self._kept[1] != index:
+        words = self._last(frames, index)
+        if words is None:
             shown = frames.packed[index].ravel()
-            planes = [words_of(shown == colour) for colour in self.colours]
-            self._kept = frames.packed, index, np.concatenate([*planes, np.zeros(0, np.uint64)])
-        return self._kept[2]
+            words = np.concatenate([*(words_of(shown == colour) for colour in self.colours), np.zeros(0, np.uint64)])
+            self._kept = frames.packed, index, words
+        return words
+
+    def _last(self, frames: Frames, index: int) -> Words | None:
+        """The planes of a frame, if it is the last one that they were made of."""
+        kept = self._kept
+        return kept[2] if kept is not None and kept[0] is frames.packed and kept[1] == index else None

@@ -216,8 +216,9 @@ class WindowTable:
         for number, (window, entry) in enumerate(mine):
             # Along the frame's border, what is left of tiles that stand in rows may be one flat run, and so are bricks.
             ends = window.flat and not window.border and window.run >= BRICK
-            every = 0 if not window.flat else int(self.sizes[entry, 1]) if window.border else ONCE
-            every = window.run if ends else every
+            every = 0
+            if window.flat:
+                every = int(self.sizes[entry, 1]) if window.border else window.run if ends else ONCE
             numbers.setdefault((window.shape, every, ends), []).append(number)
         for (shape, every, ends), some in numbers.items():
             some.sort(key=lambda number: mine[number][0].value)
