@@ -33,7 +33,8 @@ import numpy as np
 from delaminate.bench.run import machine
 from delaminate.data import draw_images
 from delaminate.files import json_bytes, png_bytes, write_atomic
-from delaminate.scene.loading import read_files, read_summary
+from delaminate.scene.loading import read_files
+from delaminate.scene.summary import read_summary
 
 RESULT = Path(__file__).parent / "results" / "million.json"
 MODEL = "dti-sprites/tetrominoes"

@@ -50,9 +50,10 @@ from delaminate.importers.tiled import read_tiled
 from delaminate.methods import METHODS, load_model
 from delaminate.pipelines.importing import DOCUMENTS
 from delaminate.pipelines.training import new_model, resolve_config
-from delaminate.scene.loading import load_rate, load_scenes
+from delaminate.scene.loading import load_scenes
 from delaminate.scene.placements import Dictionary, Placement, Transform
 from delaminate.scene.saving import save_scenes
+from delaminate.scene.summary import load_rate
 
 TINY = {
     "dti-sprites": ("tetrominoes-paper", {"image_size": (16, 16), "sprite_size": (8, 8), "num_sprites": 3, "num_layers": 2,

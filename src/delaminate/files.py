@@ -11,8 +11,9 @@ import struct
 import warnings
 import weakref
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +26,8 @@ from PIL.PngImagePlugin import PngInfo
 from delaminate.errors import OutputError
 
 MADE_OF = "delaminate-made-of"
+LINES = 1024
+"""Of a list that are written at a time."""
 TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
@@ -93,12 +96,12 @@ def read_made_of(path: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def write_atomic(path: Path, data: bytes, durable: bool = False) -> None:
+def write_atomic(path: Path, data: bytes | Iterable[bytes], durable: bool = False) -> None:
     """Write a file whole or not at all; what was there stays until then.
 
     Args:
         path: Its folder is made if it is missing.
-        data: The whole content.
+        data: The whole content, or one part of it after another.
         durable: Wait until the disk holds it, for what must outlast a power cut.
 
     Raises:
@@ -109,7 +112,7 @@ def write_atomic(path: Path, data: bytes, durable: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
-                file.write(data)
+                file.writelines([data] if isinstance(data, bytes) else data)
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
@@ -134,15 +137,27 @@ def remove_leftovers(folder: Path, before: float = math.inf, deep: bool = True) 
                 path.unlink()
 
 
-def json_bytes(document: dict[str, Any]) -> bytes:
+def json_bytes(document: Mapping[str, Any]) -> bytes:
     """Write JSON with one line for each item of a list; floats keep every bit."""
+    return b"".join(json_parts(document))
 
+
+def json_parts(document: Mapping[str, Any]) -> Iterator[bytes]:
+    """Write JSON as `json_bytes` does, some lines at a time; lists may be iterators, of which only those are in memory."""
     text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-    lines = []
+    before = "{\n "
     for key, value in document.items():
-        rows = ",\n  ".join(text(item) for item in value) if isinstance(value, list) else ""
-        lines.append(f"{text(key)}: [\n  {rows}\n ]" if rows else f"{text(key)}: {text(value)}")
-    return ("{\n " + ",\n ".join(lines) + "\n}\n").encode()
+        yield f"{before}{text(key)}: ".encode()
+        before = ",\n "
+        if not isinstance(value, list | Iterator):
+            yield text(value).encode()
+            continue
+        rows, between = iter(value), "[\n  "
+        while some := list(islice(rows, LINES)):
+            yield (between + ",\n  ".join(map(text, some))).encode()
+            between = ",\n  "
+        yield b"[]" if between[0] == "[" else b"\n ]"
+    yield b"\n}\n" if document else b"{\n \n}\n"
 
 
 def reduced(pixels: np.ndarray, side: int) -> np.ndarray:

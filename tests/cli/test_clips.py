@@ -12,9 +12,10 @@ from PIL import Image
 from delaminate.files import png_bytes
 from delaminate.rng import stream
 from delaminate.scene.decomposition import Decomposition
-from delaminate.scene.loading import load_rate, load_scenes
+from delaminate.scene.loading import load_scenes
 from delaminate.scene.placements import Dictionary, Placement, Transform
 from delaminate.scene.saving import save_scenes
+from delaminate.scene.summary import load_rate
 
 
 def drawn(count, sprites=4, each=3, size=(48, 64), seed=0):

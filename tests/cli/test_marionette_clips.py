@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from delaminate.scene.loading import load_rate, load_scenes
+from delaminate.scene.loading import load_scenes
+from delaminate.scene.summary import load_rate
 
 GROUND = (30, 40, 60)
 SETTINGS = {"search_steps": 1, "search_batch": 12, "search_seed": 5, "max_sprite": 16, "num_sprites": 6, "steps": 0}

@@ -18,8 +18,9 @@ from delaminate.data.clips import read_clip
 from delaminate.errors import ConfigError, DataError, FormatError
 from delaminate.exporters import FORMATS
 from delaminate.exporters.files import whole_durations
-from delaminate.scene.loading import load_rate, load_scenes
+from delaminate.scene.loading import load_scenes
 from delaminate.scene.saving import save_scenes
+from delaminate.scene.summary import load_rate
 
 LASTING = (40.0, 100.0, 800.0, 50.0, 30.0, 270.0)
 CASES = Path(os.environ.get("DELAMINATE_DATA", "/nowhere")) / "cases_games"

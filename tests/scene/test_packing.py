@@ -13,9 +13,10 @@ from PIL import Image
 import delaminate
 from delaminate.errors import ConfigError, FormatError, OutputError
 from delaminate.scene import packing
-from delaminate.scene.loading import load_scene, load_scenes, read_summary
+from delaminate.scene.loading import load_scene, load_scenes
 from delaminate.scene.packing import PackWriter, read_packed
 from delaminate.scene.saving import SceneWriter, save_scenes
+from delaminate.scene.summary import read_summary
 
 
 def files_of(folder):

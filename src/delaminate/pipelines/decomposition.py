@@ -33,7 +33,7 @@ from delaminate.pipelines.images import (
 )
 from delaminate.pipelines.journal import model_digest
 from delaminate.pipelines.scene_folder import SceneFolder
-from delaminate.pipelines.scene_output import SceneOutput, means
+from delaminate.pipelines.scene_output import SceneOutput, Totals
 from delaminate.pipelines.shards import Shard, shard_rows
 from delaminate.pipelines.verdict import Verdict
 from delaminate.scene.canvas_map import Blocks
@@ -59,6 +59,7 @@ class DecomposedImages(Sequence[Scene]):
         skipped: Name and reason of every image that became no scene.
         by: The way of decomposing.
         copies_input: Layers show the images themselves, so that nothing is reconstructed.
+        means: Means of the errors in `rows`; empty where layers show the images themselves.
         num_scattered: Scenes in which a layer lies in several large parts.
         verdict: What came out, judged by all images.
         folder: Where the scenes are, or None: in memory.
@@ -68,10 +69,11 @@ class DecomposedImages(Sequence[Scene]):
         blocks: What the originals are made of, where they are enlarged pixel art.
     """
 
-    rows: list[dict[str, Any]]
+    rows: Sequence[dict[str, Any]]
     skipped: list[tuple[str, str]]
     by: str
     copies_input: bool
+    means: dict[str, float]
     num_scattered: int = 0
     verdict: Verdict | None = None
     folder: Path | None = None
@@ -95,11 +97,6 @@ class DecomposedImages(Sequence[Scene]):
     def dictionary(self) -> Dictionary:
         """The sprites that the scenes share."""
         return self.scenes[0].dictionary
-
-    @property
-    def means(self) -> dict[str, float]:
-        """Mean `psnr` and `psnr_original` over all scenes, in dB; empty where layers show the images themselves."""
-        return means(self.rows)
 
     @property
     def summary(self) -> str:
@@ -217,10 +214,10 @@ def decompose(
     with nullcontext() if folder is None else closing(folder):
         if sharing is None:
             _announce(output, len(rows), batch, callback)
-            _decompose_batches(output, rows, where, batch, callback)
+            found = _decompose_batches(output, rows, where, batch, callback)
         else:
-            _take_up(output)
-    return _result(output, images, shard)
+            found = _take_up(output)
+    return _result(output, found, images, shard)
 
 
 def _check_sharing(model: Any, images: Any, out: Any, shard: Shard | None) -> None:
@@ -282,19 +279,21 @@ def decompose_shard(model: str, images: str, out: str, shard: Shard, how: dict[s
     return ""
 
 
-def _take_up(output: SceneOutput) -> None:
+def _take_up(output: SceneOutput) -> Totals:
     """List what workers have made.
 
     Raises:
         OutputError: Something is missing.
     """
-    missing = [name for name in output.names if name not in output.records]
+    missing, one = 0, ""
+    for name in output.names():
+        if name not in output.records:
+            missing, one = missing + 1, one or name
     if missing:
         raise OutputError(
-            f"decompose: {len(missing)} images have no scene yet, such as '{missing[0]}'. The same command with --resume "
-            "goes on."
+            f"decompose: {missing} images have no scene yet, such as '{one}'. The same command with --resume goes on."
         )
-    output.publish()
+    return output.publish()
 
 
 def _rows(images: ImageSet, shard: Shard | None, batch: int) -> range:
@@ -316,11 +315,11 @@ def _announce(output: SceneOutput, count: int, batch: int, callback: Callback | 
     forecast = output.method.forecast_decomposition(count, size, batch)
     if forecast is not None:
         callback.note(forecast_text(forecast, size))
-    if output.folder is not None and output.rows:
-        callback.note(f"Going on with {output.folder.folder}: {len(output.rows)} scenes are there.")
+    if output.folder is not None and output.num_scenes:
+        callback.note(f"Going on with {output.folder.folder}: {output.num_scenes} scenes are there.")
 
 
-def _decompose_batches(output: SceneOutput, rows: range, device: str, batch: int, callback: Callback | None) -> None:
+def _decompose_batches(output: SceneOutput, rows: range, device: str, batch: int, callback: Callback | None) -> Totals:
     """Go through images; wherever that ends, what is there is written and judged.
 
     Batches are the same whatever is there already, so that numbers are.
@@ -341,15 +340,16 @@ def _decompose_batches(output: SceneOutput, rows: range, device: str, batch: int
     except KeyboardInterrupt:
         if callback is not None and folder is not None:
             callback.note(
-                f"Stopped: {len(output.rows)} of {len(found)} scenes are in {folder.folder}. The same command with --resume "
+                f"Stopped: {output.num_scenes} of {len(found)} scenes are in {folder.folder}. The same command with --resume "
                 "goes on."
             )
         raise
     finally:
-        output.publish()
+        totals = output.publish()
     if callback is not None and folder is not None:
         for note in folder.notes():
             callback.note(note)
+    return totals
 
 
 def _largest(images: ImageSet, copies: bool) -> int:
@@ -372,25 +372,26 @@ def _decomposed(
     return follow(method.decompose(pixels.to(device), by, part.canvas_maps)), pixels
 
 
-def _result(output: SceneOutput, asked: Images, shard: Shard | None) -> DecomposedImages:
+def _result(output: SceneOutput, found: Totals, asked: Images, shard: Shard | None) -> DecomposedImages:
     """Say what was made, and tidy up.
 
     Raises:
         DataError: Nothing was.
     """
-    if not output.rows:
+    if not found.rows:
         where = asked if isinstance(asked, str | Path) else "decompose"
         raise DataError(f"{where}: no image became a scene; the skipped files say why.")
     if output.folder is not None and shard is None:
         shutil.rmtree(output.folder.folder / CACHE, ignore_errors=True)
-    images, listed = output.opened.images, output.listed
+    images = output.opened.images
     return DecomposedImages(
-        output.rows,
-        output.skipped,
+        found.rows,
+        found.skipped,
         output.by,
         output.method.copies_input(output.by),
-        sum(record.scattered for record in listed),
-        output.verdict,
+        found.means,
+        found.scattered,
+        found.verdict,
         None if output.folder is None else output.folder.folder,
         tuple(output.scenes.values()),
         images.rate,

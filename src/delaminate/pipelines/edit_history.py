@@ -32,7 +32,7 @@ from delaminate.errors import ConfigError, DataError, FormatError, OutputError
 from delaminate.files import from_pixels, png_bytes, remove_leftovers, write_atomic
 from delaminate.scene.collection import SceneSet
 from delaminate.scene.format import SUMMARY
-from delaminate.scene.loading import Summary, load_dictionary, load_rate, load_scene, load_scenes, read_summary
+from delaminate.scene.loading import load_dictionary, load_scene, load_scenes
 from delaminate.scene.operations import (
     Operation,
     Picture,
@@ -46,6 +46,7 @@ from delaminate.scene.packing import is_packed
 from delaminate.scene.placements import Dictionary
 from delaminate.scene.saving import save_scenes
 from delaminate.scene.scenes import Scene
+from delaminate.scene.summary import Summary, load_rate, read_summary
 
 try:
     import fcntl as locks

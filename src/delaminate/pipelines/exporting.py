@@ -23,10 +23,11 @@ from delaminate.pipelines.output_folders import EXPORTED, refuse_files
 from delaminate.pipelines.shards import shard_rows
 from delaminate.scene.collection import SceneSet, shared_dictionary
 from delaminate.scene.enlarging import enlarged
-from delaminate.scene.loading import load_rate, load_scenes
+from delaminate.scene.loading import load_scenes
 from delaminate.scene.native import native_scenes
 from delaminate.scene.saving import save_scenes, scene_digest
 from delaminate.scene.scenes import Scene
+from delaminate.scene.summary import load_rate
 
 Scenes = str | Path | Sequence[Scene]
 """A folder of scenes, or scenes."""

@@ -10,11 +10,10 @@ appended, when the files of their scenes are there; a last one that is not whole
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -23,13 +22,11 @@ import torch
 
 from delaminate.config import to_dict
 from delaminate.data import ImageSet
-from delaminate.errors import ConfigError, FormatError, OutputError
+from delaminate.errors import ConfigError, FormatError, OutputError, reading
 from delaminate.files import take_rows
 from delaminate.methods import Method
+from delaminate.pipelines.records import Record, Records, json_line, record_of
 from delaminate.pipelines.shards import Shard
-from delaminate.pipelines.verdict import ImageTally
-from delaminate.scene.loading import place_from
-from delaminate.scene.saving import SavedScene
 
 locks: ModuleType | None
 try:
@@ -38,33 +35,13 @@ except ImportError:  # Windows: two calls in one folder are not noticed there
     locks = None
 
 FORMAT, VERSION = "delaminate-journal", 1
+HEAD = 2
+"""Lines at the head of a journal: settings and dictionary."""
+DIGEST = re.compile(rb'"digest": "([0-9a-f]+)"')
 NAME = re.compile(r"journal(-[0-9]+-of-[0-9]+)?\.jsonl")
 
 Settings = dict[str, Any]
 """What decides what is found in an image: model (a digest), by, fit, zoom."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What has become of an image. There may be a million of them in memory.
-
-    Attributes:
-        name: Its whole name, which is that of its scene.
-        image: Digest of what was decomposed.
-        tally: What was found.
-        errors: `psnr` and `psnr_original` in dB, unless layers show the image itself.
-        scattered: A layer lies in several large parts.
-        saved: The scene on disk; None: there is none.
-        skipped: Why it became no scene; None: it did.
-    """
-
-    name: str
-    image: str
-    tally: ImageTally
-    errors: dict[str, float]
-    scattered: bool
-    saved: SavedScene | None = None
-    skipped: str | None = None
 
 
 def journal_path(folder: Path, shard: Shard | None) -> Path:
@@ -103,8 +80,8 @@ class Journal:
         settings: What is asked for.
 
     Attributes:
-        records: What is known, by the images' names, from all journals in the folder.
-        written: Digests of all scenes that were ever written: whatever else is there, somebody has edited.
+        records: What is known, by the images' names: from all journals in the folder, but for a shard from its own alone until
+            `read` is called.
         entries: Id of each dictionary entry, and whether it is a background; None: not known yet.
         begun: There was a journal before.
 
@@ -116,10 +93,10 @@ class Journal:
 
     def __init__(self, folder: Path, shard: Shard | None, settings: Settings) -> None:
         self.folder, self.path, self.settings = folder, journal_path(folder, shard), settings
-        self.records: dict[str, Record] = {}
-        self.written: set[str] = set()
+        self.records = Records()
         self.entries: list[tuple[str, bool]] | None = None
-        self._sizes: dict[Path, int] = {}
+        self._read: dict[Path, tuple[int, int]] = {}
+        """By the journal bytes and lines that are known."""
         self._empty = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -131,12 +108,17 @@ class Journal:
             self._empty = self.path.stat().st_size == 0
             if shard is None:
                 self._wait_for_nobody()
-            self.read()
-            self._file.truncate(self._sizes[self.path])
-            self.begun = any(self._sizes.values())
-            self._empty = not self._sizes[self.path]
-            if not self._sizes[self.path]:
-                self._append([{"format": FORMAT, "version": VERSION, **settings}])
+            for path in journals(
+                folder
+            ):  # that of the whole collection comes last: it went on with what shards had left
+                entire = shard is None or path in (self.path, journal_path(folder, None))
+                self._read_on(path, None if entire else HEAD)
+            own = self._read[self.path][0]
+            self._file.truncate(own)
+            self.begun = any(size for size, _ in self._read.values())
+            self._empty = not own
+            if not own:
+                self._append([json_line({"format": FORMAT, "version": VERSION, **settings})])
         except BaseException:
             self.close()
             raise
@@ -147,13 +129,16 @@ class Journal:
         Raises:
             OutputError: It cannot be written.
         """
-        lines: list[dict[str, Any]] = []
         if self.entries is None:
             self.entries = list(entries)
-            lines.append({"dictionary": self.entries})
-        self._append(lines + [_line(record) for record in records])
+            self._append([json_line({"dictionary": self.entries})])
+        offset = self._read[self.path][0]
+        lines = [record.line for record in records]
+        self._append(lines)
         self._empty = self._empty and all(record.saved is None for record in records)
-        self.records.update((record.name, record) for record in records)
+        for record, line in zip(records, lines, strict=True):
+            self.records.add(record, self.path, offset)
+            offset += len(line)
 
     def read(self) -> bool:
         """Read what all journals say by now; say whether that is more than before.
@@ -162,57 +147,73 @@ class Journal:
             ConfigError: One was made with other settings.
             FormatError: One is damaged.
         """
-        before = dict(self._sizes)
+        before = dict(self._read)
         for path in journals(self.folder):
-            try:
-                data = path.read_bytes()
-            except OSError as error:
-                raise FormatError(f"{path}: cannot be read ({error.strerror or error}).") from error
-            whole = data.rfind(b"\n") + 1
-            if whole != self._sizes.get(path):
-                self._take(path, data[:whole])
-                self._sizes[path] = whole
-        return self._sizes != before
+            self._read_on(path)
+        return self._read != before
+
+    def was_written(self, digest: str) -> bool:
+        """Say whether files of this digest are a scene that was ever written here; else somebody has edited it."""
+        return digest in self._digests
+
+    @cached_property
+    def _digests(self) -> set[str]:
+        """Of all scenes that were written before this call; many a call never asks, and they may be a million."""
+        found = set()
+        for path in journals(self.folder):
+            with reading(path, FormatError, "cannot be read"), path.open("rb") as file:
+                found |= {match[1].decode() for line in file if (match := DIGEST.search(line)) is not None}
+        return found
 
     def close(self) -> None:
         """Let others write. A journal that tells of no scene is removed: there is nothing to go on with."""
         self._file.close()
+        self.records.close()
         if self._empty:
             self.path.unlink(missing_ok=True)
             with suppress(OSError):  # other things are in there
                 self.folder.rmdir()
 
-    def _know(self, record: Record) -> None:
-        self.records[record.name] = record
-        if record.saved is not None:
-            self.written.add(record.saved.digest)
-
-    def _append(self, lines: Sequence[dict[str, Any]]) -> None:
-        data = b"".join(json.dumps(line, allow_nan=False).encode() + b"\n" for line in lines)
+    def _append(self, lines: Sequence[bytes]) -> None:
         try:
-            self._file.write(data)
+            self._file.write(b"".join(lines))
             self._file.flush()
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror or error}).") from error
-        self._sizes[self.path] = self._sizes.get(self.path, 0) + len(data)
+        size, count = self._read.get(self.path, (0, 0))
+        self._read[self.path] = size + sum(map(len, lines)), count + len(lines)
 
-    def _take(self, path: Path, data: bytes) -> None:
-        for number, line in enumerate(data.splitlines(), 1):
-            where = f"{path}: line {number}"
-            try:
-                value = json.loads(line)
-                if number == 1:
-                    self._check_settings(path, value)
-                elif "dictionary" in value:
-                    self.entries = [(str(name), bool(background)) for name, background in value["dictionary"]]
-                else:
-                    self._know(_record(value, where))
-            except (FormatError, ConfigError):
-                raise
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                raise FormatError(
-                    f"{where} is damaged ({error!s:.80}). Choose another --out, or start over with --overwrite."
-                ) from error
+    def _read_on(self, path: Path, most: int | None = None) -> None:
+        """Read the whole lines of a journal that are not known yet, or only so many of its first ones."""
+        size, number = self._read.get(path, (0, 0))
+        try:
+            with path.open("rb") as file:
+                file.seek(size)
+                for line in islice(file, most if most is None else max(0, most - number)):
+                    if not line.endswith(b"\n"):
+                        break
+                    self._take(path, number + 1, size, line)
+                    size, number = size + len(line), number + 1
+        except OSError as error:
+            raise FormatError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        self._read[path] = size, number
+
+    def _take(self, path: Path, number: int, offset: int, line: bytes) -> None:
+        where = f"{path}: line {number}"
+        try:
+            value = json.loads(line)
+            if number == 1:
+                self._check_settings(path, value)
+            elif "dictionary" in value:
+                self.entries = [(str(name), bool(background)) for name, background in value["dictionary"]]
+            else:
+                self.records.add(record_of(value, where), path, offset)
+        except (FormatError, ConfigError):
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise FormatError(
+                f"{where} is damaged ({error!s:.80}). Choose another --out, or start over with --overwrite."
+            ) from error
 
     def _check_settings(self, path: Path, found: Mapping[str, Any]) -> None:
         if found.get("format") != FORMAT or found.get("version") != VERSION:
@@ -254,50 +255,3 @@ def _lock(file: BinaryIO, path: Path) -> None:
         ) from error
     except OSError:
         return  # a file system without locks
-
-
-@lru_cache(maxsize=2**16)
-def _one_of(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    return numbers
-
-
-def _shared(numbers: Sequence[object]) -> tuple[int, ...]:
-    """Numbers of which many images have the same."""
-    return _one_of(tuple(int(each) for each in numbers))  # type: ignore[call-overload]
-
-
-def _line(record: Record) -> dict[str, Any]:
-    """What `_record` reads; `dataclasses.asdict`, which copies every number, takes ten times as long."""
-    tally, saved = record.tally, record.saved
-    told = None
-    if saved is not None:
-        told = {
-            "name": saved.name, "layers": saved.layers, "rounding_error": saved.rounding_error, "entries": saved.entries,
-            "digest": saved.digest, "place": saved.place,
-        }  # fmt: skip
-    return {
-        "name": record.name, "image": record.image, "tally": {
-            "objects": tally.objects, "shown": tally.shown, "there": tally.there, "explained": tally.explained,
-            "psnr": tally.psnr,
-        }, "errors": record.errors, "scattered": record.scattered, "saved": told, "skipped": record.skipped,
-    }  # fmt: skip
-
-
-def _record(value: Mapping[str, Any], where: str) -> Record:
-    tally, saved = value["tally"], value["saved"]
-    counted = ImageTally(
-        int(tally["objects"]), _shared(tally["shown"]), int(tally["there"]), int(tally["explained"]),
-        float(tally["psnr"]),
-    )  # fmt: skip
-    scene = None
-    if saved is not None:
-        place = saved["place"]
-        scene = SavedScene(
-            sys.intern(str(saved["name"])), int(saved["layers"]), float(saved["rounding_error"]), _shared(saved["entries"]),
-            str(saved["digest"]), None if place is None else place_from(place, where),
-        )  # fmt: skip
-    errors = {sys.intern(str(key)): float(number) for key, number in value["errors"].items()}
-    skipped = None if value["skipped"] is None else str(value["skipped"])
-    return Record(
-        sys.intern(str(value["name"])), str(value["image"]), counted, errors, bool(value["scattered"]), scene, skipped
-    )

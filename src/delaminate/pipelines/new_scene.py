@@ -7,9 +7,10 @@ from pathlib import Path
 from delaminate.errors import ConfigError
 from delaminate.files import json_bytes, png_bytes, to_pixels, write_atomic
 from delaminate.scene.format import MAX_SCENES, SUMMARY, scene_document
-from delaminate.scene.loading import load_scenes, read_summary
+from delaminate.scene.loading import load_scenes
 from delaminate.scene.packing import Packed
 from delaminate.scene.scenes import Scene
+from delaminate.scene.summary import read_summary
 
 
 def add_scene(scenes: str | Path, name: str, like: str | None = None, background: bool = True) -> Scene:

@@ -12,9 +12,10 @@ from delaminate.files import json_bytes, remove_leftovers, write_atomic
 from delaminate.pipelines.journal import journals
 from delaminate.pipelines.output_folders import ERRORS, SCENE_PARTS, make_room
 from delaminate.scene.format import SUMMARY, residual_file
-from delaminate.scene.loading import load_dictionary, read_files, read_residual, read_summary
+from delaminate.scene.loading import load_dictionary, read_files, read_residual
 from delaminate.scene.packing import Packed, PackWriter
 from delaminate.scene.saving import AT_A_TIME, remove_packs
+from delaminate.scene.summary import read_summary
 
 Files = dict[str, bytes]
 """Of one scene, by their names from the folder."""

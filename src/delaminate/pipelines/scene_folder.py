@@ -4,7 +4,7 @@ The files of a batch come first, then its lines in the journal, and now and then
 and `errors.json`. A process may be killed anywhere: what the journal does not know is done again, to the same bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -12,20 +12,71 @@ from pathlib import Path
 from typing import Any
 
 from delaminate.errors import ConfigError, FormatError
-from delaminate.files import json_bytes, remove_leftovers, write_atomic
+from delaminate.files import json_parts, remove_leftovers, write_atomic
 from delaminate.pipelines.images import OpenedImages
-from delaminate.pipelines.journal import Journal, Record, Settings, journal_path, journals
+from delaminate.pipelines.journal import Journal, Settings, journal_path, journals
 from delaminate.pipelines.output_folders import ERRORS, make_room_for_scenes
+from delaminate.pipelines.records import Record, Records
 from delaminate.pipelines.shards import Shard
 from delaminate.scene.format import SUMMARY
-from delaminate.scene.loading import load_dictionary, load_scene, read_files, read_summary, titles
+from delaminate.scene.loading import load_dictionary, load_scene, read_files
 from delaminate.scene.packing import Packed, PackWriter, is_packed
 from delaminate.scene.placements import Dictionary
 from delaminate.scene.saving import SavedScene, SceneWriter, check_kind, digest_of
 from delaminate.scene.scenes import Scene
+from delaminate.scene.summary import scan_summary, titles_of
 
 NAMED = 5
 """Scenes that a note names."""
+
+
+class _Saved(MutableMapping[str, SavedScene]):
+    """The scenes of a folder as its journals tell of them, and what differs from that; only this is in memory."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self.differing: dict[str, SavedScene | None] = {}
+        """None: there is none by now."""
+
+    def __getitem__(self, name: str) -> SavedScene:
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """What is known of a scene, or else `default`."""
+        if name in self.differing:
+            found = self.differing[name]
+        else:
+            record = self.records.get(name)
+            found = None if record is None else record.saved
+        return default if found is None else found
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def __setitem__(self, name: str, saved: SavedScene) -> None:
+        self.differing[name] = saved
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            raise KeyError(name)
+        self.differing[name] = None
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (name for name in self.records if name not in self.differing and name in self)
+        yield from (name for name, saved in self.differing.items() if saved is not None)
+
+    def __len__(self) -> int:
+        """How many there are, or a few more: images that were edited away count until the folder is opened again."""
+        return self.records.num_scenes + sum(name not in self.records for name in self.differing)
+
+    def told(self, records: Sequence[Record]) -> None:
+        """Forget what the journal tells as well by now."""
+        for record in records:
+            if self.differing.get(record.name, record) == record.saved:
+                del self.differing[record.name]
 
 
 class SceneFolder:
@@ -64,19 +115,22 @@ class SceneFolder:
         self.resumed = self.journal.begun
         self.edited: list[str] = []
         self.changed: list[str] = []
+        self.saved = _Saved(self.journal.records)
         try:
-            places = self._place_records() if self.resumed else []
+            names = self._moved() if self.resumed else {}
+            packs = None
+            if packed or is_packed(folder):
+                prefix = "" if shard is None else f"{shard[0]}-of-{shard[1]}-"
+                packs = PackWriter(
+                    folder, prefix, (each.place for each in self.saved.values() if each.place is not None)
+                )
+            images = opened.images
+            self.writer = SceneWriter(folder, images.rate, opened.durations, opened.blocks, packs, self.saved)
         except BaseException:
             self.close()
             raise
-        packs = None
-        if packed or is_packed(folder):
-            packs = PackWriter(folder, "" if shard is None else f"{shard[0]}-of-{shard[1]}-", places)
-        self.writer = SceneWriter(folder, opened.images.rate, opened.durations, opened.blocks, packs)
         self.writer.entries = self.journal.entries
-        if self.resumed and (folder / SUMMARY).exists():
-            self.writer.titles = titles(folder)
-        self._take()
+        self.writer.titles = names
         if resume and shard is None:
             self._remove_temporary()
 
@@ -107,10 +161,11 @@ class SceneFolder:
             return False
         if record.saved is None:
             return record.image == image  # it was skipped
-        files = self._files(name, record.saved.place)
+        place = self.saved[name].place  # where it lies by now
+        files = self._files(name, place)
         digest = digest_of(name, files)
-        if digest not in self.journal.written:
-            return self._keep_edited(name, files, record.saved.place)
+        if digest != record.saved.digest and not self.journal.was_written(digest):
+            return self._keep_edited(name, files, place)
         if record.image != image:
             self.changed.append(name)
         return record.image == image and digest == record.saved.digest
@@ -124,23 +179,26 @@ class SceneFolder:
             self.writer.forget(record.name)
         self.writer.save([scene for scene in scenes if self._make_free(scene)], residuals)
         entries = self.writer.entries or []
-        self.journal.append([replace(each, saved=self.writer.saved.get(each.name)) for each in records], entries)
+        records = [replace(each, saved=self.saved.get(each.name)) for each in records]
+        self.journal.append(records, entries)
+        self.saved.told(records)
 
-    def publish(self, names: Sequence[str], figures: dict[str, Any]) -> None:
+    def publish(self, names: Callable[[], Iterator[str]], figures: Mapping[str, Any]) -> None:
         """Write the lists.
 
         Args:
-            names: Of all images: scenes of others stay in the folder, unlisted.
+            names: Goes through those of all images: scenes of others stay in the folder, unlisted.
             figures: How closely scenes rebuild their images.
         """
         self.writer.finish(names)
-        write_atomic(self.folder / ERRORS, json_bytes(figures))
+        write_atomic(self.folder / ERRORS, json_parts(figures))
 
     def has_grown(self) -> bool:
         """Say whether other shards have come further, and take up what they did."""
         if self.shard is None or not self.journal.read():
             return False
-        self._take()
+        if self.resumed:
+            self._moved(others=True)
         return True
 
     def close(self) -> None:
@@ -159,20 +217,27 @@ class SceneFolder:
                 said.append(f"{len(names)} scenes were {what}: {', '.join(names[:NAMED])}{more}.")
         return said
 
-    def _take(self) -> None:
-        known = (record.saved for record in self.journal.records.values() if record.saved is not None)
-        self.writer.take([each for each in known if each.name not in self.writer.saved])
+    def _moved(self, others: bool = False) -> dict[str, str]:
+        """Take up where scenes lie by now: an edit, packing or unpacking may have moved them.
 
-    def _place_records(self) -> list[Packed]:
-        """Let records say where scenes lie by now: an edit, packing or unpacking may have moved them."""
+        Args:
+            others: Only those of other journals.
+
+        Returns:
+            Titles of sprites, by their ids.
+        """
         records = self.journal.records
-        if (self.folder / SUMMARY).exists():
-            for name, place in read_summary(self.folder).places.items():
-                record = records.get(name)
-                if record is not None and record.saved is not None and record.saved.place != place:
-                    records[name] = replace(record, saved=replace(record.saved, place=place))
-        saved = [record.saved for record in records.values() if record.saved is not None]
-        return [each.place for each in saved if each.place is not None]
+        if not (self.folder / SUMMARY).exists():
+            return {}
+
+        def take(name: str, place: Packed | None) -> None:
+            if others and records.path(name) == self.journal.path:
+                return  # this call knows better
+            saved = self.saved.get(name)
+            if saved is not None and saved.place != place:
+                self.saved[name] = replace(saved, place=place)
+
+        return titles_of(scan_summary(self.folder, take).entries)
 
     def _files(self, name: str, place: Packed | None) -> dict[str, bytes]:
         """The files of a scene as they are; what cannot be read counts as missing."""
@@ -200,7 +265,7 @@ class SceneFolder:
         # A call that was killed may have written a scene before its journal knew.
         fresh = digest_of(scene.name, new)
         old = digest_of(scene.name, there)
-        edited = f"scenes/{scene.name}/scene.json" in there and old != fresh and old not in self.journal.written
+        edited = f"scenes/{scene.name}/scene.json" in there and old != fresh and not self.journal.was_written(old)
         if edited and self._keep_edited(scene.name, there, None):
             return False
         for name in reversed(there):  # the document first: what is half made has none

@@ -1,9 +1,9 @@
 """Where decompositions go, batch by batch: what has become of each image, and its scene, in memory or in a folder."""
 
-from collections.abc import Collection, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,7 +15,8 @@ from delaminate.files import png_bytes
 from delaminate.methods import Method
 from delaminate.metrics import psnr
 from delaminate.pipelines.images import OpenedImages
-from delaminate.pipelines.journal import Record, image_digest
+from delaminate.pipelines.journal import image_digest
+from delaminate.pipelines.records import Record, Records
 from delaminate.pipelines.scene_folder import SceneFolder
 from delaminate.pipelines.verdict import Tally, Verdict, count_images
 from delaminate.refinement.small_regions import has_separate_parts
@@ -23,6 +24,52 @@ from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import OWN_RASTER
 from delaminate.scene.scenes import Scene, check_name, with_photo
 from delaminate.scene.validation import check_bounds
+
+
+class Rows(Sequence[dict[str, Any]]):
+    """Name and errors of every scene, which are read when they are asked for: there may be millions."""
+
+    def __init__(self, records: Mapping[str, Record], name: Callable[[int], str], images: array) -> None:
+        self._records, self._name, self._images = records, name, images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Rows": ...
+
+    def __getitem__(self, index: int | slice) -> "dict[str, Any] | Rows":
+        if isinstance(index, slice):
+            return Rows(self._records, self._name, self._images[index])
+        record = self._records[self._name(self._images[index])]
+        return {"name": record.name, **record.errors}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass
+class Totals:
+    """What came out of all images.
+
+    Attributes:
+        rows: Name and errors of every scene.
+        skipped: Name and reason of every image that became no scene.
+        verdict: What came out, judged by all images.
+        scattered: Those in which a layer lies in several large parts.
+        means: Of the errors that scenes have: `psnr` and `psnr_original` in dB, unless layers show the images themselves.
+    """
+
+    rows: Rows
+    skipped: list[tuple[str, str]]
+    verdict: Verdict
+    scattered: int
+    means: dict[str, float]
 
 
 @dataclass
@@ -42,44 +89,54 @@ class SceneOutput:
     model: str
     folder: SceneFolder | None = None
     scenes: dict[str, Scene] = field(default_factory=dict)
-    records: dict[str, Record] = field(default_factory=dict)
+    records: dict[str, Record] | Records = field(default_factory=dict)
     entries: Sequence[tuple[str, bool]] = ()
 
     def __post_init__(self) -> None:
         if self.folder is not None:
             self.records, self.entries = self.folder.journal.records, self.folder.journal.entries or ()
 
-    @cached_property
-    def names(self) -> list[str]:
-        """The whole names of all images, in their order."""
-        return [self.opened.full_name(row) for row in range(len(self.opened.images))]
+    def name(self, row: int) -> str:
+        """The whole name of an image, which is that of its scene."""
+        return self.opened.full_name(row)
 
-    @property
-    def listed(self) -> list[Record]:
-        """What has become of images, in their order."""
-        return [self.records[name] for name in self.names if name in self.records]
+    def names(self) -> Iterator[str]:
+        """Go through the whole names of all images, in their order."""
+        return map(self.opened.full_name, range(len(self.opened.images)))
 
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """Name and errors of every scene."""
-        return [{"name": record.name, **record.errors} for record in self.listed if record.skipped is None]
+    def listed(self) -> Iterator[Record]:
+        """Go through what has become of images, in their order. There may be millions: they are read as they are asked for."""
+        return (record for name in self.names() if (record := self.records.get(name)) is not None)
 
-    @property
-    def skipped(self) -> list[tuple[str, str]]:
-        """Name and reason of every image that became no scene."""
-        shown = dict(zip(self.names, self.opened.images.names, strict=True))
-        known = [(shown[record.name], record.skipped) for record in self.listed if record.skipped is not None]
-        return [*self.opened.images.skipped, *known]
-
-    @property
-    def verdict(self) -> Verdict:
-        """What came out, judged by all images."""
+    def totals(self) -> Totals:
+        """What came out, of all images together."""
         sprites = sum(not background for _, background in self.entries)
-        return Tally(self.method, self.by, sprites, [record.tally for record in self.listed]).verdict()
+        tally, skipped = Tally(self.method, self.by, sprites), list(self.opened.images.skipped)
+        scenes, scattered = array("q"), 0
+        sums: dict[str, float] = {}
+        for row, shown in enumerate(self.opened.images.names):
+            record = self.records.get(self.name(row))
+            if record is None:
+                continue
+            tally.add(record.tally)
+            scattered += record.scattered
+            if record.skipped is None:
+                scenes.append(row)
+            else:
+                skipped.append((shown, record.skipped))
+            for key, error in record.errors.items():
+                sums[key] = sums.get(key, 0.0) + error
+        means = {key: total / len(scenes) for key, total in sums.items()}
+        return Totals(Rows(self.records, self.name, scenes), skipped, tally.verdict(), scattered, means)
+
+    @property
+    def num_scenes(self) -> int:
+        """Images that are known to have become scenes; a shard knows itself alone until it ends."""
+        return self.records.num_scenes if isinstance(self.records, Records) else len(self.scenes)
 
     def is_done(self, row: int) -> bool:
         """Say whether nothing is left to do for an image, because a scene of it is there."""
-        return self.folder is not None and self.folder.has(self.names[row], image_digest(self.opened.images, row))
+        return self.folder is not None and self.folder.has(self.name(row), image_digest(self.opened.images, row))
 
     def add(
         self, found: Decomposition, pixels: Float[Tensor, "B 3 H W"], rows: range, done: Collection[int] = ()
@@ -99,13 +156,13 @@ class SceneOutput:
             (found.dictionary.name(i), i in found.dictionary.backgrounds) for i in range(len(found.dictionary))
         ]
         left = [index for index, row in enumerate(rows) if row not in done]
-        reasons = {index: self._reason(found, index, self.names[rows[index]]) for index in left}
+        reasons = {index: self._reason(found, index, self.name(rows[index])) for index in left}
         usable = [index for index in left if reasons[index] is None]
         scenes, scattered = self._scenes(found, usable, rows)
         records, residuals = [], {}
         copies = self.method.copies_input(self.by)  # a photo seen through its own masks is itself
         for index in left:
-            name = self.names[rows[index]]
+            name = self.name(rows[index])
             told: dict[str, float] = {}
             if index in scenes and not copies:
                 told, residual = self._measure(scenes[index], pixels[index], rebuilt[index], errors[index], rows[index])
@@ -118,6 +175,7 @@ class SceneOutput:
             kept = [without_background(scene) for scene in kept]
         if self.folder is None:
             self.scenes.update((scene.name, scene) for scene in kept)
+            assert isinstance(self.records, dict)
             self.records.update((record.name, record) for record in records)
         else:
             # The sprites are those of scenes: at the images' own size.
@@ -126,18 +184,22 @@ class SceneOutput:
             if self.folder.is_due:
                 self.publish()
 
-    def publish(self) -> None:
-        """Write the lists of a folder: its scenes, how closely they rebuild their images, which images were skipped."""
-        if self.folder is None:
-            return
-        while True:
-            rows = self.rows
-            skipped = [{"name": name, "reason": reason} for name, reason in self.skipped]
-            figures = {"model": self.model, "by": self.by, **means(rows), "images": rows, "skipped": skipped}
-            if rows:
-                self.folder.publish(self.names, figures | {"verdict": self.verdict.figures})
+    def publish(self) -> Totals:
+        """Write the lists of a folder, if there is one: its scenes, how closely they rebuild their images, which were skipped.
+
+        Returns:
+            What they say.
+        """
+        found = self.totals()
+        while self.folder is not None:
+            figures = {"model": self.model, "by": self.by, **found.means, "images": iter(found.rows)}
+            figures |= {"skipped": [{"name": name, "reason": reason} for name, reason in found.skipped]}
+            if found.rows:
+                self.folder.publish(self.names, figures | {"verdict": found.verdict.figures})
             if not self.folder.has_grown():
-                return
+                break
+            found = self.totals()
+        return found
 
     def _reason(self, found: Decomposition, index: int, name: str) -> str | None:
         """Why an image cannot become a scene; None: it can."""
@@ -153,7 +215,7 @@ class SceneOutput:
         """Scenes of some images of a batch, by their position in it, and those with a layer in several large parts."""
         maps = None if found.canvas_maps is None else tuple(found.canvas_maps[index] for index in usable)
         some = replace(found, images=tuple(found.images[index] for index in usable), canvas_maps=maps)
-        made = some.scenes([self.names[rows[index]] for index in usable])
+        made = some.scenes([self.name(rows[index]) for index in usable])
         if not made or not self.method.copies_input(self.by):
             return dict(zip(usable, made, strict=True)), set()
         for place, index in enumerate(usable):
@@ -181,9 +243,3 @@ class SceneOutput:
             at_original = float(psnr(original[None], rebuilt[None]))
         told = {"psnr": error, "psnr_original": at_original}
         return told, b"" if self.folder is None else png_bytes(residual_picture(original, rebuilt))
-
-
-def means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Means of the errors that scenes have, if they have any."""
-    keys = [key for key in ("psnr", "psnr_original") if rows and key in rows[0]]
-    return {key: sum(row[key] for row in rows) / len(rows) for key in keys}

@@ -1,8 +1,7 @@
 """An honest line about what came out: after a training, and after images have been taken apart."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -92,38 +91,50 @@ class Tally:
         method: Which model.
         by: The way of decomposing.
         sprites: How many the dictionary holds, backgrounds left out.
-        rows: What became of each image.
+        count: Images.
+        shown: Dictionary entries that are in use.
+        objects: Placements in all images.
+        empty: Images that hold nothing but background.
+        there, explained: Pixels that do not show the background alone, and those of them that are explained.
+        least: The lowest PSNR in dB.
     """
 
     method: Method
     by: str
     sprites: int
-    rows: Sequence[ImageTally]
+    count: int = 0
+    shown: set[int] = field(default_factory=set)
+    objects: int = 0
+    empty: int = 0
+    there: int = 0
+    explained: int = 0
+    least: float = math.inf
+    _total: float = 0.0
 
-    @cached_property
-    def shown(self) -> set[int]:
-        """Dictionary entries that are in use."""
-        return {entry for row in self.rows for entry in row.shown}
+    def add(self, image: ImageTally) -> None:
+        """Take up what became of an image."""
+        self.count += 1
+        self.shown.update(image.shown)
+        self.objects += image.objects
+        self.empty += image.objects <= 0
+        self.there += image.there
+        self.explained += image.explained
+        self.least = min(self.least, image.psnr)
+        self._total += image.psnr
 
-    @cached_property
-    def objects(self) -> int:
-        """Placements in all images."""
-        return sum(row.objects for row in self.rows)
-
-    @cached_property
+    @property
     def mean(self) -> float:
         """Mean PSNR in dB; 0 where there is no image."""
-        return sum(row.psnr for row in self.rows) / max(len(self.rows), 1)
+        return self._total / max(self.count, 1)
 
     @property
     def share(self) -> float | None:
         """Of the pixels that do not show the background alone, the share that is explained; None where there are none."""
-        there = sum(row.there for row in self.rows)
-        return sum(row.explained for row in self.rows) / there if there else None
+        return self.explained / self.there if self.there else None
 
     def level(self) -> Level:
         """How good it is."""
-        if not self.rows:
+        if not self.count:
             return "nothing"
         mean = self.mean
         if self.objects == 0:  # images of the background alone are explained by it
@@ -137,20 +148,18 @@ class Tally:
 
     def verdict(self) -> Verdict:
         """Say it."""
-        level, used, count = self.level(), len(self.shown), len(self.rows)
-        empty = sum(row.objects <= 0 for row in self.rows)
+        level, used, count, empty = self.level(), len(self.shown), self.count, self.empty
         figures: dict[str, Any] = {"level": level, "images": count, "objects": self.objects, "empty": empty}
         said = []
         if self.sprites:
             figures |= {"sprites": self.sprites, "sprites_used": used}
             said.append(f"{self.sprites} sprite{'s' * (self.sprites != 1)}, {used} in use")
         if not self.method.copies_input(self.by):
-            mean, worst = self.mean, min((row.psnr for row in self.rows), default=0.0)
-            figures |= {"psnr": mean, "psnr_least": worst}
+            figures |= {"psnr": self.mean, "psnr_least": self.least if self.count else 0.0}
             if self.share is not None:
                 figures["explained"] = self.share
                 said.append(f"{100 * self.share:.0f} % of what is not background explained")
-            said.append(f"rebuilt at {mean:.1f} dB (the worst image {worst:.1f})")
+            said.append(f"rebuilt at {self.mean:.1f} dB (the worst image {figures['psnr_least']:.1f})")
         if background := self.method.background_text:
             figures["background"] = background
             said.append(f"background: {background}")
@@ -176,7 +185,10 @@ def judge(method: Method, images: ImageSet, sample: int = SAMPLE) -> Verdict:
         counted += count_images(method, found, pixels, rebuilt, psnr(pixels, rebuilt).tolist())
         sprites = len(found.dictionary) - len(found.dictionary.backgrounds)
         shown.append(torch.cat([pixels, rebuilt, (pixels - rebuilt).abs()], 3)[0].mul(255).round().byte())
-    verdict = Tally(method, method.judged_by, sprites, counted).verdict()
+    tally = Tally(method, method.judged_by, sprites)
+    for each in counted:
+        tally.add(each)
+    verdict = tally.verdict()
     if method.copies_input(method.judged_by):
         return verdict
     worst = sorted((n for n in range(len(rows)) if counted[n].psnr < EXACT), key=lambda n: counted[n].psnr)[:WORST]

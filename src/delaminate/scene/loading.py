@@ -6,10 +6,8 @@ Files that were sent by somebody else are read with bounds on every size and num
 import dataclasses
 import io
 import json
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +19,24 @@ from PIL import Image
 from delaminate.errors import FormatError, reading
 from delaminate.files import from_pixels
 from delaminate.scene import validation as values
-from delaminate.scene.canvas_map import LARGEST_STEP, Blocks
 from delaminate.scene.collection import SceneSet
 from delaminate.scene.format import (
-    DURATIONS,
     MAX_ENTRIES,
     MAX_FILE_BYTES,
     MAX_LAYERS,
     MAX_NUMBER,
     MAX_SCENES,
     MAX_TRANSFORMS,
-    RATES,
     SCENE_FORMAT,
     SUMMARY,
-    SUMMARY_FORMAT,
     VERSION,
     residual_file,
     scene_document,
 )
-from delaminate.scene.packing import NAME as PACK_NAME
 from delaminate.scene.packing import Packed, read_packed
 from delaminate.scene.placements import OWN_RASTER, Dictionary, Placement, Transform
-from delaminate.scene.scenes import LAYER_ID, MAX_TITLE, Scene, SceneLayer, check_name, is_plain_text
+from delaminate.scene.scenes import LAYER_ID, MAX_TITLE, Scene, SceneLayer, is_plain_text
+from delaminate.scene.summary import read_summary
 
 
 class _Folder:
@@ -68,10 +62,6 @@ class _Folder:
         with reading(path, FormatError, "cannot be read"):
             if not path.resolve().is_relative_to(self.inside):
                 raise FormatError(f"{path}: leads out of {self.root}.")
-            if not path.exists() and relative == SUMMARY:
-                raise FormatError(
-                    f"{self.root}: holds no scenes (there is no summary.json). Give the folder that was --out of `decompose`."
-                )
             if not path.exists():
                 raise FormatError(f"{path}: is missing; the scenes are not complete.")
             if path.stat().st_size > MAX_FILE_BYTES:
@@ -87,12 +77,7 @@ class _Folder:
                 parse_constant=values.no_constant,
                 object_pairs_hook=values.unique_pairs,
             )
-        if not isinstance(value, dict) or value.pop("format", None) != kind:
-            raise FormatError(f'{path}: is no {kind}; expected an object with "format": "{kind}".')
-        version = value.pop("version", None)
-        if version != VERSION or isinstance(version, bool):
-            raise FormatError(f"{path}: has version {version!r:.40}; this release reads version {VERSION}.")
-        return value
+        return values.versioned(value, str(path), kind, VERSION)
 
     def read_png(self, relative: str) -> Float[torch.Tensor, "4 h w"]:
         """Read an RGBA picture with 8 bits."""
@@ -248,103 +233,6 @@ def check_scene(scene: Scene, before: Scene | None = None) -> None:
     changed = dataclasses.replace(scene, layers=new)
     for row in scene_document(changed)["layers"]:
         _layer(row, f"{where}: layer {row['id']!r}", _InMemory(changed), "", entries)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What `summary.json` says; still images and older folders have neither rate, durations nor blocks.
-
-    Attributes:
-        entries: The dictionary's rows.
-        places: Where each scene lies, by its name, in the order of the list; None: in files of its own.
-        rate: Frames per second.
-        durations: Milliseconds that each scene is seen, by its name.
-        blocks: What the originals are made of.
-    """
-
-    entries: list[Any]
-    places: dict[str, Packed | None]
-    rate: float | None
-    durations: dict[str, float] | None
-    blocks: Blocks | None
-
-
-def read_summary(folder: str | Path) -> Summary:
-    """Read `folder/summary.json`.
-
-    Raises:
-        FormatError: It is missing or not what it claims to be.
-    """
-    root = Path(folder)
-    summary = _Folder(root).read_json(SUMMARY, SUMMARY_FORMAT)
-    where = str(root / SUMMARY)
-    rate, durations, blocks = (summary.pop(key, None) for key in ("rate", "durations", "blocks"))
-    if rate is not None:
-        rate = values.number(rate, f"{where}: rate", *RATES)
-    entries, rows = values.fields(summary, where, "dictionary", "scenes")
-    places: dict[str, Packed | None] = {}
-    for index, row in enumerate(values.items(rows, f"{where}: scenes", 0, MAX_SCENES)):
-        name, place = _place(row, f"{where}: scenes[{index}]")
-        places[name] = place
-    if len(places) != len(rows):
-        raise FormatError(f"{where}: two scenes have the same name.")
-    if durations is not None:
-        listed = values.items(durations, f"{where}: durations", len(rows), len(rows))
-        lasting = [values.number(each, f"{where}: durations", *DURATIONS) for each in listed]
-        durations = dict(zip(places, lasting, strict=True))
-    return Summary(entries, places, rate, durations, None if blocks is None else _blocks(blocks, f"{where}: blocks"))
-
-
-def _place(row: object, where: str) -> tuple[str, Packed | None]:
-    """The name of a scene, and where it lies."""
-    packed = ("pack",) if isinstance(row, dict) and "pack" in row else ()
-    name, _, _, *place = values.fields(row, where, "name", "layers", "rounding_error", *packed)
-    with reading(where, FormatError, "lists what is no name of a scene"):
-        check_name(values.typed(name, f"{where}.name", str))
-    return name, place_from(place[0], f"{where}.pack") if packed else None
-
-
-def place_from(value: object, where: str) -> Packed:
-    """Read where a packed scene lies: [name of the archive, byte, number of bytes].
-
-    Raises:
-        FormatError: It is something else.
-    """
-    pack, offset, size = values.items(value, where, 3, 3)
-    if not PACK_NAME.fullmatch(values.typed(pack, where, str)):
-        raise FormatError(f"{where}: is {pack!r:.60}; expected the name of a pack, such as '000000'.")
-    return sys.intern(pack), values.whole(offset, where, 0, 2**53), values.whole(size, where, 1, 2**53)
-
-
-def _blocks(value: object, where: str) -> Blocks:
-    step, phase, box, original = values.fields(value, where, "step", "phase", "box", "original")
-    down, across = (values.number(each, where, 1, LARGEST_STEP) for each in values.items(step, where, 2, 2))
-    begins = [values.number(each, where, 0, LARGEST_STEP) for each in values.items(phase, where, 2, 2)]
-    top, left, bottom, right = (
-        values.whole(side, where, 0, values.MAX_SIDE) for side in values.items(box, where, 4, 4)
-    )
-    with reading(where, FormatError, "are no blocks"):
-        return Blocks((down, across), (begins[0], begins[1]), (top, left, bottom, right), values.size(original, where))
-
-
-def titles(folder: str | Path) -> dict[str, str]:
-    """Read what people call the sprites of a folder, by their ids; those without a title are left out.
-
-    Raises:
-        FormatError: The summary is missing or not what it claims to be.
-    """
-    rows = [row for row in read_summary(folder).entries if isinstance(row, dict)]
-    named = {row.get("id"): row.get("title") for row in rows}
-    return {name: title for name, title in named.items() if isinstance(name, str) and isinstance(title, str) and title}
-
-
-def load_rate(folder: str | Path) -> float | None:
-    """Load the frames per second that `folder/summary.json` states; None where the scenes are no clip.
-
-    Raises:
-        FormatError: The summary is missing or not what it claims to be.
-    """
-    return read_summary(folder).rate
 
 
 def load_dictionary(folder: Path, entries: Sequence[object]) -> Dictionary:

@@ -9,7 +9,7 @@ an archive holds beyond the last scene that is listed is what a call that was ki
 import io
 import re
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from delaminate.errors import FormatError, OutputError
@@ -102,12 +102,18 @@ class PackWriter:
         number: Of the first archive, where there are no scenes.
     """
 
-    def __init__(self, folder: Path, prefix: str = "", places: Sequence[Packed] = (), number: int = 0) -> None:
+    def __init__(self, folder: Path, prefix: str = "", places: Iterable[Packed] = (), number: int = 0) -> None:
         self.folder, self.prefix = folder, prefix
-        own = [place for place in places if re.fullmatch(re.escape(prefix) + r"[0-9]{6}", place[0])]
-        self.number = max((int(pack[-6:]) for pack, _, _ in own), default=number)
-        ends = [offset + size for pack, offset, size in own if pack == self.pack]
-        self.end, self.count = max(ends, default=0), len(ends)
+        self.number, self.end, self.count = -1, 0, 0
+        own = re.compile(re.escape(prefix) + r"[0-9]{6}")
+        for pack, offset, size in places:
+            if not own.fullmatch(pack) or int(pack[-6:]) < self.number:
+                continue
+            if int(pack[-6:]) > self.number:
+                self.number, self.end, self.count = int(pack[-6:]), 0, 0
+            self.end, self.count = max(self.end, offset + size), self.count + 1
+        if self.number < 0:
+            self.number = number
 
     @property
     def pack(self) -> str:

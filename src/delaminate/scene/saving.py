@@ -6,7 +6,7 @@ Loading and saving again gives the same bytes.
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from delaminate.errors import ConfigError, OutputError
-from delaminate.files import from_pixels, json_bytes, png_bytes, to_pixels, write_atomic
+from delaminate.files import from_pixels, json_bytes, json_parts, png_bytes, to_pixels, write_atomic
 from delaminate.scene import validation as values
 from delaminate.scene.canvas_map import Blocks
 from delaminate.scene.collection import SceneSet, shared_dictionary
@@ -116,6 +116,7 @@ class SceneWriter:
         durations: Milliseconds that each of its frames is seen, by the scenes' names; None: as long as `rate` says.
         blocks: What the originals are made of, where they are enlarged pixel art.
         packs: What packs them; None: each scene gets files of its own.
+        saved: What is there already, by name; it takes up what comes.
 
     Attributes:
         saved: What is there, by name.
@@ -130,20 +131,22 @@ class SceneWriter:
         durations: Mapping[str, float] | None = None,
         blocks: Blocks | None = None,
         packs: PackWriter | None = None,
+        saved: MutableMapping[str, SavedScene] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.rate = rate
         self.durations = durations
         self.blocks = blocks
         self.packs = packs
-        self.saved: dict[str, SavedScene] = {}
+        self.saved: MutableMapping[str, SavedScene] = {} if saved is None else saved
         self.entries: list[tuple[str, bool]] | None = None
         self.titles: dict[str, str] = {}
         self._dictionary: Dictionary | None = None
         self._eight_bits = Dictionary(())
         self._parents: set[str] = set()
-        self._used: Counter[int] = Counter()
         self._listed = 0
+        for name in self.saved:
+            self._parents.update(_folders(name))
 
     def __len__(self) -> int:
         return len(self.saved)
@@ -200,32 +203,35 @@ class SceneWriter:
     def take(self, saved: Iterable[SavedScene]) -> None:
         """Take up scenes that are there."""
         for each in saved:
-            self.forget(each.name)
             self.saved[each.name] = each
-            self._used.update(each.entries)
-            parts = each.name.split("/")
-            self._parents.update("/".join(parts[:end]) for end in range(1, len(parts)))
+            self._parents.update(_folders(each.name))
 
     def forget(self, name: str) -> None:
         """Let go of a scene, so that another may have its name."""
-        old = self.saved.pop(name, None)
-        if old is not None:
-            self._used.subtract(old.entries)
+        self.saved.pop(name, None)
 
-    def finish(self, order: Sequence[str] | None = None) -> None:
-        """Write the summary, which lists the scenes that are there.
+    def finish(self, order: Callable[[], Iterator[str]] | None = None) -> None:
+        """Write the summary, which lists the scenes that are there. There may be millions, so they are gone through in parts.
 
         Args:
-            order: Names of those to be listed, in their order, whether they are there or not; None: all, as they came.
+            order: Goes through the names of those to be listed, in their order, whether they are there or not; None: all, as
+                they came.
         """
-        rows = [self.saved[name] for name in (self.saved if order is None else order) if name in self.saved]
+
+        def rows() -> Iterator[SavedScene]:
+            names = iter(self.saved) if order is None else order()
+            return (saved for name in names if (saved := self.saved.get(name)) is not None)
+
+        used: Counter[int] = Counter()
+        for row in rows():
+            used.update(row.entries)
         entries = [
-            dictionary_row(name, background, self._used[index], self.titles.get(name, ""))
+            dictionary_row(name, background, used[index], self.titles.get(name, ""))
             for index, (name, background) in enumerate(self.entries or [])
         ]
         summary: dict[str, Any] = {"format": SUMMARY_FORMAT, "version": VERSION}
         rate, known = self.rate, self.durations
-        durations = [] if known is None else [float(known[row.name]) for row in rows]
+        durations = [] if known is None else [float(known[row.name]) for row in rows()]
         if len(set(durations)) == 1 and rate is None:
             rate = 1000 / durations[0]
         if rate is not None:
@@ -235,20 +241,20 @@ class SceneWriter:
             summary["durations"] = durations
         if self.blocks is not None:
             summary["blocks"] = blocks_document(self.blocks)
-        summary |= {"dictionary": entries, "scenes": [_row(row) for row in rows]}
-        write_atomic(self.folder / SUMMARY, json_bytes(summary))
+        summary |= {"dictionary": entries, "scenes": map(_row, rows())}
+        write_atomic(self.folder / SUMMARY, json_parts(summary))
         self._listed = len(self)
 
     def check_names(self, names: Sequence[str]) -> None:
         """Make sure that scenes have names of their own, and that none lies inside another."""
         new = set(names)
-        if len(new) != len(names) or not new.isdisjoint(self.saved):
-            count, distinct = len(self) + len(names), len(new | self.saved.keys())
+        again = sum(name in self.saved for name in new)
+        if len(new) != len(names) or again:
+            count, distinct = len(self) + len(names), len(self) + len(new) - again
             raise ConfigError(f"save_scenes: {count} scenes have {distinct} names; expected names of their own.")
         inside: dict[str, str] = {}  # by the folder, a scene in it
         for name in names:
-            parts = name.split("/")
-            inside.update(("/".join(parts[:end]), name) for end in range(1, len(parts)))
+            inside.update((outer, name) for outer in _folders(name))
         for outer, name in inside.items():
             if outer in new or outer in self.saved:
                 raise ConfigError(f"save_scenes: {name!r} lies inside the scene {outer!r}.")
@@ -312,6 +318,12 @@ class SceneWriter:
         files = {f"{place}/layers/{layer_id}.png": png_bytes(to_pixels(raster)) for layer_id, raster in own.items()}
         files[f"{place}/scene.json"] = json_bytes(scene_document(rounded))
         return rounded, files
+
+
+def _folders(name: str) -> list[str]:
+    """The folders that a scene of this name lies in, from the outermost on."""
+    parts = name.split("/")
+    return ["/".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def _row(saved: SavedScene) -> dict[str, Any]:

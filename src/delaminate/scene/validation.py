@@ -39,6 +39,16 @@ def fields(value: object, where: str, *keys: str) -> list[Any]:
     return [value[key] for key in keys]
 
 
+def versioned(value: object, where: str, kind: str, version: int) -> dict[str, Any]:
+    """Take an object that says of which kind and version it is; these keys are taken out."""
+    if not isinstance(value, dict) or value.pop("format", None) != kind:
+        raise FormatError(f'{where}: is no {kind}; expected an object with "format": "{kind}".')
+    found = value.pop("version", None)
+    if found != version or isinstance(found, bool):
+        raise FormatError(f"{where}: has version {found!r:.40}; this release reads version {version}.")
+    return value
+
+
 def number(value: object, where: str, low: float, high: float) -> float:
     """Take a number within bounds."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:

@@ -30,7 +30,7 @@ from delaminate.pipelines.edit_history import (
 )
 from delaminate.pipelines.new_scene import emptied, save_new_scene
 from delaminate.scene.format import SUMMARY, dictionary_row, scene_document
-from delaminate.scene.loading import check_scene, read_residual, read_summary
+from delaminate.scene.loading import check_scene, read_residual
 from delaminate.scene.operations import (
     DropSprite,
     MergeSprites,
@@ -42,6 +42,7 @@ from delaminate.scene.operations import (
 )
 from delaminate.scene.placements import OWN_RASTER, Dictionary
 from delaminate.scene.scenes import Scene
+from delaminate.scene.summary import read_summary
 
 KEPT_PIXELS = 2**26
 """Pixels of rasters of their own in scenes that are kept in memory, 1 GiB, and as many snapshots of them."""

@@ -1,7 +1,7 @@
 """Tracks of a project: where each thing is seen through the frames of a clip."""
 
-from delaminate.scene.loading import read_summary
 from delaminate.scene.placements import OWN_RASTER
+from delaminate.scene.summary import read_summary
 from delaminate.studio.api.common import Id, Space, Strict, router
 from delaminate.studio.session import LayerFacts
 from delaminate.studio.workspace import scene_id

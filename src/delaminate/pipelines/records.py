@@ -1,0 +1,226 @@
+"""What has become of images: a line of a journal each, read again when it is asked for.
+
+There may be millions. So what is in memory of each is where its line lies: 16 bytes.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from delaminate.errors import FormatError, reading
+from delaminate.pipelines.verdict import ImageTally
+from delaminate.scene.saving import SavedScene
+from delaminate.scene.summary import place_from
+
+MOST_LINE = 2**12
+"""Bytes that nearly every line has at the most: what is read at once."""
+OFFSET_BITS = 44
+"""Of where a line begins; the bits above tell in which file."""
+FRESH = 2**15
+"""Lines that are looked up one by one before they are sorted in among the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What has become of an image.
+
+    Attributes:
+        name: Its whole name, which is that of its scene.
+        image: Digest of what was decomposed.
+        tally: What was found.
+        errors: `psnr` and `psnr_original` in dB, unless layers show the image itself.
+        scattered: A layer lies in several large parts.
+        saved: The scene on disk; None: there is none.
+        skipped: Why it became no scene; None: it did.
+    """
+
+    name: str
+    image: str
+    tally: ImageTally
+    errors: dict[str, float]
+    scattered: bool
+    saved: SavedScene | None = None
+    skipped: str | None = None
+
+    @property
+    def line(self) -> bytes:
+        """It as `record_of` reads it; `dataclasses.asdict`, which copies every number, takes ten times as long."""
+        tally, saved = self.tally, self.saved
+        told = None
+        if saved is not None:
+            told = {
+                "name": saved.name, "layers": saved.layers, "rounding_error": saved.rounding_error,
+                "entries": saved.entries, "digest": saved.digest, "place": saved.place,
+            }  # fmt: skip
+        value = {
+            "name": self.name, "image": self.image, "tally": {
+                "objects": tally.objects, "shown": tally.shown, "there": tally.there, "explained": tally.explained,
+                "psnr": tally.psnr,
+            }, "errors": self.errors, "scattered": self.scattered, "saved": told, "skipped": self.skipped,
+        }  # fmt: skip
+        return json_line(value)
+
+
+def json_line(value: Mapping[str, Any]) -> bytes:
+    """A line of a journal."""
+    return json.dumps(value, allow_nan=False).encode() + b"\n"
+
+
+@lru_cache(maxsize=2**16)
+def _one_of(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    return numbers
+
+
+def _shared(numbers: Sequence[object]) -> tuple[int, ...]:
+    """Numbers of which many images have the same."""
+    return _one_of(tuple(int(each) for each in numbers))  # type: ignore[call-overload]
+
+
+def record_of(value: Mapping[str, Any], where: str) -> Record:
+    """Take a record from the JSON of its line.
+
+    Raises:
+        FormatError: The place of its scene is none.
+        ValueError, TypeError, KeyError, AttributeError: It is no record.
+    """
+    tally, saved = value["tally"], value["saved"]
+    counted = ImageTally(
+        int(tally["objects"]), _shared(tally["shown"]), int(tally["there"]), int(tally["explained"]),
+        float(tally["psnr"]),
+    )  # fmt: skip
+    scene = None
+    if saved is not None:
+        place = saved["place"]
+        scene = SavedScene(
+            str(saved["name"]), int(saved["layers"]), float(saved["rounding_error"]), _shared(saved["entries"]),
+            str(saved["digest"]), None if place is None else place_from(place, where),
+        )  # fmt: skip
+    errors = {sys.intern(str(key)): float(number) for key, number in value["errors"].items()}
+    skipped = None if value["skipped"] is None else str(value["skipped"])
+    return Record(str(value["name"]), str(value["image"]), counted, errors, bool(value["scattered"]), scene, skipped)
+
+
+class Records(Mapping[str, Record]):
+    """What has become of images, by their names, out of the lines of journals; of several lines of one the last counts.
+
+    Attributes:
+        num_scenes: Images that became scenes.
+    """
+
+    def __init__(self) -> None:
+        self.num_scenes = 0
+        self._count = 0
+        self._numbers: dict[Path, int] = {}
+        self._paths: list[Path] = []
+        self._file: tuple[int, BinaryIO] | None = None
+        self._hashes = np.empty(0, np.int64)  # of names, sorted; equal ones as they came
+        self._places = np.empty(0, np.int64)
+        self._fresh: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def __getitem__(self, name: str) -> Record:
+        found = self._find(name)
+        if found is None:
+            raise KeyError(name)
+        return found[0]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The record of a name, or else `default`."""
+        found = self._find(name)
+        return default if found is None else found[0]
+
+    def path(self, name: str) -> Path | None:
+        """The journal that tells of an image; None: none does."""
+        found = self._find(name)
+        return None if found is None else self._paths[found[1] >> OFFSET_BITS]
+
+    def __iter__(self) -> Iterator[str]:
+        """Names in no order that is told."""
+        self._sort_in()
+        places, again = self._places, np.zeros(len(self._hashes), bool)
+        again[1:] = self._hashes[1:] == self._hashes[:-1]
+        names: list[str] = []  # of one hash
+        for place, same in zip(places, again, strict=True):
+            names = names if same else []
+            name = self._read(int(place)).name
+            if name not in names:
+                names.append(name)
+                yield name
+
+    def add(self, record: Record, path: Path, offset: int) -> None:
+        """Take up a record.
+
+        Args:
+            record: What its line says.
+            path: The journal.
+            offset: The byte at which the line begins.
+        """
+        old = self._find(record.name)
+        self._count += old is None
+        self.num_scenes += (record.skipped is None) - (old is not None and old[0].skipped is None)
+        value = hash(record.name)
+        if value in self._fresh or len(self._fresh) >= FRESH:
+            self._sort_in()
+        if path not in self._numbers:
+            self._numbers[path] = len(self._paths)
+            self._paths.append(path)
+        self._fresh[value] = (self._numbers[path] << OFFSET_BITS) | offset
+
+    def close(self) -> None:
+        """Let go of the journal that was read last; it is opened again when it is needed."""
+        if self._file is not None:
+            self._file[1].close()
+            self._file = None
+
+    def _sort_in(self) -> None:
+        new = np.fromiter(self._fresh.keys(), np.int64, len(self._fresh))
+        places = np.fromiter(self._fresh.values(), np.int64, len(self._fresh))
+        order = np.argsort(new, kind="stable")
+        where = np.searchsorted(self._hashes, new[order], "right")
+        self._hashes = np.insert(self._hashes, where, new[order])
+        self._places = np.insert(self._places, where, places[order])
+        self._fresh = {}
+
+    def _find(self, name: str) -> tuple[Record, int] | None:
+        """A record, and where its line lies."""
+        value = hash(name)
+        first, last = (int(np.searchsorted(self._hashes, value, side)) for side in ("left", "right"))
+        places = self._places[first:last].tolist()
+        if value in self._fresh:
+            places.append(self._fresh[value])
+        for place in reversed(places):
+            if (found := self._read(place)).name == name:
+                return found, place
+        return None
+
+    def _read(self, place: int) -> Record:
+        """Read a record.
+
+        Raises:
+            FormatError: The journal is gone, or another one by now.
+        """
+        number, offset = place >> OFFSET_BITS, place & ((1 << OFFSET_BITS) - 1)
+        path = self._paths[number]
+        with reading(path, FormatError, "has changed since it was opened"):
+            if self._file is None or self._file[0] != number:
+                self.close()
+                self._file = (number, path.open("rb", buffering=0))
+            self._file[1].seek(offset)
+            line = self._file[1].read(MOST_LINE)
+            while b"\n" not in line:
+                more = self._file[1].read(len(line))
+                if not more:
+                    break
+                line += more
+            return record_of(json.loads(line[: line.index(b"\n")]), str(path))
