@@ -3,10 +3,13 @@
     python benchmarks/million.py --work /big/disk               # a million; writes benchmarks/results/million.json
     python benchmarks/million.py --work /tmp/m --count 20000    # fewer; the file says how many
 
-Every step goes on where it was cut off: the same line again. Images are Tetrominoes of 35 x 35 pixels, drawn as the training
-scenes of seed 0, in shards of 10,000; one in a hundred is poisoned, by turns cut off, empty, no image, a claim of 60,000 x
-60,000 pixels, or the first byte of its compressed pixels changed. `decompose --packed` runs over them in parts (`--shard
-I/N`), one process at a time with one thread: once unbroken, once killed at random moments and gone on with by `--resume`.
+Every step goes on where it was cut off: the same line again. The two runs may be made at the same time, each by its own line
+with `--only unbroken` or `--only killed`; the line without it then compares them.
+
+Images are Tetrominoes of 35 x 35 pixels, drawn as the training scenes of seed 0, in shards of 10,000; one in a hundred is
+poisoned, by turns cut off, empty, no image, a claim of 60,000 x 60,000 pixels, or the first byte of its compressed pixels
+changed. `decompose --packed` runs over them in parts (`--shard I/N`), one process at a time with one thread: once unbroken,
+once killed at random moments and gone on with by `--resume`.
 
 Recorded: CPU seconds of the unbroken run (decoding included), images a CPU second, the largest resident memory of any process,
 the slope of resident memory over the images that a process has done (least squares, after its first tenth), the digest of all
@@ -40,6 +43,8 @@ RESULT = Path(__file__).parent / "results" / "million.json"
 MODEL = "dti-sprites/tetrominoes"
 IN_SHARD, IN_PART = 10_000, 100_000
 POISONED = 0.01
+IMAGES_A_SECOND = 150
+"""About; in the time that this takes kills come."""
 
 
 def poison(content: bytes, kind: int) -> bytes:
@@ -91,9 +96,27 @@ class Run:
 
     def __init__(self, work: Path, out: Path, parts: int) -> None:
         self.work, self.out, self.parts = work, out, parts
-        self.cpu, self.peak, self.seconds, self.kills = 0.0, 0, 0.0, 0
-        self.samples: list[tuple[int, int, int]] = []
-        """Part, bytes that this process has put into its journal, bytes of resident memory."""
+        self.kept = work / f"{out.name}.json"
+        self.cpu, self.peak, self.seconds, self.kills, self.done = 0.0, 0, 0.0, 0, 0
+        self.slopes: list[float] = []
+        if self.kept.exists():
+            vars(self).update(json.loads(self.kept.read_text()))
+        self.samples: list[tuple[int, int]] = []
+        """Bytes that this process has put into its journal, bytes of resident memory."""
+
+    @property
+    def figures(self) -> dict:
+        """What is known so far, which is kept after each part."""
+        return {key: getattr(self, key) for key in ("cpu", "peak", "seconds", "kills", "done", "slopes")}
+
+    def go(self, kills: int = 0, expected: float = 1.0) -> None:
+        """Work at the parts that are left, killed so many times in so many seconds."""
+        rng = random.Random(1 + self.done)
+        while self.done < self.parts:
+            left = kills - self.kills
+            until = rng.expovariate(kills / expected) + 1.0 if left > 0 else None
+            self.done += self.part(self.done + 1, until)
+            write_atomic(self.kept, json_bytes(self.figures))
 
     def part(self, part: int, until: float | None) -> bool:
         """Let a process work at a part, killed after so many seconds; says whether it came to its end."""
@@ -113,6 +136,7 @@ class Run:
         with (self.work / "said.txt").open("ab") as said:
             process = subprocess.Popen(words, stdout=said, stderr=said, env=os.environ | {"OMP_NUM_THREADS": "1"})
         before, code = size_of(journal), None
+        self.samples = []
         while code is None:
             time.sleep(0.5)
             ended, status, used = os.wait4(process.pid, os.WNOHANG)
@@ -122,7 +146,7 @@ class Run:
                 self.cpu += used.ru_utime + used.ru_stime
                 self.peak = max(self.peak, 1024 * used.ru_maxrss)
                 break
-            self.samples.append((part, size_of(journal) - before, resident(process.pid)))
+            self.samples.append((size_of(journal) - before, resident(process.pid)))
             if until is not None and time.monotonic() - began > until:
                 os.kill(process.pid, signal.SIGKILL)
                 until = None
@@ -130,20 +154,18 @@ class Run:
         self.seconds += time.monotonic() - began
         if code not in (0, -signal.SIGKILL):
             raise SystemExit(f"decompose ended with {code}; see {self.work / 'said.txt'}")
+        self.slopes += [] if code else self.slope(journal)
         return code == 0
 
-    def slope(self) -> float | None:
-        """Bytes of resident memory for each image more; None: too few samples."""
-        slopes = []
-        for part in range(1, self.parts + 1):
-            path = self.out / f"journal-{part}-of-{self.parts}.jsonl"
-            an_image = path.stat().st_size / path.read_bytes().count(b"\n")
-            mine = [(done / an_image, memory) for number, done, memory in self.samples if number == part and done > 0]
-            most = max((done for done, _ in mine), default=0)
-            late = np.array([each for each in mine if each[0] > most / 10], dtype=float)
-            if len(late) > 10 and len(set(late[:, 0])) > 5:
-                slopes.append(float(np.polyfit(late[:, 0], late[:, 1], 1)[0]))
-        return max(slopes) if slopes else None
+    def slope(self, journal: Path) -> list[float]:
+        """Bytes of resident memory for each image more that a process has done; none: too few samples."""
+        an_image = journal.stat().st_size / journal.read_bytes().count(b"\n")
+        mine = [(done / an_image, memory) for done, memory in self.samples if done > 0]
+        most = max((done for done, _ in mine), default=0)
+        late = np.array([each for each in mine if each[0] > most / 10], dtype=float)
+        if len(late) <= 10 or len(set(late[:, 0])) <= 5:
+            return []
+        return [float(np.polyfit(late[:, 0], late[:, 1], 1)[0])]
 
 
 def size_of(journal: Path) -> int:
@@ -171,27 +193,12 @@ def digest_of(out: Path) -> tuple[str, int]:
     return digest.hexdigest(), len(places)
 
 
-def unbroken(work: Path, parts: int) -> dict:
-    """The run that nobody disturbs; its figures are kept for when this is called again."""
-    kept = work / "unbroken.json"
-    if kept.exists():
-        return dict(json.loads(kept.read_text()))
-    run = Run(work, work / "unbroken", parts)
-    for part in range(1, parts + 1):
-        run.part(part, None)
-    figures = {"cpu_seconds": run.cpu, "seconds": run.seconds, "peak_bytes": run.peak, "bytes_an_image": run.slope()}
-    write_atomic(kept, json_bytes(figures))
-    return figures
-
-
-def killed(work: Path, parts: int, kills: int, expected: float) -> dict:
-    """The run that is killed at random moments, and gone on with."""
-    rng, run, part = random.Random(1), Run(work, work / "killed", parts), 1
-    while part <= parts:
-        left = kills - run.kills
-        until = rng.expovariate(kills / expected) + 1.0 if left > 0 else None
-        part += run.part(part, until)
-    return {"kills": run.kills, "peak_bytes": run.peak, "cpu_seconds": run.cpu}
+def told(run: Run) -> dict:
+    """The figures of a run that is at its end."""
+    return {
+        "cpu_seconds": run.cpu, "seconds": run.seconds, "peak_bytes": run.peak, "kills": run.kills,
+        "bytes_an_image": max(run.slopes, default=None),
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -199,12 +206,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="a folder on a large disk: about 15 kB an image")
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--only", choices=("unbroken", "killed"), help="make this run alone, and compare nothing")
     parser.add_argument("--result", type=Path, default=RESULT)
     given = parser.parse_args()
     parts = max(2, given.count // IN_PART)
     poisoned = draw(given.work / "shards", given.count)
-    whole = unbroken(given.work, parts)
-    broken = killed(given.work, parts, given.kills, whole["seconds"])
+    whole, broken = (Run(given.work, given.work / name, parts) for name in ("unbroken", "killed"))
+    if given.only != "killed":
+        whole.go()
+    if given.only != "unbroken":
+        broken.go(given.kills, whole.seconds or given.count / IMAGES_A_SECOND)
+    if given.only is not None:
+        return
     digests = [digest_of(given.work / name) for name in ("unbroken", "killed")]
     errors = [json.loads((given.work / name / "errors.json").read_text()) for name in ("unbroken", "killed")]
     listed = [{each["name"] for each in found["skipped"]} for found in errors]
@@ -212,8 +225,8 @@ def main() -> None:
     result = {
         "images": given.count, "parts": parts, "model": MODEL, "scenes": digests[0][1], "files": files,
         "poisoned": len(poisoned), "poisoned_all_listed": all(names == poisoned for names in listed),
-        "psnr": errors[0]["psnr"], "unbroken": whole | {"images_a_cpu_second": given.count / whole["cpu_seconds"]},
-        "killed": broken, "digest": digests[0][0], "killed_digest": digests[1][0],
+        "psnr": errors[0]["psnr"], "unbroken": told(whole) | {"images_a_cpu_second": given.count / whole.cpu},
+        "killed": told(broken), "digest": digests[0][0], "killed_digest": digests[1][0],
         "same": digests[0] == digests[1] and errors[0] == errors[1], "machine": machine(),
     }  # fmt: skip
     write_atomic(given.result, json_bytes(result))

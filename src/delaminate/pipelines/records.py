@@ -24,6 +24,8 @@ OFFSET_BITS = 44
 """Of where a line begins; the bits above tell in which file."""
 FRESH = 2**15
 """Lines that are looked up one by one before they are sorted in among the others."""
+KEPT = 2**14
+"""Records that are kept in memory, about 1 kB each: small collections are never read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class Records(Mapping[str, Record]):
         self._hashes = np.empty(0, np.int64)  # of names, sorted; equal ones as they came
         self._places = np.empty(0, np.int64)
         self._fresh: dict[int, int] = {}
+        self._kept: dict[int, Record] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -175,7 +178,10 @@ class Records(Mapping[str, Record]):
         if path not in self._numbers:
             self._numbers[path] = len(self._paths)
             self._paths.append(path)
-        self._fresh[value] = (self._numbers[path] << OFFSET_BITS) | offset
+        place = (self._numbers[path] << OFFSET_BITS) | offset
+        self._fresh[value] = place
+        if len(self._kept) < KEPT:
+            self._kept[place] = record
 
     def close(self) -> None:
         """Let go of the journal that was read last; it is opened again when it is needed."""
@@ -195,13 +201,13 @@ class Records(Mapping[str, Record]):
     def _find(self, name: str) -> tuple[Record, int] | None:
         """A record, and where its line lies."""
         value = hash(name)
-        first, last = (int(np.searchsorted(self._hashes, value, side)) for side in ("left", "right"))
-        places = self._places[first:last].tolist()
-        if value in self._fresh:
-            places.append(self._fresh[value])
-        for place in reversed(places):
-            if (found := self._read(place)).name == name:
-                return found, place
+        if value in self._fresh and (found := self._read(self._fresh[value])).name == name:
+            return found, self._fresh[value]
+        index = int(self._hashes.searchsorted(value, "right")) - 1
+        while index >= 0 and self._hashes[index] == value:
+            if (found := self._read(int(self._places[index]))).name == name:
+                return found, int(self._places[index])
+            index -= 1
         return None
 
     def _read(self, place: int) -> Record:
@@ -210,6 +216,8 @@ class Records(Mapping[str, Record]):
         Raises:
             FormatError: The journal is gone, or another one by now.
         """
+        if place in self._kept:
+            return self._kept[place]
         number, offset = place >> OFFSET_BITS, place & ((1 << OFFSET_BITS) - 1)
         path = self._paths[number]
         with reading(path, FormatError, "has changed since it was opened"):
