@@ -116,11 +116,11 @@ class Records(Mapping[str, Record]):
     """
 
     def __init__(self) -> None:
+        self._file: tuple[int, BinaryIO] | None = None
         self.num_scenes = 0
         self._count = 0
         self._numbers: dict[Path, int] = {}
         self._paths: list[Path] = []
-        self._file: tuple[int, BinaryIO] | None = None
         self._hashes = np.empty(0, np.int64)  # of names, sorted; equal ones as they came
         self._places = np.empty(0, np.int64)
         self._fresh: dict[int, int] = {}
@@ -182,6 +182,9 @@ class Records(Mapping[str, Record]):
         self._fresh[value] = place
         if len(self._kept) < KEPT:
             self._kept[place] = record
+
+    def __del__(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let go of the journal that was read last; it is opened again when it is needed."""

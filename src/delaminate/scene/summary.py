@@ -27,6 +27,8 @@ from delaminate.scene.scenes import check_name
 CHUNK = 2**18
 """Bytes that are read at a time."""
 SPACE = " \t\n\r"
+BEHIND = f"{SPACE},:]}}"
+"""What may follow a value or a key."""
 LONGEST_VALUE = 2**24
 """Characters of one value that is no list of scenes: the dictionary of 32,768 entries takes half of them."""
 
@@ -182,8 +184,8 @@ class _Text:
                 end = len(self.text)
                 if self.ended:
                     raise
-            # A number may go on in what has not been read.
-            if end < len(self.text) or self.ended:
+            # A number may go on in what has not been read: 1 as 1.5, 1. or 1e as well.
+            if self.ended or (end < len(self.text) and self.text[end] in BEHIND):
                 self.at = end
                 return value
             if len(self.text) - self.at > LONGEST_VALUE:
