@@ -102,7 +102,7 @@ def _read(root: Path, take: Callable[[str, Packed | None], None]) -> tuple[Summa
         take(*_place(value, f"{path}: scenes[{count}]"))
         count += 1
 
-    with reading(path, FormatError, "cannot be read"):
+    with reading(root, FormatError, "cannot be read"):
         if not path.resolve().is_relative_to(root.resolve()):
             raise FormatError(f"{path}: leads out of {root}.")
         if not path.exists():

@@ -7,7 +7,7 @@ from helpers.patterns import disc, paste, pattern
 from delaminate.errors import ConfigError
 from delaminate.matching.exact import stacking
 from delaminate.matching.exact.background import Background, panorama, solid, static, without_things_at_rest
-from delaminate.matching.exact.camera import Locator, is_scrolled, step
+from delaminate.matching.exact.camera import Locator, is_scrolled, step, telling
 from delaminate.matching.exact.choice import choose_background
 
 
@@ -71,6 +71,51 @@ def test_a_step_of_the_camera_is_measured(moved):
     rgb = world((80, 90))
     before, after = rgb[20:60, 20:70], rgb[20 + moved[0] : 60 + moved[0], 20 + moved[1] : 70 + moved[1]]
     assert step(before, after) == moved
+
+
+def thin_landscape(size=(64, 220), seed=3):
+    """Outlines of hills and posts under a white sky: hardly anything is drawn."""
+    rng, rgb = np.random.default_rng(seed), np.full((*size, 3), 255, np.uint8)
+    for left in range(0, size[1] - 40, 23):
+        top = int(rng.integers(20, 40))
+        for n in range(size[0] - 8 - top):
+            rgb[top + n, left + n // 2] = 0
+        post = left + int(rng.integers(4, 20))
+        rgb[size[0] - 8 - int(rng.integers(6, 20)) : size[0] - 8, post : post + 2] = (90, 90, 90)
+    rgb[-8:] = (120, 120, 120)
+    rgb[-8::3, ::5] = 0
+    return rgb
+
+
+def with_score(frames):
+    """A panel of letters that stands still on the screen, and a number in it that counts."""
+    rng = np.random.default_rng(5)
+    letters = rng.random((8, 56)) < 0.5
+    for n, frame in enumerate(frames):
+        frame[2:10, 4:60][letters] = 0
+        frame[2:10, 66:74][np.random.default_rng(n // 10).random((8, 8)) < 0.5] = 0
+    return frames
+
+
+def test_a_score_that_stands_still_does_not_hold_the_camera():
+    rgb = thin_landscape()
+    corners = [(0, min(2 * n, 220 - 80)) for n in range(60)]
+    frames = with_score(shots(rgb, corners, (64, 80)))
+    seen = telling(frames)
+    assert seen is not None and not seen[2:10, 4:60].any() and seen[20:50].all()
+    assert step(frames[10], frames[11], seen=seen) == (0, 2)
+    assert is_scrolled(frames)
+    found = choose_background(frames, tolerance=0.02)
+    assert found.kind == "parallax" and found.background.plane is not None and found.background.plane.speed == 0
+    assert np.array_equal(np.rint(found.background.rgb[12:, :190] * 255), rgb[12:, :190])
+    offsets = [found.background.locate(frame) for frame in frames]
+    assert [far for far, _ in offsets] == corners and {near for _, near in offsets} == {(0, 0)}
+
+
+def test_all_pixels_tell_of_a_camera_where_nothing_or_everything_stands_still():
+    moving = shots(world(), walk(30, (8, 100)))
+    assert telling(moving) is None
+    assert telling(np.repeat(moving[:1], 20, 0)) is None
 
 
 def test_a_large_sprite_does_not_lead_the_camera_astray():

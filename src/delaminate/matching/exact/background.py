@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float32, Int16, Int64, UInt8
 from scipy import ndimage
 
 from delaminate.errors import ConfigError
-from delaminate.matching.exact.camera import CUT, NEAR, Locator, agreement, alike, step
+from delaminate.matching.exact.camera import CUT, NEAR, Locator, agreement, alike, panel, step, telling
 from delaminate.matching.exact.colour_model import ColourModel
 from delaminate.matching.exact.stacking import (
     MAX_PANORAMA,
@@ -145,7 +145,7 @@ class PlaneLocator:
         fast = self.plane.speed >= 1
         rows, columns = (np.array((self.near if fast else self.far).shape[:2]) - size).clip(0)
         tries = np.stack(np.meshgrid(np.arange(rows + 1), np.arange(columns + 1), indexing="ij"), -1).reshape(-1, 2)
-        pixels = numpy_stream("plane locator").integers(0, size, (sample, 2))
+        pixels = _telling_pixels(frame, sample)
         if fast:
             near, far = tries, np.floor((tries - np.array(self.plane.origin)) / self.plane.speed).astype(np.int64)
         else:
@@ -177,6 +177,19 @@ class PlaneLocator:
         there = looked["near"][1] | looked["far"][1]
         alike_ = (np.abs(shown - frame[pixels[:, 0], pixels[:, 1]].astype(np.int16)) <= NEAR).all(2) & there
         return alike_.mean(1).astype(np.float32)
+
+
+def _telling_pixels(frame: UInt8[np.ndarray, "H W 3"], count: int) -> Int64[np.ndarray, "n 2"]:
+    """Some pixels of a frame, rows and columns, by chance: most of them where it is not of one colour, if it is anywhere."""
+    rng = numpy_stream("plane locator")
+    anywhere = rng.integers(0, frame.shape[:2], (count, 2))
+    outlines = np.zeros(frame.shape[:2], bool)
+    outlines[:-1] |= (frame[1:] != frame[:-1]).any(2)
+    outlines[:, :-1] |= (frame[:, 1:] != frame[:, :-1]).any(2)
+    places = np.argwhere(outlines)
+    if not len(places):
+        return anywhere
+    return np.concatenate([anywhere[: count // 4], places[rng.integers(0, len(places), count - count // 4)]])
 
 
 def solid(frames: UInt8[np.ndarray, "N H W 3"]) -> Background:
@@ -392,17 +405,18 @@ def panorama_and_places(
     frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2, noisy: bool = False
 ) -> tuple[Background, Int64[np.ndarray, "N 2"], ColourModel]:
     """As `panorama`; also where each frame lies on it, top and left in pixels, and which colours are the background's."""
-    places = [(0, 0)]
+    places, seen = [(0, 0)], telling(frames)
     for before, frame in itertools.pairwise(frames):
-        down, right = step(before, frame)
+        down, right = step(before, frame, seen=seen)
         places.append((places[-1][0] + down, places[-1][1] + right))
-    rgb, colours = stacked(frames, np.array(places), noisy)
+    hidden = panel(frames, np.array(places))
+    rgb, colours = stacked(frames, np.array(places), noisy, hidden=hidden)
     background = Background(rgb)
     for _ in range(rounds):
         top, left = (min(place[axis] for place in places) for axis in (0, 1))
         corners = [(y - top, x - left) for y, x in places]
         places = [background.locator(frame, corner) for frame, corner in zip(frames, corners, strict=True)]
-        rgb, colours = stacked(frames, np.array(places), noisy)
+        rgb, colours = stacked(frames, np.array(places), noisy, hidden=hidden)
         background = Background(rgb)
     return background, np.array(places, np.int64) - np.array(places, np.int64).min(0), colours
 

@@ -1,10 +1,12 @@
 """How a camera moves: steps between frames, and where frames lie on a larger picture."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
+from scipy import ndimage
 
 NEAR = 8
 """Levels of 255 by which colours may differ and still count as the same place."""
@@ -15,14 +17,76 @@ BELIEVED = 0.6
 """A camera is believed if a shifted frame disagrees in less than this share of the pixels in which it disagrees as it is."""
 
 
+FIXED, FIXED_SAMPLE = 0.97, 48
+"""What stands still on the screen looks the same in this share of so many frames."""
+PANEL_REACH, PANEL_MOST = 6, 0.6
+"""Pixels around its outlines that may belong to it, as the digits of a score; a camera is told by what is left, if that is more
+than a part of the frame."""
+
+
 def near_of(noisy: bool) -> int:
     """Levels of 255 by which colours may differ and still count as the same place."""
     return 2 * NEAR if noisy else NEAR
 
 
-def step(before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"], near: int = NEAR) -> tuple[int, int]:
-    """How far the camera moved down and right between two frames, by phase correlation; whole pixels."""
-    one, two = (_edges(frame) for frame in (before, after))
+def telling(
+    frames: UInt8[np.ndarray, "N H W 3"], near: int = NEAR, axes: Sequence[int] = (0, 1)
+) -> Bool[np.ndarray, "H W"] | None:
+    """Which pixels tell how the camera moves: those that are not near an outline which stands still on the screen.
+
+    Scores and lives in front of a landscape that scrolls move against it, and where that is mostly sky they are most of what is
+    drawn.
+
+    Args:
+        frames: A clip.
+        near: Levels of 255 by which colours may differ.
+        axes: Along which the camera may move, 0 down and 1 right: an outline along that axis, as the border of the ground, may
+            move with it.
+
+    Returns:
+        None: all of them, as where nothing or nearly everything stands still.
+    """
+    some = frames[np.linspace(0, len(frames) - 1, min(len(frames), FIXED_SAMPLE)).astype(int)].astype(np.int16)
+    typical = np.median(some, 0).astype(np.int16)
+    fixed = (np.abs(some - typical) <= near).all(3).mean(0) >= FIXED
+    outline = np.zeros(fixed.shape, bool)
+    for axis in axes:
+        one, other = ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1]))[axis]
+        edge = fixed[one] & fixed[other] & (np.abs(typical[one] - typical[other]) > near).any(2)
+        outline[one] |= edge
+        outline[other] |= edge
+    seen = ~ndimage.binary_dilation(outline, np.ones((2 * PANEL_REACH + 1,) * 2))
+    return seen if outline.any() and seen.mean() >= 1 - PANEL_MOST else None
+
+
+def panel(
+    frames: UInt8[np.ndarray, "N H W 3"], places: Int64[np.ndarray, "N 2"], near: int = NEAR
+) -> Bool[np.ndarray, "H W"] | None:
+    """Where something stands still on the screen, and around it, while the camera moves; None: nothing does.
+
+    Args:
+        frames: A clip.
+        places: Top and left of each frame on what is behind.
+        near: Levels of 255 by which colours may differ.
+    """
+    seen = telling(frames, near, [axis for axis in (0, 1) if np.ptp(places[:, axis])])
+    return None if seen is None else ~seen
+
+
+def step(
+    before: UInt8[np.ndarray, "H W 3"],
+    after: UInt8[np.ndarray, "H W 3"],
+    near: int = NEAR,
+    seen: Bool[np.ndarray, "H W"] | None = None,
+) -> tuple[int, int]:
+    """How far the camera moved down and right between two frames, by phase correlation; whole pixels.
+
+    Args:
+        before, after: The frames.
+        near: Levels of 255 by which colours may differ.
+        seen: Pixels that tell; None: all.
+    """
+    one, two = (_edges(frame, seen) for frame in (before, after))
     spectrum = scipy.fft.rfft2(one) * np.conj(scipy.fft.rfft2(two))
     peaks = scipy.fft.irfft2(spectrum / (np.abs(spectrum) + 1e-3 * np.abs(spectrum).max() + 1e-9), one.shape)
     height, width = one.shape
@@ -32,11 +96,11 @@ def step(before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"], 
         for y in {down, down - height}:
             for x in {right, right - width}:
                 if abs(y) <= height // 2 and abs(x) <= width // 2:
-                    share = agreement(before, after, y, x, near)
+                    share = agreement(before, after, y, x, near, seen)
                     # Standing still wins where nothing tells.
                     if share > best + (0.002 if (y, x) != (0, 0) else -0.002):
                         best, winner = share, (y, x)
-    return _climb(before, after, winner, best, near)
+    return _climb(before, after, winner, best, near, seen)
 
 
 def _climb(
@@ -45,6 +109,7 @@ def _climb(
     start: tuple[int, int],
     share: float,
     near: int,
+    seen: Bool[np.ndarray, "H W"] | None,
 ) -> tuple[int, int]:
     """Go to neighbouring steps while more of the frames agrees: large sprites draw the peaks of correlation aside."""
     (height, width), reach = before.shape[:2], 2
@@ -54,34 +119,41 @@ def _climb(
         around = itertools.product(range(y - reach, y + reach + 1), range(x - reach, x + reach + 1))
         fresh = [p for p in around if p not in tried and abs(p[0]) <= height // 2 and abs(p[1]) <= width // 2]
         tried.update(fresh)
-        shares = [agreement(before, after, *place, near) for place in fresh]
+        shares = [agreement(before, after, *place, near, seen) for place in fresh]
         if not shares or max(shares) <= share + 0.002:
             return best
         share = max(shares)
         best = fresh[shares.index(share)]
 
 
-def _edges(frame: np.ndarray) -> np.ndarray:
+def _edges(frame: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
     grey = frame.astype(np.float32).mean(2)
     window = np.hanning(grey.shape[0] + 2)[1:-1, None] * np.hanning(grey.shape[1] + 2)[None, 1:-1]
-    return (grey - grey.mean()) * window.astype(np.float32)
+    lit = grey - (grey.mean() if seen is None else grey[seen].mean())
+    return (lit if seen is None else lit * seen) * window.astype(np.float32)
 
 
-def agreement(before: np.ndarray, after: np.ndarray, down: int, right: int, near: int = NEAR) -> float:
-    """Share of the overlapping pixels that are alike when the camera moved by (down, right)."""
+def agreement(
+    before: np.ndarray, after: np.ndarray, down: int, right: int, near: int = NEAR, seen: np.ndarray | None = None
+) -> float:
+    """Share of the overlapping pixels, or of those of them that tell, that are alike when the camera moved by (down, right)."""
     height, width = before.shape[:2]
-    a = before[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-    b = after[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
-    return alike(a.astype(np.int16), b, near)
+    then = np.s_[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+    now = np.s_[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+    return alike(before[then].astype(np.int16), after[now], near, None if seen is None else seen[then] & seen[now])
 
 
-def alike(one: np.ndarray, other: np.ndarray, near: int = NEAR) -> float:
-    """Share of pixels that are alike, of every other one as on a chequerboard.
+def alike(one: np.ndarray, other: np.ndarray, near: int = NEAR, seen: np.ndarray | None = None) -> float:
+    """Share of pixels that are alike, of every other one as on a chequerboard, or of those of them that are seen.
 
     Not of every other row and column: where pixels are doubled, those cannot tell a shift by one.
     """
-    same = [(np.abs(one[n::2, n::2] - other[n::2, n::2]) <= near).all(2).ravel() for n in (0, 1)]
-    return float(np.concatenate(same).mean())
+    board = [np.s_[n::2, n::2] for n in (0, 1)]
+    same = np.concatenate([(np.abs(one[part] - other[part]) <= near).all(2).ravel() for part in board])
+    if seen is None:
+        return float(same.mean())
+    told = np.concatenate([seen[part].ravel() for part in board])
+    return float((same & told).sum() / told.sum()) if told.any() else 0.0
 
 
 class Locator:
@@ -146,11 +218,14 @@ def is_scrolled(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False, sampl
     if len(frames) < 10:
         return False
     near = near_of(noisy)
+    seen = telling(frames, near)
     pairs = np.linspace(0, len(frames) - 2, min(len(frames) - 1, 4 * sample)).astype(int)
-    still = np.array([agreement(frames[i], frames[i + 1], 0, 0, near) for i in pairs])
+    still = np.array([agreement(frames[i], frames[i + 1], 0, 0, near, seen) for i in pairs])
     least = np.argsort(still, kind="stable")[:sample]  # a camera may rest most of the time
-    steps = [step(frames[i], frames[i + 1], near) for i in pairs[least]]
-    shifted = [agreement(frames[i], frames[i + 1], *each, near) for i, each in zip(pairs[least], steps, strict=True)]
+    steps = [step(frames[i], frames[i + 1], near, seen) for i in pairs[least]]
+    shifted = [
+        agreement(frames[i], frames[i + 1], *each, near, seen) for i, each in zip(pairs[least], steps, strict=True)
+    ]
     better = (1 - np.array(shifted)) < BELIEVED * (1 - still[least])
     spread = [_is_spread(frames[i], frames[i + 1], *each, near) for i, each in zip(pairs[least], steps, strict=True)]
     return bool(np.median(shifted) > 0.6 and np.mean(better & np.array(spread)) > 0.4)

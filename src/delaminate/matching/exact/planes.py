@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 from scipy import ndimage
 
 from delaminate.matching.exact.background import Plane
-from delaminate.matching.exact.camera import near_of
+from delaminate.matching.exact.camera import near_of, panel
 from delaminate.matching.exact.colour_model import THINGS, ColourModel
 from delaminate.matching.exact.stacking import coarse, colours_at, laid
 
@@ -43,7 +43,9 @@ def second_plane(
     Returns:
         The far plane's picture and the near plane; None where there is no second motion.
     """
-    things = _are_things(frames, colours, noisy)
+    things, still = _are_things(frames, colours, noisy), panel(frames, places, near_of(noisy))
+    if still is not None:
+        things &= ~still
     rest = ~_matches(frames, rgb, places, near_of(noisy)) & ~things
     if rest.mean() < LEAST_SHARE:
         return None

@@ -43,6 +43,7 @@ def stacked(
     noisy: bool,
     colours: ColourModel | None = None,
     most: int = 31,
+    hidden: Bool[np.ndarray, "H W"] | None = None,
 ) -> tuple[Float32[np.ndarray, "h w 3"], ColourModel]:
     """What lies behind what moves, in [0, 1], and which colours are its.
 
@@ -55,6 +56,7 @@ def stacked(
         noisy: Colours recur about, not to the bit.
         colours: Which colours are the background's; None: learned here.
         most: Frames that are asked at each place, at most.
+        hidden: Pixels of all frames that do not count; what is never seen has the nearest colour.
 
     Raises:
         ConfigError: The picture would be too large.
@@ -66,16 +68,17 @@ def stacked(
             f"background: the frames would make a panorama of {columns} x {rows} pixels. If the camera does not scroll, "
             "use --set background=static; else train on a shorter clip."
         )
-    colours = colours_at(frames, places, noisy, most=most) if colours is None else colours
+    covered = None if hidden is None else np.broadcast_to(hidden, frames.shape[:3])
+    colours = colours_at(frames, places, noisy, most=most, hidden=covered) if colours is None else colours
     rgb, packed = np.zeros((rows, columns, 3), np.float32), np.zeros((rows, columns), np.int32)
     seen, same = np.zeros((2, rows, columns), np.int64)
-    for left, right, stack, there in blocks(frames, places, (rows, columns), most):
+    for left, right, stack, there in blocks(frames, places, (rows, columns), most, covered):
         part = slice(None), slice(left, right)
         rgb[part], seen[part], same[part], packed[part] = settled_colours(stack, there, noisy, colours)
     of_things = (colours.of(packed) < THINGS) & (seen > 0)
     unsteady = (seen >= ASKED) & (same < SETTLES * seen)
     around = surroundings(np.where(unsteady | of_things | (seen == 0), -1, packed))
-    for left, right, stack, there in blocks(frames, places, (rows, columns), most) if unsteady.any() else ():
+    for left, right, stack, there in blocks(frames, places, (rows, columns), most, covered) if unsteady.any() else ():
         y, x = np.nonzero(unsteady[:, left:right])
         shown, known = stack[:, y, x], there[:, y, x]
         best, fits = colours.settled_around(np.where(known, coarse(shown, noisy), -1), around[y, x + left])
@@ -90,8 +93,13 @@ def stacked(
     picture = fill_in(rgb, areas)
     things = ndimage.binary_dilation(areas, np.ones((5, 5)))
     if not noisy and things.any():
-        continue_around(picture, rgb, things, areas, lambda: blocks(frames, places, (rows, columns), most))
-    return filled(picture, behind_things(of_things & ~areas, steady)) / 255, colours
+        continue_around(picture, rgb, things, areas, lambda: blocks(frames, places, (rows, columns), most, covered))
+    picture = filled(picture, behind_things(of_things & ~areas, steady)) / 255
+    lost = seen == 0
+    if hidden is not None and lost.any() and not lost.all():
+        nearest = ndimage.distance_transform_edt(lost, return_distances=False, return_indices=True)
+        picture = picture[nearest[0], nearest[1]]
+    return picture, colours
 
 
 def _left_alone(areas: Bool[np.ndarray, "h w"], steady: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
@@ -130,6 +138,7 @@ def colours_at(
     places: Int64[np.ndarray, "N 2"],
     noisy: bool,
     most: int = 31,
+    hidden: Bool[np.ndarray, "N H W"] | None = None,
 ) -> ColourModel:
     """Learn which colours are of the picture over which frames are laid.
 
@@ -138,13 +147,14 @@ def colours_at(
         places: Top and left of each; none is negative.
         noisy: Colours recur about, not to the bit.
         most: Frames that are asked at each place, at most.
+        hidden: What does not count.
     """
     rows, columns = (places.max(0) + np.array(frames.shape[1:3])).tolist()
     every = max(1, rows * columns // SAMPLE)
     return ColourModel.learned(
         [
             np.where(there, coarse(stack, noisy), -1).reshape(len(stack), -1)[:, ::every]
-            for _, _, stack, there in blocks(frames, places, (rows, columns), most)
+            for _, _, stack, there in blocks(frames, places, (rows, columns), most, hidden)
         ]
     )
 

@@ -15,6 +15,7 @@ from delaminate.files import take_rows
 from delaminate.matching.exact.background import Background
 from delaminate.matching.exact.choice import BackgroundChoice, choose_background
 from delaminate.matching.exact.dictionary import SpriteStore, merge_variants
+from delaminate.matching.exact.interiors import with_interiors
 from delaminate.matching.exact.learning import learn_round
 from delaminate.matching.exact.noise import is_noisy
 from delaminate.matching.exact.parsing import Parse
@@ -212,7 +213,7 @@ class Matcher(SearchPlayer):
         context.values["settled"] = _equal(patterns, self.patterns) and (enough or model.covers_all)
         self.patterns, self.round = patterns, None
         model.store.put_background(background)
-        self._publish(patterns)
+        self._publish(patterns, scenes, found)
         left = float(found.left.mean()) / (frames.shape[1] * frames.shape[2])
         return {"unexplained": torch.tensor(left), "sprites": torch.tensor(float(model.store.count))}
 
@@ -226,10 +227,15 @@ class Matcher(SearchPlayer):
             found = explained(scenes, patterns, search)
         return patterns, background, found
 
-    def _publish(self, patterns: list[HardSprite]) -> None:
-        """Put what has been found into the model."""
+    def _publish(
+        self, patterns: list[HardSprite], scenes: FrameStack | None = None, found: Parse | None = None
+    ) -> None:
+        """Put patterns into the model; at the end of a round with their interiors, which what they make of frames tells."""
         c, model = self.model.config, self.model
-        sprites, looks = merge_variants(patterns, ColourCodes(c.tolerance, c.chroma), c.flips, c.recolours)
+        codes = ColourCodes(c.tolerance, c.chroma)
+        sprites, looks = merge_variants(patterns, codes, c.flips, c.recolours)
+        if scenes is not None and found is not None and codes.exact and c.search_parts == "patches":
+            sprites = with_interiors(sprites, looks, patterns, scenes, found)
         model.store.put(sprites, looks)
         model.alive.copy_((torch.arange(len(model.alive)) < len(sprites)).to(model.alive))
 
