@@ -106,10 +106,20 @@ def test_a_score_that_stands_still_does_not_hold_the_camera():
     assert step(frames[10], frames[11], seen=seen) == (0, 2)
     assert is_scrolled(frames)
     found = choose_background(frames, tolerance=0.02)
-    assert found.kind == "parallax" and found.background.plane is not None and found.background.plane.speed == 0
+    assert found.kind == "panorama" and found.background.plane is not None and found.background.plane.speed == 0
     assert np.array_equal(np.rint(found.background.rgb[12:, :190] * 255), rgb[12:, :190])
     offsets = [found.background.locate(frame) for frame in frames]
     assert [far for far, _ in offsets] == corners and {near for _, near in offsets} == {(0, 0)}
+
+
+def test_who_the_camera_follows_is_no_panel():
+    frames = shots(world(), [(0, 2 * n) for n in range(40)])
+    hero = pattern((9, 9), 2, disc(9))
+    for frame in frames:
+        paste(frame, hero, 16, 20)
+    found = choose_background(frames, tolerance=0.02)
+    assert found.kind == "panorama" and found.background.plane is None
+    assert np.array_equal(np.rint(found.background.rgb[:40, :128] * 255), world()[:40, :128])
 
 
 def test_all_pixels_tell_of_a_camera_where_nothing_or_everything_stands_still():

@@ -22,6 +22,8 @@ FIXED, FIXED_SAMPLE = 0.97, 48
 PANEL_REACH, PANEL_MOST = 6, 0.6
 """Pixels around its outlines that may belong to it, as the digits of a score; a camera is told by what is left, if that is more
 than a part of the frame."""
+PANEL_EDGE = 4, 0.06
+"""Pixels from the edge of the screen, or parts of it, within which a panel begins with its surroundings."""
 
 
 def near_of(noisy: bool) -> int:
@@ -62,7 +64,9 @@ def telling(
 def panel(
     frames: UInt8[np.ndarray, "N H W 3"], places: Int64[np.ndarray, "N 2"], near: int = NEAR
 ) -> Bool[np.ndarray, "H W"] | None:
-    """Where something stands still on the screen, and around it, while the camera moves; None: nothing does.
+    """Where something stands still at the edge of the screen, and around it, while the camera moves; None: nothing does.
+
+    In its middle, that is who the camera follows.
 
     Args:
         frames: A clip.
@@ -70,7 +74,14 @@ def panel(
         near: Levels of 255 by which colours may differ.
     """
     seen = telling(frames, near, [axis for axis in (0, 1) if np.ptp(places[:, axis])])
-    return None if seen is None else ~seen
+    if seen is None:
+        return None
+    labels, _ = ndimage.label(~seen, np.ones((3, 3)))
+    inner = np.zeros(seen.shape, bool)
+    rows, columns = (max(PANEL_EDGE[0], round(PANEL_EDGE[1] * side)) for side in seen.shape)
+    inner[rows:-rows, columns:-columns] = True
+    found = np.isin(labels, np.unique(labels[~inner & ~seen]))
+    return found & ~seen if (found & ~seen).any() else None
 
 
 def step(

@@ -77,7 +77,7 @@ def choose_background(
         still, readouts = _still(frames, noisy)
         return BackgroundChoice(still, kind, {}, readouts)
     if kind in ("panorama", "parallax"):
-        found = _scrolled(frames, noisy)
+        found = _scrolled(frames, tolerance, plain)
         return BackgroundChoice(found.get(kind, found["panorama"]), kind if kind in found else "panorama", {})
     if kind == "rooms":
         shots = scenes_of(frames)
@@ -103,7 +103,7 @@ def _shortest(frames: UInt8[np.ndarray, "N H W 3"], tolerance: float, plain: Bac
     if cut is not None:
         candidates["rooms"] = cut
     elif is_scrolled(frames, noisy):
-        candidates |= _scrolled(frames, noisy)
+        candidates |= _scrolled(frames, tolerance, plain)
     # Where no room scrolls, which one is seen is told at each cut only.
     moves = len(shots) if cut is not None and _has_size_of(cut, frames) else None
     bits = {
@@ -170,14 +170,19 @@ def _share_of(background: Background, plain: Background) -> float:
     return float((np.abs(background.rgb - plain.rgb) < 0.02).all(2).mean())
 
 
-def _scrolled(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool) -> dict[str, Background]:
-    """The panorama of a clip, and its two planes if there are two motions."""
+def _scrolled(frames: UInt8[np.ndarray, "N H W 3"], tolerance: float, plain: Background) -> dict[str, Background]:
+    """The panorama of a clip, with a panel in front if that is shorter, and its two planes if there are two motions."""
+    noisy = is_noisy(tolerance)
     one, places, colours = panorama_and_places(frames, noisy=noisy)
     found = {"panorama": one if one.rgb.shape[:2] != frames.shape[1:3] else static(frames, noisy)}
     two = second_plane(frames, one.rgb, places, colours, noisy)
-    if two is not None:
-        found["parallax"] = Background(*two)
-    return found
+    if two is None:
+        return found
+    both = Background(*two)
+    if both.plane is None or both.plane.speed:
+        return found | {"parallax": both}
+    bits = [clip_bits(frames, each, tolerance, plain) for each in (found["panorama"], both)]
+    return {"panorama": both} if bits[1] < CLEARLY * bits[0] else found
 
 
 def clip_bits(

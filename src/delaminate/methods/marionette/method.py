@@ -303,13 +303,17 @@ class MarioNette(MarioNetteModel):
         if not self.config.search_steps or self.config.background == "learned":
             return ""
         height, width = int(self.store.ground.shape[1]), int(self.store.ground.shape[2])
+        part = f"a picture of {width} x {height} pixels, of which each image shows a part"
         if self.store.plane.shape[1:] != (1, 1):
-            return "two planes that scroll at different speeds"
+            still = float(self.store.plane_motion[0]) == 0
+            return (
+                f"{part}, behind a panel that stands still" if still else "two planes that scroll at different speeds"
+            )
         if (height, width) == (1, 1):
             return "nothing (transparent)" if self.config.background_colour else "one colour"
         if (height, width) == self.image_size:
             return "a still picture"
-        return f"a picture of {width} x {height} pixels, of which each image shows a part"
+        return part
 
     def same_colours(self, one: Float[Tensor, "B 3 H W"], other: Float[Tensor, "B 3 H W"]) -> Bool[Tensor, "B H W"]:
         """As search compares colours, where that is wider: a sprite should not explain noise and smeared chroma."""

@@ -53,12 +53,13 @@ def background_of(pixels: UInt8[Tensor, "N 3 H W"], c: Config) -> BackgroundChoi
 def told(choice: BackgroundChoice) -> str:
     """Say what was taken for the background, and how to choose another."""
     height, width = choice.background.rgb.shape[:2]
+    panel = ", behind a panel that stands still" if choice.background.plane is not None else ""
     level = np.rint(choice.background.rgb[0, 0] * 255).astype(int)
     what = {
         "solid": f"one colour, #{level[0]:02x}{level[1]:02x}{level[2]:02x}",
         "static": "a still picture",
         "rooms": f"several rooms, a picture each, {width} x {height} pixels together",
-        "panorama": f"a panorama of {width} x {height} pixels, over which the camera scrolls",
+        "panorama": f"a panorama of {width} x {height} pixels, over which the camera scrolls{panel}",
         "parallax": "two planes that scroll at different speeds",
     }[choice.kind]
     rest = sorted((name for name in choice.bits if name != choice.kind), key=lambda name: choice.bits[name])
