@@ -109,10 +109,10 @@ class Run:
         """What is known so far, which is kept after each part."""
         return {key: getattr(self, key) for key in ("cpu", "peak", "seconds", "kills", "done", "slopes")}
 
-    def go(self, kills: int = 0, expected: float = 1.0) -> None:
-        """Work at the parts that are left, killed so many times in so many seconds."""
+    def go(self, last: int, kills: int = 0, expected: float = 1.0) -> None:
+        """Work at the parts that are left up to the last one, killed so many times in so many seconds."""
         rng = random.Random(1 + self.done)
-        while self.done < self.parts:
+        while self.done < last:
             left = kills - self.kills
             until = rng.expovariate(kills / expected) + 1.0 if left > 0 else None
             self.done += self.part(self.done + 1, until)
@@ -206,16 +206,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="a folder on a large disk: about 15 kB an image")
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--first", type=int, help="decompose so many parts alone; all images are listed and decoded")
     parser.add_argument("--only", choices=("unbroken", "killed"), help="make this run alone, and compare nothing")
     parser.add_argument("--result", type=Path, default=RESULT)
     given = parser.parse_args()
     parts = max(2, given.count // IN_PART)
+    last = min(parts, given.first or parts)
     poisoned = draw(given.work / "shards", given.count)
     whole, broken = (Run(given.work, given.work / name, parts) for name in ("unbroken", "killed"))
     if given.only != "killed":
-        whole.go()
+        whole.go(last)
     if given.only != "unbroken":
-        broken.go(given.kills, whole.seconds or given.count / IMAGES_A_SECOND)
+        broken.go(last, given.kills, whole.seconds or given.count / IMAGES_A_SECOND)
     if given.only is not None:
         return
     digests = [digest_of(given.work / name) for name in ("unbroken", "killed")]
@@ -223,9 +225,10 @@ def main() -> None:
     listed = [{each["name"] for each in found["skipped"]} for found in errors]
     files = sum(1 for path in (given.work / "unbroken").rglob("*") if path.is_file())
     result = {
-        "images": given.count, "parts": parts, "model": MODEL, "scenes": digests[0][1], "files": files,
+        "images": given.count, "parts": parts, "parts_decomposed": last, "model": MODEL, "scenes": digests[0][1],
+        "files": files,
         "poisoned": len(poisoned), "poisoned_all_listed": all(names == poisoned for names in listed),
-        "psnr": errors[0]["psnr"], "unbroken": told(whole) | {"images_a_cpu_second": given.count / whole.cpu},
+        "psnr": errors[0]["psnr"], "unbroken": told(whole) | {"images_a_cpu_second": digests[0][1] / whole.cpu},
         "killed": told(broken), "digest": digests[0][0], "killed_digest": digests[1][0],
         "same": digests[0] == digests[1] and errors[0] == errors[1], "machine": machine(),
     }  # fmt: skip

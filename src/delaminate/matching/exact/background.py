@@ -34,6 +34,8 @@ LOOKED_AT = 101
 """Frames of a scene in which the camera stands still that are asked about its background, at most."""
 BRIEF = 8
 """Frames that a flash takes at most."""
+CHANGES = 0.35
+"""The share of a frame that a cut changes at least."""
 SAME_ROOM = 0.8
 """Of a scene's frame, the share that an earlier room must show for the scene to play there."""
 
@@ -334,11 +336,24 @@ def rooms(
 
 def scenes_of(frames: UInt8[np.ndarray, "N H W 3"]) -> list[tuple[int, int]]:
     """Where a clip is cut: first frame of each scene, and the one after its last."""
-    borders = [0]
-    for index, (before, after) in enumerate(itertools.pairwise(frames), start=1):
-        if alike(before.astype(np.int16), after) < CUT and agreement(before, after, *step(before, after)) < CUT:
-            borders.append(index)
-    return list(itertools.pairwise([*borders, len(frames)]))
+    plain = np.rint(solid(frames).rgb[0, 0] * 255).astype(np.int16)
+    cuts = [n for n, (one, other) in enumerate(itertools.pairwise(frames), start=1) if _is_cut(one, other, plain)]
+    return list(itertools.pairwise([0, *cuts, len(frames)]))
+
+
+def _is_cut(
+    before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"], plain: Int16[np.ndarray, "3"]
+) -> bool:
+    """Whether much of a frame changes, and what is drawn in either of two does not go on in the other, however one is shifted.
+
+    Two rooms may have the same floor, and what comes between them may be a blank screen.
+    """
+    if alike(before.astype(np.int16), after) > 1 - CHANGES:
+        return False
+    drawn = [(np.abs(frame - plain) > NEAR).any(2) for frame in (before, after)]
+    if agreement(before, after, 0, 0, drawn=drawn) >= CUT:
+        return False
+    return agreement(before, after, *step(before, after), drawn=drawn) < CUT
 
 
 def with_flashes(

@@ -145,13 +145,30 @@ def _edges(frame: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
 
 
 def agreement(
-    before: np.ndarray, after: np.ndarray, down: int, right: int, near: int = NEAR, seen: np.ndarray | None = None
+    before: np.ndarray,
+    after: np.ndarray,
+    down: int,
+    right: int,
+    near: int = NEAR,
+    seen: np.ndarray | None = None,
+    drawn: Sequence[np.ndarray] | None = None,
 ) -> float:
-    """Share of the overlapping pixels, or of those of them that tell, that are alike when the camera moved by (down, right)."""
+    """Share of the overlapping pixels that are alike when the camera moved by (down, right).
+
+    Args:
+        before, after: The frames.
+        down, right: By how much it moved.
+        near: Levels of 255 by which colours may differ.
+        seen: Of the screen, which pixels count; None: all.
+        drawn: Of each frame, which pixels count: where one of the two does; None: all.
+    """
     height, width = before.shape[:2]
     then = np.s_[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
     now = np.s_[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
-    return alike(before[then].astype(np.int16), after[now], near, None if seen is None else seen[then] & seen[now])
+    counts = None if seen is None else seen[then] & seen[now]
+    if drawn is not None:
+        counts = drawn[0][then] | drawn[1][now]
+    return alike(before[then].astype(np.int16), after[now], near, counts)
 
 
 def alike(one: np.ndarray, other: np.ndarray, near: int = NEAR, seen: np.ndarray | None = None) -> float:
