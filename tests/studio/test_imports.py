@@ -115,6 +115,7 @@ def test_what_is_none_or_of_nothing_here_is_refused(client, exported, tmp_path):
         ([("../../../etc/a.ora", b"x")], {}, 422), ([("a.png.ora", ora.read_bytes())], {"repaint": "somewhere"}, 422),
         ([("a.png.ora", ora.read_bytes())], {"revision": -1}, 422), ([("a.psd", b"8BPS" + bytes(100))], {}, 422),
         ([(".", b"x")], {}, 422), ([("..", b"x"), (" ", b"x")], {}, 422), ([], {}, 422),
+        ([("a.png.ora", ora.read_bytes()), ("a.png.ora", b"another of this name")], {}, 422),
     ]  # fmt: skip
     for files, given, status in cases:
         answer = send(client, project, files, **given)

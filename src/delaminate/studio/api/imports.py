@@ -113,7 +113,7 @@ def laid_out(space: Workspace, files: list[UploadFile], folder: Path) -> Path:
     """Lay files down under their own names, zips unpacked; say what to import: the only file, or the folder.
 
     Raises:
-        DataError: There are none of a kind that comes back.
+        DataError: There are none of a kind that comes back, or two have one name.
     """
     from delaminate.pipelines.importing import SUFFIXES  # here, so that the studio opens at once
 
@@ -121,6 +121,10 @@ def laid_out(space: Workspace, files: list[UploadFile], folder: Path) -> Path:
     kept: list[Path] = []
     for number, file in enumerate(files):
         target = folder / shown_name(file.filename or f"file-{number}")
+        if target.exists():
+            raise DataError(
+                f"two files called {target.name} were sent; send one at a time, or a zip with their folders."
+            )
         with target.open("wb") as out:
             shutil.copyfileobj(file.file, out, 2**20)
         with target.open("rb") as source:
@@ -143,7 +147,9 @@ def unzipped(space: Workspace, path: Path, folder: Path, suffixes: tuple[str, ..
     kept = []
     for number, name in enumerate(names):
         target = folder / name
-        if target.suffix.lower() in suffixes and not target.exists():
+        if target.suffix.lower() in suffixes:
+            if target.exists():
+                raise DataError(f"{name} was sent twice, in {path.name} and beside it; send one of them.")
             target.parent.mkdir(parents=True, exist_ok=True)
             (loose / f"{number:06d}").rename(target)
             kept.append(target)
