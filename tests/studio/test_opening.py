@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import time
 import zipfile
 
@@ -134,3 +136,11 @@ def test_looking_that_takes_too_long_is_given_up(client, tmp_path, monkeypatch):
     (tmp_path / "some").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "some" / "a.png")
     assert looked(client, client.open(tmp_path / "some"))["error"] == "a.png: too long"
+
+
+def test_the_server_starts_without_what_only_some_of_its_work_needs():
+    """Whoever types `./run studio` waits for every import."""
+    heavy = ("scipy", "sklearn", "pandas", "av", "h5py", "onnxruntime", "distributed")
+    program = f"import sys, delaminate.studio.server\nprint([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from scipy.ndimage import distance_transform_edt
 
 from delaminate.errors import DataError
 
@@ -128,6 +127,8 @@ def unused_colour(pictures: Sequence[Pixels]) -> Colour:
     Raises:
         DataError: All 2^24 colours are used.
     """
+    from scipy.ndimage import distance_transform_edt  # here, so that the studio opens at once
+
     used = np.zeros(2**24, bool)
     for picture in pictures:
         shown = picture[picture[..., 3] >= SHOWN] if picture.shape[2] == 4 else picture.reshape(-1, 3)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
-from scipy import ndimage
 from torch import Tensor
 
 from delaminate.errors import ConfigError, OutputError, ShapeError
@@ -133,6 +132,8 @@ def seen_layers(scene: Scene) -> Iterator[Seen]:
 
     Backgrounds are left out, and so are layers that are nowhere seen most.
     """
+    from scipy import ndimage  # here, so that the studio opens at once
+
     shown = Decomposition.from_scene(scene)
     labels = shown.labels()[0][0].numpy()
     visible = [position for position, layer in enumerate(scene.layers) if layer.visible]
