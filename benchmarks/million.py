@@ -135,7 +135,7 @@ class Run:
         journal = self.out / f"journal-{part}-of-{self.parts}.jsonl"
         with (self.work / "said.txt").open("ab") as said:
             process = subprocess.Popen(words, stdout=said, stderr=said, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        before, code = size_of(journal), None
+        before, code, ours = size_of(journal), None, False
         self.samples = []
         while code is None:
             time.sleep(0.5)
@@ -149,10 +149,10 @@ class Run:
             self.samples.append((size_of(journal) - before, resident(process.pid)))
             if until is not None and time.monotonic() - began > until:
                 os.kill(process.pid, signal.SIGKILL)
-                until = None
+                until, ours = None, True
                 self.kills += 1
         self.seconds += time.monotonic() - began
-        if code not in (0, -signal.SIGKILL):
+        if code not in (0, -signal.SIGKILL if ours else 0):
             raise SystemExit(f"decompose ended with {code}; see {self.work / 'said.txt'}")
         self.slopes += [] if code else self.slope(journal)
         return code == 0

@@ -1,6 +1,7 @@
 """decompose goes on where it was cut off, and machines share a collection."""
 
 import json
+import pickle
 import random
 import shutil
 import signal
@@ -50,7 +51,7 @@ def cut_off(monkeypatch):
 
         with monkeypatch.context() as inside:
             inside.setattr(decomposition, "_decomposed", some)
-            inside.setattr("delaminate.pipelines.scene_output.SceneOutput.publish", lambda output: None)
+            inside.setattr("delaminate.pipelines.scene_output.SceneOutput.publish", lambda output: output.totals())
             yield
 
     return cut
@@ -434,3 +435,52 @@ def test_a_process_killed_at_random_moments_is_finished(command, model, tmp_path
     assert reached == sorted(reached)
     finished(command, words, out, "--resume")
     assert files_of(out) == files_of(tmp_path / "whole")
+
+
+def rows_of(folder):
+    return {row["name"]: row for row in json.loads((folder / "summary.json").read_text())["scenes"]}
+
+
+def test_a_shard_that_goes_on_keeps_what_was_packed_since(command, words, tmp_path):
+    for part in (1, 2):
+        finished(command, words, tmp_path / "out", "--shard", f"{part}/2")
+    finished(command, ("scenes", "pack", tmp_path / "out"), tmp_path / "packed")
+    before, good = rows_of(tmp_path / "packed"), list(load_scenes(tmp_path / "packed"))
+    finished(command, words, tmp_path / "packed", "--shard", "1/2", "--resume")
+    assert rows_of(tmp_path / "packed") == before and all("pack" in row for row in before.values())
+    for one, other in zip(load_scenes(tmp_path / "packed"), good, strict=True):
+        assert (one.composite() == other.composite()).all()
+
+
+def test_a_shard_that_goes_on_keeps_what_was_edited_since(command, words, tmp_path):
+    out = tmp_path / "out"
+    for part in (1, 2):
+        finished(command, words, out, "--shard", f"{part}/2", "--packed")
+    scenes = load_scenes(out)
+    name, layer = scenes.names[-1], scenes[-1].layers[-1].id
+    finished(command, ("edit", out, "hide", "--scene", name, "--layer", layer), out)
+    before = rows_of(out)
+    finished(command, words, out, "--shard", "1/2", "--resume")
+    assert rows_of(out) == before
+    assert not load_scenes(out)[-1].layers[-1].visible
+
+
+def test_what_was_made_anew_without_shards_counts_when_one_goes_on(command, model, pieces, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    shutil.copytree(pieces / "images", images)
+    words = ("decompose", model, images, "--batch", 1)
+    for part in (1, 2):
+        finished(command, words, out, "--shard", f"{part}/2")
+    shutil.copy(images / "000000.png", images / "000004.png")
+    finished(command, words, out, "--resume")
+    before = json.loads((out / "errors.json").read_text())
+    finished(command, words, out, "--shard", "1/2", "--resume")
+    assert json.loads((out / "errors.json").read_text()) == before
+
+
+@pytest.mark.parametrize("where", ["memory", "folder"])
+def test_results_are_kept_and_sent_as_any_others(model, pieces, tmp_path, where):
+    found = delaminate.decompose(model, pieces / "images", None if where == "memory" else tmp_path / "out")
+    again = pickle.loads(pickle.dumps(found))
+    assert json.loads(json.dumps(found.rows)) == again.rows
+    assert len(again) == len(found) == len(again.scenes) == 5 and again.means == found.means

@@ -149,7 +149,8 @@ def test_scenes_are_edited_recomposed_and_exported_in_memory(made, tmp_path):
     assert torch.equal(delaminate.load_scenes(made)[0].composite(), scenes[0].composite())  # nothing was saved
     assert len(delaminate.recompose(edited, tmp_path / "flat")) == len(scenes)
     assert delaminate.export(edited, tmp_path / "out", ["png"])["png"].files
-    for wrong in (tmp_path / "out", [tmp_path]):
+    assert delaminate.export(edited, tmp_path / "out", (name for name in ("png", "coco"))).keys() == {"png", "coco"}
+    for wrong in (tmp_path / "out", [tmp_path], None):
         with pytest.raises(ConfigError, match="expected names of formats"):
             delaminate.export(edited, tmp_path / "out", wrong)
 

@@ -1,5 +1,6 @@
 """Decompose images into scenes: in memory, or into a folder, batch by batch."""
 
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -17,7 +18,7 @@ from delaminate.data.places import is_place
 from delaminate.data.sets import natural_key
 from delaminate.data.synthetic import DRAWINGS, Split
 from delaminate.engine.record import Callback
-from delaminate.errors import ConfigError, DataError, OutputError
+from delaminate.errors import ConfigError, DataError, FormatError, OutputError, reading
 from delaminate.methods import Method, load_model
 from delaminate.pipelines.cluster import Workers, absolute, chosen_workers, for_workers, model_here, pool
 from delaminate.pipelines.devices import pick_device
@@ -32,6 +33,7 @@ from delaminate.pipelines.images import (
     open_with_originals,
 )
 from delaminate.pipelines.journal import model_digest
+from delaminate.pipelines.output_folders import ERRORS
 from delaminate.pipelines.scene_folder import SceneFolder
 from delaminate.pipelines.scene_output import SceneOutput, Totals
 from delaminate.pipelines.shards import Shard, shard_rows
@@ -54,22 +56,21 @@ class DecomposedImages(Sequence[Scene]):
     """What decomposing has made of images: their scenes, and how closely these rebuild them.
 
     Attributes:
-        rows: For each scene its `name`, and unless layers show the image itself its `psnr` at the model's size and
-            `psnr_original` at its own, in dB.
+        num_scenes: How many there are.
         skipped: Name and reason of every image that became no scene.
         by: The way of decomposing.
         copies_input: Layers show the images themselves, so that nothing is reconstructed.
-        means: Means of the errors in `rows`; empty where layers show the images themselves.
+        means: Means of the errors in `rows`, in dB; empty where layers show the images themselves.
         num_scattered: Scenes in which a layer lies in several large parts.
         verdict: What came out, judged by all images.
         folder: Where the scenes are, or None: in memory.
-        kept: The scenes, where they are in memory.
+        kept, errors: The scenes and their `rows`, where they are in memory.
         rate: Frames per second, where they are the frames of a clip.
         durations: Milliseconds that each of these is seen, by the scenes' names, where known.
         blocks: What the originals are made of, where they are enlarged pixel art.
     """
 
-    rows: Sequence[dict[str, Any]]
+    num_scenes: int
     skipped: list[tuple[str, str]]
     by: str
     copies_input: bool
@@ -78,6 +79,7 @@ class DecomposedImages(Sequence[Scene]):
     verdict: Verdict | None = None
     folder: Path | None = None
     kept: Sequence[Scene] = ()
+    errors: Sequence[dict[str, Any]] = ()
     rate: float | None = None
     durations: Mapping[str, float] | None = None
     blocks: Blocks | None = None
@@ -87,8 +89,21 @@ class DecomposedImages(Sequence[Scene]):
         """One scene for each image, at the image's own size; all share one dictionary."""
         return self.kept if self.folder is None else load_scenes(self.folder, order=natural_key)
 
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """For each scene its `name`, and unless layers show the image itself its `psnr` at the model's size and `psnr_original`
+        at its own, in dB.
+
+        Raises:
+            FormatError: They are to be read out of the folder, and are not there any more.
+        """
+        if self.folder is None:
+            return list(self.errors)
+        with reading(self.folder / ERRORS, FormatError, "holds no errors of scenes"):
+            return list(json.loads((self.folder / ERRORS).read_bytes())["images"])
+
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.num_scenes
 
     def __getitem__(self, index: Any) -> Any:
         return self.scenes[index]
@@ -107,13 +122,13 @@ class DecomposedImages(Sequence[Scene]):
             said = f"rebuilt at {means['psnr']:.1f} dB at the model's size, {means['psnr_original']:.1f} dB at the images' own."
         if self.verdict is not None and self.verdict.text:
             said += f" {self.verdict.text}"
-        if 4 * self.num_scattered > len(self.rows):
+        if 4 * self.num_scattered > self.num_scenes:
             said += (
                 f" In {self.num_scattered} of them a layer lies in several large parts: if these are several things, this "
                 "method does not tell them apart."
             )
         where = f" in {self.folder}" if self.folder is not None else ""
-        return f"{len(self.rows)} scenes{where}, by {self.by}: {said}"
+        return f"{self.num_scenes} scenes{where}, by {self.by}: {said}"
 
     def _repr_html_(self) -> str:
         shown = [scene.composite() for scene in self.scenes[:8]]
@@ -378,14 +393,14 @@ def _result(output: SceneOutput, found: Totals, asked: Images, shard: Shard | No
     Raises:
         DataError: Nothing was.
     """
-    if not found.rows:
+    if not found.count:
         where = asked if isinstance(asked, str | Path) else "decompose"
         raise DataError(f"{where}: no image became a scene; the skipped files say why.")
     if output.folder is not None and shard is None:
         shutil.rmtree(output.folder.folder / CACHE, ignore_errors=True)
     images = output.opened.images
     return DecomposedImages(
-        found.rows,
+        found.count,
         found.skipped,
         output.by,
         output.method.copies_input(output.by),
@@ -394,6 +409,7 @@ def _result(output: SceneOutput, found: Totals, asked: Images, shard: Shard | No
         found.verdict,
         None if output.folder is None else output.folder.folder,
         tuple(output.scenes.values()),
+        () if output.folder is not None else tuple(output.rows()),
         images.rate,
         output.opened.durations,
         output.opened.blocks,

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
@@ -283,8 +282,8 @@ def format_names(to: str | Iterable[str]) -> list[str]:
     Raises:
         ConfigError: One is unknown or no name, or there is none.
     """
-    listed = to.split(",") if isinstance(to, str) else to
-    if isinstance(listed, os.PathLike) or not all(isinstance(name, str) for name in listed):
+    listed = to.split(",") if isinstance(to, str) else list(to) if isinstance(to, Iterable) else [to]
+    if not all(isinstance(name, str) for name in listed):
         raise ConfigError(f"--to {to}: expected names of formats, such as 'png'; the folder is the second argument.")
     names = list(dict.fromkeys(name.strip() for name in listed if name.strip()))
     for name in names:

@@ -13,7 +13,6 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -35,8 +34,6 @@ except ImportError:  # Windows: two calls in one folder are not noticed there
     locks = None
 
 FORMAT, VERSION = "delaminate-journal", 1
-HEAD = 2
-"""Lines at the head of a journal: settings and dictionary."""
 DIGEST = re.compile(rb'"digest": "([0-9a-f]+)"')
 NAME = re.compile(r"journal(-[0-9]+-of-[0-9]+)?\.jsonl")
 
@@ -80,8 +77,7 @@ class Journal:
         settings: What is asked for.
 
     Attributes:
-        records: What is known, by the images' names: from all journals in the folder, but for a shard from its own alone until
-            `read` is called.
+        records: What is known, by the images' names, from all journals in the folder.
         entries: Id of each dictionary entry, and whether it is a background; None: not known yet.
         begun: There was a journal before.
 
@@ -108,11 +104,7 @@ class Journal:
             self._empty = self.path.stat().st_size == 0
             if shard is None:
                 self._wait_for_nobody()
-            for path in journals(
-                folder
-            ):  # that of the whole collection comes last: it went on with what shards had left
-                entire = shard is None or path in (self.path, journal_path(folder, None))
-                self._read_on(path, None if entire else HEAD)
+            self.read()
             own = self._read[self.path][0]
             self._file.truncate(own)
             self.begun = any(size for size, _ in self._read.values())
@@ -141,7 +133,10 @@ class Journal:
             offset += len(line)
 
     def read(self) -> bool:
-        """Read what all journals say by now; say whether that is more than before.
+        """Read what all journals say by now, that of the whole collection last: it goes on with what shards have left.
+
+        Returns:
+            Whether that is more than before.
 
         Raises:
             ConfigError: One was made with other settings.
@@ -183,13 +178,13 @@ class Journal:
         size, count = self._read.get(self.path, (0, 0))
         self._read[self.path] = size + sum(map(len, lines)), count + len(lines)
 
-    def _read_on(self, path: Path, most: int | None = None) -> None:
-        """Read the whole lines of a journal that are not known yet, or only so many of its first ones."""
+    def _read_on(self, path: Path) -> None:
+        """Read the whole lines of a journal that are not known yet."""
         size, number = self._read.get(path, (0, 0))
         try:
             with path.open("rb") as file:
                 file.seek(size)
-                for line in islice(file, most if most is None else max(0, most - number)):
+                for line in file:
                     if not line.endswith(b"\n"):
                         break
                     self._take(path, number + 1, size, line)

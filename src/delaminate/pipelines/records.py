@@ -143,23 +143,20 @@ class Records(Mapping[str, Record]):
         found = self._find(name)
         return default if found is None else found[0]
 
-    def path(self, name: str) -> Path | None:
-        """The journal that tells of an image; None: none does."""
-        found = self._find(name)
-        return None if found is None else self._paths[found[1] >> OFFSET_BITS]
-
     def __iter__(self) -> Iterator[str]:
-        """Names in no order that is told."""
+        return (record.name for record in self.each())
+
+    def each(self) -> Iterator[Record]:
+        """Go through the records as they lie in the journals, so that each is one short read."""
         self._sort_in()
-        places, again = self._places, np.zeros(len(self._hashes), bool)
-        again[1:] = self._hashes[1:] == self._hashes[:-1]
-        names: list[str] = []  # of one hash
-        for place, same in zip(places, again, strict=True):
-            names = names if same else []
-            name = self._read(int(place)).name
-            if name not in names:
-                names.append(name)
-                yield name
+        places, hashes = self._places, self._hashes
+        alike = np.zeros(len(hashes), bool)
+        alike[1:] |= hashes[1:] == hashes[:-1]
+        alike[:-1] |= hashes[1:] == hashes[:-1]
+        for index in np.argsort(places, kind="stable"):
+            record, place = self._read(int(places[index])), int(places[index])
+            if not alike[index] or self._find(record.name) == (record, place):
+                yield record
 
     def add(self, record: Record, path: Path, offset: int) -> None:
         """Take up a record.
@@ -184,7 +181,11 @@ class Records(Mapping[str, Record]):
             self._kept[place] = record
 
     def __del__(self) -> None:
-        self.close()
+        if "_file" in vars(self):
+            self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_file": None}  # an open file stays where it is
 
     def close(self) -> None:
         """Let go of the journal that was read last; it is opened again when it is needed."""

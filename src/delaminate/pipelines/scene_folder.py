@@ -37,6 +37,8 @@ class _Saved(MutableMapping[str, SavedScene]):
         self.records = records
         self.differing: dict[str, SavedScene | None] = {}
         """None: there is none by now."""
+        self.beside: set[str] = set()
+        """Those of them that no journal tells of."""
 
     def __getitem__(self, name: str) -> SavedScene:
         found = self.get(name)
@@ -58,23 +60,33 @@ class _Saved(MutableMapping[str, SavedScene]):
 
     def __setitem__(self, name: str, saved: SavedScene) -> None:
         self.differing[name] = saved
+        if name not in self.records:
+            self.beside.add(name)
 
     def __delitem__(self, name: str) -> None:
         if name not in self:
             raise KeyError(name)
         self.differing[name] = None
+        self.beside.discard(name)
 
     def __iter__(self) -> Iterator[str]:
-        yield from (name for name in self.records if name not in self.differing and name in self)
-        yield from (name for name, saved in self.differing.items() if saved is not None)
+        return (saved.name for saved in self.each())
+
+    def each(self) -> Iterator[SavedScene]:
+        """Go through the scenes as they lie in the journals."""
+        told = ((record.name, record.saved) for record in self.records.each())
+        found = (self.differing.get(name, saved) for name, saved in told)
+        yield from (saved for saved in found if saved is not None)
+        yield from (saved for name in self.beside if (saved := self.differing[name]) is not None)
 
     def __len__(self) -> int:
-        """How many there are, or a few more: images that were edited away count until the folder is opened again."""
-        return self.records.num_scenes + sum(name not in self.records for name in self.differing)
+        """How many there are, or a few more: images that became no scene later on count until the folder is opened again."""
+        return self.records.num_scenes + len(self.beside)
 
     def told(self, records: Sequence[Record]) -> None:
         """Forget what the journal tells as well by now."""
         for record in records:
+            self.beside.discard(record.name)
             if self.differing.get(record.name, record) == record.saved:
                 del self.differing[record.name]
 
@@ -121,9 +133,7 @@ class SceneFolder:
             packs = None
             if packed or is_packed(folder):
                 prefix = "" if shard is None else f"{shard[0]}-of-{shard[1]}-"
-                packs = PackWriter(
-                    folder, prefix, (each.place for each in self.saved.values() if each.place is not None)
-                )
+                packs = PackWriter(folder, prefix, (each.place for each in self.saved.each() if each.place is not None))
             images = opened.images
             self.writer = SceneWriter(folder, images.rate, opened.durations, opened.blocks, packs, self.saved)
         except BaseException:
@@ -195,11 +205,7 @@ class SceneFolder:
 
     def has_grown(self) -> bool:
         """Say whether other shards have come further, and take up what they did."""
-        if self.shard is None or not self.journal.read():
-            return False
-        if self.resumed:
-            self._moved(others=True)
-        return True
+        return self.shard is not None and self.journal.read()
 
     def close(self) -> None:
         """Let other calls write here."""
@@ -217,22 +223,12 @@ class SceneFolder:
                 said.append(f"{len(names)} scenes were {what}: {', '.join(names[:NAMED])}{more}.")
         return said
 
-    def _moved(self, others: bool = False) -> dict[str, str]:
-        """Take up where scenes lie by now: an edit, packing or unpacking may have moved them.
-
-        Args:
-            others: Only those of other journals.
-
-        Returns:
-            Titles of sprites, by their ids.
-        """
-        records = self.journal.records
+    def _moved(self) -> dict[str, str]:
+        """Take up where scenes lie by now: an edit, packing or unpacking may have moved them. Returns titles of sprites."""
         if not (self.folder / SUMMARY).exists():
             return {}
 
         def take(name: str, place: Packed | None) -> None:
-            if others and records.path(name) == self.journal.path:
-                return  # this call knows better
             saved = self.saved.get(name)
             if saved is not None and saved.place != place:
                 self.saved[name] = replace(saved, place=place)

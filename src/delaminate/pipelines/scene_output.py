@@ -1,9 +1,8 @@
 """Where decompositions go, batch by batch: what has become of each image, and its scene, in memory or in a folder."""
 
-from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, overload
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -26,46 +25,19 @@ from delaminate.scene.scenes import Scene, check_name, with_photo
 from delaminate.scene.validation import check_bounds
 
 
-class Rows(Sequence[dict[str, Any]]):
-    """Name and errors of every scene, which are read when they are asked for: there may be millions."""
-
-    def __init__(self, records: Mapping[str, Record], name: Callable[[int], str], images: array) -> None:
-        self._records, self._name, self._images = records, name, images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "Rows": ...
-
-    def __getitem__(self, index: int | slice) -> "dict[str, Any] | Rows":
-        if isinstance(index, slice):
-            return Rows(self._records, self._name, self._images[index])
-        record = self._records[self._name(self._images[index])]
-        return {"name": record.name, **record.errors}
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
 @dataclass
 class Totals:
     """What came out of all images.
 
     Attributes:
-        rows: Name and errors of every scene.
+        count: Scenes.
         skipped: Name and reason of every image that became no scene.
         verdict: What came out, judged by all images.
         scattered: Those in which a layer lies in several large parts.
         means: Of the errors that scenes have: `psnr` and `psnr_original` in dB, unless layers show the images themselves.
     """
 
-    rows: Rows
+    count: int
     skipped: list[tuple[str, str]]
     verdict: Verdict
     scattered: int
@@ -108,11 +80,15 @@ class SceneOutput:
         """Go through what has become of images, in their order. There may be millions: they are read as they are asked for."""
         return (record for name in self.names() if (record := self.records.get(name)) is not None)
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Go through name and errors of every scene."""
+        return ({"name": record.name, **record.errors} for record in self.listed() if record.skipped is None)
+
     def totals(self) -> Totals:
         """What came out, of all images together."""
         sprites = sum(not background for _, background in self.entries)
         tally, skipped = Tally(self.method, self.by, sprites), list(self.opened.images.skipped)
-        scenes, scattered = array("q"), 0
+        scenes = scattered = 0
         sums: dict[str, float] = {}
         for row, shown in enumerate(self.opened.images.names):
             record = self.records.get(self.name(row))
@@ -120,14 +96,13 @@ class SceneOutput:
                 continue
             tally.add(record.tally)
             scattered += record.scattered
-            if record.skipped is None:
-                scenes.append(row)
-            else:
+            scenes += record.skipped is None
+            if record.skipped is not None:
                 skipped.append((shown, record.skipped))
             for key, error in record.errors.items():
                 sums[key] = sums.get(key, 0.0) + error
-        means = {key: total / len(scenes) for key, total in sums.items()}
-        return Totals(Rows(self.records, self.name, scenes), skipped, tally.verdict(), scattered, means)
+        means = {key: total / scenes for key, total in sums.items()}
+        return Totals(scenes, skipped, tally.verdict(), scattered, means)
 
     @property
     def num_scenes(self) -> int:
@@ -192,9 +167,9 @@ class SceneOutput:
         """
         found = self.totals()
         while self.folder is not None:
-            figures = {"model": self.model, "by": self.by, **found.means, "images": iter(found.rows)}
+            figures = {"model": self.model, "by": self.by, **found.means, "images": self.rows()}
             figures |= {"skipped": [{"name": name, "reason": reason} for name, reason in found.skipped]}
-            if found.rows:
+            if found.count:
                 self.folder.publish(self.names, figures | {"verdict": found.verdict.figures})
             if not self.folder.has_grown():
                 break

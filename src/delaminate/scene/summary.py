@@ -29,8 +29,8 @@ CHUNK = 2**18
 SPACE = " \t\n\r"
 BEHIND = f"{SPACE},:]}}"
 """What may follow a value or a key."""
-LONGEST_VALUE = 2**24
-"""Characters of one value that is no list of scenes: the dictionary of 32,768 entries takes half of them."""
+LONGEST_VALUE = 2**26
+"""Characters of one value that is no list of scenes: the durations of as many as there may be take most of them."""
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,17 @@ def test_an_outline_that_was_never_seen_to_hide_anything_stays_one():
     assert with_interiors([sprite], [Appearance(0)], [sprite], scenes(PLACES), at(PLACES)) == (sprite,)
 
 
+def test_a_hole_that_no_place_shows_stays_one():
+    """The colour of its border alone says nothing: a ring would become a disc."""
+    sprite, patch = found_of(OUTLINE), HardSprite(np.zeros((9, 9, 3), np.float32), np.ones((9, 9), bool))
+    nowhere = parse_of([], [], [], [])
+    assert with_interiors([sprite], [Appearance(0)], [sprite], scenes(PLACES), nowhere) == (sprite,)
+    assert with_interiors([sprite], [Appearance(0)], [patch], scenes(PLACES), nowhere) == (sprite,)
+    covered = parse_of(*([Occurrence(1, top - 1, left - 1), Occurrence(0, top, left)] for top, left in PLACES))
+    looks = [Appearance(0), Appearance(1)]
+    assert with_interiors([sprite, patch], looks, [sprite, patch], scenes(PLACES), covered)[0] is sprite
+
+
 def test_a_ring_through_which_something_is_seen_stays_one():
     sprite = found_of(PART)
     shown = scenes(THROUGH, hollow=True)

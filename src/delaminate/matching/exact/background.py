@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float32, Int16, Int64, UInt8
 from scipy import ndimage
 
 from delaminate.errors import ConfigError
-from delaminate.matching.exact.camera import CUT, NEAR, Locator, agreement, alike, panel, step, telling
+from delaminate.matching.exact.camera import CUT, NEAR, Locator, agreement, alike, near_of, panel, step, telling
 from delaminate.matching.exact.colour_model import ColourModel
 from delaminate.matching.exact.stacking import (
     MAX_PANORAMA,
@@ -420,11 +420,11 @@ def panorama_and_places(
     frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2, noisy: bool = False
 ) -> tuple[Background, Int64[np.ndarray, "N 2"], ColourModel]:
     """As `panorama`; also where each frame lies on it, top and left in pixels, and which colours are the background's."""
-    places, seen = [(0, 0)], telling(frames)
+    places, seen = [(0, 0)], telling(frames, near_of(noisy))
     for before, frame in itertools.pairwise(frames):
         down, right = step(before, frame, seen=seen)
         places.append((places[-1][0] + down, places[-1][1] + right))
-    hidden = panel(frames, np.array(places))
+    hidden = panel(frames, np.array(places), near_of(noisy))
     rgb, colours = stacked(frames, np.array(places), noisy, hidden=hidden)
     background = Background(rgb)
     for _ in range(rounds):

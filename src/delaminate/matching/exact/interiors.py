@@ -45,8 +45,11 @@ def with_interiors(
     seen: dict[int, list[tuple[int, Int32[np.ndarray, "h w"]]]] = {}
     for look in looks:
         number = numbers.get(look.of(sprites[look.entry]).key)
-        if filled[look.entry] and number is not None:
+        if number is None:
+            filled[look.entry] = {}  # nobody knows where it is seen so
+        else:
             seen.setdefault(number, []).append((look.entry, orient(labels[look.entry], look.orientation)))
+    witnessed: set[tuple[int, int]] = set()  # entries, and numbers of their holes
     height, width = scenes.frames.shape[1:3]
     for index, places in enumerate(found.places):
         covered = np.zeros((height, width), bool)
@@ -56,9 +59,14 @@ def with_interiors(
             window, own = _window(place.top, place.left, pattern.size, (height, width))
             for entry, holes in seen.get(place.entry, ()):
                 assert frame is not None
-                _drop_contradicted(filled[entry], holes[own], frame[window], ~covered[window])
+                shown = _drop_contradicted(filled[entry], holes[own], frame[window], ~covered[window])
+                witnessed |= {(entry, number) for number in shown}
             covered[window] |= pattern.alpha[own]
-    return tuple(map(_filled, sprites, labels, filled))
+    sure = [
+        {number: colours for number, colours in each.items() if (entry, number) in witnessed}
+        for entry, each in enumerate(filled)
+    ]
+    return tuple(map(_filled, sprites, labels, sure))
 
 
 def _holes(sprite: HardSprite) -> Int32[np.ndarray, "h w"]:
@@ -98,12 +106,15 @@ def _drop_contradicted(
     holes: Int32[np.ndarray, "h w"],
     shown: np.ndarray,
     free: Bool[np.ndarray, "h w"],
-) -> None:
-    """Keep the colours of holes that a place shows, all over each hole."""
+) -> list[int]:
+    """Keep the colours of holes that a place shows, all over each hole; say which holes it shows."""
+    told = []
     for number in list(colours):
         here = shown[(holes == number) & free]
         if len(here):
             colours[number] = colours[number] & {int(here[0])} if (here == here[0]).all() else set()
+            told.append(number)
+    return told
 
 
 def _filled(sprite: HardSprite, holes: Int32[np.ndarray, "h w"], colours: dict[int, set[int]]) -> HardSprite:
