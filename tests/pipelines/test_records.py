@@ -1,5 +1,6 @@
 """Records out of journals, against a plain dict of all of them."""
 
+import pickle
 import tracemalloc
 
 import pytest
@@ -48,17 +49,17 @@ def test_the_last_line_of_a_name_counts(tmp_path_factory, steps, collide, kept, 
         patch.setattr(records, "FRESH", fresh)
         if collide:  # names of one length look alike
             patch.setattr(records, "hash", len, raising=False)
-        journals, plain, paths = Journals(tmp_path_factory.mktemp("journals")), {}, {}
+        journals, plain = Journals(tmp_path_factory.mktemp("journals")), {}
         for number, (name, skipped, which) in enumerate(steps):
             plain[name] = record(name, number, skipped)
-            paths[name] = journals.paths[which]
             journals.add(plain[name], which)
         found = journals.records
         assert sorted(found) == sorted(plain) and len(found) == len(plain)
         assert dict(found) == plain
+        assert [each.name for each in found.each()] == list(found)
+        assert dict(pickle.loads(pickle.dumps(found))) == plain
         assert found.num_scenes == sum(each.saved is not None for each in plain.values())
-        assert {name: found.path(name) for name in plain} == paths
-        assert found.get("nobody") is None and "nobody" not in found and found.path("nobody") is None
+        assert found.get("nobody") is None and "nobody" not in found
         found.close()
 
 

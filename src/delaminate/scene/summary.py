@@ -5,8 +5,9 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from delaminate.errors import FormatError, reading
 from delaminate.scene import validation as values
@@ -125,7 +126,7 @@ def _read(root: Path, take: Callable[[str, Packed | None], None]) -> tuple[Summa
 class _Text:
     """JSON that is decoded value by value, so that a long list is never whole in memory."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BufferedIOBase) -> None:
         self.file, self.text, self.at, self.ended = file, "", 0, False
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._decode = json.JSONDecoder(
