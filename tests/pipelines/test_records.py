@@ -1,6 +1,5 @@
 """Records out of journals, against a plain dict of all of them."""
 
-import pickle
 import tracemalloc
 
 import pytest
@@ -57,7 +56,6 @@ def test_the_last_line_of_a_name_counts(tmp_path_factory, steps, collide, kept, 
         assert sorted(found) == sorted(plain) and len(found) == len(plain)
         assert dict(found) == plain
         assert [each.name for each in found.each()] == list(found)
-        assert dict(pickle.loads(pickle.dumps(found))) == plain
         assert found.num_scenes == sum(each.saved is not None for each in plain.values())
         assert found.get("nobody") is None and "nobody" not in found
         found.close()

@@ -184,9 +184,6 @@ class Records(Mapping[str, Record]):
         if "_file" in vars(self):
             self.close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_file": None}  # an open file stays where it is
-
     def close(self) -> None:
         """Let go of the journal that was read last; it is opened again when it is needed."""
         if self._file is not None:
