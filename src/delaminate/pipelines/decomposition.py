@@ -302,7 +302,7 @@ def _take_up(output: SceneOutput) -> Totals:
     """
     missing, one = 0, ""
     for name in output.names():
-        if name not in output.records:
+        if name not in output.known:
             missing, one = missing + 1, one or name
     if missing:
         raise OutputError(
@@ -330,8 +330,8 @@ def _announce(output: SceneOutput, count: int, batch: int, callback: Callback | 
     forecast = output.method.forecast_decomposition(count, size, batch)
     if forecast is not None:
         callback.note(forecast_text(forecast, size))
-    if output.folder is not None and output.num_scenes:
-        callback.note(f"Going on with {output.folder.folder}: {output.num_scenes} scenes are there.")
+    if output.folder is not None and output.folder.num_scenes:
+        callback.note(f"Going on with {output.folder.folder}: {output.folder.num_scenes} scenes are there.")
 
 
 def _decompose_batches(output: SceneOutput, rows: range, device: str, batch: int, callback: Callback | None) -> Totals:
@@ -355,7 +355,7 @@ def _decompose_batches(output: SceneOutput, rows: range, device: str, batch: int
     except KeyboardInterrupt:
         if callback is not None and folder is not None:
             callback.note(
-                f"Stopped: {output.num_scenes} of {len(found)} scenes are in {folder.folder}. The same command with --resume "
+                f"Stopped: {folder.num_scenes} of {len(found)} scenes are in {folder.folder}. The same command with --resume "
                 "goes on."
             )
         raise

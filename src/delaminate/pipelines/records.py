@@ -4,10 +4,8 @@ There may be millions. So what is in memory of each is where its line lies: 16 b
 """
 
 import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -74,16 +72,6 @@ def json_line(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, allow_nan=False).encode() + b"\n"
 
 
-@lru_cache(maxsize=2**16)
-def _one_of(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    return numbers
-
-
-def _shared(numbers: Sequence[object]) -> tuple[int, ...]:
-    """Numbers of which many images have the same."""
-    return _one_of(tuple(int(each) for each in numbers))  # type: ignore[call-overload]
-
-
 def record_of(value: Mapping[str, Any], where: str) -> Record:
     """Take a record from the JSON of its line.
 
@@ -93,17 +81,17 @@ def record_of(value: Mapping[str, Any], where: str) -> Record:
     """
     tally, saved = value["tally"], value["saved"]
     counted = ImageTally(
-        int(tally["objects"]), _shared(tally["shown"]), int(tally["there"]), int(tally["explained"]),
+        int(tally["objects"]), tuple(map(int, tally["shown"])), int(tally["there"]), int(tally["explained"]),
         float(tally["psnr"]),
     )  # fmt: skip
     scene = None
     if saved is not None:
         place = saved["place"]
         scene = SavedScene(
-            str(saved["name"]), int(saved["layers"]), float(saved["rounding_error"]), _shared(saved["entries"]),
+            str(saved["name"]), int(saved["layers"]), float(saved["rounding_error"]), tuple(map(int, saved["entries"])),
             str(saved["digest"]), None if place is None else place_from(place, where),
         )  # fmt: skip
-    errors = {sys.intern(str(key)): float(number) for key, number in value["errors"].items()}
+    errors = {str(key): float(number) for key, number in value["errors"].items()}
     skipped = None if value["skipped"] is None else str(value["skipped"])
     return Record(str(value["name"]), str(value["image"]), counted, errors, bool(value["scattered"]), scene, skipped)
 

@@ -149,6 +149,11 @@ class SceneFolder:
         """Whether it is time to write the lists again; shards do at their end: each knows itself alone before."""
         return self.writer.is_due if self.shard is None else not (self.folder / SUMMARY).exists()
 
+    @property
+    def num_scenes(self) -> int:
+        """Scenes that the journals tell of."""
+        return self.journal.records.num_scenes
+
     @cached_property
     def dictionary(self) -> Dictionary:
         """The sprites as they are in the folder by now."""

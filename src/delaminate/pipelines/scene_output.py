@@ -1,6 +1,6 @@
 """Where decompositions go, batch by batch: what has become of each image, and its scene, in memory or in a folder."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from delaminate.methods import Method
 from delaminate.metrics import psnr
 from delaminate.pipelines.images import OpenedImages
 from delaminate.pipelines.journal import image_digest
-from delaminate.pipelines.records import Record, Records
+from delaminate.pipelines.records import Record
 from delaminate.pipelines.scene_folder import SceneFolder
 from delaminate.pipelines.verdict import Tally, Verdict, count_images
 from delaminate.refinement.small_regions import has_separate_parts
@@ -53,6 +53,8 @@ class SceneOutput:
         method, by: What decomposes it, and how.
         model: The model's name, for the figures.
         folder: Where scenes go; None: they stay in memory.
+        scenes, records: By their names, where they stay in memory.
+        entries: Id of each dictionary entry, and whether it is a background.
     """
 
     opened: OpenedImages
@@ -61,12 +63,17 @@ class SceneOutput:
     model: str
     folder: SceneFolder | None = None
     scenes: dict[str, Scene] = field(default_factory=dict)
-    records: dict[str, Record] | Records = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
     entries: Sequence[tuple[str, bool]] = ()
 
     def __post_init__(self) -> None:
         if self.folder is not None:
-            self.records, self.entries = self.folder.journal.records, self.folder.journal.entries or ()
+            self.entries = self.folder.journal.entries or ()
+
+    @property
+    def known(self) -> Mapping[str, Record]:
+        """What has become of images, by their whole names: those of the folder, if there is one."""
+        return self.records if self.folder is None else self.folder.journal.records
 
     def name(self, row: int) -> str:
         """The whole name of an image, which is that of its scene."""
@@ -78,7 +85,7 @@ class SceneOutput:
 
     def listed(self) -> Iterator[Record]:
         """Go through what has become of images, in their order. There may be millions: they are read as they are asked for."""
-        return (record for name in self.names() if (record := self.records.get(name)) is not None)
+        return (record for name in self.names() if (record := self.known.get(name)) is not None)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Go through name and errors of every scene."""
@@ -91,7 +98,7 @@ class SceneOutput:
         scenes = scattered = 0
         sums: dict[str, float] = {}
         for row, shown in enumerate(self.opened.images.names):
-            record = self.records.get(self.name(row))
+            record = self.known.get(self.name(row))
             if record is None:
                 continue
             tally.add(record.tally)
@@ -103,11 +110,6 @@ class SceneOutput:
                 sums[key] = sums.get(key, 0.0) + error
         means = {key: total / scenes for key, total in sums.items()}
         return Totals(scenes, skipped, tally.verdict(), scattered, means)
-
-    @property
-    def num_scenes(self) -> int:
-        """Images that are known to have become scenes; a shard knows itself alone until it ends."""
-        return self.records.num_scenes if isinstance(self.records, Records) else len(self.scenes)
 
     def is_done(self, row: int) -> bool:
         """Say whether nothing is left to do for an image, because a scene of it is there."""
@@ -150,7 +152,6 @@ class SceneOutput:
             kept = [without_background(scene) for scene in kept]
         if self.folder is None:
             self.scenes.update((scene.name, scene) for scene in kept)
-            assert isinstance(self.records, dict)
             self.records.update((record.name, record) for record in records)
         else:
             # The sprites are those of scenes: at the images' own size.

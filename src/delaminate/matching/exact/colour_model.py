@@ -127,13 +127,19 @@ def behind_things(of_things: Bool[np.ndarray, "h w"], steady: Float32[np.ndarray
     return np.asarray(of_things & (stirs[labels] >= STIRS))
 
 
-def filled(rgb: Float32[np.ndarray, "h w 3"], unknown: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 3"]:
-    """Fill what is unknown with the nearest that is known, along its row if that is not far."""
+def filled(
+    rgb: Float32[np.ndarray, "h w 3"], unknown: Bool[np.ndarray, "h w"], row: float = ROWS_FIRST
+) -> Float32[np.ndarray, "h w 3"]:
+    """Fill what is unknown with the nearest that is known.
+
+    Args:
+        rgb: A picture.
+        unknown: Its pixels that are filled; all of them: it stays as it is.
+        row: How many columns away is as far as the next row.
+    """
     if not unknown.any() or unknown.all():
         return rgb
-    nearest = ndimage.distance_transform_edt(
-        unknown, sampling=(ROWS_FIRST, 1), return_distances=False, return_indices=True
-    )
+    nearest = ndimage.distance_transform_edt(unknown, sampling=(row, 1), return_distances=False, return_indices=True)
     return rgb[nearest[0], nearest[1]]
 
 

@@ -4,11 +4,10 @@ from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
-from scipy import ndimage
 
 from delaminate.matching.exact.background import Plane
 from delaminate.matching.exact.camera import near_of, panel
-from delaminate.matching.exact.colour_model import THINGS, ColourModel
+from delaminate.matching.exact.colour_model import THINGS, ColourModel, filled
 from delaminate.matching.exact.stacking import coarse, colours_at, laid
 
 LEAST_SHARE = 0.0015
@@ -84,8 +83,7 @@ def _planes(
     lost = seen == 0
     if lost.all():
         return None
-    nearest = ndimage.distance_transform_edt(lost, return_distances=False, return_indices=True)
-    far_rgb = far_rgb[nearest[0], nearest[1]]
+    far_rgb = filled(far_rgb, lost, row=1)
     ratio = float(speed if near_is_rest else 1 / speed)
     origin = np.rint(np.median(near - ratio * far, 0)).astype(np.int64)
     rgba = np.concatenate([picture * alpha[..., None], alpha[..., None]], 2).astype(np.float32)

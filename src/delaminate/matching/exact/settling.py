@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float32
-from scipy import ndimage
 
 from delaminate.matching.exact.background import MENDERS, Background, mended, retold, without_things_at_rest
+from delaminate.matching.exact.colour_model import filled
 from delaminate.matching.exact.description import HOLE, Prices
 from delaminate.matching.exact.detection import find
 from delaminate.matching.exact.hashing import bank_of
@@ -212,9 +212,7 @@ def _without(
         as_before = np.square(scenes.frames[index] / np.float32(255) - there).sum(2) <= tolerance**2
         hidden[index] |= as_before & wrong[y : y + height, x : x + width]
     rgb, seen = retold(background, scenes.frames, scenes.offsets, hidden, wrong)
-    lost = wrong & ~seen
-    nearest = ndimage.distance_transform_edt(lost, return_distances=False, return_indices=True)
-    rgb[lost] = rgb[nearest[0][lost], nearest[1][lost]]
+    rgb = filled(rgb, wrong & ~seen, row=1)
     return Background(rgb[:1, :1].copy() if (rgb == rgb[:1, :1]).all() else rgb)
 
 

@@ -94,12 +94,10 @@ def stacked(
     things = ndimage.binary_dilation(areas, np.ones((5, 5)))
     if not noisy and things.any():
         continue_around(picture, rgb, things, areas, lambda: blocks(frames, places, (rows, columns), most, covered))
-    picture = filled(picture, behind_things(of_things & ~areas, steady)) / 255
-    lost = seen == 0
-    if hidden is not None and lost.any() and not lost.all():
-        nearest = ndimage.distance_transform_edt(lost, return_distances=False, return_indices=True)
-        picture = picture[nearest[0], nearest[1]]
-    return picture, colours
+    picture = filled(picture, behind_things(of_things & ~areas, steady))
+    if hidden is not None:
+        picture = filled(picture, seen == 0, row=1)
+    return picture / 255, colours
 
 
 def _left_alone(areas: Bool[np.ndarray, "h w"], steady: Float32[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
