@@ -168,7 +168,9 @@ def dragging(place: Path, browser: Any, count: int) -> dict[str, Any]:
     first = studio.value("/scenes")["scenes"][0]["id"]
     layer = studio.value(f"/scenes/{first}")["layers"][-1]
     box = page.locator(".canvas").bounding_box()
-    x, y, scale = page.evaluate("() => { const s = globalThis.Konva.stages[0]; return [s.x(), s.y(), s.scaleX()]; }")
+    x, y, scale = page.evaluate(
+        "() => { const s = document.querySelector('.canvas').stage; return [s.x(), s.y(), s.scaleX()]; }"
+    )
     at = [box["x"] + x + layer["centre"][0] * scale, box["y"] + y + layer["centre"][1] * scale]
     page.mouse.move(*at)
     page.mouse.down()

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.small_scenes import a_colour, same_scene, write_small_scenes
 from helpers.small_scenes import picture as random_picture
-from helpers.small_scenes import same_scene, write_small_scenes
 from PIL import Image
 
 from delaminate.files import png_bytes, to_pixels
@@ -448,6 +448,7 @@ def test_photos_with_several_things_are_told_that_these_share_a_layer(command, t
         ("add", "sprite-01", "--scene", "a.png", "--at", "4", "5"),
         ("rename-sprite", "sprite-00", "--to", "hero"),
         ("repaint-sprite", "sprite-00", "--with", "PICTURE"),
+        ("recolour-sprites", "sprite-00", "sprite-01", "--colour", a_colour(), "--to", "#0102f3"),
         ("drop-sprite", "sprite-00"),
         ("merge-sprites", "sprite-00", "--into", "sprite-02"),
         ("split-sprite", "sprite-00", "--with", "PICTURE"),

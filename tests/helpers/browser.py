@@ -70,7 +70,7 @@ class Opened:
     def shown(self):
         """The canvas's image, in the browser's own composite."""
         data = self.page.evaluate(
-            "async () => { const canvas = globalThis.Konva.stages[0].find('Image')[0].image();"
+            "async () => { const canvas = document.querySelector('.canvas').stage.find('Image')[0].image();"
             " const blob = await new Promise((done) => canvas.toBlob(done));"
             " return [...new Uint8Array(await blob.arrayBuffer())]; }"
         )

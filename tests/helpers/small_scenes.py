@@ -22,6 +22,13 @@ def small_dictionary():
     return Dictionary((picture(1, 6, 8), picture(2, 5, 5), picture(3, 4, 6)))
 
 
+def a_colour(entry=0):
+    """One that a pixel of a sprite has that is seen, as #rrggbb."""
+    sprite = (small_dictionary().sprites[entry] * 255).round().int()
+    y, x = torch.nonzero(sprite[3])[0].tolist()
+    return "#" + "".join(f"{level:02x}" for level in sprite[:3, y, x].tolist())
+
+
 def small_scene(name="a.png", dictionary=None, shift=0):
     dictionary = dictionary or small_dictionary()
     here = Transform.shift(0, 0, SIZE)

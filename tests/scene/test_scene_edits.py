@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers.small_scenes import SIZE, picture, same_scene, small_dictionary, small_scene, small_scenes
+from helpers.small_scenes import SIZE, a_colour, picture, same_scene, small_dictionary, small_scene, small_scenes
 from torch.testing import assert_close
 
 from delaminate.errors import ConfigError, FormatError, ShapeError
@@ -197,6 +197,7 @@ EXAMPLES = {
     "add": {"sprite": "sprite-01", "x": 4, "y": 5},
     "rename-sprite": {"sprite": "sprite-00", "name": "hero"},
     "repaint-sprite": {"sprite": "sprite-00", "picture": "p"},
+    "recolour-sprites": {"sprites": ["sprite-00", "sprite-01"], "colour": a_colour(), "to": "#0102f3"},
     "drop-sprite": {"sprite": "sprite-00"},
     "merge-sprites": {"sprite": "sprite-00", "into": "sprite-02"},
     "split-sprite": {"sprite": "sprite-00", "picture": "p"},
@@ -237,12 +238,34 @@ def test_an_operation_is_a_value_that_changes_its_scene_alone(name):
         (document("move") | {"dx": "3"}, "expected a number"),
         (document("reorder") | {"position": 1.5}, "whole number"),
         (document("recolour") | {"gain": [1, 2]}, "expected a list of 3"),
+        (document("recolour-sprites") | {"sprites": []}, "expected a list of 1"),
+        (document("recolour-sprites") | {"sprites": [3]}, "expected str"),
         ({"operation": "hide", "scene": "a.png"}, "has no 'layer'"),
     ],
 )
 def test_what_is_no_operation_is_refused(value, message):
     with pytest.raises(FormatError, match=message):
         operation_from(value, "here")
+
+
+def test_one_colour_of_sprites_becomes_another_and_nothing_else_changes():
+    dictionary = small_dictionary()
+    red, green = torch.tensor([1.0, 0, 0]), torch.tensor([0, 128 / 255, 1.0])
+    drawn = dictionary.sprites[0].clone()
+    drawn[:3, 1, 2:5], drawn[3, 1, 2:5] = red[:, None], torch.tensor([1.0, 0.5, 0])
+    dictionary = replace(dictionary, sprites=(drawn, *dictionary.sprites[1:]))
+    after = sprites.recolour_sprites(dictionary, [0, 1], "#FF0000", "#0080ff")
+    assert after.sprites[1] is dictionary.sprites[1]
+    assert torch.equal(after.sprites[0][3], drawn[3])
+    assert_close(after.sprites[0][:3, 1, 2:4], green[:, None].expand(3, 2))
+    changed = (after.sprites[0] != drawn).any(0)
+    assert changed.sum() == 2  # what is not seen keeps its colour
+    for colour, to, message in (
+        ("#010203", "#000000", "no pixel of sprite-00, sprite-01 has"), ("red", "#000000", "expected one such as"),
+        ("#ff0000", "#00", "expected one such as"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=message):
+            sprites.recolour_sprites(dictionary, [0, 1], colour, to)
 
 
 def test_a_part_of_a_sprite_becomes_a_sprite_of_its_own_and_nothing_moves():

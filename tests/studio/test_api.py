@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from helpers.small_scenes import picture, same_scene, small_dictionary, small_scenes, write_small_scenes
+from helpers.small_scenes import a_colour, picture, same_scene, small_dictionary, small_scenes, write_small_scenes
 from helpers.studio import Client
 from PIL import Image
 
@@ -110,6 +110,7 @@ def test_every_operation_is_done_by_the_api_as_by_the_library(client, project, f
         "insert": {"picture": sent.json()["picture"], "left": 1, "top": 2, "name": "new"},
         "add": {"sprite": "sprite-01", "x": 4, "y": 5}, "rename-sprite": {"sprite": "sprite-00", "name": "hero"},
         "repaint-sprite": {"sprite": "sprite-00", "picture": sent.json()["picture"]}, "drop-sprite": {"sprite": "sprite-00"},
+        "recolour-sprites": {"sprites": ["sprite-00", "sprite-01"], "colour": a_colour(), "to": "#0102f3"},
         "merge-sprites": {"sprite": "sprite-00", "into": "sprite-02"},
         "split-sprite": {"sprite": "sprite-01", "picture": small.json()["picture"]},
     }  # fmt: skip

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from helpers.small_scenes import picture, same_scene, small_scenes, write_small_scenes
+from helpers.small_scenes import a_colour, picture, same_scene, small_scenes, write_small_scenes
 
 from delaminate.errors import ConfigError, ConflictError, FormatError, OutputError
 from delaminate.files import png_bytes, to_pixels
@@ -70,6 +70,7 @@ def test_edits_are_undone_and_done_again_over_images_and_sprites(opened, folder)
         [hide()],
         [move("b.png"), move("c.png", "layer-02")],
         [{"operation": "repaint-sprite", "sprite": "sprite-01", "picture": digest}],
+        [{"operation": "recolour-sprites", "sprites": ["sprite-00"], "colour": a_colour(), "to": "#102030"}],
         [{"operation": "merge-sprites", "sprite": "sprite-00", "into": "sprite-02"}],
         [{"operation": "add", "scene": "b.png", "sprite": "sprite-00", "x": 5, "y": 6}],
         [{"operation": "split-sprite", "sprite": "sprite-01", "picture": half}],
@@ -84,7 +85,7 @@ def test_edits_are_undone_and_done_again_over_images_and_sprites(opened, folder)
     for state in states[1:]:
         session.redo(session.revision)
         assert same(all_scenes(session), state)
-    assert session.revision == 24
+    assert session.revision == 27
     session.close()
     assert same(list(load_scenes(folder)), states[-1])
     # A day later, everything can still be undone.

@@ -33,6 +33,12 @@ def decompose(
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help="Only so many images, the first ones.")
     ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Frames a second, where images are the frames of a clip; 0: they are none. Default: found."
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time, fewer where they are large.")] = 64,
     overwrite: Annotated[bool, typer.Option(help="Remove the scenes in OUT, edits included, and start over.")] = False,
     resume: Annotated[
@@ -72,9 +78,10 @@ def decompose(
 
     with progress_bar("Decomposing") as callback:
         found = decompose_images(
-            model, images, out, by=by, fit=fit, zoom=None if zoom is None else parse_zoom(zoom), limit=limit, batch=batch,
-            overwrite=overwrite or again, resume=resume, shard=None if shard is None else parse_shard(shard), packed=packed,
-            device=device, callback=callback, cache=cache, workers=workers, cluster=cluster,
+            model, images, out, by=by, fit=fit, zoom=None if zoom is None else parse_zoom(zoom), limit=limit, rate=rate,
+            batch=batch, overwrite=overwrite or again, resume=resume,
+            shard=None if shard is None else parse_shard(shard), packed=packed, device=device, callback=callback, cache=cache,
+            workers=workers, cluster=cluster,
         )  # fmt: skip
     report_skipped(found.skipped)
     typer.echo(f"{found.summary}\nNext: delaminate export {quote(str(out))} --to html --out report")

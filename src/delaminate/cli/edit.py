@@ -235,6 +235,18 @@ def repaint_sprite(
     _operate(context, out, {"operation": "repaint-sprite", "sprite": sprite, "left": at[0], "top": at[1]}, picture)
 
 
+@app.command("recolour-sprites")
+def recolour_sprites(
+    context: typer.Context,
+    sprites: Annotated[list[str], typer.Argument(help="Sprites, by their names in dictionary/.")],
+    colour: Annotated[str, typer.Option(help="The colour that goes, such as #d03030.")],
+    to: Annotated[str, typer.Option(help="What it becomes.")],
+    out: Out = None,
+) -> None:
+    """Give one colour of sprites another: `recolour-sprites sprite-03 sprite-04 --colour '#d03030' --to '#3050d0'`."""
+    _operate(context, out, {"operation": "recolour-sprites", "sprites": sprites, "colour": colour, "to": to})
+
+
 @app.command("merge-sprites")
 def merge_sprites(
     context: typer.Context,

@@ -144,6 +144,7 @@ def decompose(
     fit: str = "squash",
     limit: int | None = None,
     zoom: Zoom | None = None,
+    rate: float | None = None,
     batch: int = 64,
     overwrite: bool = False,
     resume: bool = False,
@@ -175,6 +176,7 @@ def decompose(
         fit: How images meet the model's canvas: "squash", "crop" or "pad".
         limit: Only so many images, the first ones.
         zoom: By how much pixel art was enlarged, down and across; None: it is found.
+        rate: Frames a second, where images are the frames of a clip; 0: they are none; None: as `open_images` finds.
         batch: Images at a time, fewer where they are large.
         overwrite: Remove the scenes in `out`, edits included.
         resume: Go on with the scenes in `out`: those that are there stay, and only what is missing is made. Where nothing is
@@ -207,19 +209,29 @@ def decompose(
     place = cache if sharing is None or cache is not None else _shared_cache(images, method, by, out)
     opened = open_with_originals(
         images, canvas(method, by), fit, like=method.image_size, transparent=method.transparent, count=limit, split=split,
-        zoom=zoom, straighten=method.straightens(method.config), callback=callback, cache=place,
+        zoom=zoom, rate=rate, straighten=method.straightens(method.config), callback=callback, cache=place,
         room=None if out is None else Path(out) / CACHE,
     )  # fmt: skip
     by = by or method.default
     batch = max(1, min(batch, BATCH_PIXELS // _largest(opened.images, method.copies_input(by))))
     rows = _rows(opened.images, shard, batch)
     settings = {"model": model_digest(method), "by": by, "fit": fit, "zoom": None if zoom is None else list(zoom)}
+    settings |= {} if rate is None else {"rate": str(rate)}
     folder = None
     if out is not None:
         folder = SceneFolder(Path(out), opened, settings, shard, resume, overwrite, packed)
     if folder is not None and sharing is not None:
         folder.close()  # there is room, and workers have it now
-        how = {"by": by, "fit": fit, "limit": limit, "zoom": zoom, "batch": batch, "packed": packed, "device": device}
+        how = {
+            "by": by,
+            "fit": fit,
+            "limit": limit,
+            "zoom": zoom,
+            "rate": rate,
+            "batch": batch,
+            "packed": packed,
+            "device": device,
+        }
         how["cache"] = None if place is None else absolute(place)
         _share_out(
             sharing, absolute(str(model)), absolute(images), str(folder.folder.resolve()), len(rows), how, callback
@@ -318,7 +330,10 @@ def _rows(images: ImageSet, shard: Shard | None, batch: int) -> range:
         ConfigError: There is no such shard.
     """
     if shard is not None and images.rate is not None:
-        raise ConfigError("--shard: the frames of a clip are followed from the first to the last; leave it out.")
+        raise ConfigError(
+            "--shard: the frames of a clip are followed from the first to the last; leave it out, or let each image stand for "
+            "itself: --rate 0."
+        )
     return shard_rows(len(images), shard, batch)
 
 

@@ -4,6 +4,7 @@ Shares lie in [0, 1]. Of every image the middle is looked at, at its own pixels;
 small copies of the whole. All is the median over images, so that a few odd ones change nothing.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ from jaxtyping import Bool, Float, Int64, UInt8, UInt64
 from scipy import ndimage
 from torch import Tensor
 
-from delaminate.data.samples import Picture, Sample
+from delaminate.data import ImageSet
+from delaminate.data.samples import Picture, Sample, sample_images
 from delaminate.matching.blobs import otsu
 
 LOOKED_AT, PAGE = (
@@ -26,6 +28,7 @@ PATCH, BUSY = 6, 6  # side of patches that may recur; changes from pixel to pixe
 PATCHES = 400  # patches of an image that are looked for elsewhere
 CHANGE, FAINT = 24, 8  # of 255: colours differ clearly; or so little that compression may be the reason
 THUMBNAIL = 64
+NEAR, CHANGED = 0.75, 0.6  # coherence and change up to which images follow one another
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,28 @@ class Facts:
     outlines: float
     size: tuple[int, int]
     number: int
+
+    @property
+    def follows(self) -> bool:
+        """Whether neighbours are alike as frames of a clip are."""
+        return self.coherence <= NEAR and self.change <= CHANGED
+
+
+def are_frames(images: ImageSet) -> bool:
+    """Whether images are the frames of a clip: of one size, numbered one after another, and neighbours are alike."""
+    if len({canvas_map.original for canvas_map in images.canvas_maps}) > 1 or not _count_up(images.names):
+        return False
+    coherence, change = _order(sample_images(images))
+    return coherence <= NEAR and change <= CHANGED
+
+
+def _count_up(names: Sequence[str]) -> bool:
+    """Whether names differ in one number alone, which grows by the same step."""
+    parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", name) for name in names]
+    found = [part.groups() for part in parts if part is not None]
+    if len(found) < max(len(names), 2) or len({(before, after) for before, _, after in found}) > 1:
+        return False
+    return len(set(np.diff([int(number) for _, number, _ in found]).tolist())) == 1
 
 
 def measure(sample: Sample) -> Facts:

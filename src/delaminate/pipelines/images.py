@@ -38,6 +38,7 @@ from delaminate.errors import ConfigError, DataError
 from delaminate.matching.tracking import Tracker
 from delaminate.methods import Method
 from delaminate.methods.base import Forecast
+from delaminate.pipelines.image_facts import are_frames
 from delaminate.scene.canvas_map import LARGEST_STEP, Blocks
 from delaminate.scene.decomposition import Decomposition
 
@@ -52,6 +53,8 @@ FEW = 6
 """Images that are looked at before all are read at their own size."""
 NEARLY_BLACK = 24
 """Of 255: images without a lighter pixel are dark by mistake."""
+FRAME_RATE = 10.0
+"""Frames a second where pictures follow one another and nobody says how fast: as browsers show a GIF that does not say it."""
 LEAST_KNOWN = 1.5
 """Images are looked at as enlarged ones that a model knows from this factor on."""
 
@@ -111,6 +114,7 @@ def open_images(
     like: tuple[int, int] | None = None,
     transparent: Colour | None = None,
     zoom: Zoom | None = None,
+    rate: float | None = None,
     straighten: bool = False,
     callback: Callback | None = None,
     cache: str | Path | None = None,
@@ -131,6 +135,8 @@ def open_images(
         transparent: Of images that are taken as they are: the colour that stands for transparent pixels, as a model knows it;
             None: one that no opaque pixel has, if there are any: `ImageSet.transparent`. Of others, transparent is black.
         zoom: Of images that are taken as they are: by how much they were enlarged, down and across; None: it is found.
+        rate: Frames a second of a clip; 0: each image stands for itself; None: as a clip's file says, and of numbered pictures
+            of one size that follow one another 10.
         straighten: Of images that are taken as they are: they are scanned pages, whose skew is turned back and whose uneven
             light is evened out.
         callback: Is told what was done to them.
@@ -143,7 +149,7 @@ def open_images(
     """
     return open_with_originals(
         images, size, fit, count=count, seed=seed, split=split, like=like, transparent=transparent, zoom=zoom,
-        straighten=straighten, callback=callback, cache=cache, room=room,
+        rate=rate, straighten=straighten, callback=callback, cache=cache, room=room,
     ).images  # fmt: skip
 
 
@@ -155,6 +161,7 @@ def open_with_originals(
     like: tuple[int, int] | None = None,
     transparent: Colour | None = None,
     zoom: Zoom | None = None,
+    rate: float | None = None,
     straighten: bool = False,
     callback: Callback | None = None,
     cache: str | Path | None = None,
@@ -162,7 +169,7 @@ def open_with_originals(
     **how: Any,
 ) -> OpenedImages:
     """Open images as `open_images` does, with the way back to the originals."""
-    opened = _opened(images, size, fit, like, transparent, zoom, callback, cache, room, how)
+    opened = _opened(images, size, fit, like, transparent, zoom, rate, callback, cache, room, how)
     if callback is not None and (dark := darkness(_lightest(opened.images))):
         callback.note(f"The images are {dark}")
     if not straighten or size is not None:
@@ -181,6 +188,7 @@ def _opened(
     like: tuple[int, int] | None,
     transparent: Colour | None,
     zoom: Zoom | None,
+    rate: float | None,
     callback: Callback | None,
     cache: str | Path | None,
     room: Path | None,
@@ -200,7 +208,7 @@ def _opened(
         images = images.images
     if isinstance(images, str | Path):
         found = _from_path(
-            str(images), source, size, fit, like, zoom, callback, how | {"transparent": chosen}, cache, room
+            str(images), source, size, fit, like, zoom, rate, callback, how | {"transparent": chosen}, cache, room
         )
         _note_transparency(found, callback)
         return _with_files(found, source)
@@ -208,15 +216,23 @@ def _opened(
     if isinstance(images, ImageSet):
         some = images if count is None else images.subset(range(min(count, len(images))))
         if size is None:
-            some = enlargement_undone(some, like, callback, zoom)
+            some = enlargement_undone(some if rate is None else _timed(some, rate), like, callback, zoom)
         if size is None or some.size == size:
             return OpenedImages(some, lambda index: None, lambda index: some.names[index])
         return _from_memory([_bytes(some, index) for index in range(len(some))], size, fit, some.names, callback)
     opened = _from_memory(_pixels(images, size is None)[:count], size, fit, None, callback, chosen)
     _note_transparency(opened.images, callback)
-    return (
-        opened if size is not None else replace(opened, images=enlargement_undone(opened.images, like, callback, zoom))
-    )
+    if size is not None:
+        return opened
+    found = margins_cut(_timed(opened.images, rate), callback)
+    return replace(opened, images=enlargement_undone(found, like, callback, zoom))
+
+
+def _timed(images: ImageSet, rate: float | None) -> ImageSet:
+    """Images at the rate that is asked for; where none is, numbered pictures that follow one another have the usual one."""
+    if rate is not None:
+        return images if images.rate == (rate or None) else replace(images, rate=rate or None, durations=None)
+    return replace(images, rate=FRAME_RATE) if images.rate is None and are_frames(images) else images
 
 
 def darkness(lightest: int) -> str:
@@ -254,6 +270,7 @@ def _from_path(
     fit: Fit,
     like: tuple[int, int] | None,
     zoom: Zoom | None,
+    rate: float | None,
     callback: Callback | None,
     how: dict[str, Any],
     cache: str | Path | None,
@@ -268,7 +285,7 @@ def _from_path(
     if size is None:
         if not is_place(data):  # built-in sets are what they are: only exact blocks are undone
             return enlargement_undone(opened(None), like, callback, zoom, estimate=False)
-        found = opened(None, pad=True)
+        found = _timed(opened(None, pad=True), rate)
         _note_padding(found, callback)
         return enlargement_undone(margins_cut(found, callback), like, callback, zoom)
     count = how.get("count")
@@ -280,7 +297,10 @@ def _from_path(
         images = cached_images(
             source, size, fit, cache, count, (lambda text: None) if callback is None else callback.note
         )
-    undone = _undone_to(size, images, opened, callback) if is_place(data) else None
+    if not is_place(data):
+        return images
+    images = _timed(images, rate)
+    undone = _undone_to(size, images, lambda *how, **more: _timed(opened(*how, **more), images.rate or 0), callback)
     return images if undone is None else undone
 
 

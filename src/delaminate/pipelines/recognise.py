@@ -168,8 +168,7 @@ def kind_of(facts: Facts, is_clip: bool, count: int) -> Kind:
     if ink and f.letters >= 25 and f.lines >= 4 and not is_clip:
         return "pages"
     drawn = f.recurring >= 0.4 or (f.equal >= 0.6 and f.changes <= 0.35)
-    follows = f.coherence <= 0.75 and f.change <= 0.6
-    if (is_clip and (drawn or follows)) or (follows and (drawn or f.coherence <= 0.5)):
+    if (is_clip and (drawn or f.follows)) or (f.follows and (drawn or f.coherence <= 0.5)):
         return "clip"
     if _are_shapes(f):
         return "shapes"

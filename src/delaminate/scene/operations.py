@@ -21,6 +21,8 @@ from delaminate.scene.format import MAX_NUMBER
 from delaminate.scene.placements import Dictionary
 from delaminate.scene.scenes import Scene
 
+MAX_SPRITES = 20_000
+"""That an operation names."""
 Picture = Callable[[str], Float[Tensor, "4 h w"]]
 """Finds a picture, RGBA in [0, 1], by its digest."""
 
@@ -352,6 +354,23 @@ class RepaintSprite(Operation):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecolourSprites(Operation):
+    """Give one colour of some sprites another, such as "#d03030"; every image that shows them follows."""
+
+    operation: Literal["recolour-sprites"] = "recolour-sprites"
+    sprites: list[str]
+    colour: str
+    to: str
+
+    def on_dictionary(self, dictionary: Dictionary, picture: Picture) -> Dictionary:
+        entries = [dictionary.entry(name) for name in self.sprites]
+        return sprites.recolour_sprites(dictionary, entries, self.colour, self.to)
+
+    def words(self) -> list[str]:
+        return ["recolour-sprites", *self.sprites, "--colour", self.colour, "--to", self.to]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DropSprite(Operation):
     """Take a sprite out of the dictionary, and the layers that show it out of every image."""
 
@@ -419,7 +438,7 @@ class SplitSprite(Operation):
 
 AnyOperation = (
     Move | Scale | Rotate | Show | Hide | Fade | Rename | Reorder | Recolour | Replace | Duplicate | Remove | Repaint | Mend
-    | Paste | Insert | Add | RenameSprite | RepaintSprite | DropSprite | MergeSprites
+    | Paste | Insert | Add | RenameSprite | RepaintSprite | RecolourSprites | DropSprite | MergeSprites
     | SplitSprite
 )  # fmt: skip
 OPERATIONS: dict[str, type[Operation]] = {kind.operation: kind for kind in get_args(AnyOperation)}
@@ -458,6 +477,8 @@ def _value(value: object, hint: Any, where: str) -> Any:
         return values.whole(value, where, -(2**31), 2**31)
     if hint is str:
         return values.typed(value, where, str)
+    if hint == list[str]:
+        return [values.typed(each, where, str) for each in values.items(value, where, 1, MAX_SPRITES)]
     assert hint == list[float]
     return [values.number(each, where, -MAX_NUMBER, MAX_NUMBER) for each in values.items(value, where, 3, 3)]
 

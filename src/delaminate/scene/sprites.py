@@ -1,10 +1,12 @@
-"""Edits of the dictionary that scenes share: repaint, rename, split, merge and drop sprites.
+"""Edits of the dictionary that scenes share: repaint, recolour, rename, split, merge and drop sprites.
 
 A sprite is named by its position, so that those behind one that goes move up. Each scene follows by `with_dictionary`, or
 `without_sprite` where a sprite goes.
 """
 
 import itertools
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -33,6 +35,41 @@ def repaint_sprite(dictionary: Dictionary, entry: int, sprite: Float[Tensor, "4 
     _check(dictionary, entry, "repaint-sprite")
     sprites = (*dictionary.sprites[:entry], sprite, *dictionary.sprites[entry + 1 :])
     return replace(dictionary, sprites=sprites)
+
+
+def recolour_sprites(dictionary: Dictionary, entries: Sequence[int], colour: str, to: str) -> Dictionary:
+    """Give one colour of some sprites another, as a palette does; what is half transparent keeps its alpha.
+
+    Args:
+        dictionary: With the sprites.
+        entries: Which.
+        colour: "#rrggbb", as 8-bit PNGs have it.
+        to: What it becomes, in the same form.
+
+    Raises:
+        ConfigError: There is no such entry or colour, or no pixel that is seen has it.
+    """
+    was, now = _colour(colour), _colour(to)
+    sprites, found = list(dictionary.sprites), 0
+    for entry in entries:
+        _check(dictionary, entry, "recolour-sprites")
+        sprite = sprites[entry]
+        levels = (sprite * 255).round()
+        there = (levels[:3] == was.to(sprite).view(3, 1, 1)).all(0) & (levels[3] > 0)
+        if there.any():
+            found += 1
+            rgb = torch.where(there, (now.to(sprite) / 255).view(3, 1, 1), sprite[:3])
+            sprites[entry] = torch.cat([rgb, sprite[3:]])
+    if not found:
+        names = ", ".join(dictionary.name(entry) for entry in entries[:8])
+        raise ConfigError(f"recolour-sprites: no pixel of {names or 'no sprite'} has the colour {colour}.")
+    return replace(dictionary, sprites=tuple(sprites))
+
+
+def _colour(text: str) -> Float[Tensor, " 3"]:
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise ConfigError(f"recolour-sprites: colour {text!r:.40}; expected one such as #d03030.")
+    return torch.tensor([float(int(text[at : at + 2], 16)) for at in (1, 3, 5)])
 
 
 def follow_corner(scene: Scene, entry: int, left: int, top: int, dictionary: Dictionary) -> Scene:

@@ -207,12 +207,9 @@ class Session:
             ids, found = list(self.sprite_ids), []
             for each in documents:
                 named = dict(each)
-                for key in ("sprite", "into"):
-                    if key in each:
-                        if each[key] not in ids:
-                            raise ConfigError(f"no sprite {each[key]!r:.40} in this project.")
-                        entry = ids.index(each[key])
-                        named[key] = each[key] if each[key].startswith("background") else f"sprite-{entry:02d}"
+                named |= {key: _named(each[key], ids) for key in ("sprite", "into") if key in each}
+                if "sprites" in each:
+                    named["sprites"] = [_named(sprite, ids) for sprite in each["sprites"]]
                 if each["operation"] in ("drop-sprite", "merge-sprites") and not each["sprite"].startswith(
                     "background"
                 ):
@@ -621,6 +618,13 @@ class Session:
             return
         for file, _ in self._sprite_files():
             self._note(file)
+
+
+def _named(sprite: str, ids: Sequence[str]) -> str:
+    """The name that a sprite has in the dictionary, by its id."""
+    if sprite not in ids:
+        raise ConfigError(f"no sprite {sprite!r:.40} in this project.")
+    return sprite if sprite.startswith("background") else f"sprite-{ids.index(sprite):02d}"
 
 
 def _rasters(scene: Scene) -> dict[str, Tensor]:

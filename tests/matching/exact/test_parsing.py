@@ -3,7 +3,19 @@
 from dataclasses import replace
 
 import numpy as np
-from helpers.patterns import TOLERANCE, alike, bank_of, disc, frame_of, opened, paste, pattern, placed, scattered
+from helpers.patterns import (
+    BACKGROUND,
+    TOLERANCE,
+    alike,
+    bank_of,
+    disc,
+    frame_of,
+    opened,
+    paste,
+    pattern,
+    placed,
+    scattered,
+)
 
 from delaminate.matching.exact.growth import RegionGrowing
 from delaminate.matching.exact.parsing import parse, reestimate, split
@@ -95,6 +107,31 @@ def test_an_eye_of_the_grounds_colour_is_found_where_it_hides_something():
     found, _ = explained(np.stack(frames), [blind, back])
     again = reestimate(opened(np.stack(frames)), [blind, back], found, RegionGrowing())
     assert np.array_equal(again[0].alpha, blind.alpha)
+
+
+def over_marks():
+    """Frames with one thing, every other one over a mark of the background that has the very colours that lie on it."""
+    whole = pattern((12, 12), 1)
+    background = np.broadcast_to(BACKGROUND, (40, 50, 3)).copy()
+    background[10:13, 20:24] = np.rint(whole.colour[4:7, :4] * 255)
+    frames = []
+    for n in range(16):
+        frame = background.copy()
+        paste(frame, whole, *((6, 20) if n % 2 else (2 + n, 34)))
+        frames.append(frame)
+    return opened(np.stack(frames), background=background[None].astype(np.float32) / 255), whole
+
+
+def test_what_the_background_shows_as_well_is_no_hole():
+    frames, whole = over_marks()
+    notched = replace(whole, alpha=whole.alpha.copy())
+    notched.alpha[4:7, :4] = False
+    found = parse(frames.fresh(), bank_of([notched], frames), list(range(len(frames))))
+    assert all(len(some) == 1 for some in found.places)
+    assert alike(reestimate(frames.fresh(), [notched], found, RegionGrowing())[0], whole, share=1.0)
+    # Nor are there two pictures of it.
+    found = parse(frames.fresh(), bank_of([whole], frames), list(range(len(frames))))
+    assert len(split(frames.fresh(), [whole], found, RegionGrowing(), ((0, 0),) * len(frames))) == 1
 
 
 def walk(places=24, stands=False):

@@ -162,11 +162,15 @@ class GrowthLevel:
 def agree(
     frames: Frames, colour: np.ndarray, kind: np.ndarray
 ) -> tuple[Float32[np.ndarray, "h w 3"], np.ndarray, np.ndarray]:
-    """The typical colour of each aligned pixel, the share of windows that show it, and how many tell."""
-    tells = (kind != CLOSED).sum(0)
+    """The typical colour of each aligned pixel, the share of windows that show it, and how many tell.
+
+    Where the background has that colour, too, nobody can tell whether the pixel is there.
+    """
     hidden = torch.from_numpy(np.where((kind == OPEN)[..., None], colour, np.nan))
     typical = hidden.nanmedian(0).values.nan_to_num(0).numpy()
-    same = frames.codes.same(colour, typical) & (kind == OPEN)
+    alike = frames.codes.same(colour, typical)
+    same = alike & (kind == OPEN)
+    tells = (same | ((kind != CLOSED) & ~alike)).sum(0)
     # The mean of those that agree is less noisy than the median.
     weight = same[..., None].astype(np.float32)
     mean = (colour * weight).sum(0) / weight.sum(0).clip(1)

@@ -142,8 +142,8 @@ def _halves(
 
     def differs(shown: np.ndarray, own: np.ndarray) -> np.ndarray:
         """Where occurrences (n, h, w) are not as a picture says."""
-        alike = np.where(own, (kind == OPEN) & frames.codes.same(colour, shown), kind == BACKGROUND)
-        return (kind != CLOSED) & ~alike
+        # A pixel that has the background's colour agrees wherever that is seen.
+        return (kind != CLOSED) & ~np.where(own, frames.codes.same(colour, shown), kind == BACKGROUND)
 
     own, kept = np.pad(pattern.alpha, rim), np.pad(pattern.colour, ((rim, rim), (rim, rim), (0, 0)))
     before = differs(kept, own)

@@ -8,7 +8,7 @@ from fastapi import Request
 from pydantic import Field, create_model
 
 from delaminate.pipelines.edit_history import EDITS, MAX_OPERATIONS
-from delaminate.scene.operations import OPERATIONS, Operation, operation_from
+from delaminate.scene.operations import MAX_SPRITES, OPERATIONS, Operation, operation_from
 from delaminate.studio.api.common import BYTES, Id, Space, Strict, router
 from delaminate.studio.session import Change, Session
 from delaminate.studio.texts import without_places
@@ -53,7 +53,8 @@ class ProjectState(ProjectRow):
 def _model(kind: type[Operation]) -> type[Strict]:
     """An operation as it comes from a page, strict as all models are."""
     bounds: dict[Any, dict[str, Any]] = {
-        list[float]: {"min_length": 3, "max_length": 3}, str: {"max_length": 1024}, int: {"ge": -(2**31), "le": 2**31},
+        list[float]: {"min_length": 3, "max_length": 3}, list[str]: {"min_length": 1, "max_length": MAX_SPRITES},
+        str: {"max_length": 1024}, int: {"ge": -(2**31), "le": 2**31},
     }  # fmt: skip
     hints = get_type_hints(kind)
     given: dict[str, Any] = {}

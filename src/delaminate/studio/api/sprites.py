@@ -49,12 +49,16 @@ class Doubt(Strict):
 
 
 class SpriteOrder(Strict):
-    """Ids of sprites, those that look alike side by side (`by_likeness`; else by use), and what looks wrong."""
+    """Ids of sprites, those that look alike side by side (`by_likeness`; else by use), and what looks wrong.
+
+    `characters`: sprites that are the poses of one thing of a clip, as an engine plays them.
+    """
 
     revision: int
     by_likeness: bool
     order: list[str]
     doubts: list[Doubt]
+    characters: list[list[str]]
 
 
 class OccurrenceRow(Strict):
@@ -92,6 +96,7 @@ def list_sprites(space: Space, project: Id) -> SpriteList:
 @api.get("/projects/{project}/sprites/order")
 def order_sprites(space: Space, project: Id) -> SpriteOrder:
     """Say which sprites look wrong, and in which order those that look alike are side by side."""
+    from delaminate.exporters.characters import find_characters
     from delaminate.exporters.similarity import sprite_order  # here, so that the studio opens at once
     from delaminate.pipelines.checks import suspicions
 
@@ -108,9 +113,11 @@ def order_sprites(space: Space, project: Id) -> SpriteOrder:
         Doubt(kind=each.kind, sprites=[ids[entry] for entry in each.entries], text=each.text(names))
         for each in (suspicions(scenes) if len(dictionary) <= MOST_DOUBTED else [])
     ]
+    poses = [sorted({pose.entry for pose in each.poses}) for each in find_characters(scenes)]
     found = SpriteOrder(
-        revision=revision, by_likeness=by_likeness, order=[ids[entry] for entry in order], doubts=doubts
-    )
+        revision=revision, by_likeness=by_likeness, order=[ids[entry] for entry in order], doubts=doubts,
+        characters=[[ids[entry] for entry in some] for some in poses if len(some) > 1],
+    )  # fmt: skip
     space.orders.clear()
     space.orders[key] = found
     return found

@@ -14,7 +14,7 @@ const KEYS = [
   ["Image", [
     ["↑ ↓ ← →", "Move the layer by one pixel; with Shift by ten"], ["k, j", "Select the layer before or behind"],
     ["h", "Hide or show it"], ["o", "Show only it; Escape shows all"], ["n", "Name it"], ["d", "Duplicate"], ["Delete", "Delete"], ["], [", "To the front, to the back"],
-    ["e", "Paint it"], ["1 to 5", "Layers, original, as found, segmentation, unexplained"], ["+, -, 0", "Zoom in, out, fit"], ["Page ↑ ↓", "Image before, after"],
+    ["e", "Paint it"], ["1 to 6", "Layers, original, as found, segmentation, unexplained, before and after"], ["+, -, 0", "Zoom in, out, fit"], ["Page ↑ ↓", "Image before, after"],
     ["Space and drag", "Move the view"],
     ["Shift and click", "Select another layer as well"],
   ]],

@@ -1,13 +1,16 @@
 // The canvas: an image at whole pixels, what is selected, moving with the pointer, zoom and pan.
-const { Konva } = globalThis;
+import * as Konva from "/vendor/konva.module.js";
+
 const PALE = "#ffffff";
 
 export class Canvas {
-  // `on`: select(id or null, whether to add it), moving(id, dx, dy), moved(id), formed(what handles did), zoomed(scale).
+  // `on`: select(id or null, whether to add it), moving(id, dx, dy), moved(id), formed(what handles did), zoomed(scale),
+  // divided(share of the width that shows the image before).
   constructor(box, on) {
     this.box = box;
     this.on = on;
     this.stage = new Konva.Stage({ container: box, width: box.clientWidth || 1, height: box.clientHeight || 1 });
+    box.stage = this.stage;
     this.pictures = new Konva.Layer({ listening: false, imageSmoothingEnabled: false });
     this.marks = new Konva.Layer({ listening: false });
     this.checks = new Konva.Rect({ width: 1, height: 1 });
@@ -18,8 +21,10 @@ export class Canvas {
     this.chosen = mark("#0b7a6f");
     this.under.strokeWidth(3.5);
     this.skins = [0.3, 0.3].map((opacity) => new Konva.Image({ opacity, visible: false }));
-    this.pictures.add(this.checks, this.image, ...this.skins);
-    this.marks.add(this.hovered, this.under, this.chosen);
+    this.earlier = new Konva.Image({ visible: false });
+    this.divider = new Konva.Rect({ fill: PALE, stroke: "#0008", strokeWidth: 1, strokeScaleEnabled: false, visible: false });
+    this.pictures.add(this.checks, this.image, ...this.skins, this.earlier);
+    this.marks.add(this.hovered, this.under, this.chosen, this.divider);
     this.handles = new Konva.Layer();
     this.grip = new Konva.Rect({ visible: false, listening: false });
     this.former = new Konva.Transformer({ visible: false, borderEnabled: false, rotateAnchorOffset: 22, anchorSize: 9, anchorCornerRadius: 2, ignoreStroke: true, flipEnabled: false, rotationSnaps: [-90, 0, 90, 180], rotationSnapTolerance: 4 });
@@ -31,6 +36,7 @@ export class Canvas {
     this.held = null;
     this.space = false;
     this.compositor = null;
+    this.divided = null;
     this.also = [];
     this.listen();
     this.theme();
@@ -98,6 +104,11 @@ export class Canvas {
     if (this.former.isTransforming() || this.stage.getIntersection(this.pointer(event))) return; // a handle
     this.box.setPointerCapture(event.pointerId);
     const [x, y] = this.pixel(event);
+    if (this.divided && event.button === 0 && !this.space) {
+      this.held = { divides: true };
+      this.drag(event);
+      return;
+    }
     const pan = event.button === 1 || this.space || !this.compositor;
     const found = pan ? null : this.compositor.at(x, y);
     const layer = found && !this.fixed(found) ? found : null;
@@ -116,6 +127,10 @@ export class Canvas {
       return;
     }
     const { held } = this;
+    if (held.divides) {
+      this.on.divided(Math.min(1, Math.max(0, (this.pointer(event).x - this.stage.x()) / this.stage.scaleX() / this.size[0])));
+      return;
+    }
     if (!held.layer) {
       const at = this.pointer(event);
       this.fitted = false;
@@ -201,8 +216,26 @@ export class Canvas {
     this.pictures.batchDraw();
   }
 
+  // Another picture of the image over a share of its width, from the left; null: none.
+  divide(picture, share) {
+    this.divided = picture && { picture, share };
+    this.earlier.visible(Boolean(picture));
+    this.divider.visible(Boolean(picture));
+    this.box.classList.toggle("divided", Boolean(picture));
+    this.draw();
+  }
+
+  placeDivider() {
+    const { picture, share } = this.divided;
+    const [width, height] = this.size;
+    const at = Math.max(1, Math.round(share * width));
+    this.earlier.setAttrs({ image: picture, width: at, height, crop: { x: 0, y: 0, width: (picture.naturalWidth * at) / width, height: picture.naturalHeight } });
+    this.divider.setAttrs({ x: at - 1 / this.stage.scaleX(), y: 0, width: 2 / this.stage.scaleX(), height });
+  }
+
   draw() {
     this.compositor?.paint();
+    if (this.divided) this.placeDivider();
     this.checks.fillPatternScale({ x: 0.875 / this.stage.scaleX(), y: 0.875 / this.stage.scaleX() });
     this.stage.batchDraw();
   }

@@ -11,6 +11,7 @@ const VIEWS = [
   ["reconstruction", "As found", "The layers as they were found, before any edit"],
   ["segmentation", "Segmentation", "Which layer is seen where"],
   ["residual", "Unexplained", "What the layers did not explain; bright is much"],
+  ["divided", "Before/after", "The image that was given at the left, its layers as they are now at the right"],
 ];
 const ROW = 44;
 
@@ -104,6 +105,8 @@ function Bench({ project, id, tracks, beside }) {
   const [view, setView] = useState("layers");
   const [scale, setScale] = useState(1);
   const [missing, miss] = useState(null);
+  const [share, divide] = useState(0.5); // of the width, which shows the image that was given
+  const [earlier, setEarlier] = useState(null);
   const here = bench.current;
   Object.assign(here, { scene, chosen, also, solo });
   // A thing of a clip stays selected from frame to frame.
@@ -188,7 +191,7 @@ function Bench({ project, id, tracks, beside }) {
 
   useEffect(() => {
     canvas.current = new Canvas(box.current, {
-      select: (layer, adds) => { here.pressing = true; choose(layer, adds); here.pressing = false; }, moving, moved: () => flush(), zoomed: setScale, formed: (done) => here.form(done),
+      select: (layer, adds) => { here.pressing = true; choose(layer, adds); here.pressing = false; }, moving, moved: () => flush(), zoomed: setScale, formed: (done) => here.form(done), divided: divide,
     });
     stage.show = (picture) => {
       canvas.current.select(null);
@@ -218,27 +221,34 @@ function Bench({ project, id, tracks, beside }) {
   useEffect(() => {
     here.view = view;
     if (!scene) return;
-    if (view === "layers") {
-      miss(null);
+    miss(null);
+    setEarlier(null);
+    const fetch = (name, found, not) => {
+      const picture = new Image();
+      picture.onload = () => here.view === view && found(picture);
+      picture.onerror = () => here.view === view && not();
+      picture.src = `/api/projects/${project.id}/scenes/${id}/${name}.png?side=${Math.max(scene.width, scene.height)}&v=${scene.version}`;
+    };
+    if (view === "layers" || view === "divided") {
       const moved = (layer, axis) => [here.ghosts, ...here.sent].reduce((sum, each) => sum + (each.get(layer.id)?.[axis] ?? 0), 0);
       here.compositor.use(scene.layers.map((layer) => ({
         ...layer, left: layer.left + moved(layer, 0), top: layer.top + moved(layer, 1), visible: solo ? solo.has(layer.id) : layer.visible,
       })));
-      canvas.current.show(here.compositor.canvas, scene.width, scene.height, here.compositor);
-      redraw();
+      here.compositor.paint();
+      canvas.current.show(here.compositor.canvas, scene.width, scene.height, view === "layers" ? here.compositor : null);
+      if (view === "layers") redraw();
+      else {
+        canvas.current.select(null);
+        fetch("original", setEarlier, () => fetch("reconstruction", (picture) => { miss("original"); setEarlier(picture); }, () => miss("original")));
+      }
       return;
     }
-    const picture = new Image();
-    const side = Math.max(scene.width, scene.height);
-    picture.onload = () => {
-      if (here.view !== view) return;
-      miss(null);
+    fetch(view, (picture) => {
       canvas.current.select(null);
       canvas.current.show(picture, scene.width, scene.height);
-    };
-    picture.onerror = () => here.view === view && miss(view);
-    picture.src = `/api/projects/${project.id}/scenes/${id}/${view}.png?side=${side}&v=${scene.version}`;
+    }, () => miss(view));
   }, [scene, solo, view]);
+  useEffect(() => canvas.current.divide(earlier, share), [earlier, share]);
   useEffect(redraw, [chosen, also]);
   useEffect(() => { // a track that was chosen in the timeline
     const found = store.track !== null && scene?.layers.find((each) => each.track === store.track);
@@ -343,8 +353,9 @@ function Bench({ project, id, tracks, beside }) {
       </div>
       <div class="canvas" ref=${box} role="img" aria-label=${scene ? `${scene.title}: ${about}. ${plural(scene.layers.length, "layer")}.` : "The image is loading"}
         data-ready=${scene ? scene.version : undefined} data-view=${view}></div>
-      ${missing && html`<p class="stage-note">${missing === "original" ? "The image that this was made of is not known here." : "This was not measured for this image."}</p>`}
-      <p class="caption">${solo ? html`Only ${plural(solo.size, "layer")} shown. <button type="button" class="link" onClick=${() => setSolo(null)}>Show all</button>`
+      ${missing && !earlier && html`<p class="stage-note">${missing === "original" ? "The image that this was made of is not known here." : "This was not measured for this image."}</p>`}
+      <p class="caption">${earlier ? html`<label class="inline">${missing ? "As found" : "Original"} <input type="range" class="divide" min="0" max="1" step="0.01" value=${share} aria-label="Share of the width that shows the image before" onInput=${(event) => divide(Number(event.target.value))} /> Now</label>`
+        : solo ? html`Only ${plural(solo.size, "layer")} shown. <button type="button" class="link" onClick=${() => setSolo(null)}>Show all</button>`
         : layer ? html`<b>${layer.name}</b> at ${Math.round(layer.centre[0])}, ${Math.round(layer.centre[1])}. Arrow keys move it by a pixel, with shift by ten.`
         : html`Click a layer to select it, drag to move it. <button type="button" class="link" onClick=${() => set({ help: true })}>All keys</button>`}</p>
     </section>

@@ -1,6 +1,7 @@
 // Paint: a sprite, or the picture of one layer, pixel by pixel. One stroke is one step of undo; every image follows.
 import { api, attempt, edit, go, html, Picture, plural, say, store, Tool, useEffect, useKeys, useRef, useState } from "/lib.js";
 import { useSprites } from "/image.js";
+import { useOrder } from "/sprites.js";
 import { encode, fetchPixels } from "/png.js";
 
 const TOOLS = [["pencil", "Pencil", "p"], ["eraser", "Eraser", "r"], ["picker", "Pick a colour", "c"], ["fill", "Fill", "f"], ["lasso", "Split off with a lasso", "l"]];
@@ -198,9 +199,30 @@ export function PaintScreen({ project, place }) {
     </section>
     <aside class="side" aria-label="Colours and images">
       <section class="panel"><h2 class="small">Its colours</h2><ul class="palette">${palette.map((each) => html`<li key=${each.join()}><${Swatch} each=${each} chosen=${hex(each) === colour && each[3] === alpha}
-        take=${() => { setColour(hex(each)); setAlpha(each[3]); if (tool === "eraser" || tool === "picker") setTool("pencil"); }} /></li>`)}</ul></section>
+        take=${() => { setColour(hex(each)); setAlpha(each[3]); if (tool === "eraser" || tool === "picker") setTool("pencil"); }} /></li>`)}</ul>
+        ${sprite && palette.some((each) => hex(each) === colour) && html`<${Recolour} project=${project} sprite=${sprite} sprites=${sprites} colour=${colour} became=${setColour} />`}</section>
       <${Following} project=${project} sprite=${layer ? null : target} scene=${layer ? target : null} sprites=${sprite} />
     </aside></main>`;
+}
+
+// One colour of the palette becomes another: here, in all poses of the thing, or wherever it is.
+function Recolour({ project, sprite, sprites, colour, became }) {
+  const order = useOrder(project);
+  const [to, setTo] = useState(colour);
+  const [wide, setWide] = useState("poses");
+  useEffect(() => setTo(colour), [colour]);
+  const poses = order?.characters.find((some) => some.includes(sprite.id));
+  const choices = [["one", "This sprite", [sprite.id]], ...(poses ? [["poses", `Its ${poses.length} poses`, poses]] : []),
+    ["all", "Every sprite", sprites.filter((each) => !each.background).map((each) => each.id)]];
+  const [, name, chosen] = choices.find(([key]) => key === wide) ?? choices[0];
+  const replace = async () => {
+    if (!(await edit({ operation: "recolour-sprites", sprites: chosen, colour, to }))) return;
+    became(to);
+    say(`${colour} is ${to} now: ${name.toLowerCase()}. Ctrl Z takes it back.`);
+  };
+  return html`<div class="recolour"><label class="field">Replace ${colour} by <input type="color" value=${to} onInput=${(event) => setTo(event.target.value)} /></label>
+    <div class="row"><select aria-label="Where the colour is replaced" value=${choices.some(([key]) => key === wide) ? wide : "one"} onChange=${(event) => setWide(event.target.value)}>${choices.map(([key, label]) => html`<option value=${key}>${label}</option>`)}</select>
+    <button type="button" class="button" disabled=${to === colour} onClick=${replace}>Replace</button></div></div>`;
 }
 
 function Swatch({ each, chosen, take }) {

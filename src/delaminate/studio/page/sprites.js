@@ -3,26 +3,41 @@ import { api, edit, go, html, NameField, Picture, plural, say, store, Tool, useE
 import { spritePicture, useSprites } from "/image.js";
 
 const SORTS = {
-  alike: ["Likeness", null],
+  alike: ["Likeness"], poses: ["Poses of one thing"],
   used: ["Most used", (a, b) => b.layers - a.layers], size: ["Largest", (a, b) => b.width * b.height - a.width * a.height],
   name: ["Name", (a, b) => a.title.localeCompare(b.title, "en", { numeric: true })],
 };
 
+// Likeness, what looks wrong, and poses of one thing, as the server finds them.
+export function useOrder(project) {
+  const [order, keep] = useState(null);
+  useEffect(() => {
+    let mine = true;
+    api(`projects/${project.id}/sprites/order`).catch(() => null).then((found) => mine && found && keep(found));
+    return () => { mine = false; };
+  }, [project.id, store.change.number]);
+  return order;
+}
+
 export function SpritesScreen({ project, chosen: asked }) {
   const sprites = useSprites(project);
   const [sort, setSort] = useState("alike");
-  const [order, keepOrder] = useState(null);
+  const order = useOrder(project);
   const [settled, settle] = useState(() => new Set());
   const [dragged, drag] = useState(null);
   const [over, setOver] = useState(null);
   const grid = useRef();
-  useEffect(() => {
-    let mine = true;
-    api(`projects/${project.id}/sprites/order`).catch(() => null).then((found) => mine && found && keepOrder(found));
-    return () => { mine = false; };
-  }, [project.id, store.change.number]);
   const places = new Map((order?.order ?? []).map((id, at) => [id, at]));
-  const rows = [...(sprites ?? [])].sort(sort === "alike" ? (a, b) => (places.get(a.id) ?? 1e9) - (places.get(b.id) ?? 1e9) : SORTS[sort][1]);
+  const byLikeness = (a, b) => (places.get(a.id) ?? 1e9) - (places.get(b.id) ?? 1e9);
+  const characters = order?.characters ?? [];
+  const character = new Map(characters.flatMap((some, at) => some.map((id) => [id, at])));
+  const byCharacter = (a, b) => (character.get(a.id) ?? 1e9) - (character.get(b.id) ?? 1e9) || byLikeness(a, b);
+  const rows = [...(sprites ?? [])].sort({ alike: byLikeness, poses: byCharacter }[sort] ?? SORTS[sort][1]);
+  const heading = (at) => {
+    if (sort !== "poses" || (at && character.get(rows[at].id) === character.get(rows[at - 1].id))) return null;
+    const found = characters[character.get(rows[at].id)];
+    return html`<li class="grid-head soft" key=${`head-${at}`}>${found ? plural(found.length, "pose") + " of one thing" : "Others"}</li>`;
+  };
   const doubts = (order?.doubts ?? []).filter((doubt) => !settled.has(doubt.sprites.join()) && doubt.sprites.every((id) => rows.some((row) => row.id === id)));
   const chosen = rows.find((sprite) => sprite.id === asked) ?? null;
   const open = (sprite) => go("p", project.id, "sprites", sprite.id);
@@ -51,16 +66,16 @@ export function SpritesScreen({ project, chosen: asked }) {
   return html`<main class=${`workbench sprites-screen${chosen ? " has-one" : ""}`}>
     <section class="sprite-area">
       <header class="bar"><h1 class="small">${sprites ? plural(sprites.length, "sprite") : "Sprites"}</h1><span class="push"></span>
-        <label class="inline">Sort by <select value=${sort} onChange=${(event) => setSort(event.target.value)}>${Object.entries(SORTS).map(([key, [label]]) => html`<option value=${key}>${label}</option>`)}</select></label></header>
+        <label class="inline">Sort by <select value=${sort} onChange=${(event) => setSort(event.target.value)}>${Object.entries(SORTS).filter(([key]) => key !== "poses" || characters.length).map(([key, [label]]) => html`<option value=${key}>${label}</option>`)}</select></label></header>
       ${sprites && !rows.length ? html`<p class="soft pad">These images share no sprites: each layer has a picture of its own. Select a layer on an image, and paint it there.</p>` : ""}
       ${doubts.length > 0 && html`<${Doubts} project=${project} doubts=${doubts} rows=${rows} open=${open} merge=${merge} settle=${(doubt) => settle((old) => new Set([...old, doubt.sprites.join()]))} />`}
-      <ul class="sprite-grid" ref=${grid}>${rows.map((sprite) => html`<li key=${sprite.id}>
+      <ul class="sprite-grid" ref=${grid}>${rows.map((sprite, at) => [heading(at), html`<li key=${sprite.id}>
         <button type="button" class=${`card sprite-card${sprite.layers ? "" : " unused"}${over === sprite.id ? " over" : ""}`} aria-pressed=${sprite === chosen} draggable=${!sprite.background}
           onClick=${() => open(sprite)} onDblClick=${() => go("p", project.id, "paint", sprite.id)}
           onDragStart=${() => drag(sprite)} onDragEnd=${() => { drag(null); setOver(null); }}
           onDragOver=${(event) => { if (dragged && dragged !== sprite && !sprite.background) { event.preventDefault(); setOver(sprite.id); } }} onDragLeave=${() => setOver(null)}
           onDrop=${(event) => { event.preventDefault(); if (dragged) merge(dragged, sprite); }}>
-          <${Picture} src=${spritePicture(project, sprite, 256)} /><b>${sprite.title}</b><span class="soft">${sprite.layers ? `${sprite.layers.toLocaleString("en")}× in ${sprite.scenes.toLocaleString("en")}` : "not shown"}</span></button></li>`)}</ul>
+          <${Picture} src=${spritePicture(project, sprite, 256)} /><b>${sprite.title}</b><span class="soft">${sprite.layers ? `${sprite.layers.toLocaleString("en")}× in ${sprite.scenes.toLocaleString("en")}` : "not shown"}</span></button></li>`])}</ul>
     </section>
     <aside class="side" aria-label="Selected sprite">${chosen
       ? html`<${One} key=${chosen.id} project=${project} sprite=${chosen} all=${rows} drop=${drop} merge=${merge} next=${() => step(1)} />`
