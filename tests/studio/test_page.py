@@ -112,6 +112,52 @@ def test_a_layer_is_hidden_moved_and_given_back_and_a_sprite_repainted(opened):
     assert (sprite[3, 0] == 1).all()
 
 
+def test_a_colour_of_a_sprite_becomes_another(opened):
+    page = opened.page
+    opened.go("paint", "sprite-00")
+    page.wait_for_selector(".paint-sheet canvas")
+    swatch = page.locator(".swatch").first
+    colour = swatch.get_attribute("title")
+    swatch.click()
+    assert page.locator(".recolour option").all_inner_texts() == ["This sprite", "Every sprite"]  # no poses
+    page.locator(".recolour input").fill("#0102f3")
+    page.get_by_role("button", name="Replace").click()
+    opened.revision(1)
+    page.wait_for_selector(f"text=recolour-sprites sprite-00 --colour '{colour}' --to '#0102f3'")
+    page.wait_for_selector(".swatch[title='#0102f3'][aria-pressed=true]")
+    assert page.locator(f".swatch[title='{colour}']").count() == 0
+    page.keyboard.press("Control+z")
+    opened.revision(2)
+    page.wait_for_selector(f".swatch[title='{colour}']")
+
+
+def test_before_and_after_are_divided_by_dragging_and_by_keys(opened):
+    page = opened.page
+    opened.go("image")
+    page.wait_for_selector(".canvas[data-ready]")
+    page.get_by_role("button", name="Hide one").click()
+    opened.revision(1)
+    page.keyboard.press("6")
+    page.wait_for_selector(".canvas.divided")
+    assert "As found" in page.locator(".caption").inner_text()  # the image itself is not known here
+    widths = "() => document.querySelector('.canvas').stage.find('Image').at(-1).width()"
+    assert page.evaluate(widths) == 16  # of 32
+    x, scale = page.evaluate("() => { const s = document.querySelector('.canvas').stage; return [s.x(), s.scaleX()]; }")
+    box = page.locator(".canvas").bounding_box()
+    page.mouse.move(box["x"] + x + 16 * scale, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + x + 24 * scale, box["y"] + box["height"] / 2)
+    page.mouse.up()
+    opened.until(lambda: page.evaluate(widths) == 24, "divided where the pointer is")
+    page.locator(".divide").focus()
+    page.keyboard.press("Home")
+    opened.until(lambda: page.evaluate(widths) == 1, "all of it is as it is now")
+    page.keyboard.press("1")
+    page.wait_for_selector(".canvas:not(.divided)")
+    opened.revision(1)  # nothing was moved
+    opened.wrong = [told for told in opened.wrong if "original.png" not in told]
+
+
 def test_a_layer_is_dragged_on_the_canvas_by_whole_pixels(opened):
     page = opened.page
     opened.go("image")

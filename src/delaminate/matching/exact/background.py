@@ -38,6 +38,8 @@ CHANGES = 0.35
 """The share of a frame that a cut changes at least."""
 SAME_ROOM = 0.8
 """Of a scene's frame, the share that an earlier room must show for the scene to play there."""
+FIRST_LOOK, LIKELY = 8, 512
+"""On two planes one pixel of so many says where a frame may lie; at so many places all of them are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,14 +154,17 @@ class PlaneLocator:
             near, far = tries, np.floor((tries - np.array(self.plane.origin)) / self.plane.speed).astype(np.int64)
         else:
             near, far = np.rint(np.array(self.plane.origin) + self.plane.speed * tries).astype(np.int64), tries
-        shares = np.concatenate(
-            [self._shares(frame, pixels, far[n : n + 512], near[n : n + 512]) for n in range(0, len(tries), 512)]
-        )
+        # A few pixels tell where it may lie, all of them where of these.
+        for some, kept in ((pixels[::FIRST_LOOK], LIKELY), (pixels, 4)):
+            shares = np.concatenate(
+                [self._shares(frame, some, far[n : n + 512], near[n : n + 512]) for n in range(0, len(far), 512)]
+            )
+            best = np.argsort(-shares, kind="stable")[:kept]
+            far, near = far[best], near[best]
         everywhere = np.argwhere(np.ones(frame.shape[:2], bool))[::2]
         beside = np.array([(y, x) for y in ((-1, 0, 1) if rows else (0,)) for x in (-1, 0, 1)])
-        best = np.argsort(-shares, kind="stable")[:4]
-        far, near = far[best].repeat(len(beside), 0), near[best].repeat(len(beside), 0)
-        moved = np.tile(beside, (len(best), 1))
+        moved = np.tile(beside, (len(far), 1))
+        far, near = far.repeat(len(beside), 0), near.repeat(len(beside), 0)
         far, near = (far + moved, near) if fast else (far, near + moved)
         closer = self._shares(frame, everywhere, far, near)
         winner = int(closer.argmax())

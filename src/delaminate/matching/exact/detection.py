@@ -32,7 +32,7 @@ SNUG = 0.02
 """Bonus for each pixel around a pattern that is not open: among equal places, the one that leaves no crumbs."""
 MOST = 5_000
 """Candidates of a frame that are looked at closely, at most, for each group of patterns."""
-BEST = 1024
+BEST = 256
 """Candidates that are compared with each other at a time: the best ones."""
 TIE = 1e-8
 """By how much a candidate is worse than the one before it; far less than any difference between gains."""

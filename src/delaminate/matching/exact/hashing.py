@@ -243,11 +243,14 @@ class WindowTable:
                 at, which = table.hits(hashes, runs)
                 hits.append(np.concatenate([which[:, None], places[at]], 1))
         together = np.concatenate(hits)
-        window, row = together[:, 0], self.windows[together[:, 0]]
-        corner = together[:, 1:] - row[:, 1:3]
-        inside = (corner >= 0).all(1) & (corner + self.sizes[row[:, 0]] <= np.array(frames.size)).all(1)
-        keep = inside & (self._tells(window)[window] | self._is_cut(corner, row[:, 0], frames))
-        entry, corner = row[keep, 0], corner[keep]
+        window = together[:, 0]
+        entry, corner = self.windows[window, 0], together[:, 1:] - self.windows[window, 1:3]
+        keep = self._tells(window)[window]
+        others = np.flatnonzero(~keep)
+        keep[others] = self._is_cut(corner[others], entry[others], frames)
+        entry, corner = entry[keep], corner[keep]
+        inside = (corner >= 0).all(1) & (corner + self.sizes[entry] <= np.array(frames.size)).all(1)
+        entry, corner = entry[inside], corner[inside]
         height, width = frames.size
         flat = (entry * height + corner[:, 0]) * width + corner[:, 1]
         if np.bincount(entry, minlength=1).max() > MOST_SPOTS:
