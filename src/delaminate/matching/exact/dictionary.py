@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from delaminate.errors import DataError, FormatError
 from delaminate.matching.exact.background import Background, Plane
-from delaminate.matching.exact.parsing import parse
-from delaminate.matching.exact.search import FrameStack, Search
+from delaminate.matching.exact.detection import Occurrence
+from delaminate.matching.exact.search import FrameStack, Search, explained
 from delaminate.matching.exact.templates import ColourCodes, HardSprite
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import NEUTRAL, Dictionary, Placement, Transform
 
+AT_ONCE = 2**20
+"""Pixels of frames that a process explains at a time."""
 ORIENTATIONS = (0, 4, 2, 6, 1, 3, 5, 7)
 """Mirror images before what is upside down, and that before what is turned; stored by their position here."""
 LEAST_ALPHA = 0.02
@@ -81,24 +83,32 @@ class SpriteDictionary:
         raw = (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         dictionary, found = self.dictionary(size), []
         shown = [look.of(self.sprites[look.entry]) for look in self.looks]
-        bank = None
-        # One frame at a time: memory does not grow with the number of frames. What is looked for is the same for all.
-        for frame in raw:
-            offsets = self.background.locate(frame)
-            scenes = FrameStack.of(frame[None], self.background, [offsets])
-            frames = scenes.fresh(search, patterns=shown)
-            bank = search.bank(shown, frames) if bank is None else bank
-            explained = parse(frames, bank, [0])
-            (top, left), near = offsets
-            placements = [Placement(len(self.sprites), (Transform.shift(-left, -top, size),))]
-            if self.background.plane is not None:
-                placements.append(Placement(len(self.sprites) + 1, (Transform.shift(-near[1], -near[0], size),)))
-            for place in reversed(explained.places[0]):
-                look = self.looks[place.entry]
-                where = Transform.oriented(look.orientation, place.left, place.top, shown[place.entry].size, size)
-                placements.append(Placement(look.entry, (where,), look.colour))
-            found.append(tuple(placements))
+        # Few at a time: memory does not grow with the number of frames.
+        few = max(1, search.processes * AT_ONCE // (size[0] * size[1]))
+        for first in range(0, len(raw), few):
+            some = raw[first : first + few]
+            offsets = [self.background.locate(frame) for frame in some]
+            explanation = explained(FrameStack.of(some, self.background, offsets), shown, search)
+            found += [self._placements(*each, shown, size) for each in zip(explanation.places, offsets, strict=True)]
         return Decomposition(dictionary, tuple(found), size, background=True)
+
+    def _placements(
+        self,
+        places: list[Occurrence],
+        offsets: tuple[tuple[int, int], tuple[int, int]],
+        shown: list[HardSprite],
+        size: tuple[int, int],
+    ) -> tuple[Placement, ...]:
+        """What was found in a frame, front to back, as placements back to front, behind which the background lies."""
+        (top, left), near = offsets
+        placements = [Placement(len(self.sprites), (Transform.shift(-left, -top, size),))]
+        if self.background.plane is not None:
+            placements.append(Placement(len(self.sprites) + 1, (Transform.shift(-near[1], -near[0], size),)))
+        for place in reversed(places):
+            look = self.looks[place.entry]
+            where = Transform.oriented(look.orientation, place.left, place.top, shown[place.entry].size, size)
+            placements.append(Placement(look.entry, (where,), look.colour))
+        return tuple(placements)
 
 
 def hard_sprite(rgba: UInt8[np.ndarray, "h w 4"]) -> HardSprite:

@@ -11,12 +11,15 @@ from delaminate.matching.exact.detection import ComponentBank, PlacementCost, Te
 from delaminate.matching.exact.growth import RegionGrowing
 from delaminate.matching.exact.hashing import bank_of
 from delaminate.matching.exact.parsing import Parse, parse
+from delaminate.matching.exact.processes import digest_of, kept_ready, shared_out
 from delaminate.matching.exact.progress import Progress
 from delaminate.matching.exact.readouts import Readout
 from delaminate.matching.exact.templates import ColourCodes, Frames, HardSprite
 
 AT_ONCE = 2**22
 """Pixels of frames that are explained at a time where only the explanation is wanted."""
+WORTH, PART = 10**8, 3 * 10**7
+"""Pixels of frames times patterns from which processes share them, about 1.5 s; and that one is given at a time."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Search:
         chroma: What chroma counts in the distance of two colours, beside luma; 1: as in RGB.
         readouts: Scores and clocks of the frames, over a still background.
         progress: Is told of what is found, and may stop the search.
+        processes: So many may share what takes long.
     """
 
     tolerance: float = 0.06
@@ -48,6 +52,7 @@ class Search:
     chroma: float = 1.0
     readouts: tuple[Readout, ...] = ()
     progress: Progress = field(default_factory=Progress)
+    processes: int = 1
 
     def bank(self, patterns: list[HardSprite], frames: Frames, strict: bool = False) -> TemplateBank:
         """Make patterns ready for search; `strict` while the dictionary is not complete."""
@@ -126,6 +131,10 @@ class FrameStack:
             behind.append(shown)
         return FrameStack(np.stack(cut), np.stack(behind), ((0, 0),) * len(cut))
 
+    def part(self, rows: list[int]) -> tuple[UInt8[np.ndarray, "n H W 3"], Float32[np.ndarray, "G H2 W2 3"]]:
+        """Some of the frames, and what is behind them."""
+        return self.frames[rows], self.behind if len(self.behind) == 1 else self.behind[rows]
+
     def fresh(self, search: Search, rows: list[int] | None = None, patterns: Sequence[HardSprite] = ()) -> Frames:
         """The frames with nothing explained yet; with room for patterns of which the border leaves a line.
 
@@ -138,8 +147,7 @@ class FrameStack:
         if whole and key in self.kept:
             return self.kept[key].fresh()
         rows = list(range(len(self))) if rows is None else rows
-        behind = self.behind if len(self.behind) == 1 else self.behind[rows]
-        frames = Frames(self.frames[rows], behind, margin, codes)
+        frames = Frames(*self.part(rows), margin, codes)
         if whole and frames.kind.size <= AT_ONCE:
             self.kept[key] = frames
             return frames.fresh()
@@ -158,12 +166,31 @@ def parse_all(
 
 
 def explained(scenes: FrameStack, patterns: list[HardSprite], search: Search, rows: list[int] | None = None) -> Parse:
-    """What `parse_all` finds, without the frames: a few at a time, so that memory does not grow with their number."""
+    """What `parse_all` finds, without the frames: a few at a time, so that memory does not grow with their number.
+
+    Shared among processes where it takes long; frames say nothing of each other here, so that the result is the same.
+    """
     rows = list(range(len(scenes))) if rows is None else rows
-    few = max(1, AT_ONCE // (scenes.frames.shape[1] * scenes.frames.shape[2]))
-    parts = [parse_all(scenes, patterns, search, rows[n : n + few])[1] for n in range(0, len(rows), few)]
+    size = scenes.frames.shape[1] * scenes.frames.shape[2]
+    if search.processes > 1 and len(rows) > 1 and len(rows) * size * len(patterns) >= WORTH:
+        few = max(1, min(PART // (size * len(patterns)), -(-len(rows) // search.processes)))
+        alone = replace(search, processes=1, progress=Progress())
+        tasks = [(*scenes.part(rows[n : n + few]), patterns, alone) for n in range(0, len(rows), few)]
+        parts = list(shared_out(_explained_part, tasks, search.processes, search.progress.check))
+    else:
+        few = max(1, AT_ONCE // size)
+        parts = [parse_all(scenes, patterns, search, rows[n : n + few])[1] for n in range(0, len(rows), few)]
     return Parse(
         [some for part in parts for some in part.places],
         np.concatenate([part.left for part in parts]),
         np.concatenate([part.pieces for part in parts]),
     )
+
+
+def _explained_part(frames: np.ndarray, behind: np.ndarray, patterns: list[HardSprite], search: Search) -> Parse:
+    """Explain some frames over what is behind them, in a process that may have had them before."""
+
+    def make() -> FrameStack:
+        return FrameStack(frames, behind, ((0, 0),) * len(frames))
+
+    return explained(kept_ready(digest_of(frames, behind), make), patterns, search)

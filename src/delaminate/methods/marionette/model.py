@@ -12,6 +12,7 @@ from delaminate.errors import ConfigError
 from delaminate.matching.exact.detection import PlacementCost
 from delaminate.matching.exact.dictionary import SpriteDictionary, SpriteStore
 from delaminate.matching.exact.growth import RegionGrowing
+from delaminate.matching.exact.processes import usual_number
 from delaminate.matching.exact.readouts import Readout
 from delaminate.matching.exact.search import Search
 from delaminate.matching.exact.templates import HardSprite
@@ -129,7 +130,7 @@ class MarioNetteModel(Method):
 
     def search(self) -> Search:
         """How this model looks for sprites."""
-        return search_of(self.config)
+        return replace(search_of(self.config), processes=usual_number())
 
     # --- the dictionary -----------------------------------------------------------------------------------------------
 
