@@ -215,23 +215,16 @@ def decompose(
     by = by or method.default
     batch = max(1, min(batch, BATCH_PIXELS // _largest(opened.images, method.copies_input(by))))
     rows = _rows(opened.images, shard, batch)
-    settings = {"model": model_digest(method), "by": by, "fit": fit, "zoom": None if zoom is None else list(zoom)}
-    settings |= {} if rate is None else {"rate": str(rate)}
+    settings = _settings(method, by, fit, zoom, rate)
     folder = None
     if out is not None:
         folder = SceneFolder(Path(out), opened, settings, shard, resume, overwrite, packed)
     if folder is not None and sharing is not None:
         folder.close()  # there is room, and workers have it now
         how = {
-            "by": by,
-            "fit": fit,
-            "limit": limit,
-            "zoom": zoom,
-            "rate": rate,
-            "batch": batch,
-            "packed": packed,
+            "by": by, "fit": fit, "limit": limit, "zoom": zoom, "rate": rate, "batch": batch, "packed": packed,
             "device": device,
-        }
+        }  # fmt: skip
         how["cache"] = None if place is None else absolute(place)
         _share_out(
             sharing, absolute(str(model)), absolute(images), str(folder.folder.resolve()), len(rows), how, callback
@@ -245,6 +238,12 @@ def decompose(
         else:
             found = _take_up(output)
     return _result(output, found, images, shard)
+
+
+def _settings(method: Method, by: str, fit: str, zoom: Zoom | None, rate: float | None) -> dict[str, Any]:
+    """What decides what comes out, by which a folder knows that it goes on with the same."""
+    chosen = {"model": model_digest(method), "by": by, "fit": fit, "zoom": None if zoom is None else list(zoom)}
+    return chosen if rate is None else chosen | {"rate": rate}
 
 
 def _check_sharing(model: Any, images: Any, out: Any, shard: Shard | None) -> None:
