@@ -3,11 +3,12 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -20,6 +21,8 @@ from delaminate.scene.placements import OWN_RASTER, Placement, Transform
 
 NUDGE = 2
 """Pixels by which a hidden thing may be off its expected place, up, down and to the sides."""
+NEAREST_FIRST = sorted(np.ndindex(2 * NUDGE + 1, 2 * NUDGE + 1), key=lambda place: math.dist(place, (NUDGE, NUDGE)))
+"""Rows and columns of a square of such places."""
 SLIVER = 3
 """Pixels of a frame that a hidden thing must mend, at least."""
 ALIKE = 0.06
@@ -209,12 +212,10 @@ class Tracker:
         lost = [track for track in self.tracks if track.seen < self.frame and len(track.placement.transforms) == 1]
         if self.frame_of is None or not lost:
             return []
-        wanted = self.frame_of(self.frame)
-        seen = _Seen.of(placements, found, wanted, dropped)
-        back = []
+        frame, back = _Frame(placements, found, self.frame_of(self.frame)), []
         for track in lost:
             expected = track.centre + track.velocity * (self.frame - track.seen) - camera
-            spot, seen = self._found_again(track, expected, placements, found, wanted, fragments, dropped, seen)
+            spot = self._found_again(track, expected, frame, fragments, dropped)
             if spot is not None:
                 moved = (spot[1] + camera - track.centre) / (self.frame - track.seen)
                 track.velocity = 0.5 * (track.velocity + moved)
@@ -237,7 +238,7 @@ class Tracker:
         for index in reversed(range(len(images) - 1)):
             if len(images[index]) < first:
                 continue
-            seen: _Seen | None = None
+            frame: _Frame | None = None
             here = {placement.track for placement in images[index][first:]}
             for placement in images[index + 1][first:]:
                 number = placement.track
@@ -247,12 +248,12 @@ class Tracker:
                 if looked[number] <= self.memory:
                     track = self._turned_back(number, images[index + 1 : index + 2 + YOUNG], found)
                     few = {i for i, each in enumerate(images[index][first:]) if times[each.track] <= YOUNG}
-                    wanted = self.frame_of(start + index)  # type: ignore[misc]
+                    frame = frame or _Frame(images[index], found, self.frame_of(start + index))  # type: ignore[misc]
                     dropped: set[int] = set()
                     expected = track.centre + track.velocity - _camera(images[index], found)
-                    spot, seen = self._found_again(track, expected, images[index], found, wanted, few, dropped, seen)
+                    spot = self._found_again(track, expected, frame, few, dropped)
                     if spot is not None:
-                        seen = None  # the frame is another
+                        frame = None  # it is another
                         objects = [each for i, each in enumerate(images[index][first:]) if i not in dropped]
                         images[index] = (*images[index][:first], replace(spot[0], track=number), *objects)
 
@@ -268,56 +269,85 @@ class Tracker:
         return Track(number, own[0].entry, places[0], back, self.frame, own[0], {placement.entry for placement in own})
 
     def _found_again(
-        self,
-        track: Track,
-        expected: np.ndarray,
-        placements: tuple[Placement, ...],
-        found: Decomposition,
-        wanted: Float[Tensor, "3 H W"],
-        fragments: set[int],
-        dropped: set[int],
-        seen: "_Seen | None" = None,
-    ) -> tuple[tuple[Placement, np.ndarray, float] | None, "_Seen"]:
+        self, track: Track, expected: np.ndarray, frame: "_Frame", fragments: set[int], dropped: set[int]
+    ) -> tuple[Placement, np.ndarray, float] | None:
         """Where a thing is behind all others; objects of `fragments` are `dropped` that it explains as well as they do."""
-        seen = seen or _Seen.of(placements, found, wanted, dropped)
-        spot = self._look_out(track, expected, found, wanted, seen)
-        rivals = {i for i in fragments - dropped if _touches(placements, i, found, expected, track.placement)}
+        seen = frame.seen(dropped)
+        spot = self._look_out(track, expected, frame, seen)
+        rivals = {i for i in fragments - dropped if _touches(frame, i, expected, track.placement)}
         if rivals:
-            bare = _Seen.of(placements, found, wanted, dropped | rivals)
-            instead = self._look_out(track, expected, found, wanted, bare)
+            bare = frame.seen(dropped | rivals)
+            instead = self._look_out(track, expected, frame, bare)
             needed = int(bare.wrong.sum()) - int(seen.wrong.sum())
             if instead is not None and instead[2] >= needed + (0 if spot is None else spot[2]):
                 dropped |= rivals
-                return instead, bare
-        return spot, seen
+                return instead
+        return spot
 
     def _look_out(
-        self,
-        track: Track,
-        expected: np.ndarray,
-        found: Decomposition,
-        wanted: Float[Tensor, "3 H W"],
-        seen: "_Seen",
+        self, track: Track, expected: np.ndarray, frame: "_Frame", seen: "_Seen"
     ) -> tuple[Placement, np.ndarray, float] | None:
         """Where around its expected centre a thing mends most of a frame, being behind all others, and how many pixels.
 
         It may look as last or as before: a leg moves also where it is hidden. None: nowhere.
         """
         others = sorted(track.shown - {track.entry, OWN_RASTER})[: LOOKS - 1] if track.entry != OWN_RASTER else []
-        best, winner = SLIVER - 0.5, None
+        best, winner, found = SLIVER - 0.5, None, frame.found
         for entry in (track.entry, *others):
             look = replace(track.placement, entry=entry)
+            if seen.mendable(expected, _extent(look, found)[1] + NUDGE + 1) <= best:
+                continue
             matrix = look.transforms[0].matrix
             h, w = _size(look, found)
             start = np.rint(expected - matrix[:2] @ (w / 2, h / 2, 1))
-            for down, right in sorted(np.ndindex(2 * NUDGE + 1, 2 * NUDGE + 1), key=lambda p: _far(p, NUDGE)):
-                moved = matrix.copy()
-                moved[:2, 2] += start + np.array([right - NUDGE, down - NUDGE])
-                tried = replace(look, transforms=(Transform("matrix", tuple(moved.ravel().tolist()), found.size),))
-                gain = seen.gain(paint(found.dictionary, tried), wanted)
+
+            def moved(down: int, right: int, look: Placement = look, begin: np.ndarray = start) -> Placement:
+                return _shifted(look, begin + np.array([right - NUDGE, down - NUDGE]), found)
+
+            gains = seen.gains(paint(found.dictionary, moved(NUDGE, NUDGE)), frame.wanted)
+            for down, right in NEAREST_FIRST:
+                if gains is None:  # the border cuts what is painted, each time otherwise
+                    gain = seen.gain(paint(found.dictionary, moved(down, right)), frame.wanted)
+                else:
+                    gain = float(gains[down, right])
                 if gain > best:
-                    best, winner = gain, (tried, moved[:2] @ (w / 2, h / 2, 1), gain)
+                    best, winner = gain, (moved(down, right), _centre(moved(down, right), found), gain)
         return winner
+
+
+@dataclass
+class _Frame:
+    """A frame, what was found in it, and what that explains."""
+
+    placements: tuple[Placement, ...]
+    found: Decomposition
+    wanted: Float[Tensor, "3 H W"]
+    known: dict[frozenset[int], "_Seen"] = field(default_factory=dict)
+
+    @property
+    def objects(self) -> tuple[Placement, ...]:
+        """All placements but for the background."""
+        return self.placements[1 if self.found.background else 0 :]
+
+    @cached_property
+    def shapes(self) -> list[tuple[tuple[slice, slice], Bool[Tensor, "_ _"]]]:
+        """Where each object lies, and which pixels it covers there."""
+        windows = [paint(self.found.dictionary, each) for each in self.objects]
+        return [(window.slices, window.alpha[0] > 0.5) for window in windows]
+
+    def seen(self, without: set[int]) -> "_Seen":
+        """The frame explained by all placements but some objects."""
+        key = frozenset(without)
+        if key not in self.known:
+            objects = [each for i, each in enumerate(self.objects) if i not in without]
+            behind = self.placements[: len(self.placements) - len(self.objects)]
+            shown = replace(self.found, images=((*behind, *objects),), canvas_maps=None).composite()[0]
+            covered = torch.zeros(self.found.size, dtype=torch.bool)
+            for i, (slices, shape) in enumerate(self.shapes):
+                if i not in without:
+                    covered[slices] |= shape
+            self.known[key] = _Seen(covered, (self.wanted - shown).square().sum(0) > ALIKE**2)
+        return self.known[key]
 
 
 @dataclass(frozen=True)
@@ -332,23 +362,36 @@ class _Seen:
     covered: Bool[Tensor, "H W"]
     wrong: Bool[Tensor, "H W"]
 
-    @classmethod
-    def of(
-        cls,
-        placements: tuple[Placement, ...],
-        found: Decomposition,
-        wanted: Float[Tensor, "3 H W"],
-        without: set[int],
-    ) -> "_Seen":
-        """Explain a frame by all placements but some objects."""
-        first = 1 if found.background else 0
-        kept = (*placements[:first], *(each for i, each in enumerate(placements[first:]) if i not in without))
-        shown = replace(found, images=(kept,), canvas_maps=None).composite()[0]
-        covered = torch.zeros(found.size, dtype=torch.bool)
-        for placement in kept[first:]:
-            window = paint(found.dictionary, placement)
-            covered[window.slices] |= window.alpha[0] > 0.5
-        return cls(covered, (wanted - shown).square().sum(0) > ALIKE**2)
+    @cached_property
+    def sums(self) -> Int64[np.ndarray, "H1 W1"]:
+        """Pixels that are wrong and that nothing covers, above and to the left of each corner between pixels."""
+        return np.pad((self.wrong & ~self.covered).numpy().cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+
+    def mendable(self, middle: Float64[np.ndarray, "2"], reach: Float64[np.ndarray, "2"]) -> int:
+        """Pixels that what lies in a box behind all objects can mend, at most; middle and half size across and down."""
+        most = np.array(self.wrong.shape[::-1])
+        (left, top), (right, bottom) = (
+            np.clip(edge, 0, most).astype(int) for edge in (np.floor(middle - reach), np.ceil(middle + reach))
+        )
+        sums = self.sums
+        return int(sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left])
+
+    def gains(self, window: Window, wanted: Float[Tensor, "3 H W"]) -> Float64[np.ndarray, "5 5"] | None:
+        """What `gain` says of a window moved by up to `NUDGE` pixels down and right; None: the border would cut it."""
+        (height, width), (h, w) = self.covered.shape, window.alpha.shape[1:]
+        top, left, side = window.top - NUDGE, window.left - NUDGE, 2 * NUDGE + 1
+        if not h or not w or top < 0 or left < 0 or window.top + h + NUDGE > height or window.left + w + NUDGE > width:
+            return None
+        around = slice(top, top + h + 2 * NUDGE), slice(left, left + w + 2 * NUDGE)
+
+        def moved(pixels: Tensor) -> Tensor:
+            return pixels[..., around[0], around[1]].unfold(-2, h, 1).unfold(-2, w, 1)  # ... side side h w
+
+        alpha = (window.alpha[0] > 0.5) & ~moved(self.covered)
+        misses = (moved(wanted) - window.rgb[:, None, None]).square().sum(0) > ALIKE**2
+        was = moved(self.wrong)
+        found = (alpha & was & ~misses).sum((2, 3)) - (alpha & ~was & misses).sum((2, 3))
+        return found.view(side, side).double().numpy()
 
     def gain(self, window: Window, wanted: Float[Tensor, "3 H W"]) -> float:
         """Pixels that a window behind all objects mends, less those that it spoils."""
@@ -361,11 +404,16 @@ class _Seen:
         return float((alpha & was & ~misses).sum()) - float((alpha & ~was & misses).sum())
 
 
-def _touches(
-    placements: tuple[Placement, ...], index: int, found: Decomposition, expected: np.ndarray, lost: Placement
-) -> bool:
+def _shifted(placement: Placement, by: np.ndarray, found: Decomposition) -> Placement:
+    """A placement moved by pixels across and down."""
+    matrix = placement.transforms[0].matrix.copy()
+    matrix[:2, 2] += by
+    return replace(placement, transforms=(Transform("matrix", tuple(matrix.ravel().tolist()), found.size),))
+
+
+def _touches(frame: _Frame, index: int, expected: np.ndarray, lost: Placement) -> bool:
     """Whether an object lies where a lost thing is expected."""
-    placement = placements[index + (1 if found.background else 0)]
+    placement, found = frame.objects[index], frame.found
     (high, wide), (h, w) = _size(lost, found), _size(placement, found)
     x, y = _centre(placement, found) - expected
     return bool(2 * abs(x) < wide + w and 2 * abs(y) < high + h)
@@ -429,11 +477,6 @@ def assign(links: Mapping[tuple[int, int], float], most: float) -> list[tuple[in
         pairs = zip(*linear_sum_assignment(cost), strict=True)
         found += [(int(own_rows[i]), int(own_columns[j])) for i, j in pairs if cost[i, j] < most]
     return found
-
-
-def _far(place: tuple[int, ...], middle: int) -> int:
-    """Squared distance from the middle of a square."""
-    return sum((each - middle) ** 2 for each in place)
 
 
 def _centre(placement: Placement, found: Decomposition) -> Float64[np.ndarray, "2"]:
