@@ -223,9 +223,8 @@ def decompose(
         folder.close()  # there is room, and workers have it now
         how = {
             "by": by, "fit": fit, "limit": limit, "zoom": zoom, "rate": rate, "batch": batch, "packed": packed,
-            "device": device,
+            "device": device, "cache": None if place is None else absolute(place),
         }  # fmt: skip
-        how["cache"] = None if place is None else absolute(place)
         _share_out(
             sharing, absolute(str(model)), absolute(images), str(folder.folder.resolve()), len(rows), how, callback
         )
