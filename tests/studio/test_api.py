@@ -407,6 +407,62 @@ def test_a_zip_of_pictures_is_unpacked(client):
     assert [row["name"] for row in answer.json()["skipped"]] == ["readme.md"]
 
 
+def of_scenes(folder, top=""):
+    """The files of a folder of scenes, by their paths."""
+    return {
+        f"{top}{path.relative_to(folder).as_posix()}": path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("way", ["zip", "zip of a folder", "folder"])
+def test_a_folder_of_scenes_that_is_sent_is_opened(client, tmp_path, way):
+    files = of_scenes(write_small_scenes(tmp_path / "made"), "" if way == "zip" else "mine/")
+    files |= {f"{'' if way == 'zip' else 'mine/'}notes.txt": b"hello"}
+    sent = files.items() if way == "folder" else [("scenes.zip", zip_of(**files))]
+    answer = send(client, *sent).json()
+    assert (answer["count"], answer["project"]["kind"]) == (3, "scenes")
+    project = answer["project"]["id"]
+    assert answer["project"]["name"] == ("scenes" if way == "zip" else "mine")
+    ids = scene_ids(client, project)
+    assert set(ids) == {"a.png", "b.png", "c.png"}
+    told = {"operation": "hide", "scene": ids["a.png"], "layer": "layer-01"}
+    assert edit(client, project, told, revision=0).status_code == 200
+    assert client.ask("DELETE", f"/api/projects/{project}").status_code == 200
+    assert not list((tmp_path / "home" / "uploads").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda files: files.pop("dictionary/sprite-01.png"), "sprite-01"),
+        (lambda files: files.update({"scenes/a.png/scene.json": b"{}"}), "scene.json"),
+        (lambda files: files.update({"packs/a.tar": b""}), "packed"),
+        (lambda files: files.update({"scenes/a.png/layers": b"", "scenes/a.png/layers/x.png/y.png": b""}), "none"),
+        (lambda files: files.update({"dictionary/sprite-00.png": b"P"}), "sprite-00"),
+    ],
+)
+def test_a_folder_of_scenes_that_is_damaged_is_refused(client, tmp_path, change, message):
+    files = of_scenes(write_small_scenes(tmp_path / "made"))
+    change(files)
+    answer = send(client, *files.items())
+    if message == "none":  # what such a folder does not have is left out
+        assert answer.status_code == 200
+        return
+    assert answer.status_code == 422
+    assert message in answer.json()["error"] and str(tmp_path) not in answer.json()["error"]
+    assert not list((tmp_path / "home" / "uploads").iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", ["scenes/../../../x.json", "scenes/./x.json", "scenes/a:b/x.json", f"scenes/{'a' * 300}/x.json"]
+)
+def test_a_folder_of_scenes_that_leads_out_is_left_where_it_is(client, tmp_path, name):
+    files = of_scenes(write_small_scenes(tmp_path / "made"))
+    answer = send(client, *files.items(), (name, b"{}"))
+    assert answer.status_code == 200 and answer.json()["count"] == 3
+    assert not list(tmp_path.rglob("x.json"))
+
+
 @pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "C:/x.png", r"..\x.png"])
 def test_a_zip_that_leads_out_is_refused(client, name, tmp_path):
     answer = send(client, ("set.zip", zip_of(**{name: png_bytes(to_pixels(picture(1, 9, 12)))})))

@@ -1,5 +1,6 @@
 """The page in a browser: what people see and do; the browser's own composite against the server's."""
 
+import base64
 import gzip
 import hashlib
 import http.server
@@ -110,6 +111,32 @@ def test_a_layer_is_hidden_moved_and_given_back_and_a_sprite_repainted(opened):
     sprite = load_scenes(opened.folder)[0].dictionary.sprites[2]
     assert (sprite[:3, 0] * 255).round().int().unique().tolist() == [32]
     assert (sprite[3, 0] == 1).all()
+
+
+DROP = """(files) => {
+    const bytes = (text) => Uint8Array.from(atob(text), (each) => each.charCodeAt(0));
+    const entries = files.map(([place, text]) => ({
+        isFile: true, isDirectory: false, fullPath: `/mine/${place}`,
+        file: (found) => found(new File([bytes(text)], place.split("/").at(-1))),
+    }));
+    const reader = () => { let left = entries; return { readEntries: (found) => { found(left); left = []; } }; };
+    const folder = { isFile: false, isDirectory: true, createReader: reader };
+    const event = new Event("drop", { bubbles: true, cancelable: true });
+    Object.defineProperty(event, "dataTransfer", { value: { items: [{ webkitGetAsEntry: () => folder }] } });
+    document.querySelector(".drop").dispatchEvent(event);
+}"""
+
+
+def test_a_folder_of_scenes_is_dropped(opened, tmp_path):
+    page, made = opened.page, write_small_scenes(tmp_path / "made")
+    page.goto(f"{opened.base}/#/")
+    page.wait_for_selector(".drop")
+    files = [path for path in made.rglob("*") if path.is_file()]
+    told = [[path.relative_to(made).as_posix(), base64.b64encode(path.read_bytes()).decode()] for path in files]
+    page.evaluate(DROP, told)
+    page.wait_for_selector(".canvas[data-ready]")
+    assert page.locator(".thumb").count() == 3
+    assert page.locator(".project").inner_text() == "mine"
 
 
 def test_a_colour_of_a_sprite_becomes_another(opened):

@@ -175,6 +175,23 @@ def _check(path: str, **_: Any) -> dict[str, Any]:
     return {"height": pixels.shape[0], "width": pixels.shape[1], "clip": clip}
 
 
+def _scenes(path: str, **_: Any) -> dict[str, Any]:
+    """Read a whole folder of scenes, and composite each; say how many there are."""
+    from delaminate.scene.loading import load_scenes
+    from delaminate.scene.packing import is_packed
+
+    if is_packed(Path(path)):
+        raise DataError(
+            "these scenes are packed: `delaminate scenes unpack` makes a folder of them that can be edited."
+        )
+    found = load_scenes(path)
+    if not len(found):
+        raise DataError("this folder lists no scene.")
+    for scene in found:
+        scene.composite()
+    return {"scenes": len(found)}
+
+
 def _thumbnail(path: str, to: str, side: int, frame: int = 0, **_: Any) -> dict[str, Any]:
     """Write a picture, or a frame of a clip, as a small PNG."""
     from delaminate.data.clips import is_clip, read_clip
@@ -247,6 +264,7 @@ def _import(path: str, scenes: str, pictures: str, repaint: str | None, scene: s
 DOINGS: dict[str, Callable[..., dict[str, Any]]] = {
     "unpack": _unpack,
     "check": _check,
+    "scenes": _scenes,
     "thumbnail": _thumbnail,
     "picture": _picture,
     "recognise": _recognise,

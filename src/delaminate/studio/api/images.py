@@ -6,7 +6,7 @@ import secrets
 import shutil
 import unicodedata
 from collections.abc import Container
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
@@ -17,6 +17,7 @@ from starlette.datastructures import UploadFile
 from delaminate.data.clips import MAX_CLIP_FRAMES
 from delaminate.data.sets import natural_key
 from delaminate.errors import ConfigError, DataError
+from delaminate.scene.format import SUMMARY
 from delaminate.scene.scenes import is_plain_text
 from delaminate.studio.api.common import PNG, Id, Limit, Offset, Pictures, Side, Space, Strict, picture_answer, router
 from delaminate.studio.api.projects import ProjectRow, row
@@ -29,7 +30,16 @@ MAX_FILES = 20_000
 CHUNK = 2**20
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that Windows keeps for itself."""
-SENT = "sent"
+SENT, SCENES = "sent", "scenes"
+LONGEST = 1000
+"""Characters of a path in a folder that is sent."""
+READING = 300.0
+"""Seconds that a zip may take, or a folder of scenes."""
+PART = r"[^/\\:\x00-\x1f]{1,200}"
+OF_SCENES = re.compile(
+    rf"summary\.json|errors\.json|(dictionary|residuals)/{PART}\.png|packs/{PART}\.tar|scenes/({PART}/)+{PART}\.(json|png)"
+)
+"""Files of a folder of scenes."""
 
 
 class SkippedRow(Strict):
@@ -69,7 +79,10 @@ FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"s
 
 @api.post("/images", openapi_extra=FORM)
 async def send_images(space: Space, request: Request) -> Received:
-    """Send pictures, one clip, or a zip of pictures, as `files` of a form. What each is, is told by what it holds."""
+    """Send pictures, one clip, or a zip of pictures, as `files` of a form. What each is, is told by what it holds.
+
+    The files of a folder of scenes, named by their paths in it, or a zip of one, become a project of scenes.
+    """
     async with request.form(max_files=MAX_FILES, max_fields=100) as form:
         files = [each for each in form.getlist("files") if isinstance(each, UploadFile)]
         return await run_in_threadpool(receive, space, files)
@@ -79,7 +92,7 @@ def receive(space: Workspace, files: list[UploadFile]) -> Received:
     """Keep files that can be read, in the order of their names, and make a project of them.
 
     Raises:
-        DataError: None can be read.
+        DataError: None can be read; or they are scenes that are damaged or packed.
     """
     place = space.home / "uploads" / secrets.token_hex(6)
     images = place / "images"
@@ -87,8 +100,11 @@ def receive(space: Workspace, files: list[UploadFile]) -> Received:
     (place / SENT).mkdir()
     skipped: list[SkippedRow] = []
     try:
-        taken = list(unpacked(space, files, place / SENT, skipped))
-        taken.sort(key=lambda each: natural_key(each[0]))
+        sent = unpacked(space, files, place / SENT, skipped)
+        scenes = scenes_among(sent)
+        if scenes is not None:
+            return received_scenes(space, scenes, place)
+        taken = sorted(((shown_name(given), path) for given, path in sent), key=lambda each: natural_key(each[0]))
         names, clips, failed = dict[str, str](), list[str](), list[SkippedRow]()
         for name, path in taken:
             kept = keep(space, path, images, {each.lower() for each in names}, failed, name)
@@ -113,13 +129,49 @@ def receive(space: Workspace, files: list[UploadFile]) -> Received:
     return Received(project=ProjectRow(**row(project)), count=len(names), skipped=skipped[:1000])  # type: ignore[arg-type]
 
 
+def scenes_among(sent: list[tuple[str, Path]]) -> tuple[str, dict[str, Path]] | None:
+    """The folder of scenes that was sent, its name and its files by their path in it; None: what was sent is none.
+
+    Its names lead nowhere else; what such a folder does not have is left out.
+    """
+    plain = {given.replace("\\", "/").strip("/"): path for given, path in sent}
+    tops = sorted((given.removesuffix(SUMMARY) for given in plain if PurePosixPath(given).name == SUMMARY), key=len)
+    for top in tops:
+        files = {given.removeprefix(top): path for given, path in plain.items() if given.startswith(top)}
+        kept = {
+            each: path
+            for each, path in files.items()
+            if OF_SCENES.fullmatch(each) and not {".", ".."} & {*each.split("/")} and len(each) <= LONGEST
+        }
+        if any(each.startswith(("scenes/", "packs/")) for each in kept):
+            return PurePosixPath(top).name or "scenes", kept
+    return None
+
+
+def received_scenes(space: Workspace, found: tuple[str, dict[str, Path]], place: Path) -> Received:
+    """Lay the files of a folder of scenes down, let another process read all of it, and make a project of it."""
+    name, files = found
+    folder = place / SCENES
+    for each, path in files.items():
+        target = folder / each
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        except OSError as error:  # such as a file that another has for its folder
+            raise DataError(f"{each[:80]!r}: cannot be written ({error.strerror or error}).") from error
+    shutil.rmtree(place / SENT)
+    count = space.reader.ask("scenes", READING, path=str(folder))["scenes"]
+    project = space.open(folder, "scenes", shown_name(name))
+    return Received(project=ProjectRow(**row(project)), count=count, skipped=[])  # type: ignore[arg-type]
+
+
 def unpacked(
     space: Workspace, files: list[UploadFile], place: Path, skipped: list[SkippedRow]
 ) -> list[tuple[str, Path]]:
-    """Write down what was sent, zips unpacked: what each file was called, and where it is now."""
+    """Write down what was sent, zips unpacked: what each file was called, with its folders, and where it is now."""
     found = []
     for number, file in enumerate(files):
-        name, path = shown_name(file.filename or ""), place / f"{number:06d}"
+        name, path = file.filename or "", place / f"{number:06d}"
         with path.open("wb") as target:
             shutil.copyfileobj(file.file, target, CHUNK)
         with path.open("rb") as source:
@@ -129,10 +181,10 @@ def unpacked(
         folder = place / f"zip-{number:06d}"
         folder.mkdir()
         try:
-            inside = space.reader.ask("unpack", 300, path=str(path), folder=str(folder))["names"]
-            found += [(shown_name(each), folder / f"{index:06d}") for index, each in enumerate(inside)]
+            inside = space.reader.ask("unpack", READING, path=str(path), folder=str(folder))["names"]
+            found += [(each, folder / f"{index:06d}") for index, each in enumerate(inside)]
         except DataError as error:
-            skipped.append(SkippedRow(name=name, reason=without_places(str(error))))
+            skipped.append(SkippedRow(name=shown_name(name), reason=without_places(str(error))))
         path.unlink()
     return found
 

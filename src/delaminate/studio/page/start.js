@@ -8,7 +8,11 @@ const LEVELS = { good: "came out well", fair: "came out fairly", poor: "came out
 async function dropped(items) {
   const files = [];
   const walk = async (entry) => {
-    if (entry.isFile) files.push(await new Promise((found, not) => entry.file(found, not)));
+    if (entry.isFile) {
+      const file = await new Promise((found, not) => entry.file(found, not));
+      file.place = entry.fullPath.replace(/^\//, ""); // with its folders
+      files.push(file);
+    }
     if (!entry.isDirectory) return;
     const reader = entry.createReader();
     for (;;) {
@@ -24,7 +28,7 @@ async function dropped(items) {
 function sendForm(files, told) {
   return new Promise((done, fail) => {
     const form = new FormData();
-    for (const file of files) form.append("files", file, file.name);
+    for (const file of files) form.append("files", file, file.place ?? file.name);
     const request = new XMLHttpRequest();
     request.open("POST", "/api/images");
     request.responseType = "json";
@@ -76,7 +80,7 @@ export function StartScreen() {
       onDrop=${async (event) => { event.preventDefault(); setOver(false); give(await dropped(event.dataTransfer.items)); }}>
       <svg viewBox="0 0 64 48" aria-hidden="true"><path d="M32 4 6 16l26 12 26-12z" /><path d="M12 22 6 25l26 12 26-12-6-3" /><path d="M12 31 6 34l26 12 26-12-6-3" /></svg>
       <p class="drop-title">Drop pictures, a folder, a clip or a zip</p>
-      <p class="soft">PNG, JPEG, WebP, GIF, TIFF, BMP, or a video; you can also paste.</p>
+      <p class="soft">PNG, JPEG, WebP, GIF, TIFF, BMP, or a video; also a folder of scenes. You can paste, too.</p>
       <p><button type="button" class="button main" disabled=${share !== null} onClick=${() => input.current.click()}>Choose files</button>
         <input ref=${input} class="unseen" type="file" multiple aria-label="Choose files" tabindex="-1" onChange=${(event) => { give([...event.target.files]); event.target.value = ""; }} /></p>
       ${share !== null && html`<div role="status"><p>${counting}</p><progress max="1" value=${share < 1 ? share : undefined} aria-label="Sending"></progress></div>`}
