@@ -35,6 +35,7 @@ export function LearnScreen({ id }) {
   const [failed, fail] = useState(null);
   const [log, setLog] = useState(null);
   const [live, setLive] = useState(null);
+  const [beside, putBeside] = useState(null); // another training, whose curves are drawn, too
   const [dark, setDark] = useState(() => matchMedia("(prefers-color-scheme: dark)").matches);
   useEffect(() => {
     const asked = matchMedia("(prefers-color-scheme: dark)"), look = () => setDark(asked.matches);
@@ -66,6 +67,11 @@ export function LearnScreen({ id }) {
     const timer = setInterval(() => tick((count) => count + 1), 1000);
     return () => clearInterval(timer);
   }, [job?.state]);
+  const others = Object.values(store.jobs).filter((each) => each.id !== id && ["train", "auto"].includes(each.kind) && each.done > 0).sort((a, b) => b.started - a.started);
+  useEffect(() => {
+    if (["train", "auto"].includes(job?.kind)) attempt(async () => set({ jobs: { ...Object.fromEntries((await api("jobs")).jobs.map((each) => [each.id, each])), ...store.jobs } }));
+  }, [job?.kind]);
+  const compare = (other) => attempt(async () => putBeside(other ? { id: other, title: store.jobs[other].title, rows: (await api(`jobs/${other}/metrics?since=-1`)).rows } : null));
   useEffect(() => { if (job && !ACTIVE.includes(job.state)) loadProjects().catch(() => null); }, [job?.state]);
   if (failed) return html`<main class="page"><h1>This cannot be opened</h1><p class="lead">${failed}</p><p><a class="button" href="#/">All projects</a></p></main>`;
   if (!job) return html`<main class="page"><p class="soft waiting" role="status">Opening</p></main>`;
@@ -110,7 +116,9 @@ export function LearnScreen({ id }) {
         onInput=${(event) => setAt(Number(event.target.value) === steps.length - 1 ? null : steps[Number(event.target.value)])} /></label>` : "After"} ${plural(shown, "step")}</figcaption></figure></section>`}
     ${learns && !rows.length && !live && job.state === "running" && html`<p class="soft waiting" role="status">The first figures come in a moment.</p>`}
     ${last && html`<dl class="facts">${names.slice(0, 8).map((name) => html`<div><dt>${inWords(name)}</dt><dd>${figure(last[name])}</dd></div>`)}</dl>`}
-    ${drawn.length > 0 && html`<section><h2>Curves</h2><div class="curves">${drawn.map((name) => html`<${Curve} key=${`${name}-${dark}`} name=${name} rows=${rows} />`)}</div></section>`}
+    ${drawn.length > 0 && html`<section><header class="row"><h2>Curves</h2><span class="push"></span>${others.length > 0 && html`<label class="inline">Beside <select class="beside" value=${beside?.id ?? ""} onChange=${(event) => compare(event.target.value)}>
+        <option value="">no other</option>${others.map((each) => html`<option value=${each.id}>${each.title}, ${new Date(each.started * 1000).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" })}</option>`)}</select></label>`}</header>
+      <div class="curves">${drawn.map((name) => html`<${Curve} key=${`${name}-${dark}-${beside?.id}`} name=${name} rows=${rows} beside=${beside} />`)}</div></section>`}
     ${(verdict.length > 0 || lists.length > 0) && html`<section><h2>What came out</h2>${verdict.length > 0 && html`<dl class="facts">${verdict.map(([name, value]) => html`<div><dt>${inWords(name)}</dt><dd>${figure(value)}</dd></div>`)}</dl>`}
       ${lists.map(([name, values]) => html`${name !== "remarks" && html`<h3>${inWords(name)}</h3>`}<ul class="said">${values.map((value) => html`<li>${value}</li>`)}</ul>`)}</section>`}
     ${remarks.length > 0 && html`<section><h2>Meanwhile</h2><ul class="said">${remarks.slice(-8).map((row) => html`<li>${String(row.note).replaceAll("`", "")}</li>`)}</ul></section>`}
@@ -150,12 +158,18 @@ function Ring({ share, label }) {
     <text x="24" y="28">${share === null ? "" : `${Math.round(share * 100)}`}</text></svg>`;
 }
 
-function Curve({ name, rows }) {
-  const box = useRef(), plot = useRef();
+// The figures of a training by step: at most a thousand of them.
+function pointsOf(rows, name) {
   const found = rows.filter((row) => typeof row[name] === "number" && Number.isFinite(row[name]));
   const thin = Math.ceil(found.length / 1000);
   const kept = found.filter((_, at) => at % thin === 0 || at === found.length - 1);
-  const data = [kept.map((row) => row.total_step), kept.map((row) => row[name])];
+  return [kept.map((row) => row.total_step), kept.map((row) => row[name])];
+}
+
+function Curve({ name, rows, beside }) {
+  const box = useRef(), plot = useRef();
+  const own = pointsOf(rows, name), other = beside && pointsOf(beside.rows, name);
+  const now = own[1].at(-1), then = other?.[1].at(-1);
   useLayoutEffect(() => {
     let gone = false;
     let watch;
@@ -164,15 +178,18 @@ function Curve({ name, rows }) {
       const style = getComputedStyle(document.documentElement);
       const soft = style.getPropertyValue("--soft").trim(), line = style.getPropertyValue("--line").trim(), accent = style.getPropertyValue("--accent").trim();
       const axis = { stroke: soft, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+      const series = [{}, { stroke: accent, width: 2, points: { show: false }, spanGaps: true }, ...(other ? [{ stroke: soft, width: 1.5, dash: [5, 4], points: { show: false }, spanGaps: true }] : [])];
       plot.current = new uPlot({
         width: box.current.clientWidth, height: 160, legend: { show: false }, cursor: { y: false, points: { size: 6 } }, scales: { x: { time: false } },
-        axes: [{ ...axis, size: 28, grid: { show: false } }, { ...axis, size: 56, values: (_, ticks) => ticks.map(figure) }], series: [{}, { stroke: accent, width: 2, points: { show: false } }],
-      }, data, box.current);
+        axes: [{ ...axis, size: 28, grid: { show: false } }, { ...axis, size: 56, values: (_, ticks) => ticks.map(figure) }], series,
+      }, other ? uPlot.join([own, other]) : own, box.current);
       watch = new ResizeObserver(() => box.current && plot.current.setSize({ width: box.current.clientWidth, height: 160 }));
       watch.observe(box.current);
     }).catch(() => null);
     return () => { gone = true; watch?.disconnect(); plot.current?.destroy(); };
   }, []);
-  useEffect(() => { plot.current?.setData(data); }, [kept.length, kept.at(-1)?.total_step]);
-  return html`<figure class="card curve"><figcaption><b>${inWords(name)}</b> <span>${kept.length ? figure(kept.at(-1)[name]) : ""}</span></figcaption><div ref=${box} role="img" aria-label=${`${inWords(name)} over steps, now ${kept.length ? figure(kept.at(-1)[name]) : "not known"}`}></div></figure>`;
+  useEffect(() => { plot.current?.setData(other ? globalThis.uPlot.join([own, other]) : own); }, [own[0].length, own[0].at(-1)]);
+  const said = `${now === undefined ? "not known" : figure(now)}${then === undefined ? "" : `, ${beside.title} ${figure(then)}`}`;
+  return html`<figure class="card curve"><figcaption><b>${inWords(name)}</b> <span>${now === undefined ? "" : figure(now)}${then !== undefined && html`<span class="soft" title=${beside.title}> ┄ ${figure(then)}</span>`}</span></figcaption>
+    <div ref=${box} role="img" aria-label=${`${inWords(name)} over steps, now ${said}`}></div></figure>`;
 }
