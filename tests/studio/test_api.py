@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from delaminate.errors import OutputError
 from delaminate.exporters.formats import FORMATS
 from delaminate.files import png_bytes, to_pixels
+from delaminate.scene.collection import SceneSet
 from delaminate.scene.loading import load_scenes
 from delaminate.scene.operations import OPERATIONS
 from delaminate.scene.placements import Placement, Transform
@@ -405,6 +407,18 @@ def test_a_zip_of_pictures_is_unpacked(client):
     )
     assert answer.json()["count"] == 2
     assert [row["name"] for row in answer.json()["skipped"]] == ["readme.md"]
+
+
+def test_poses_of_one_thing_are_found_in_all_frames(client, tmp_path):
+    made = small_scenes(6)
+    ground, one = made[0].layers[:2]
+    shown = [replace(one, placement=replace(one.placement, entry=entry, track=4)) for entry in (0, 1, 2)]
+    scenes = [replace(made[0], name=f"{n:03d}.png", layers=(ground, shown[n % 3])) for n in range(300)]
+    folder = tmp_path / "clip"
+    save_scenes(SceneSet([each.name for each in scenes], made.dictionary, lambda index: scenes[index]), folder, 10.0)
+    project = send(client, ("clip.zip", zip_of(**of_scenes(folder)))).json()["project"]["id"]
+    order = client.value(f"/api/projects/{project}/sprites/order")
+    assert [sorted(some) for some in order["characters"]] == [["sprite-00", "sprite-01", "sprite-02"]]
 
 
 def of_scenes(folder, top=""):

@@ -23,6 +23,8 @@ NUDGE = 2
 """Pixels by which a hidden thing may be off its expected place, up, down and to the sides."""
 NEAREST_FIRST = sorted(np.ndindex(2 * NUDGE + 1, 2 * NUDGE + 1), key=lambda place: math.dist(place, (NUDGE, NUDGE)))
 """Rows and columns of a square of such places."""
+LARGE = 2**14
+"""Pixels from which a thing is tried at one place after the other."""
 SLIVER = 3
 """Pixels of a frame that a hidden thing must mend, at least."""
 ALIKE = 0.06
@@ -306,7 +308,7 @@ class Tracker:
 
             gains = seen.gains(paint(found.dictionary, moved(NUDGE, NUDGE)), frame.wanted)
             for down, right in NEAREST_FIRST:
-                if gains is None:  # the border cuts what is painted, each time otherwise
+                if gains is None:
                     gain = seen.gain(paint(found.dictionary, moved(down, right)), frame.wanted)
                 else:
                     gain = float(gains[down, right])
@@ -377,10 +379,16 @@ class _Seen:
         return int(sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left])
 
     def gains(self, window: Window, wanted: Float[Tensor, "3 H W"]) -> Float64[np.ndarray, "5 5"] | None:
-        """What `gain` says of a window moved by up to `NUDGE` pixels down and right; None: the border would cut it."""
+        """What `gain` says of a window moved by up to `NUDGE` pixels down and right; None: it is large, or the border cuts it."""
         (height, width), (h, w) = self.covered.shape, window.alpha.shape[1:]
         top, left, side = window.top - NUDGE, window.left - NUDGE, 2 * NUDGE + 1
-        if not h or not w or top < 0 or left < 0 or window.top + h + NUDGE > height or window.left + w + NUDGE > width:
+        if (
+            not 0 < h * w <= LARGE
+            or top < 0
+            or left < 0
+            or window.top + h + NUDGE > height
+            or window.left + w + NUDGE > width
+        ):
             return None
         around = slice(top, top + h + 2 * NUDGE), slice(left, left + w + 2 * NUDGE)
 

@@ -32,7 +32,7 @@ from delaminate.pipelines.images import (
     forecast_text,
     open_with_originals,
 )
-from delaminate.pipelines.journal import model_digest
+from delaminate.pipelines.journal import model_digest, recorded_settings
 from delaminate.pipelines.output_folders import ERRORS
 from delaminate.pipelines.scene_folder import SceneFolder
 from delaminate.pipelines.scene_output import SceneOutput, Totals
@@ -204,6 +204,7 @@ def decompose(
     sharing = chosen_workers(workers, cluster)
     if sharing is not None:
         _check_sharing(model, images, out, shard)
+    rate = _rate_of(images, rate, out if resume else None)
     method = model.to(where) if isinstance(model, Method) else load_model(model, where)
     split: Split = "dev" if isinstance(images, str) and images in DRAWINGS else "train"  # of a real set, the whole
     place = cache if sharing is None or cache is not None else _shared_cache(images, method, by, out)
@@ -215,8 +216,11 @@ def decompose(
     by = by or method.default
     batch = max(1, min(batch, BATCH_PIXELS // _largest(opened.images, method.copies_input(by))))
     rows = _rows(opened.images, shard, batch)
-    settings = _settings(method, by, fit, zoom, rate)
+    settings = _settings(method, by, fit, zoom)
+    if not _is_clip_file(images):
+        settings["rate"] = opened.images.rate
     folder = None
+    _check_sharing_of_clips(sharing, opened.images)
     if out is not None:
         folder = SceneFolder(Path(out), opened, settings, shard, resume, overwrite, packed)
     if folder is not None and sharing is not None:
@@ -239,10 +243,20 @@ def decompose(
     return _result(output, found, images, shard)
 
 
-def _settings(method: Method, by: str, fit: str, zoom: Zoom | None, rate: float | None) -> dict[str, Any]:
+def _settings(method: Method, by: str, fit: str, zoom: Zoom | None) -> dict[str, Any]:
     """What decides what comes out, by which a folder knows that it goes on with the same."""
-    chosen = {"model": model_digest(method), "by": by, "fit": fit, "zoom": None if zoom is None else list(zoom)}
-    return chosen if rate is None else chosen | {"rate": rate}
+    return {"model": model_digest(method), "by": by, "fit": fit, "zoom": None if zoom is None else list(zoom)}
+
+
+def _is_clip_file(images: Images) -> bool:
+    """Whether images are a file that says itself how long its frames are seen."""
+    return isinstance(images, str | Path) and is_clip(str(images))
+
+
+def _rate_of(images: Images, rate: float | None, out: str | Path | None) -> float | None:
+    """The rate that is asked for; of a folder that is gone on with, where none is, the one that it began with."""
+    before = recorded_settings(Path(out)) if rate is None and out is not None and not _is_clip_file(images) else None
+    return rate if before is None else before.get("rate") or 0.0
 
 
 def _check_sharing(model: Any, images: Any, out: Any, shard: Shard | None) -> None:
@@ -256,6 +270,19 @@ def _check_sharing(model: Any, images: Any, out: Any, shard: Shard | None) -> No
         raise ConfigError("decompose: workers write scenes into a folder that all of them see; give `out`.")
     if shard is not None:
         raise ConfigError("--shard: with --workers or --cluster all shards are made; leave it out.")
+
+
+def _check_sharing_of_clips(sharing: Workers | None, images: ImageSet) -> None:
+    """Refuse to share a clip.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    if sharing is not None and images.rate is not None:
+        raise ConfigError(
+            "decompose: the frames of a clip are followed from the first to the last; leave --workers and --cluster out, "
+            "or let each image stand for itself: --rate 0."
+        )
 
 
 def _shared_cache(images: Images, method: Method, by: str | None, out: str | Path | None) -> Path | None:

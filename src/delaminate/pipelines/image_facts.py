@@ -28,6 +28,7 @@ PATCH, BUSY = 6, 6  # side of patches that may recur; changes from pixel to pixe
 PATCHES = 400  # patches of an image that are looked for elsewhere
 CHANGE, FAINT = 24, 8  # of 255: colours differ clearly; or so little that compression may be the reason
 THUMBNAIL = 64
+MOST_DIGITS = 30  # of a number in a file's name
 NEAR, CHANGED = 0.75, 0.6  # coherence and change up to which images follow one another
 
 
@@ -105,11 +106,18 @@ def are_frames(images: ImageSet) -> bool:
 
 def _count_up(names: Sequence[str]) -> bool:
     """Whether names differ in one number alone, which grows by the same step."""
-    parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", name) for name in names]
-    found = [part.groups() for part in parts if part is not None]
-    if len(found) < max(len(names), 2) or len({(before, after) for before, _, after in found}) > 1:
-        return False
-    return len(set(np.diff([int(number) for _, number, _ in found]).tolist())) == 1
+    first: tuple[str, str] | None = None
+    last = step = 0
+    for name in names:
+        found = re.fullmatch(r"(.*?)([0-9]+)([^0-9]*)", name)
+        if found is None or len(found[2]) > MOST_DIGITS:
+            return False
+        around, number = (found[1], found[3]), int(found[2])
+        if first is not None and (around != first or number <= last or (step and number - last != step)):
+            return False
+        step = number - last if first is not None else 0
+        first, last = around, number
+    return step > 0
 
 
 def measure(sample: Sample) -> Facts:

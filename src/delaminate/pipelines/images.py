@@ -169,7 +169,11 @@ def open_with_originals(
     **how: Any,
 ) -> OpenedImages:
     """Open images as `open_images` does, with the way back to the originals."""
-    opened = _opened(images, size, fit, like, transparent, zoom, rate, callback, cache, room, how)
+    if rate is not None and not (isinstance(rate, int | float) and 0 <= rate < math.inf):
+        raise ConfigError(f"rate: {rate!r:.40}; expected frames a second, 0 or more.")
+    opened = _opened(images, size, fit, like, transparent, zoom, callback, cache, room, how)
+    if rate is not None or not (isinstance(images, ImageSet | LabelledSet) or _is_built_in(images)):
+        opened = replace(opened, images=_timed(opened.images, rate))
     if callback is not None and (dark := darkness(_lightest(opened.images))):
         callback.note(f"The images are {dark}")
     if not straighten or size is not None:
@@ -188,7 +192,6 @@ def _opened(
     like: tuple[int, int] | None,
     transparent: Colour | None,
     zoom: Zoom | None,
-    rate: float | None,
     callback: Callback | None,
     cache: str | Path | None,
     room: Path | None,
@@ -208,7 +211,7 @@ def _opened(
         images = images.images
     if isinstance(images, str | Path):
         found = _from_path(
-            str(images), source, size, fit, like, zoom, rate, callback, how | {"transparent": chosen}, cache, room
+            str(images), source, size, fit, like, zoom, callback, how | {"transparent": chosen}, cache, room
         )
         _note_transparency(found, callback)
         return _with_files(found, source)
@@ -216,16 +219,20 @@ def _opened(
     if isinstance(images, ImageSet):
         some = images if count is None else images.subset(range(min(count, len(images))))
         if size is None:
-            some = enlargement_undone(some if rate is None else _timed(some, rate), like, callback, zoom)
+            some = enlargement_undone(some, like, callback, zoom)
         if size is None or some.size == size:
             return OpenedImages(some, lambda index: None, lambda index: some.names[index])
         return _from_memory([_bytes(some, index) for index in range(len(some))], size, fit, some.names, callback)
     opened = _from_memory(_pixels(images, size is None)[:count], size, fit, None, callback, chosen)
     _note_transparency(opened.images, callback)
-    if size is not None:
-        return opened
-    found = margins_cut(_timed(opened.images, rate), callback)
-    return replace(opened, images=enlargement_undone(found, like, callback, zoom))
+    return (
+        opened if size is not None else replace(opened, images=enlargement_undone(opened.images, like, callback, zoom))
+    )
+
+
+def _is_built_in(images: Images) -> bool:
+    """Whether images are a set that says itself whether it is a clip."""
+    return isinstance(images, str) and not is_place(images)
 
 
 def _timed(images: ImageSet, rate: float | None) -> ImageSet:
@@ -270,7 +277,6 @@ def _from_path(
     fit: Fit,
     like: tuple[int, int] | None,
     zoom: Zoom | None,
-    rate: float | None,
     callback: Callback | None,
     how: dict[str, Any],
     cache: str | Path | None,
@@ -285,7 +291,7 @@ def _from_path(
     if size is None:
         if not is_place(data):  # built-in sets are what they are: only exact blocks are undone
             return enlargement_undone(opened(None), like, callback, zoom, estimate=False)
-        found = _timed(opened(None, pad=True), rate)
+        found = opened(None, pad=True)
         _note_padding(found, callback)
         return enlargement_undone(margins_cut(found, callback), like, callback, zoom)
     count = how.get("count")
@@ -297,10 +303,7 @@ def _from_path(
         images = cached_images(
             source, size, fit, cache, count, (lambda text: None) if callback is None else callback.note
         )
-    if not is_place(data):
-        return images
-    images = _timed(images, rate)
-    undone = _undone_to(size, images, lambda *how, **more: _timed(opened(*how, **more), images.rate or 0), callback)
+    undone = _undone_to(size, images, opened, callback) if is_place(data) else None
     return images if undone is None else undone
 
 

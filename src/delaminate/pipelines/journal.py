@@ -38,7 +38,7 @@ DIGEST = re.compile(rb'"digest": "([0-9a-f]+)"')
 NAME = re.compile(r"journal(-[0-9]+-of-[0-9]+)?\.jsonl")
 
 Settings = dict[str, Any]
-"""What decides what is found in an image: model (a digest), by, fit, zoom."""
+"""What decides what is found in an image: model (a digest), by, fit, zoom; of pictures also the rate that makes them a clip."""
 
 
 def journal_path(folder: Path, shard: Shard | None) -> Path:
@@ -49,6 +49,16 @@ def journal_path(folder: Path, shard: Shard | None) -> Path:
 def journals(folder: Path) -> list[Path]:
     """List the journals in a folder."""
     return sorted(path for path in folder.glob("journal*.jsonl") if NAME.fullmatch(path.name))
+
+
+def recorded_settings(folder: Path) -> Settings | None:
+    """What the scenes of a folder were asked for with, by the first line of a journal; None: nothing is known."""
+    for path in journals(folder):
+        with suppress(OSError, ValueError), path.open("rb") as file:
+            found = json.loads(file.readline())
+            if isinstance(found, dict):
+                return found
+    return None
 
 
 def image_digest(images: ImageSet, index: int) -> str:

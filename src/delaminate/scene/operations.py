@@ -363,7 +363,7 @@ class RecolourSprites(Operation):
     to: str
 
     def on_dictionary(self, dictionary: Dictionary, picture: Picture) -> Dictionary:
-        entries = [dictionary.entry(name) for name in self.sprites]
+        entries = [dictionary.entry(name) for name in dict.fromkeys(self.sprites)]
         return sprites.recolour_sprites(dictionary, entries, self.colour, self.to)
 
     def words(self) -> list[str]:

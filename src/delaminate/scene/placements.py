@@ -7,6 +7,7 @@ of placements, each a sprite of the dictionary (or a raster of its own) with the
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -234,10 +235,13 @@ class Dictionary:
         Raises:
             ConfigError: There is none.
         """
-        for entry in range(len(self)):
-            if self.name(entry) == name:
-                return entry
+        if name in self._entries:
+            return self._entries[name]
         raise ConfigError(f"dictionary: no sprite {name!r:.80} among {len(self)}; expected a name such as 'sprite-00'.")
+
+    @cached_property
+    def _entries(self) -> dict[str, int]:
+        return {self.name(entry): entry for entry in range(len(self))}
 
     def title(self, entry: int) -> str:
         """What people call an entry."""

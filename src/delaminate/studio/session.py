@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -207,9 +207,10 @@ class Session:
             ids, found = list(self.sprite_ids), []
             for each in documents:
                 named = dict(each)
-                named |= {key: _named(each[key], ids) for key in ("sprite", "into") if key in each}
+                entries = {sprite: entry for entry, sprite in enumerate(ids)}
+                named |= {key: _named(each[key], entries) for key in ("sprite", "into") if key in each}
                 if "sprites" in each:
-                    named["sprites"] = [_named(sprite, ids) for sprite in each["sprites"]]
+                    named["sprites"] = [_named(sprite, entries) for sprite in dict.fromkeys(each["sprites"])]
                 if each["operation"] in ("drop-sprite", "merge-sprites") and not each["sprite"].startswith(
                     "background"
                 ):
@@ -620,11 +621,11 @@ class Session:
             self._note(file)
 
 
-def _named(sprite: str, ids: Sequence[str]) -> str:
+def _named(sprite: str, entries: Mapping[str, int]) -> str:
     """The name that a sprite has in the dictionary, by its id."""
-    if sprite not in ids:
+    if sprite not in entries:
         raise ConfigError(f"no sprite {sprite!r:.40} in this project.")
-    return sprite if sprite.startswith("background") else f"sprite-{ids.index(sprite):02d}"
+    return sprite if sprite.startswith("background") else f"sprite-{entries[sprite]:02d}"
 
 
 def _rasters(scene: Scene) -> dict[str, Tensor]:

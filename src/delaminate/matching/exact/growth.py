@@ -168,7 +168,7 @@ def agree(
     """
     hidden = torch.from_numpy(np.where((kind == OPEN)[..., None], colour, np.nan))
     typical = hidden.nanmedian(0).values.nan_to_num(0).numpy()
-    alike = frames.codes.same(colour, typical)
+    alike = frames.codes.same(colour, typical) & (kind == OPEN).any(0)
     same = alike & (kind == OPEN)
     tells = (same | ((kind != CLOSED) & ~alike)).sum(0)
     # The mean of those that agree is less noisy than the median.

@@ -173,9 +173,9 @@ def explained(scenes: FrameStack, patterns: list[HardSprite], search: Search, ro
     rows = list(range(len(scenes))) if rows is None else rows
     size = scenes.frames.shape[1] * scenes.frames.shape[2]
     if search.processes > 1 and len(rows) > 1 and len(rows) * size * len(patterns) >= WORTH:
-        few = max(1, min(PART // (size * len(patterns)), -(-len(rows) // search.processes)))
+        few = max(1, min(PART // (size * len(patterns)), AT_ONCE // 8 // size, -(-len(rows) // search.processes)))
         alone = replace(search, processes=1, progress=Progress())
-        tasks = [(*scenes.part(rows[n : n + few]), patterns, alone) for n in range(0, len(rows), few)]
+        tasks = ((*scenes.part(rows[n : n + few]), patterns, alone) for n in range(0, len(rows), few))
         parts = list(shared_out(_explained_part, tasks, search.processes, search.progress.check))
     else:
         few = max(1, AT_ONCE // size)

@@ -11,6 +11,8 @@ from delaminate.studio.workspace import scene_id
 api = router("sprites")
 LOOKED_THROUGH, MOST_DOUBTED = 200, 150
 """Scenes, and sprites at most, among which it is looked for what is wrong."""
+LONGEST_CLIP = 5000
+"""Frames of a clip, at most, whose things are followed to say which sprites are poses of one."""
 SpriteId = Annotated[str, Path(max_length=40, pattern=r"^(sprite|background)-[0-9]+$")]
 
 
@@ -107,13 +109,14 @@ def order_sprites(space: Space, project: Id) -> SpriteOrder:
         if key in space.orders:
             return space.orders[key].model_copy(update={"revision": revision})
         usage, scenes = [sum(each.values()) for each in session.usage()], session.some_scenes(LOOKED_THROUGH)
+        frames = session.some_scenes(LONGEST_CLIP) if len(session.names) <= LONGEST_CLIP else []
     order, by_likeness = sprite_order(dictionary, usage)
     names = [dictionary.title(entry) for entry in range(len(dictionary))]
     doubts = [
         Doubt(kind=each.kind, sprites=[ids[entry] for entry in each.entries], text=each.text(names))
         for each in (suspicions(scenes) if len(dictionary) <= MOST_DOUBTED else [])
     ]
-    poses = [sorted({pose.entry for pose in each.poses}) for each in find_characters(scenes)]
+    poses = [sorted({pose.entry for pose in each.poses}) for each in find_characters(frames)]
     found = SpriteOrder(
         revision=revision, by_likeness=by_likeness, order=[ids[entry] for entry in order], doubts=doubts,
         characters=[[ids[entry] for entry in some] for some in poses if len(some) > 1],

@@ -194,6 +194,7 @@ function Bench({ project, id, tracks, beside }) {
       select: (layer, adds) => { here.pressing = true; choose(layer, adds); here.pressing = false; }, moving, moved: () => flush(), zoomed: setScale, formed: (done) => here.form(done), divided: divide,
     });
     stage.show = (picture) => {
+      setEarlier(null);
       canvas.current.select(null);
       canvas.current.onion(null);
       canvas.current.show(picture, here.scene?.width ?? picture.naturalWidth, here.scene?.height ?? picture.naturalHeight);
@@ -220,13 +221,14 @@ function Bench({ project, id, tracks, beside }) {
   };
   useEffect(() => {
     here.view = view;
-    if (!scene) return;
+    if (!scene) return undefined;
     miss(null);
     setEarlier(null);
+    let mine = true;
     const fetch = (name, found, not) => {
       const picture = new Image();
-      picture.onload = () => here.view === view && found(picture);
-      picture.onerror = () => here.view === view && not();
+      picture.onload = () => mine && found(picture);
+      picture.onerror = () => mine && not();
       picture.src = `/api/projects/${project.id}/scenes/${id}/${name}.png?side=${Math.max(scene.width, scene.height)}&v=${scene.version}`;
     };
     if (view === "layers" || view === "divided") {
@@ -241,12 +243,13 @@ function Bench({ project, id, tracks, beside }) {
         canvas.current.select(null);
         fetch("original", setEarlier, () => fetch("reconstruction", (picture) => { miss("original"); setEarlier(picture); }, () => miss("original")));
       }
-      return;
+    } else {
+      fetch(view, (picture) => {
+        canvas.current.select(null);
+        canvas.current.show(picture, scene.width, scene.height);
+      }, () => miss(view));
     }
-    fetch(view, (picture) => {
-      canvas.current.select(null);
-      canvas.current.show(picture, scene.width, scene.height);
-    }, () => miss(view));
+    return () => { mine = false; };
   }, [scene, solo, view]);
   useEffect(() => canvas.current.divide(earlier, share), [earlier, share]);
   useEffect(redraw, [chosen, also]);
