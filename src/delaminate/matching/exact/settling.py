@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from delaminate.matching.exact.background import MENDERS, Background, mended, retold, without_things_at_rest
+from delaminate.matching.exact.background import MENDERS, Background, mended, retold, solid, without_things_at_rest
+from delaminate.matching.exact.choice import clip_bits
 from delaminate.matching.exact.colour_model import filled
 from delaminate.matching.exact.description import HOLE, Prices
 from delaminate.matching.exact.detection import find
@@ -22,8 +23,10 @@ ROAMING = 4
 """Places at which a pattern must be seen for its likeness in the background to be taken for a mistake."""
 LEAST_MARK, APART = 4, 2
 """Pixels of what is of one colour, at least, to be taken out of the background; and by which it is apart from all else."""
-PAINTED = 0.6
-"""Of a pattern, the share that the background must show for it to have been painted in."""
+PAINTED, WHOLE = 0.6, 0.95
+"""Of a pattern, the share that the background must show for it to have been painted in; and from which on nothing else tells."""
+OFTEN_ELSE = 0.05
+"""Of the frames that show a place, the share that must show something else there for it to change."""
 
 
 HOLE_SEEN, HOLE_STANDS, HOLE_GOES_ON = 2, 0.6, 0.5
@@ -82,12 +85,16 @@ def _absorbed(
 
 
 def _bare(scenes: FrameStack, background: Background, search: Search) -> Background:
-    """A still picture without readouts and things at rest; any other background as it is."""
+    """A still picture without readouts, and without things at rest if that is shorter; any other background as it is."""
     if background.rgb.shape[:2] != scenes.frames.shape[1:3] or is_noisy(search.tolerance):
         return background
-    bare = without_readouts(background, search.readouts)
-    bare = without_things_at_rest(bare, scenes.frames, HOLE, Prices.of(scenes.frames).place)
-    return background if np.array_equal(bare.rgb, background.rgb) else bare
+    without = without_readouts(background, search.readouts)
+    bare = without_things_at_rest(without, scenes.frames, HOLE, Prices.of(scenes.frames).place)
+    if not np.array_equal(bare.rgb, without.rgb):
+        plain = solid(scenes.frames)
+        bits = [clip_bits(scenes.frames, each, search.tolerance, plain) for each in (without, bare)]
+        without = bare if bits[1] <= bits[0] else without
+    return background if np.array_equal(without.rgb, background.rgb) else without
 
 
 def take_out_sprites(
@@ -120,6 +127,7 @@ def take_out_sprites(
     picture = np.rint(background.rgb * 255).astype(np.uint8)[None]
     frames = FrameStack(picture, np.full((1, 1, 1, 3), 2.0, np.float32), ((0, 0),)).fresh(search)
     strict = replace(search.price, share=PAINTED, misfit=0.4)
+    changes = _changes(scenes, background, search.tolerance)
     wrong = np.zeros(picture.shape[1:3], bool)
     margin = frames.margin
     for place in find(frames, 0, bank_of(roaming, frames, strict), rounds=1):
@@ -135,10 +143,26 @@ def take_out_sprites(
                 slice(left + margin, left + margin + alpha.shape[1]),
             )
             shown = alpha & frames.shows(0, window, roaming[place.entry])
+            here = slice(top, top + alpha.shape[0]), slice(left, left + alpha.shape[1])
+            # Part of it may be a chance likeness, unless something else is seen there now and then.
+            if shown.sum() < WHOLE * alpha.sum() and changes[here][shown].mean() < PAINTED:
+                continue
             wrong[top : top + alpha.shape[0], left : left + alpha.shape[1]] |= shown
     if not wrong.any():
         return background
     return _without(scenes, patterns, found, background, wrong, search.tolerance)
+
+
+def _changes(scenes: FrameStack, background: Background, tolerance: float) -> Bool[np.ndarray, "h w"]:
+    """Pixels of a background instead of which some of the frames that show the place show something else."""
+    height, width = scenes.frames.shape[1:3]
+    views, others = np.zeros((2, *background.rgb.shape[:2]), np.int64)
+    for frame, (y, x) in zip(scenes.frames, scenes.offsets, strict=True):
+        window = slice(y, y + height), slice(x, x + width)
+        differs = np.square(frame / np.float32(255) - background.rgb[window]).sum(2) > tolerance**2
+        views[window] += 1
+        others[window] += differs
+    return others >= np.maximum(MENDERS // 2, OFTEN_ELSE * views)
 
 
 def take_out_marks(scenes: FrameStack, patterns: list[HardSprite], found: Parse, background: Background) -> Background:
