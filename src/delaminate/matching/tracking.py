@@ -379,7 +379,7 @@ class _Seen:
         return int(sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left])
 
     def gains(self, window: Window, wanted: Float[Tensor, "3 H W"]) -> Float64[np.ndarray, "5 5"] | None:
-        """What `gain` says of a window moved by up to `NUDGE` pixels down and right; None: it is large, or the border cuts it."""
+        """What `gain` says of a window moved by up to `NUDGE` pixels either way; None: it is large, or the border cuts it."""
         (height, width), (h, w) = self.covered.shape, window.alpha.shape[1:]
         top, left, side = window.top - NUDGE, window.left - NUDGE, 2 * NUDGE + 1
         if (

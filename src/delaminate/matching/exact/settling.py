@@ -24,7 +24,7 @@ ROAMING = 4
 LEAST_MARK, APART = 4, 2
 """Pixels of what is of one colour, at least, to be taken out of the background; and by which it is apart from all else."""
 PAINTED, WHOLE = 0.6, 0.95
-"""Of a pattern, the share that the background must show for it to have been painted in; and from which on nothing else tells."""
+"""Of a pattern, the share that the background must show for it to have been painted in; and from which on it surely was."""
 OFTEN_ELSE = 0.05
 """Of the frames that show a place, the share that must show something else there for it to change."""
 
