@@ -160,17 +160,20 @@ class GrowthLevel:
 
 
 def agree(
-    frames: Frames, colour: np.ndarray, kind: np.ndarray
+    frames: Frames, colour: np.ndarray, kind: np.ndarray, known: bool = False
 ) -> tuple[Float32[np.ndarray, "h w 3"], np.ndarray, np.ndarray]:
     """The typical colour of each aligned pixel, the share of windows that show it, and how many tell.
 
-    Where the background has that colour, too, nobody can tell whether the pixel is there.
+    Args:
+        frames: Which colours are one.
+        colour, kind: Of the windows, (n, h, w, 3) and (n, h, w).
+        known: They surely show a thing: where the background has that colour, too, nobody can tell if the pixel is there.
     """
     hidden = torch.from_numpy(np.where((kind == OPEN)[..., None], colour, np.nan))
     typical = hidden.nanmedian(0).values.nan_to_num(0).numpy()
     alike = frames.codes.same(colour, typical) & (kind == OPEN).any(0)
     same = alike & (kind == OPEN)
-    tells = (same | ((kind != CLOSED) & ~alike)).sum(0)
+    tells = (same | ((kind != CLOSED) & ~(alike & known))).sum(0)
     # The mean of those that agree is less noisy than the median.
     weight = same[..., None].astype(np.float32)
     mean = (colour * weight).sum(0) / weight.sum(0).clip(1)
