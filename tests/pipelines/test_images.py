@@ -61,9 +61,12 @@ def test_a_rate_is_as_it_is_asked_for(tmp_path):
         for size in (None, (24, 32)):
             assert open_images(images, size, rate=24).rate == 24
             assert open_images(images, size, rate=0).rate is None
-    for rate in (-5, float("nan"), float("inf"), "24"):
-        with pytest.raises(ConfigError, match="expected frames a second"):
-            open_images(folder, rate=rate)
+
+
+@pytest.mark.parametrize("rate", [-5, float("nan"), float("inf"), "24"])
+def test_what_is_no_rate_is_refused(tmp_path, rate):
+    with pytest.raises(ConfigError, match="expected frames a second"):
+        open_images(write(tmp_path / "frames", frames()), rate=rate)
 
 
 def test_frames_in_a_folder_get_tracks(tmp_path):
@@ -77,7 +80,7 @@ def test_frames_in_a_folder_get_tracks(tmp_path):
     assert alone.rate is None
     assert all(layer.placement.track is None for scene in alone for layer in scene.layers)
     assert decompose(tmp_path / "run", frames()).rate == FRAME_RATE
-    with pytest.raises(ConfigError, match="leave --workers and --cluster out"):
+    with pytest.raises(ConfigError, match="leave --shard, --workers and --cluster"):
         decompose(tmp_path / "run", folder, tmp_path / "shared", workers=2)
 
 

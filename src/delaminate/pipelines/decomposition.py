@@ -215,14 +215,9 @@ def decompose(
     )  # fmt: skip
     by = by or method.default
     batch = max(1, min(batch, BATCH_PIXELS // _largest(opened.images, method.copies_input(by))))
-    rows = _rows(opened.images, shard, batch)
-    settings = _settings(method, by, fit, zoom)
-    if not _is_clip_file(images):
-        settings["rate"] = opened.images.rate
-    folder = None
-    _check_sharing_of_clips(sharing, opened.images)
-    if out is not None:
-        folder = SceneFolder(Path(out), opened, settings, shard, resume, overwrite, packed)
+    rows = _rows(opened.images, shard, sharing, batch)
+    settings = _settings(method, by, fit, zoom, images, opened.images)
+    folder = None if out is None else SceneFolder(Path(out), opened, settings, shard, resume, overwrite, packed)
     if folder is not None and sharing is not None:
         folder.close()  # there is room, and workers have it now
         how = {
@@ -243,9 +238,10 @@ def decompose(
     return _result(output, found, images, shard)
 
 
-def _settings(method: Method, by: str, fit: str, zoom: Zoom | None) -> dict[str, Any]:
+def _settings(method: Method, by: str, fit: str, zoom: Zoom | None, images: Images, found: ImageSet) -> dict[str, Any]:
     """What decides what comes out, by which a folder knows that it goes on with the same."""
-    return {"model": model_digest(method), "by": by, "fit": fit, "zoom": None if zoom is None else list(zoom)}
+    settings = {"model": model_digest(method), "by": by, "fit": fit, "zoom": None if zoom is None else list(zoom)}
+    return settings if _is_clip_file(images) else {**settings, "rate": found.rate}
 
 
 def _is_clip_file(images: Images) -> bool:
@@ -270,19 +266,6 @@ def _check_sharing(model: Any, images: Any, out: Any, shard: Shard | None) -> No
         raise ConfigError("decompose: workers write scenes into a folder that all of them see; give `out`.")
     if shard is not None:
         raise ConfigError("--shard: with --workers or --cluster all shards are made; leave it out.")
-
-
-def _check_sharing_of_clips(sharing: Workers | None, images: ImageSet) -> None:
-    """Refuse to share a clip.
-
-    Raises:
-        ConfigError: It is one.
-    """
-    if sharing is not None and images.rate is not None:
-        raise ConfigError(
-            "decompose: the frames of a clip are followed from the first to the last; leave --workers and --cluster out, "
-            "or let each image stand for itself: --rate 0."
-        )
 
 
 def _shared_cache(images: Images, method: Method, by: str | None, out: str | Path | None) -> Path | None:
@@ -348,16 +331,16 @@ def _take_up(output: SceneOutput) -> Totals:
     return output.publish()
 
 
-def _rows(images: ImageSet, shard: Shard | None, batch: int) -> range:
+def _rows(images: ImageSet, shard: Shard | None, sharing: Workers | None, batch: int) -> range:
     """The images of a shard.
 
     Raises:
-        ConfigError: There is no such shard.
+        ConfigError: There is no such shard; or these are the frames of a clip, which is not shared.
     """
-    if shard is not None and images.rate is not None:
+    if images.rate is not None and not (shard is None and sharing is None):
         raise ConfigError(
-            "--shard: the frames of a clip are followed from the first to the last; leave it out, or let each image stand for "
-            "itself: --rate 0."
+            "decompose: the frames of a clip are followed from the first to the last; leave --shard, --workers and --cluster "
+            "out, or let each image stand for itself: --rate 0."
         )
     return shard_rows(len(images), shard, batch)
 

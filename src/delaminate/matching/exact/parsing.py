@@ -249,7 +249,7 @@ def _reestimated(
     kept = np.pad(pattern.colour, ((rim, rim), (rim, rim), (0, 0)))
     kind = np.where(own & (kind == BACKGROUND) & frames.codes.same(colour, kept), OPEN, kind)
     typical, share, tells = agree(frames, colour, np.where(taken, CLOSED, kind), known=True)
-    enough = np.where(own, tells >= 3, tells >= 0.3 * len(where))
+    enough = np.where(own, tells >= 3, tells >= 0.5 * len(where))
     core = np.sort(share[own & enough])
     if len(core) == 0:
         return pattern
