@@ -223,7 +223,7 @@ function Bench({ project, id, tracks, beside }) {
     here.view = view;
     if (!scene) return undefined;
     miss(null);
-    setEarlier(null);
+    if (view !== "divided") setEarlier(null);
     let mine = true;
     const fetch = (name, found, not) => {
       const picture = new Image();
