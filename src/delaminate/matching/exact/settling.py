@@ -25,6 +25,8 @@ LEAST_MARK, APART = 4, 2
 """Pixels of what is of one colour, at least, to be taken out of the background; and by which it is apart from all else."""
 PAINTED, WHOLE = 0.6, 0.95
 """Of a pattern, the share that the background must show for it to have been painted in; and from which on it surely was."""
+LONGER = 1.1
+"""A clip may take so many times the bits over a picture without things at rest: they are told better as sprites later."""
 OFTEN_ELSE = 0.05
 """Of the frames that show a place, the share that must show something else there for it to change."""
 
@@ -85,7 +87,7 @@ def _absorbed(
 
 
 def _bare(scenes: FrameStack, background: Background, search: Search) -> Background:
-    """A still picture without readouts, and without things at rest if that is shorter; any other background as it is."""
+    """A still picture without readouts, and without things at rest unless that is longer; any other background as it is."""
     if background.rgb.shape[:2] != scenes.frames.shape[1:3] or is_noisy(search.tolerance):
         return background
     without = without_readouts(background, search.readouts)
@@ -93,7 +95,7 @@ def _bare(scenes: FrameStack, background: Background, search: Search) -> Backgro
     if not np.array_equal(bare.rgb, without.rgb):
         plain = solid(scenes.frames)
         bits = [clip_bits(scenes.frames, each, search.tolerance, plain) for each in (without, bare)]
-        without = bare if bits[1] <= bits[0] else without
+        without = bare if bits[1] <= LONGER * bits[0] else without
     return background if np.array_equal(without.rgb, background.rgb) else without
 
 
