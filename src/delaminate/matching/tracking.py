@@ -302,18 +302,15 @@ class Tracker:
             matrix = look.transforms[0].matrix
             h, w = _size(look, found)
             start = np.rint(expected - matrix[:2] @ (w / 2, h / 2, 1))
-
-            def moved(down: int, right: int, look: Placement = look, begin: np.ndarray = start) -> Placement:
-                return _shifted(look, begin + np.array([right - NUDGE, down - NUDGE]), found)
-
-            gains = seen.gains(paint(found.dictionary, moved(NUDGE, NUDGE)), frame.wanted)
+            gains = seen.gains(paint(found.dictionary, _shifted(look, start, found)), frame.wanted)
             for down, right in NEAREST_FIRST:
+                tried = _shifted(look, start + np.array([right - NUDGE, down - NUDGE]), found)
                 if gains is None:
-                    gain = seen.gain(paint(found.dictionary, moved(down, right)), frame.wanted)
+                    gain = seen.gain(paint(found.dictionary, tried), frame.wanted)
                 else:
                     gain = float(gains[down, right])
                 if gain > best:
-                    best, winner = gain, (moved(down, right), _centre(moved(down, right), found), gain)
+                    best, winner = gain, (tried, _centre(tried, found), gain)
         return winner
 
 

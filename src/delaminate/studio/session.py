@@ -205,9 +205,9 @@ class Session:
         """
         with self.lock:
             ids, found = list(self.sprite_ids), []
+            entries = {sprite: entry for entry, sprite in enumerate(ids)}
             for each in documents:
                 named = dict(each)
-                entries = {sprite: entry for entry, sprite in enumerate(ids)}
                 named |= {key: _named(each[key], entries) for key in ("sprite", "into") if key in each}
                 if "sprites" in each:
                     named["sprites"] = [_named(sprite, entries) for sprite in dict.fromkeys(each["sprites"])]
@@ -215,6 +215,7 @@ class Session:
                     "background"
                 ):
                     ids.remove(each["sprite"])
+                    entries = {sprite: entry for entry, sprite in enumerate(ids)}
                 if each["operation"] == "split-sprite":
                     ids.append("")  # it has its id once this is done
                 found.append(named)

@@ -17,8 +17,8 @@ from delaminate.matching.exact.templates import ColourCodes, HardSprite
 from delaminate.scene.decomposition import Decomposition
 from delaminate.scene.placements import NEUTRAL, Dictionary, Placement, Transform
 
-AT_ONCE = 2**20
-"""Pixels of frames that a process explains at a time."""
+TOGETHER = 2**20
+"""Pixels of frames that a process takes apart at a time."""
 ORIENTATIONS = (0, 4, 2, 6, 1, 3, 5, 7)
 """Mirror images before what is upside down, and that before what is turned; stored by their position here."""
 LEAST_ALPHA = 0.02
@@ -84,7 +84,7 @@ class SpriteDictionary:
         dictionary, found = self.dictionary(size), []
         shown = [look.of(self.sprites[look.entry]) for look in self.looks]
         # Few at a time: memory does not grow with the number of frames.
-        few = max(1, search.processes * AT_ONCE // (size[0] * size[1]))
+        few = max(1, search.processes * TOGETHER // (size[0] * size[1]))
         for first in range(0, len(raw), few):
             some = raw[first : first + few]
             offsets = [self.background.locate(frame) for frame in some]

@@ -207,7 +207,7 @@ export function PaintScreen({ project, place }) {
 
 // One colour of the palette becomes another: here, in all poses of the thing, or wherever it is.
 function Recolour({ project, sprite, sprites, colour, became }) {
-  const order = useOrder(project);
+  const order = useOrder(project, true); // strokes make no other poses
   const [to, setTo] = useState(colour);
   const [wide, setWide] = useState("poses");
   useEffect(() => setTo(colour), [colour]);

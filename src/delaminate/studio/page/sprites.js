@@ -8,14 +8,14 @@ const SORTS = {
   name: ["Name", (a, b) => a.title.localeCompare(b.title, "en", { numeric: true })],
 };
 
-// Likeness, what looks wrong, and poses of one thing, as the server finds them.
-export function useOrder(project) {
+// Likeness, what looks wrong, and poses of one thing, as the server finds them: anew after each change, or `once`.
+export function useOrder(project, once = false) {
   const [order, keep] = useState(null);
   useEffect(() => {
     let mine = true;
     api(`projects/${project.id}/sprites/order`).catch(() => null).then((found) => mine && found && keep(found));
     return () => { mine = false; };
-  }, [project.id, store.change.number]);
+  }, [project.id, once || store.change.number]);
   return order;
 }
 
