@@ -305,10 +305,11 @@ class Tracker:
             gains = seen.gains(paint(found.dictionary, _shifted(look, start, found)), frame.wanted)
             for down, right in NEAREST_FIRST:
                 tried = _shifted(look, start + np.array([right - NUDGE, down - NUDGE]), found)
-                if gains is None:
-                    gain = seen.gain(paint(found.dictionary, tried), frame.wanted)
-                else:
-                    gain = float(gains[down, right])
+                gain = (
+                    seen.gain(paint(found.dictionary, tried), frame.wanted)
+                    if gains is None
+                    else float(gains[down, right])
+                )
                 if gain > best:
                     best, winner = gain, (tried, _centre(tried, found), gain)
         return winner
