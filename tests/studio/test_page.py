@@ -166,7 +166,7 @@ def test_before_and_after_are_divided_by_dragging_and_by_keys(opened):
     opened.revision(1)
     page.keyboard.press("6")
     page.wait_for_selector(".canvas.divided")
-    assert "As found" in page.locator(".caption").inner_text()  # the image itself is not known here
+    page.wait_for_selector(".caption:has-text('As found')")  # the image itself is not known here
     widths = "() => document.querySelector('.canvas').stage.find('Image').at(-1).width()"
     assert page.evaluate(widths) == 16  # of 32
     x, scale = page.evaluate("() => { const s = document.querySelector('.canvas').stage; return [s.x(), s.scaleX()]; }")
