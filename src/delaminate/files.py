@@ -44,7 +44,8 @@ def to_pixels(raster: Float[torch.Tensor, "C h w"]) -> UInt8[np.ndarray, "h w C"
     """Round values in [0, 1] to 8 bits; what lies outside is clipped."""
     if not bool(torch.isfinite(raster).all()):
         raise OutputError("scene: a raster has values that are not finite numbers; it cannot be written.")
-    pixels = (raster.detach().double().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+    values = raster.detach().cpu().to(torch.float64, copy=True)
+    pixels = values.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
     return pixels.permute(1, 2, 0).contiguous().numpy()
 
 
@@ -70,17 +71,18 @@ def animation_bytes(pictures: Sequence[np.ndarray], milliseconds: Sequence[float
     return buffer.getvalue()
 
 
-def png_bytes(pixels: np.ndarray, made_of: str | None = None) -> bytes:
+def png_bytes(pixels: np.ndarray, made_of: str | None = None, level: int = -1) -> bytes:
     """Encode (h, w), (h, w, 3) or (h, w, 4) pixels, uint8, or (h, w) uint16.
 
     Args:
         pixels: The picture.
         made_of: Digest of what it was made of, put into the file as a text: `read_made_of` finds it again.
+        level: Of compression, 1 (soonest) to 9 (smallest); -1: zlib's own choice.
     """
     buffer, text = io.BytesIO(), PngInfo()
     if made_of is not None:
         text.add_text(MADE_OF, made_of)
-    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=text)
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=text, compress_level=level)
     return buffer.getvalue()
 
 

@@ -3,6 +3,7 @@
 Verb modules import nothing heavy at the top, so that every `--help` answers at once; torch comes when a command runs.
 """
 
+import gc
 import importlib
 import os
 import signal
@@ -138,6 +139,9 @@ def main() -> None:
     # Threads that wait for each other must not spin: beside one other busy program that makes training many times
     # slower. OpenMP reads this once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Thousands of modules' objects are made at every start and none is garbage: looking for it among them every 700
+    # objects takes a seventh of the start.
+    gc.set_threshold(10_000, 10, 10)
     try:
         with ends_in_time():
             build_app()()

@@ -99,8 +99,8 @@ def _transform(value: object, where: str) -> Transform:
     kind, parameters, size = values.fields(value, where, "kind", "parameters", "size")
     numbers = tuple(values.number(x, where, -MAX_NUMBER, MAX_NUMBER) for x in values.items(parameters, where, 1, 32))
     transform = Transform(values.typed(kind, where, str), numbers, values.size(size, where))
-    if transform.kind == "matrix":
-        # A map that flattens the sprite has no inverse to paint with.
+    if transform.kind == "matrix" and transform.orientation is None:
+        # A map that flattens the sprite has no inverse to paint with; shifts, flips and quarter turns have.
         try:
             inverse = np.linalg.inv(transform.matrix)
         except np.linalg.LinAlgError:

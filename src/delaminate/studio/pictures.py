@@ -30,14 +30,30 @@ class PictureCache:
         self.most, self.bytes = most, 0
         self.kept: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
         self.lock = threading.Lock()
+        self.making = threading.Lock()
 
     def get(self, key: tuple[object, ...], make: Callable[[], bytes]) -> bytes:
-        """Find a picture, or make it."""
+        """Find a picture, or have another process make it."""
+        found = self._find(key)
+        return found if found is not None else self.keep(key, make())
+
+    def paint(self, key: tuple[object, ...], make: Callable[[], bytes]) -> bytes:
+        """Find a picture, or make it here, one at a time: several at once take longer, all of them."""
+        found = self._find(key)
+        if found is not None:
+            return found
+        with self.making:
+            found = self._find(key)  # another request may have had it made meanwhile
+            return found if found is not None else self.keep(key, make())
+
+    def _find(self, key: tuple[object, ...]) -> bytes | None:
         with self.lock:
             if key in self.kept:
                 self.kept.move_to_end(key)
-                return self.kept[key]
-        data = make()
+            return self.kept.get(key)
+
+    def keep(self, key: tuple[object, ...], data: bytes) -> bytes:
+        """Keep what was made, and let go of what was not asked for lately."""
         with self.lock:
             if key not in self.kept:
                 self.kept[key] = data
@@ -47,28 +63,33 @@ class PictureCache:
         return data
 
 
+def shown_bytes(pixels: np.ndarray, side: int = ATLAS_SIDE) -> bytes:
+    """A picture at the size shown, as a PNG that is soon made: it goes no further than to this machine's browser."""
+    return png_bytes(reduced(pixels, side), level=1)
+
+
 def composite_picture(scene: Scene, side: int) -> bytes:
     """A scene flattened; transparent where no layer covers it."""
     if scene.background and scene.layers[0].visible and scene.layers[0].placement.opacity == 1:
-        return png_bytes(reduced(to_pixels(scene.composite()), side))
-    return png_bytes(reduced(merged(scene), side))
+        return shown_bytes(to_pixels(scene.composite()), side)
+    return shown_bytes(merged(scene), side)
 
 
 def segmentation(scene: Scene, side: int) -> bytes:
     """Which layer is seen at each pixel, in colours."""
-    return png_bytes(reduced(segmentation_picture(scene), side))
+    return shown_bytes(segmentation_picture(scene), side)
 
 
 def sprite_picture(sprite: torch.Tensor, side: int) -> bytes:
     """A sprite of the dictionary."""
-    return png_bytes(reduced(to_pixels(sprite), side))
+    return shown_bytes(to_pixels(sprite), side)
 
 
 def shrunk(data: bytes, side: int) -> bytes:
     """A PNG of ours, made smaller."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         pixels = np.asarray(image.convert("RGBA" if "A" in image.mode else "RGB"))
-    return png_bytes(reduced(pixels, side))
+    return shown_bytes(pixels, side)
 
 
 @dataclass(frozen=True)

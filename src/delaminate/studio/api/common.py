@@ -22,13 +22,13 @@ class Problem(Strict):
     error: str
 
 
-def workspace_of(request: Request) -> Workspace:
-    """The workspace of the server."""
+async def workspace_of(request: Request) -> Workspace:
+    """The workspace of the server. (Awaited, as is `cache_of`: others are called in a thread, which takes longer.)"""
     found: Workspace = request.app.state.workspace
     return found
 
 
-def cache_of(request: Request) -> PictureCache:
+async def cache_of(request: Request) -> PictureCache:
     """The pictures that the server keeps."""
     found: PictureCache = request.app.state.pictures
     return found

@@ -4,14 +4,13 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query, Request, Response
 from pydantic import Field
 
 from delaminate.errors import ConfigError
 from delaminate.exporters.files import painted_layers
-from delaminate.files import png_bytes, reduced
 from delaminate.scene.placements import OWN_RASTER
 from delaminate.scene.scenes import Scene
 from delaminate.studio import pictures
@@ -179,8 +178,24 @@ def get_atlas_picture(
     with session.lock:
         version, found = session.version(name), session.scene(name)
     tag = f"atlas-{project}-{scene}-{version}-{side}-{space.epoch}"
-    make = lambda: png_bytes(pictures.pack_layers(found, side)[0])  # noqa: E731
-    return picture_answer(request, tag, lambda: cache.get((tag,), make))
+    return picture_answer(request, tag, lambda: packed(cache, tag, version, found, side, "picture"))
+
+
+def packed(
+    cache: pictures.PictureCache, tag: str, version: int, scene: Scene, side: int, part: Literal["picture", "boxes"]
+) -> bytes:
+    """A part of an atlas: its picture, or its boxes as JSON. Whoever asks for one will ask for the other, so both are kept."""
+
+    def make() -> bytes:
+        atlas, boxes = pictures.pack_layers(scene, side)
+        rows = [BoxRow(**vars(box)) for box in boxes]
+        state = AtlasState(version=version, width=atlas.shape[1], height=atlas.shape[0], boxes=rows)
+        parts = {"picture": pictures.shown_bytes(atlas), "boxes": state.model_dump_json().encode()}
+        for each, data in parts.items():
+            cache.keep((tag, each), data)
+        return parts[part]
+
+    return cache.paint((tag, part), make)
 
 
 @api.get("/projects/{project}/scenes/{scene}/{view}.png", response_class=Response, responses=PNG)
@@ -196,7 +211,7 @@ def get_picture(
         version = session.version(name) if view in ("composite", "segmentation") else 0
         found = session.base_scene(name) if view == "reconstruction" else session.scene(name)
     tag = f"{view}-{project}-{scene}-{version}-{side}-{space.epoch}"
-    return picture_answer(request, tag, lambda: cache.get((tag,), lambda: make_picture(session, found, view, side)))
+    return picture_answer(request, tag, lambda: cache.paint((tag,), lambda: make_picture(session, found, view, side)))
 
 
 def make_picture(session: Session, scene: Scene, view: pictures.View, side: int) -> bytes:
@@ -229,14 +244,13 @@ def original(space: Workspace, cache: pictures.PictureCache, project: str, name:
 
 
 @api.get("/projects/{project}/scenes/{scene}/atlas")
-def get_atlas(space: Space, project: Id, scene: Id, side: Side = 4096) -> AtlasState:
+def get_atlas(space: Space, cache: Pictures, project: Id, scene: Id, side: Side = 4096) -> AtlasState:
     """Where each layer lies in `atlas.png` of the same `side` and version."""
     session, name = space.session(project), space.scene_name(project, scene)
     with session.lock:
         version, found = session.version(name), session.scene(name)
-    atlas, boxes = pictures.pack_layers(found, side)
-    rows = [BoxRow(**vars(box)) for box in boxes]
-    return AtlasState(version=version, width=atlas.shape[1], height=atlas.shape[0], boxes=rows)
+    tag = f"atlas-{project}-{scene}-{version}-{side}-{space.epoch}"
+    return AtlasState.model_validate_json(packed(cache, tag, version, found, side, "boxes"))
 
 
 @api.get("/projects/{project}/scenes/{scene}/layers/{layer}.png", response_class=Response, responses=PNG)
@@ -255,7 +269,7 @@ def get_layer_picture(
             own = placement.raster if placement.raster is not None else found.dictionary.sprites[placement.entry]
             return pictures.sprite_picture(own, side)
         only = dataclasses.replace(found, layers=(found.layer(layer),))
-        return png_bytes(reduced(next(painted_layers(only)).canvas(), side))
+        return pictures.shown_bytes(next(painted_layers(only)).canvas(), side)
 
     tag = f"layer-{project}-{scene}-{scene_id(layer)}-{version}-{side}-{raster}-{space.epoch}"
     return picture_answer(request, tag, make)

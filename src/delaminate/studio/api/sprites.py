@@ -135,7 +135,7 @@ def get_sprite(
     with session.lock:
         raster, version = session.dictionary.sprites[session.sprite_entry(sprite)], session.sprite_version(sprite)
     tag = f"sprite-{project}-{sprite}-{version}-{side}-{space.epoch}"
-    return picture_answer(request, tag, lambda: cache.get((tag,), lambda: pictures.sprite_picture(raster, side)))
+    return picture_answer(request, tag, lambda: cache.paint((tag,), lambda: pictures.sprite_picture(raster, side)))
 
 
 @api.get("/projects/{project}/sprites/{sprite}/occurrences")

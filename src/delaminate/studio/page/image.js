@@ -18,9 +18,8 @@ const ROW = 44;
 async function loadScene(project, id) {
   const place = `projects/${project}/scenes/${id}`;
   for (let trial = 0; ; trial += 1) {
-    const [scene, atlas] = await Promise.all([api(place), api(`${place}/atlas`)]);
+    const [scene, atlas, pixels] = await Promise.all([api(place), api(`${place}/atlas`), fetchPixels(`${place}/atlas.png`)]);
     if (scene.version !== atlas.version && trial < 4) continue;
-    const pixels = atlas.boxes.length ? await fetchPixels(`${place}/atlas.png?v=${scene.version}`) : null;
     const boxes = new Map(atlas.boxes.map((box) => [box.layer, cut(pixels, box)]));
     const layers = scene.layers.map((layer, index) => ({
       ...(boxes.get(layer.id) ?? { left: 0, top: 0, width: 0, height: 0, data: new Uint8ClampedArray() }),
@@ -32,7 +31,9 @@ async function loadScene(project, id) {
 
 export function ImageScreen({ project, scene: asked }) {
   useStore();
-  const images = usePages(`projects/${project.id}/scenes`, store.change.number, "scenes");
+  // The image that is open is the first to show a change; the small ones, and where there is none, follow it.
+  const [shown, show] = useState(store.change.number);
+  const images = usePages(`projects/${project.id}/scenes`, shown, "scenes");
   const id = asked ?? images.items[0]?.id;
   const index = images.items.findIndex((row) => row?.id === id);
   const choose = (step) => {
@@ -45,7 +46,7 @@ export function ImageScreen({ project, scene: asked }) {
   const isClip = tracks && images.total > 1 && (tracks.is_clip || tracks.tracks.some((each) => each.frames.length > 1));
   return html`<main class="workbench">
     <${Strip} project=${project} images=${images} index=${index} />
-    ${id ? html`<${Bench} key=${id} project=${project} id=${id} tracks=${isClip ? tracks : null} beside=${[images.items[index - 1], images.items[index + 1]]} />`
+    ${id ? html`<${Bench} key=${id} project=${project} id=${id} tracks=${isClip ? tracks : null} shown=${show} beside=${[images.items[index - 1], images.items[index + 1]]} />`
       : html`<section class="stage-empty">${images.of && images.total === 0 ? "There are no images here." : ""}</section>`}
     ${isClip && index >= 0 && html`<${Timeline} project=${project} images=${images} index=${index} tracks=${tracks} />`}
   </main>`;
@@ -96,7 +97,7 @@ function NewImage({ project, like, taken, close }) {
     </form></dialog>`;
 }
 
-function Bench({ project, id, tracks, beside }) {
+function Bench({ project, id, tracks, beside, shown }) {
   const box = useRef(), canvas = useRef(), bench = useRef({ ghosts: new Map(), timer: 0, loading: 0, sent: new Set() });
   const [scene, keep] = useState(null);
   const [chosen, setChosen] = useState(null);
@@ -200,6 +201,7 @@ function Bench({ project, id, tracks, beside }) {
       canvas.current.show(picture, here.scene?.width ?? picture.naturalWidth, here.scene?.height ?? picture.naturalHeight);
     };
     stage.back = () => here.back?.();
+    here.first = store.change.number;
     load();
     return () => {
       stage.show = stage.back = null;
@@ -210,7 +212,8 @@ function Bench({ project, id, tracks, beside }) {
     };
   }, []);
   useEffect(() => {
-    if (store.change.number && affects(store.change, id)) load();
+    const { number } = store.change;
+    if (number !== here.first) (affects(store.change, id) ? load() : Promise.resolve()).finally(() => shown(number));
   }, [store.change.number]);
 
   here.back = () => {
