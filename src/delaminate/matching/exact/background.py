@@ -10,7 +10,20 @@ from jaxtyping import Bool, Float, Float32, Int16, Int64, UInt8
 from scipy import ndimage
 
 from delaminate.errors import ConfigError
-from delaminate.matching.exact.camera import CUT, NEAR, Locator, agreement, alike, near_of, panel, step, telling
+from delaminate.matching.exact.camera import (
+    CUT,
+    NEAR,
+    Locator,
+    agreement,
+    alike,
+    best_step,
+    is_scrolled,
+    near_of,
+    panel,
+    smoothed,
+    step,
+    telling,
+)
 from delaminate.matching.exact.colour_model import ColourModel
 from delaminate.matching.exact.stacking import (
     MAX_PANORAMA,
@@ -318,7 +331,7 @@ def rooms(
     Raises:
         ConfigError: They would be too large.
     """
-    shots = scenes_of(frames) if shots is None else shots
+    shots = scenes_of(frames, noisy) if shots is None else shots
     if len(shots) < 2 or len(shots) > len(frames) // 3:
         return None
     colours = ColourModel.learned([some_pixels(sampled(frames[a:b]), noisy) for a, b in shots if b - a >= 3])
@@ -328,8 +341,9 @@ def rooms(
         middle = some[len(some) // 2]
         if len(some) < 3 or any(_shows(each, middle) for each in found):
             continue
-        stands = np.median([alike(a.astype(np.int16), b) for a, b in itertools.pairwise(some)]) > 0.6
-        found.append(static(some, noisy, colours) if stands else panorama(some, noisy=noisy))
+        restless = np.median([alike(a.astype(np.int16), b) for a, b in itertools.pairwise(some)]) <= 0.6
+        scrolls = restless or is_scrolled(some, noisy)
+        found.append(panorama(some, noisy=noisy) if scrolls else static(some, noisy, colours))
     if len(found) < 2:
         return None
     width = max(each.rgb.shape[1] for each in found)
@@ -339,26 +353,27 @@ def rooms(
     return Background(np.concatenate(padded))
 
 
-def scenes_of(frames: UInt8[np.ndarray, "N H W 3"]) -> list[tuple[int, int]]:
+def scenes_of(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> list[tuple[int, int]]:
     """Where a clip is cut: first frame of each scene, and the one after its last."""
-    plain = np.rint(solid(frames).rgb[0, 0] * 255).astype(np.int16)
-    cuts = [n for n, (one, other) in enumerate(itertools.pairwise(frames), start=1) if _is_cut(one, other, plain)]
+    plain, near = np.rint(solid(frames).rgb[0, 0] * 255).astype(np.int16), near_of(noisy)
+    calm = smoothed(frames) if noisy else frames
+    cuts = [n for n, (one, other) in enumerate(itertools.pairwise(calm), start=1) if _is_cut(one, other, plain, near)]
     return list(itertools.pairwise([0, *cuts, len(frames)]))
 
 
 def _is_cut(
-    before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"], plain: Int16[np.ndarray, "3"]
+    before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"], plain: Int16[np.ndarray, "3"], near: int
 ) -> bool:
     """Whether much of a frame changes, and what is drawn in either of two does not go on in the other, however one is shifted.
 
     Two rooms may have the same floor, and what comes between them may be a blank screen.
     """
-    if alike(before.astype(np.int16), after) > 1 - CHANGES:
+    if alike(before.astype(np.int16), after, near) > 1 - CHANGES:
         return False
-    drawn = [(np.abs(frame - plain) > NEAR).any(2) for frame in (before, after)]
-    if agreement(before, after, 0, 0, drawn=drawn) >= CUT:
+    drawn = [(np.abs(frame - plain) > near).any(2) for frame in (before, after)]
+    if agreement(before, after, 0, 0, near, drawn=drawn) >= CUT:
         return False
-    return agreement(before, after, *step(before, after), drawn=drawn) < CUT
+    return agreement(before, after, *step(before, after, near), near, drawn=drawn) < CUT
 
 
 def with_flashes(
@@ -425,11 +440,12 @@ def panorama_and_places(
     frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2, noisy: bool = False
 ) -> tuple[Background, Int64[np.ndarray, "N 2"], ColourModel]:
     """As `panorama`; also where each frame lies on it, top and left in pixels, and which colours are the background's."""
-    places, seen = [(0, 0)], telling(frames, near_of(noisy))
-    for before, frame in itertools.pairwise(frames):
-        down, right = step(before, frame, seen=seen)
+    places, near = [(0, 0)], near_of(noisy)
+    seen, calm = telling(frames, near), smoothed(frames) if noisy else frames
+    for pairs in zip(itertools.pairwise(frames), itertools.pairwise(calm), strict=True):
+        down, right = best_step(pairs[: 1 + noisy], seen)
         places.append((places[-1][0] + down, places[-1][1] + right))
-    hidden = panel(frames, np.array(places), near_of(noisy))
+    hidden = panel(frames, np.array(places), near)
     rgb, colours = stacked(frames, np.array(places), noisy, hidden=hidden)
     background = Background(rgb)
     for _ in range(rounds):

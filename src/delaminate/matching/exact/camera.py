@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int16, Int64, UInt8
 from scipy import ndimage
 
 NEAR = 8
@@ -29,6 +29,12 @@ PANEL_EDGE = 4, 0.06
 def near_of(noisy: bool) -> int:
     """Levels of 255 by which colours may differ and still count as the same place."""
     return 2 * NEAR if noisy else NEAR
+
+
+def smoothed(frames: UInt8[np.ndarray, "N H W 3"]) -> UInt8[np.ndarray, "N H W 3"]:
+    """Means of 3 x 3 pixels: compression with loss moves a colour by more than 16 levels beside outlines, their mean by few."""
+    means = [ndimage.uniform_filter(frame.astype(np.float32), (3, 3, 0), mode="nearest") for frame in frames]
+    return np.stack([np.rint(mean).astype(np.uint8) for mean in means])
 
 
 def telling(
@@ -114,6 +120,17 @@ def step(
     return _climb(before, after, winner, best, near, seen)
 
 
+def best_step(
+    pairs: Sequence[tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]],
+    seen: Bool[np.ndarray, "H W"] | None = None,
+) -> tuple[int, int]:
+    """As `step`, for the same two frames in several versions: of the steps that each tells, the one that all agree on most."""
+    tried = {step(*pair, seen=seen) for pair in pairs}
+    if len(tried) == 1:
+        return tried.pop()
+    return max(sorted(tried), key=lambda each: sum(agreement(*pair, *each, seen=seen) for pair in pairs))
+
+
 def _climb(
     before: UInt8[np.ndarray, "H W 3"],
     after: UInt8[np.ndarray, "H W 3"],
@@ -144,6 +161,21 @@ def _edges(frame: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
     return (lit if seen is None else lit * seen) * window.astype(np.float32)
 
 
+def _overlap(size: tuple[int, int], down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """What two frames share when the camera moved by (down, right): its place in the first, and in the second."""
+    height, width = size
+    then = np.s_[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+    return then, np.s_[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+
+
+def overlap(
+    before: UInt8[np.ndarray, "H W 3"], after: UInt8[np.ndarray, "H W 3"], down: int, right: int
+) -> tuple[Int16[np.ndarray, "h w 3"], Int16[np.ndarray, "h w 3"]]:
+    """What two frames share when the camera moved by (down, right), as each shows it."""
+    then, now = _overlap((before.shape[0], before.shape[1]), down, right)
+    return before[then].astype(np.int16), after[now].astype(np.int16)
+
+
 def agreement(
     before: np.ndarray,
     after: np.ndarray,
@@ -162,9 +194,7 @@ def agreement(
         seen: Of the screen, which pixels count; None: all.
         drawn: Of each frame, which pixels count: where one of the two does; None: all.
     """
-    height, width = before.shape[:2]
-    then = np.s_[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-    now = np.s_[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+    then, now = _overlap((before.shape[0], before.shape[1]), down, right)
     counts = None if seen is None else seen[then] & seen[now]
     if drawn is not None:
         counts = drawn[0][then] | drawn[1][now]
@@ -248,6 +278,7 @@ def is_scrolled(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False, sampl
     near = near_of(noisy)
     seen = telling(frames, near)
     pairs = np.linspace(0, len(frames) - 2, min(len(frames) - 1, 4 * sample)).astype(int)
+    frames = smoothed(frames) if noisy else frames
     still = np.array([agreement(frames[i], frames[i + 1], 0, 0, near, seen) for i in pairs])
     least = np.argsort(still, kind="stable")[:sample]  # a camera may rest most of the time
     steps = [step(frames[i], frames[i + 1], near, seen) for i in pairs[least]]

@@ -80,7 +80,7 @@ def choose_background(
         found = _scrolled(frames, tolerance, plain)
         return BackgroundChoice(found.get(kind, found["panorama"]), kind if kind in found else "panorama", {})
     if kind == "rooms":
-        shots = scenes_of(frames)
+        shots = scenes_of(frames, noisy)
         base = rooms(frames, noisy, shots) or _still(frames, noisy)[0]
         cut = base if noisy else with_flashes(base, frames, shots)
         one = cut.rgb.shape[:2] == frames.shape[1:3]
@@ -93,7 +93,7 @@ def choose_background(
 def _shortest(frames: UInt8[np.ndarray, "N H W 3"], tolerance: float, plain: Background) -> BackgroundChoice:
     """The candidate with which the description is shortest."""
     noisy, candidates = is_noisy(tolerance), {"solid": plain}
-    shots = scenes_of(frames)
+    shots = scenes_of(frames, noisy)
     samples = _samples(shots)
     calm = frames if len(samples) == 1 else frames[~_brief(shots)]
     still, readouts = _still(calm, noisy)

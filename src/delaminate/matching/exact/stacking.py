@@ -12,6 +12,7 @@ from delaminate.errors import ConfigError
 from delaminate.matching.exact.camera import NEAR
 from delaminate.matching.exact.colour_model import (
     SAMPLE,
+    STEADY,
     SURELY,
     THINGS,
     ColourModel,
@@ -33,6 +34,8 @@ FLICKERS = 0.5
 """An area of one colour is a thing's where frames disagree on more than this share of it."""
 AT_REST = 24
 """Pixels to a side of a place where frames disagree that is a thing's at rest, at most; what passes leaves longer trails."""
+SPREAD = 32
+"""Levels of 255 over which compression spreads a colour beside outlines."""
 CALM = 0.97
 """How steady, in the mean, the surroundings of a thing at rest are."""
 
@@ -72,13 +75,15 @@ def stacked(
     colours = colours_at(frames, places, noisy, most=most, hidden=covered) if colours is None else colours
     rgb, packed = np.zeros((rows, columns, 3), np.float32), np.zeros((rows, columns), np.int32)
     seen, same = np.zeros((2, rows, columns), np.int64)
-    for left, right, stack, there in blocks(frames, places, (rows, columns), most, covered):
+    for left, right, stack, there in blocks(frames, places, (rows, columns), most, covered, noisy):
         part = slice(None), slice(left, right)
         rgb[part], seen[part], same[part], packed[part] = settled_colours(stack, there, noisy, colours)
     of_things = (colours.of(packed) < THINGS) & (seen > 0)
     unsteady = (seen >= ASKED) & (same < SETTLES * seen)
     around = surroundings(np.where(unsteady | of_things | (seen == 0), -1, packed))
-    for left, right, stack, there in blocks(frames, places, (rows, columns), most, covered) if unsteady.any() else ():
+    for left, right, stack, there in (
+        blocks(frames, places, (rows, columns), most, covered, noisy) if unsteady.any() else ()
+    ):
         y, x = np.nonzero(unsteady[:, left:right])
         shown, known = stack[:, y, x], there[:, y, x]
         best, fits = colours.settled_around(np.where(known, coarse(shown, noisy), -1), around[y, x + left])
@@ -90,10 +95,15 @@ def stacked(
     of_things |= flickers[areas] & (colours.of(packed) < SURELY) & (seen > 0)
     steady = (same / seen.clip(1)).astype(np.float32)
     areas = _left_alone(small_areas(restless_areas(unsteady), AT_REST), steady)
+    if noisy and places.any():
+        # A camera that moves shows what is behind nearly everything; what differs beside outlines is what was lost.
+        areas, of_things = np.zeros_like(areas), of_things & (steady < STEADY)
     picture = fill_in(rgb, areas)
     things = ndimage.binary_dilation(areas, np.ones((5, 5)))
     if not noisy and things.any():
-        continue_around(picture, rgb, things, areas, lambda: blocks(frames, places, (rows, columns), most, covered))
+        continue_around(
+            picture, rgb, things, areas, lambda: blocks(frames, places, (rows, columns), most, covered, noisy)
+        )
     picture = filled(picture, behind_things(of_things & ~areas, steady))
     if hidden is not None:
         picture = filled(picture, seen == 0, row=1)
@@ -152,7 +162,7 @@ def colours_at(
     return ColourModel.learned(
         [
             np.where(there, coarse(stack, noisy), -1).reshape(len(stack), -1)[:, ::every]
-            for _, _, stack, there in blocks(frames, places, (rows, columns), most, hidden)
+            for _, _, stack, there in blocks(frames, places, (rows, columns), most, hidden, noisy)
         ]
     )
 
@@ -160,8 +170,10 @@ def colours_at(
 def some_pixels(frames: UInt8[np.ndarray, "n H W 3"], noisy: bool) -> Int32[np.ndarray, "n p"]:
     """Packed colours of evenly spread pixels, from which those of the background are learned."""
     every = max(1, -(-frames[0, ..., 0].size // SAMPLE))
-    pixels = frames.reshape(len(frames), -1, 3)[:, ::every].astype(np.int32)
-    return coarse(pixels, noisy)
+    pixels = frames.reshape(len(frames), 1, -1, 3)[:, :, ::every].astype(np.int32)
+    if noisy:
+        pixels = gathered(pixels, np.ones(pixels.shape[:3], bool))
+    return coarse(pixels[:, 0], noisy)
 
 
 def coarse(colours: Int32[np.ndarray, "*S"], noisy: bool) -> Int32[np.ndarray, "*T"]:
@@ -183,7 +195,12 @@ def areas_of_one_colour(
 
 
 def blocks(
-    frames: np.ndarray, places: np.ndarray, size: tuple[int, int], most: int, hidden: np.ndarray | None = None
+    frames: np.ndarray,
+    places: np.ndarray,
+    size: tuple[int, int],
+    most: int,
+    hidden: np.ndarray | None = None,
+    noisy: bool = False,
 ) -> Iterator[tuple[int, int, Int32[np.ndarray, "n h w 3"], Bool[np.ndarray, "n h w"]]]:
     """Cut frames laid at places to blocks of columns: left, right, what up to `most` frames show, and where they do."""
     height, width = frames.shape[1:3]
@@ -202,7 +219,25 @@ def blocks(
             window = slice(top, top + height), slice(begin - left, end - left)
             stack[n][window] = frames[i, :, begin - start : end - start]
             there[n][window] = True if hidden is None else ~hidden[i, :, begin - start : end - start]
-        yield left, right, stack, there
+        yield left, right, gathered(stack, there) if noisy else stack, there
+
+
+def gathered(stack: Int32[np.ndarray, "n h w 3"], there: Bool[np.ndarray, "n h w"]) -> Int32[np.ndarray, "n h w 3"]:
+    """Colours over time, those near the middle of all at a pixel replaced by their mean; then the same of the others.
+
+    So the colours of two things at a pixel stay two, however many bins the noise has spread each of them over.
+    """
+    found, left = stack.copy(), there
+    for _ in range(2):
+        ranked = np.sort(np.where(left[..., None], stack, 1 << 16).astype(np.int32), 0)
+        middle = np.take_along_axis(
+            ranked, (np.count_nonzero(left, 0) // 2).clip(max=len(stack) - 1)[None, ..., None], 0
+        )
+        near = (np.abs(stack - middle) <= SPREAD).all(-1) & left
+        mean = np.rint((stack * near[..., None]).sum(0) / np.count_nonzero(near, 0).clip(1)[..., None]).astype(np.int32)
+        found = np.where(near[..., None], mean, found)
+        left = left & ~near
+    return found
 
 
 def settled_colours(
@@ -236,4 +271,4 @@ def _typical(
             colour = np.where(count > 0, (stack * near[..., None]).sum(0) / np.maximum(count, 1), colour).astype(
                 np.float32
             )
-    return colour, ((np.abs(stack - colour) <= (2 * NEAR if noisy else NEAR)).all(-1) & there).sum(0)
+    return colour, ((np.abs(stack - colour) <= (SPREAD if noisy else NEAR)).all(-1) & there).sum(0)
