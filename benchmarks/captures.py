@@ -4,6 +4,7 @@
     python benchmarks/captures.py --count 20 --kind panorama --codec png
     python benchmarks/captures.py --lossy --count 100 --out benchmarks/results/captures-lossy.json
     python benchmarks/captures.py --kinds --count 200 --out benchmarks/results/captures-kinds.json
+    python benchmarks/captures.py --kinds --lossy --count 36 --out benchmarks/results/captures-kinds-lossy.json
 
 Each capture is stored as its codec says, trained on and decomposed by the public functions without one setting. Measured:
 the share of true sprites found (alpha IoU of 0.95 at the best shift, mirrored or not), PSNR of the scenes against the frames
@@ -26,10 +27,12 @@ from delaminate import decompose, train
 from delaminate.bench.run import machine
 from delaminate.data.synthetic.captures import BACKGROUNDS, PANEL, Capture, draw_capture
 from delaminate.matching.exact.choice import choose_background
-from delaminate.matching.exact.noise import LOSSLESS_TOLERANCE
+from delaminate.matching.exact.noise import LOSSLESS_TOLERANCE, estimate_noise
 
 KEY = (255, 0, 255)
 """Stands for transparent pixels."""
+WRONG = 40
+"""Levels of 255 by which a background behind a lossy capture is off where it is wrong."""
 RIGHT = {
     "solid": ("solid",), "transparent": ("solid",), "static": ("static",), "rooms": ("rooms",),
     "panorama": ("panorama",), "parallax": ("parallax",), "tiles": ("static", "panorama"),
@@ -77,21 +80,46 @@ def _video(capture: Capture, path: Path) -> Path:
     return path
 
 
-def record_kinds(count: int, start: int, seed: int) -> dict[str, object]:
-    """Which kind of background the choice by bits gives each capture, on its frames as drawn, and where that is wrong."""
+def stored(capture: Capture) -> np.ndarray:
+    """The frames of a capture as its codec leaves them, (N, H, W, 3)."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = store(capture, Path(scratch))
+        if path.is_dir():
+            return np.stack([np.asarray(Image.open(each).convert("RGB")) for each in sorted(path.iterdir())])
+        import av
+
+        with av.open(str(path)) as file:
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+def record_kinds(count: int, start: int, seed: int, lossy: bool = False) -> dict[str, object]:
+    """Which kind of background the choice by bits gives each capture, and where that is wrong.
+
+    Args:
+        count, start, seed: Which captures.
+        lossy: On frames stored as JPEG or H.264, where what is off by more than 40 levels is wrong; else as drawn.
+    """
     rows = []
     for index in range(start, start + count):
-        capture = draw_capture(index, seed, "dev", codec="png", zoom=(1.0, 1.0))
+        codec = ("jpeg", "h264")[index % 2] if lossy else "png"
+        capture = draw_capture(index, seed, "dev", codec=codec, zoom=(1.0, 1.0))
+        if lossy and capture.background == "transparent":
+            continue
         frames, behind = (
             np.where(f[..., 3:] > 0, f[..., :3], KEY).astype(np.uint8) for f in (capture.clean, capture.behind)
         )
+        if lossy:
+            frames = stored(capture)
+            behind = behind[:, : frames.shape[1], : frames.shape[2]]
+        tolerance = estimate_noise(frames).tolerance if lossy else LOSSLESS_TOLERANCE
         started = time.process_time()
-        choice = choose_background(frames, tolerance=LOSSLESS_TOLERANCE)
+        choice = choose_background(frames, tolerance=tolerance)
         seconds = round(time.process_time() - started, 2)
         wrong = []
         for frame, true in zip(frames, behind, strict=True):
             found = np.rint(choice.background.behind(frame.shape[:2], *choice.background.locate(frame)) * 255)
-            wrong.append((found != true).any(2)[PANEL if capture.panel else 0 :].mean())
+            off = (np.abs(found - true) > (WRONG if lossy else 0)).any(2)
+            wrong.append(off[PANEL if capture.panel else 0 :].mean())
         right = choice.kind in RIGHT[capture.background]
         rows.append(
             {
@@ -193,7 +221,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the record at --out")
     options = parser.parse_args()
     if options.kinds:
-        write(options.out, options, record_kinds(options.count, options.start, options.seed))
+        write(options.out, options, record_kinds(options.count, options.start, options.seed, options.lossy))
         return
     zoom = None if options.zoom is None else (options.zoom, options.zoom)
     rows = json.loads(options.out.read_text())["rows"] if options.resume and options.out.exists() else []

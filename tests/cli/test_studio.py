@@ -68,6 +68,7 @@ def test_a_port_that_is_taken_is_refused_and_the_usual_one_gives_way(command, se
         except OSError:
             pytest.skip("the studio's port is taken by something else")
         with server.find_socket("127.0.0.1", None) as found:
+            assert found.proto == socket.IPPROTO_TCP  # else asyncio leaves Nagle's algorithm on
             assert found.getsockname()[1] != server.PORT
 
 

@@ -3,7 +3,9 @@
 import io
 import json
 import shutil
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -21,10 +23,11 @@ from delaminate.scene.operations import OPERATIONS
 from delaminate.scene.placements import Placement, Transform
 from delaminate.scene.saving import save_scenes
 from delaminate.scene.scenes import Scene, SceneLayer
+from delaminate.studio import pictures
 from delaminate.studio import session as session_module
 from delaminate.studio import workspace as workspace_module
 from delaminate.studio.api.images import plain_file_name
-from delaminate.studio.pictures import pack_layers
+from delaminate.studio.pictures import PictureCache, pack_layers
 from delaminate.studio.reading import Reader
 
 
@@ -599,3 +602,27 @@ def test_a_new_scene_is_listed_and_edited_and_what_cannot_be_is_refused(client, 
     for wrong in ({"name": "level 2"}, {"name": "../out"}, {"name": ""}, {"name": "x", "like": "nowhere"}):
         answer = client.post(place, {"like": made["id"], **wrong})
         assert 400 <= answer.status_code < 500, wrong
+
+
+def test_a_picture_that_several_ask_for_is_made_once():
+    cache, made = PictureCache(), []
+
+    def make():
+        time.sleep(0.05)
+        made.append(1)
+        return b"picture"
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(lambda _: cache.paint(("a",), make), range(12))) == {b"picture"}
+    assert len(made) == 1
+    assert cache.get(("a",), lambda: b"another") == b"picture"
+
+
+def test_an_atlas_and_its_boxes_are_packed_together(client, project, monkeypatch):
+    packed = []
+    monkeypatch.setattr(pictures, "pack_layers", lambda *given: packed.append(given) or pack_layers(*given))
+    place = f"/api/projects/{project}/scenes/{scene_ids(client, project)['a.png']}"
+    boxes = client.value(f"{place}/atlas")
+    assert pixels(client.get(f"{place}/atlas.png")).shape[:2] == (boxes["height"], boxes["width"])
+    assert client.value(f"{place}/atlas") == boxes
+    assert len(packed) == 1

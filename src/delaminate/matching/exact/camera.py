@@ -128,7 +128,8 @@ def best_step(
     tried = {step(*pair, seen=seen) for pair in pairs}
     if len(tried) == 1:
         return tried.pop()
-    return max(sorted(tried), key=lambda each: sum(agreement(*pair, *each, seen=seen) for pair in pairs))
+    agreed = lambda y, x: sum(agreement(one, other, y, x, seen=seen) for one, other in pairs)  # noqa: E731
+    return max(sorted(tried), key=lambda each: agreed(*each))
 
 
 def _climb(

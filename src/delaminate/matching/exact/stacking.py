@@ -234,10 +234,17 @@ def gathered(stack: Int32[np.ndarray, "n h w 3"], there: Bool[np.ndarray, "n h w
             ranked, (np.count_nonzero(left, 0) // 2).clip(max=len(stack) - 1)[None, ..., None], 0
         )
         near = (np.abs(stack - middle) <= SPREAD).all(-1) & left
-        mean = np.rint((stack * near[..., None]).sum(0) / np.count_nonzero(near, 0).clip(1)[..., None]).astype(np.int32)
+        mean = _mean(stack, near)
+        closer = near & (np.abs(stack - mean) <= SPREAD // 2).all(-1)  # without the rims of things that pass
+        mean = np.where(closer.any(0)[..., None], _mean(stack, closer), mean)
         found = np.where(near[..., None], mean, found)
         left = left & ~near
     return found
+
+
+def _mean(stack: Int32[np.ndarray, "n h w 3"], of: Bool[np.ndarray, "n h w"]) -> Int32[np.ndarray, "h w 3"]:
+    """The mean colour over time of what counts, 0 where nothing does."""
+    return np.rint((stack * of[..., None]).sum(0) / np.count_nonzero(of, 0).clip(1)[..., None]).astype(np.int32)
 
 
 def settled_colours(
