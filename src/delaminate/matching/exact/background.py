@@ -356,7 +356,7 @@ def rooms(
 def scenes_of(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False) -> list[tuple[int, int]]:
     """Where a clip is cut: first frame of each scene, and the one after its last."""
     plain, near = np.rint(solid(frames).rgb[0, 0] * 255).astype(np.int16), near_of(noisy)
-    calm = smoothed(frames) if noisy else frames
+    calm = map(smoothed, frames) if noisy else frames
     cuts = [n for n, (one, other) in enumerate(itertools.pairwise(calm), start=1) if _is_cut(one, other, plain, near)]
     return list(itertools.pairwise([0, *cuts, len(frames)]))
 
@@ -441,7 +441,7 @@ def panorama_and_places(
 ) -> tuple[Background, Int64[np.ndarray, "N 2"], ColourModel]:
     """As `panorama`; also where each frame lies on it, top and left in pixels, and which colours are the background's."""
     places, near = [(0, 0)], near_of(noisy)
-    seen, calm = telling(frames, near), smoothed(frames) if noisy else frames
+    seen, calm = telling(frames, near), map(smoothed, frames) if noisy else frames
     for pairs in zip(itertools.pairwise(frames), itertools.pairwise(calm), strict=True):
         down, right = best_step(pairs[: 1 + noisy], seen)
         places.append((places[-1][0] + down, places[-1][1] + right))

@@ -31,10 +31,10 @@ def near_of(noisy: bool) -> int:
     return 2 * NEAR if noisy else NEAR
 
 
-def smoothed(frames: UInt8[np.ndarray, "N H W 3"]) -> UInt8[np.ndarray, "N H W 3"]:
+def smoothed(frame: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
     """Means of 3 x 3 pixels: compression with loss moves a colour by more than 16 levels beside outlines, their mean by few."""
-    means = [ndimage.uniform_filter(frame.astype(np.float32), (3, 3, 0), mode="nearest") for frame in frames]
-    return np.stack([np.rint(mean).astype(np.uint8) for mean in means])
+    mean = ndimage.uniform_filter(frame.astype(np.float32), (3, 3, 0), mode="nearest")
+    return np.rint(mean).astype(np.uint8)
 
 
 def telling(
@@ -279,15 +279,13 @@ def is_scrolled(frames: UInt8[np.ndarray, "N H W 3"], noisy: bool = False, sampl
     near = near_of(noisy)
     seen = telling(frames, near)
     pairs = np.linspace(0, len(frames) - 2, min(len(frames) - 1, 4 * sample)).astype(int)
-    frames = smoothed(frames) if noisy else frames
-    still = np.array([agreement(frames[i], frames[i + 1], 0, 0, near, seen) for i in pairs])
+    some = {i: smoothed(frames[i]) if noisy else frames[i] for i in np.union1d(pairs, pairs + 1).tolist()}
+    still = np.array([agreement(some[i], some[i + 1], 0, 0, near, seen) for i in pairs])
     least = np.argsort(still, kind="stable")[:sample]  # a camera may rest most of the time
-    steps = [step(frames[i], frames[i + 1], near, seen) for i in pairs[least]]
-    shifted = [
-        agreement(frames[i], frames[i + 1], *each, near, seen) for i, each in zip(pairs[least], steps, strict=True)
-    ]
+    steps = [step(some[i], some[i + 1], near, seen) for i in pairs[least]]
+    shifted = [agreement(some[i], some[i + 1], *each, near, seen) for i, each in zip(pairs[least], steps, strict=True)]
     better = (1 - np.array(shifted)) < BELIEVED * (1 - still[least])
-    spread = [_is_spread(frames[i], frames[i + 1], *each, near) for i, each in zip(pairs[least], steps, strict=True)]
+    spread = [_is_spread(some[i], some[i + 1], *each, near) for i, each in zip(pairs[least], steps, strict=True)]
     return bool(np.median(shifted) > 0.6 and np.mean(better & np.array(spread)) > 0.4)
 
 
