@@ -75,15 +75,14 @@ def stacked(
     colours = colours_at(frames, places, noisy, most=most, hidden=covered) if colours is None else colours
     rgb, packed = np.zeros((rows, columns, 3), np.float32), np.zeros((rows, columns), np.int32)
     seen, same = np.zeros((2, rows, columns), np.int64)
-    for left, right, stack, there in blocks(frames, places, (rows, columns), most, covered, noisy):
+    shown_at = lambda: blocks(frames, places, (rows, columns), most, covered, noisy)  # noqa: E731
+    for left, right, stack, there in shown_at():
         part = slice(None), slice(left, right)
         rgb[part], seen[part], same[part], packed[part] = settled_colours(stack, there, noisy, colours)
     of_things = (colours.of(packed) < THINGS) & (seen > 0)
     unsteady = (seen >= ASKED) & (same < SETTLES * seen)
     around = surroundings(np.where(unsteady | of_things | (seen == 0), -1, packed))
-    for left, right, stack, there in (
-        blocks(frames, places, (rows, columns), most, covered, noisy) if unsteady.any() else ()
-    ):
+    for left, right, stack, there in shown_at() if unsteady.any() else ():
         y, x = np.nonzero(unsteady[:, left:right])
         shown, known = stack[:, y, x], there[:, y, x]
         best, fits = colours.settled_around(np.where(known, coarse(shown, noisy), -1), around[y, x + left])
@@ -99,11 +98,8 @@ def stacked(
         # A camera that moves shows what is behind nearly everything; what differs beside outlines is what was lost.
         areas, of_things = np.zeros_like(areas), of_things & (steady < STEADY)
     picture = fill_in(rgb, areas)
-    things = ndimage.binary_dilation(areas, np.ones((5, 5)))
-    if not noisy and things.any():
-        continue_around(
-            picture, rgb, things, areas, lambda: blocks(frames, places, (rows, columns), most, covered, noisy)
-        )
+    if not noisy and areas.any():
+        continue_around(picture, rgb, ndimage.binary_dilation(areas, np.ones((5, 5))), areas, shown_at)
     picture = filled(picture, behind_things(of_things & ~areas, steady))
     if hidden is not None:
         picture = filled(picture, seen == 0, row=1)
