@@ -17,7 +17,6 @@ from delaminate.matching.exact.templates import (
     HardSprite,
     TemplateCorrelator,
     peaks,
-    specks,
     templates,
 )
 
@@ -172,21 +171,3 @@ def test_peaks_found_strip_by_strip_are_those_of_the_whole(count, monkeypatch):
     assert {(5 * n + 12, 3 + n + 12) for n in range(11)} <= {(y, x) for _, y, x in places.tolist()}
     assert np.array_equal(places, expected)
     assert_close(values, value[tuple(expected.T)], atol=1e-3, rtol=1e-4)
-
-
-def test_specks_of_compression_are_no_content_and_things_stay():
-    rng = np.random.default_rng(0)
-    difference = np.zeros((1, 40, 60, 3), np.float32)
-    noisy = rng.random((40, 60)) < 0.3
-    difference[0][noisy] = rng.choice(
-        [-0.25, 0.25], (int(noisy.sum()), 1)
-    )  # as lighter and darker pixels beside an outline
-    difference[0, 10:18, 10:18] = (0.6, -0.3, 0.1)
-    differs = np.square(difference).sum(-1) > 0.16**2
-    found = specks(difference, differs, 0.16)
-    assert not found[0, 11:17, 11:17].any()
-    far = np.ones((40, 60), bool)
-    far[8:20, 8:20] = False
-    assert found[0][noisy & far].mean() > 0.6
-    difference[0][far] = 0
-    assert not specks(difference, differs & (difference != 0).any(3), 0.16).any()  # rims of things

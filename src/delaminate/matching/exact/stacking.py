@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64, Integer, UInt8
+from jaxtyping import Bool, Float32, Int16, Int32, Int64, Integer, UInt8
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -223,9 +223,10 @@ def gathered(stack: Int32[np.ndarray, "n h w 3"], there: Bool[np.ndarray, "n h w
 
     So the colours of two things at a pixel stay two, however many bins the noise has spread each of them over.
     """
-    found, left = stack.copy(), there
+    stack = stack.astype(np.int16)
+    found, left = stack, there
     for _ in range(2):
-        ranked = np.sort(np.where(left[..., None], stack, 1 << 16).astype(np.int32), 0)
+        ranked = np.sort(np.where(left[..., None], stack, np.int16(1 << 14)), 0)
         middle = np.take_along_axis(
             ranked, (np.count_nonzero(left, 0) // 2).clip(max=len(stack) - 1)[None, ..., None], 0
         )
@@ -235,12 +236,13 @@ def gathered(stack: Int32[np.ndarray, "n h w 3"], there: Bool[np.ndarray, "n h w
         mean = np.where(closer.any(0)[..., None], _mean(stack, closer), mean)
         found = np.where(near[..., None], mean, found)
         left = left & ~near
-    return found
+    return found.astype(np.int32)
 
 
-def _mean(stack: Int32[np.ndarray, "n h w 3"], of: Bool[np.ndarray, "n h w"]) -> Int32[np.ndarray, "h w 3"]:
+def _mean(stack: Int16[np.ndarray, "n h w 3"], of: Bool[np.ndarray, "n h w"]) -> Int16[np.ndarray, "h w 3"]:
     """The mean colour over time of what counts, 0 where nothing does."""
-    return np.rint((stack * of[..., None]).sum(0) / np.count_nonzero(of, 0).clip(1)[..., None]).astype(np.int32)
+    total = (stack * of[..., None]).sum(0, dtype=np.int32)
+    return np.rint(total / np.count_nonzero(of, 0).clip(1)[..., None]).astype(np.int16)
 
 
 def settled_colours(

@@ -19,7 +19,6 @@ import scipy.fft
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Int64, UInt8, UInt32
-from scipy import ndimage
 from torch import Tensor
 
 from delaminate.matching.exact.subsampling import LUMA
@@ -41,9 +40,6 @@ MAX_SPECTRUM_BYTES = 2**29
 """Templates that would take more memory than this are correlated directly."""
 MAX_STRIP_PIXELS = 2**20
 """Peaks of a larger frame are looked for in strips of about so many pixels, so that memory does not grow with it."""
-SPECK, MANY_SPECKS = 0.75, 0.3
-"""The mean of what compression leaves beside outlines, in parts of the tolerance; and the part of all that differs from the
-background that it is where a clip was compressed hard."""
 MAX_KEPT_BYTES = 2**30
 """Codes and maps of frames are kept while they take no more memory than this."""
 
@@ -200,11 +196,11 @@ class Frames:
         self.background_picture = background
         colour = frames.astype(np.float32) / 255
         # Where colours recur to the bit, so does the background; rounding it to 8 bits and back is all the difference there is.
-        if codes.exact:
-            is_ground = (np.abs(colour - background) < 1.5 / 255).all(-1)
-        else:
-            is_ground = codes.same_as_ground(colour, background)
-            is_ground |= specks(colour - background, ~is_ground, codes.tolerance)
+        is_ground = (
+            (np.abs(colour - background) < 1.5 / 255).all(-1)
+            if codes.exact
+            else codes.same_as_ground(colour, background)
+        )
         self.colour = np.pad(colour, (*pad, (0, 0)))
         self.kind = np.pad(np.where(is_ground, BACKGROUND, OPEN).astype(np.uint8), pad, constant_values=CLOSED)
         self.was_open, self.kind_before = self.kind == OPEN, self.kind.copy()
@@ -296,19 +292,6 @@ class Frames:
     def forget_maps(self, index: int) -> None:
         """What is known about a frame's pixels has changed."""
         self._maps.pop(index, None)
-
-
-def specks(
-    difference: Float32[np.ndarray, "N H W 3"], differs: Bool[np.ndarray, "N H W"], tolerance: float
-) -> Bool[np.ndarray, "N H W"]:
-    """Of what differs from the background, what does not in the mean of 3 x 3 pixels: compression leaves it beside outlines.
-
-    Only in frames of which that is a large part of what differs; in others they are the rims of things.
-    """
-    mean = ndimage.uniform_filter(difference, (0, 3, 3, 0), mode="nearest")
-    found = differs & (np.square(mean).sum(-1) <= np.float32(SPECK * tolerance) ** 2)
-    often = found.sum((1, 2)) > MANY_SPECKS * differs.sum((1, 2))
-    return np.asarray(found & often[:, None, None])
 
 
 def templates(

@@ -19,7 +19,7 @@ async function loadScene(project, id) {
   const place = `projects/${project}/scenes/${id}`;
   for (let trial = 0; ; trial += 1) {
     const [scene, atlas, pixels] = await Promise.all([api(place), api(`${place}/atlas`), fetchPixels(`${place}/atlas.png`)]);
-    if (scene.version !== atlas.version && trial < 4) continue;
+    if ((scene.version !== atlas.version || pixels.width !== atlas.width || pixels.height !== atlas.height) && trial < 4) continue;
     const boxes = new Map(atlas.boxes.map((box) => [box.layer, cut(pixels, box)]));
     const layers = scene.layers.map((layer, index) => ({
       ...(boxes.get(layer.id) ?? { left: 0, top: 0, width: 0, height: 0, data: new Uint8ClampedArray() }),
@@ -31,10 +31,11 @@ async function loadScene(project, id) {
 
 export function ImageScreen({ project, scene: asked }) {
   useStore();
-  // The image that is open is the first to show a change; the small ones, and where there is none, follow it.
+  // The image that is open is the first to show a change; the small ones follow it, or the change itself where none is open.
   const [shown, show] = useState(store.change.number);
   const images = usePages(`projects/${project.id}/scenes`, shown, "scenes");
   const id = asked ?? images.items[0]?.id;
+  useEffect(() => { if (!id) show(store.change.number); }, [id, store.change.number]);
   const index = images.items.findIndex((row) => row?.id === id);
   const choose = (step) => {
     const next = images.items[index + step];
@@ -46,7 +47,7 @@ export function ImageScreen({ project, scene: asked }) {
   const isClip = tracks && images.total > 1 && (tracks.is_clip || tracks.tracks.some((each) => each.frames.length > 1));
   return html`<main class="workbench">
     <${Strip} project=${project} images=${images} index=${index} />
-    ${id ? html`<${Bench} key=${id} project=${project} id=${id} tracks=${isClip ? tracks : null} shown=${show} beside=${[images.items[index - 1], images.items[index + 1]]} />`
+    ${id ? html`<${Bench} key=${id} project=${project} id=${id} tracks=${isClip ? tracks : null} shown=${(number) => show((old) => Math.max(old, number))} beside=${[images.items[index - 1], images.items[index + 1]]} />`
       : html`<section class="stage-empty">${images.of && images.total === 0 ? "There are no images here." : ""}</section>`}
     ${isClip && index >= 0 && html`<${Timeline} project=${project} images=${images} index=${index} tracks=${tracks} />`}
   </main>`;
@@ -213,7 +214,7 @@ function Bench({ project, id, tracks, beside, shown }) {
   }, []);
   useEffect(() => {
     const { number } = store.change;
-    if (number !== here.first) (affects(store.change, id) ? load() : Promise.resolve()).finally(() => shown(number));
+    (number !== here.first && affects(store.change, id) ? load() : Promise.resolve()).finally(() => shown(number));
   }, [store.change.number]);
 
   here.back = () => {
