@@ -89,7 +89,7 @@ def test_the_level_behind_a_lossy_clip_is_a_panorama_without_what_was_lost(clip)
 
 def test_colours_that_noise_has_spread_are_gathered_and_others_stay():
     rng = np.random.default_rng(0)
-    stack = np.full((15, 1, 2, 3), 120, np.int32) + rng.integers(-14, 15, (15, 1, 2, 3))
+    stack = (120 + rng.integers(-14, 15, (15, 1, 2, 3))).astype(np.int32)
     stack[:4] = (250, 20, 20)  # a thing that passes
     there = np.ones((15, 1, 2), bool)
     there[14, 0, 1] = False
