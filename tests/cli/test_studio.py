@@ -72,6 +72,11 @@ def test_a_port_that_is_taken_is_refused_and_the_usual_one_gives_way(command, se
             assert found.getsockname()[1] != server.PORT
 
 
+def test_two_studios_that_start_together_have_two_ports():
+    with server.find_socket("127.0.0.1", None) as one, server.find_socket("127.0.0.1", None) as other:
+        assert one.getsockname()[1] != other.getsockname()[1]
+
+
 def test_what_cannot_be_opened_is_refused(command, served, tmp_path):
     for given in (tmp_path / "nothing", tmp_path / "text.txt"):
         (tmp_path / "text.txt").write_text("hello")

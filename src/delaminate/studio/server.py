@@ -136,6 +136,7 @@ def find_socket(host: str, port: int | None) -> socket.socket:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             found.bind((host, each))
+            found.listen()  # at once: until then, another studio that starts may be bound to the same port
         except OSError as error:
             found.close()
             problem = error
