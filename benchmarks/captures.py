@@ -215,7 +215,11 @@ def main() -> None:
     parser.add_argument("--kind", choices=BACKGROUNDS)
     parser.add_argument("--codec")
     parser.add_argument("--zoom", type=float)
-    parser.add_argument("--lossy", action="store_true", help="only those of the range that are stored with loss")
+    parser.add_argument(
+        "--lossy",
+        action="store_true",
+        help="only those of the range that are stored with loss; with --kinds, all of them as JPEG or H.264",
+    )
     parser.add_argument("--kinds", action="store_true", help="only the kinds of background, without search")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--resume", action="store_true", help="go on with the record at --out")

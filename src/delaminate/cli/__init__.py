@@ -139,8 +139,8 @@ def main() -> None:
     # Threads that wait for each other must not spin: beside one other busy program that makes training many times
     # slower. OpenMP reads this once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Thousands of modules' objects are made at every start and none is garbage: looking for it among them every 700
-    # objects takes a seventh of the start.
+    # Thousands of modules' objects are made at every start and none is garbage: every command waits while it is looked
+    # for among them, which by default is once in 700 objects.
     gc.set_threshold(10_000, 10, 10)
     try:
         with ends_in_time():

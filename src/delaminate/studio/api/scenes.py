@@ -2,7 +2,7 @@
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -174,20 +174,24 @@ def get_atlas_picture(
     space: Space, cache: Pictures, request: Request, project: Id, scene: Id, side: Side = 4096
 ) -> Response:
     """All layers of a scene in one picture."""
+    tag, part = atlas_of(space, cache, project, scene, side)
+    return picture_answer(request, tag, lambda: part("picture"))
+
+
+def atlas_of(
+    space: Workspace, cache: pictures.PictureCache, project: str, scene: str, side: int
+) -> tuple[str, Callable[[Literal["picture", "boxes"]], bytes]]:
+    """The atlas of a scene as it is now: its tag, and what gives its picture, or its boxes as JSON.
+
+    Whoever asks for one will ask for the other, so both are kept.
+    """
     session, name = space.session(project), space.scene_name(project, scene)
     with session.lock:
         version, found = session.version(name), session.scene(name)
     tag = f"atlas-{project}-{scene}-{version}-{side}-{space.epoch}"
-    return picture_answer(request, tag, lambda: packed(cache, tag, version, found, side, "picture"))
 
-
-def packed(
-    cache: pictures.PictureCache, tag: str, version: int, scene: Scene, side: int, part: Literal["picture", "boxes"]
-) -> bytes:
-    """A part of an atlas: its picture, or its boxes as JSON. Whoever asks for one will ask for the other, so both are kept."""
-
-    def make() -> bytes:
-        atlas, boxes = pictures.pack_layers(scene, side)
+    def made(part: str) -> bytes:
+        atlas, boxes = pictures.pack_layers(found, side)
         rows = [BoxRow(**vars(box)) for box in boxes]
         state = AtlasState(version=version, width=atlas.shape[1], height=atlas.shape[0], boxes=rows)
         parts = {"picture": pictures.shown_bytes(atlas), "boxes": state.model_dump_json().encode()}
@@ -195,7 +199,7 @@ def packed(
             cache.keep((tag, each), data)
         return parts[part]
 
-    return cache.paint((tag, part), make)
+    return tag, lambda part: cache.paint((tag, part), lambda: made(part))
 
 
 @api.get("/projects/{project}/scenes/{scene}/{view}.png", response_class=Response, responses=PNG)
@@ -246,11 +250,8 @@ def original(space: Workspace, cache: pictures.PictureCache, project: str, name:
 @api.get("/projects/{project}/scenes/{scene}/atlas")
 def get_atlas(space: Space, cache: Pictures, project: Id, scene: Id, side: Side = 4096) -> AtlasState:
     """Where each layer lies in `atlas.png` of the same `side` and version."""
-    session, name = space.session(project), space.scene_name(project, scene)
-    with session.lock:
-        version, found = session.version(name), session.scene(name)
-    tag = f"atlas-{project}-{scene}-{version}-{side}-{space.epoch}"
-    return AtlasState.model_validate_json(packed(cache, tag, version, found, side, "boxes"))
+    _, part = atlas_of(space, cache, project, scene, side)
+    return AtlasState.model_validate_json(part("boxes"))
 
 
 @api.get("/projects/{project}/scenes/{scene}/layers/{layer}.png", response_class=Response, responses=PNG)
