@@ -101,9 +101,9 @@ def test_a_pattern_is_worth_something_if_three_tenths_of_what_it_covers_agree(ro
     assert matched == 10 * rows
     assert gain == pytest.approx(10 * rows - 0.4 * (100 - 10 * rows))
     assert (gain > 0) == worthwhile
-    # What proposes places counts as what decides does.
+    # What proposes places leaves out what something in front may explain.
     bank = templates([some], codes)
-    assert_close(bank[0, CODE_WIDTH], torch.full((10, 10), -0.4))
+    assert_close(bank[0, CODE_WIDTH], torch.full((10, 10), -1.0))
 
 
 def test_every_level_of_8_bits_comes_back_from_16(tmp_path):

@@ -341,7 +341,7 @@ def rooms(
         middle = some[len(some) // 2]
         if len(some) < 3 or any(_shows(each, middle) for each in found):
             continue
-        restless = np.median([alike(a.astype(np.int16), b) for a, b in itertools.pairwise(some)]) <= 0.6
+        restless = np.median([alike(a, b) for a, b in itertools.pairwise(some)]) <= 0.6
         scrolls = restless or is_scrolled(some, noisy)
         found.append(panorama(some, noisy=noisy) if scrolls else static(some, noisy, colours))
     if len(found) < 2:
@@ -368,7 +368,7 @@ def _is_cut(
 
     Two rooms may have the same floor, and what comes between them may be a blank screen.
     """
-    if alike(before.astype(np.int16), after, near) > 1 - CHANGES:
+    if alike(before, after, near) > 1 - CHANGES:
         return False
     drawn = [(np.abs(frame - plain) > near).any(2) for frame in (before, after)]
     if agreement(before, after, 0, 0, near, drawn=drawn) >= CUT:
@@ -420,7 +420,7 @@ def _recoloured(
 def _shows(background: Background, frame: UInt8[np.ndarray, "H W 3"]) -> bool:
     """Whether most of a frame is part of a background."""
     behind = background.crop(frame.shape[:2], background.offset(frame))
-    return alike(np.rint(behind * 255).astype(np.int16), frame) > SAME_ROOM
+    return alike(np.rint(behind * 255).astype(np.uint8), frame) > SAME_ROOM
 
 
 def panorama(frames: UInt8[np.ndarray, "N H W 3"], rounds: int = 2, noisy: bool = False) -> Background:

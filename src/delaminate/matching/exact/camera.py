@@ -199,20 +199,35 @@ def agreement(
     counts = None if seen is None else seen[then] & seen[now]
     if drawn is not None:
         counts = drawn[0][then] | drawn[1][now]
-    return alike(before[then].astype(np.int16), after[now], near, counts)
+    return alike(before[then], after[now], near, counts)
 
 
-def alike(one: np.ndarray, other: np.ndarray, near: int = NEAR, seen: np.ndarray | None = None) -> float:
+def alike(
+    one: UInt8[np.ndarray, "H W 3"],
+    other: UInt8[np.ndarray, "H W 3"],
+    near: int = NEAR,
+    seen: Bool[np.ndarray, "H W"] | None = None,
+) -> float:
     """Share of pixels that are alike, of every other one as on a chequerboard, or of those of them that are seen.
 
     Not of every other row and column: where pixels are doubled, those cannot tell a shift by one.
     """
+    same = near_in_each(one, other, near)  # of all: they lie side by side, which is faster than half of them
     board = [np.s_[n::2, n::2] for n in (0, 1)]
-    same = np.concatenate([(np.abs(one[part] - other[part]) <= near).all(2).ravel() for part in board])
+    drawn = np.concatenate([same[part].ravel() for part in board])
     if seen is None:
-        return float(same.mean())
+        return float(drawn.mean())
     told = np.concatenate([seen[part].ravel() for part in board])
-    return float((same & told).sum() / told.sum()) if told.any() else 0.0
+    return float((drawn & told).sum() / told.sum()) if told.any() else 0.0
+
+
+def near_in_each(one: np.ndarray, other: np.ndarray, near: int) -> np.ndarray:
+    """Where colours (..., 3) of one type, 8 bits or more, differ by no more than some levels of 255 in each channel.
+
+    As `(abs(one - other) <= near).all(-1)`, which takes five times as long.
+    """
+    close = np.maximum(one, other) - np.minimum(one, other) <= near
+    return close[..., 0] & close[..., 1] & close[..., 2]
 
 
 class Locator:
@@ -224,7 +239,7 @@ class Locator:
 
     def __init__(self, rgb: Float32[np.ndarray, "h w 3"]) -> None:
         self.rgb = rgb
-        self.levels = np.rint(rgb * 255).astype(np.int16)
+        self.levels = np.rint(rgb * 255).astype(np.uint8)
         self.middle = rgb.mean()  # taken off everywhere, which changes no difference and keeps sums small
         self.size = [scipy.fft.next_fast_len(n, real=True) for n in rgb.shape[:2]]
         self.spectra = [scipy.fft.rfft2(rgb[..., channel] - self.middle, self.size) for channel in range(3)]

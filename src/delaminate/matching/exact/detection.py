@@ -38,7 +38,8 @@ TIE = 1e-8
 """By how much a candidate is worse than the one before it; far less than any difference between gains."""
 SLACK = 0.6
 """Estimated gains above this share of the price are looked at closely; codes are not exact."""
-
+ROOM = 16
+"""Room around frames in which templates hang over the border is a multiple of so many pixels: few sizes of transforms."""
 
 Scored = tuple[Int64[np.ndarray, "m 3"], Float[np.ndarray, " m"]]
 """Candidates, and what each gains."""
@@ -75,6 +76,38 @@ class PlacementCost:
         return min(max(self.pixels, self.share * pattern.area), 0.6 * pattern.area)
 
 
+@dataclass(frozen=True, eq=False)
+class _Template:
+    """A pattern made ready for correlation.
+
+    Attributes:
+        correlator: Correlates the window with the pattern.
+        least: By row and by column, from which estimate on places are looked at; lower where the border cuts the pattern.
+        window: Rows and columns of the padded frame in which it may be: of the margin no more than it covers.
+        size: Of that window.
+    """
+
+    correlator: TemplateCorrelator
+    least: tuple[Float[Tensor, "1 Y 1"], Float[Tensor, "1 1 X"]]
+    window: tuple[slice, slice]
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, pattern: HardSprite, price: float, frames: Frames) -> "_Template":
+        margin, windows, leasts = frames.margin, [], []
+        for side, length in zip(pattern.size, frames.size, strict=True):
+            room = min(-(-side // ROOM) * ROOM, margin)
+            window = slice(margin - room, length - margin + room)
+            place = torch.arange(window.start, window.stop - side + 1)
+            cut = (place < margin) | (place + side > length - margin)
+            leasts.append(torch.where(cut, min(SLACK * price, SLACK * LEAST_CUT), SLACK * price))
+            windows.append(window)
+        size = windows[0].stop - windows[0].start, windows[1].stop - windows[1].start
+        bank = templates([pattern], frames.codes, frames.background)
+        least = leasts[0][None, :, None], leasts[1][None, None]
+        return cls(TemplateCorrelator(bank, size), least, (windows[0], windows[1]), size)
+
+
 class TemplateBank:
     """Patterns made ready for search: templates by size, and all their pixels."""
 
@@ -83,28 +116,16 @@ class TemplateBank:
 
     def __init__(self, patterns: list[HardSprite], frames: Frames, price: PlacementCost) -> None:
         self.patterns, self.price = patterns, price
-        self.groups: list[tuple[list[int], TemplateCorrelator]] = []
-        # Patterns of about one size share a correlation; what is larger than the frames is nowhere in them.
-        able = [
+        # What is larger than the frames is nowhere in them.
+        self.able = [
             k for k, p in enumerate(patterns) if p.area and p.opacity == 1 and (np.array(p.size) <= frames.size).all()
         ]
-        rest = sorted(able, key=lambda k: max(patterns[k].size))
-        while rest:
-            limit = max(max(patterns[rest[0]].size) * 1.3, 8)
-            group = [k for k in rest if max(patterns[k].size) <= limit][:64]
-            rest = [k for k in rest if k not in set(group)]
-            self.groups.append(
-                (
-                    group,
-                    TemplateCorrelator(
-                        templates([patterns[k] for k in group], frames.codes, frames.background), frames.size
-                    ),
-                )
-            )
+        self._templates: dict[int, _Template] = {}
         self._measure()
 
     def _measure(self) -> None:
         patterns = self.patterns
+        self._last: tuple[Frames, int, Candidates] | None = None
         self.pixels = PatternPixels(patterns)
         self.sizes = np.array([p.size for p in patterns], np.int64).reshape(-1, 2)
         self.areas = np.array([p.area for p in patterns], np.int64)
@@ -150,16 +171,51 @@ class TemplateBank:
 
     def candidates(self, frames: Frames, index: int) -> Scored:
         """Places whose gain is worth its price as things stand, with that gain."""
-        maps = frames.maps(index)
-        shared: Spectra = {}
-        found = [self.translucent(frames, index)]
-        for group, correlator in self.groups:
-            places, value = correlator.peaks(maps, *self._least(group, frames), reach=1, shared=shared)
-            if len(places) > MOST:
-                places = places[np.argsort(-value, kind="stable")[:MOST]]
-            places[:, 0] = np.array(group)[places[:, 0]]
-            found.append(places[np.argsort(places[:, 0], kind="stable")])
-        return self.worth(frames, index, np.concatenate(found))
+        if self._last is None or self._last[0] is not frames or self._last[1] != index:
+            self._last = frames, index, self.spots(frames, index)  # frames are gone through one by one
+        places = np.concatenate([self._last[2], self.translucent(frames, index)])
+        gain, is_good, may_be = self.weighed(frames, index, places)
+        # Open pixels never become more: what matches too few of them is not looked at again.
+        count = len(self._last[2])
+        self._last = frames, index, places[:count][may_be[:count]]
+        return places[is_good], gain[is_good]
+
+    def spots(self, frames: Frames, index: int) -> Candidates:
+        """Places at which enough of a frame's pixels match a pattern, were it only for these.
+
+        They are looked for once for each frame and pattern, with nothing explained, whatever is explained now. Of copies of
+        one pattern that are a pixel apart, one is found.
+        """
+        key = self.price.pixels, self.price.share, self.price.cut
+        keys = {k: (index, self.patterns[k].exact_key, key) for k in self.able}
+        missing = [k for k in self.able if keys[k] not in frames.spots]
+        if missing:
+            fresh = frames.at_first()
+            shared: dict[tuple[int, int], Spectra] = {}
+            maps = fresh.maps(index)[:, :-1]
+            found = np.concatenate([self._correlated(frames, maps, k, shared) for k in missing])
+            may_be = self.weighed(fresh, index, found)[2]
+            for k in missing:
+                frames.spots[keys[k]] = found[may_be & (found[:, 0] == k), 1:]
+        return np.concatenate(
+            [np.zeros((0, 3), np.int64)]
+            + [np.pad(frames.spots[keys[k]], ((0, 0), (1, 0)), constant_values=k) for k in self.able]
+        )
+
+    def _correlated(
+        self, frames: Frames, maps: Float[Tensor, "1 C H W"], k: int, shared: dict[tuple[int, int], Spectra]
+    ) -> Candidates:
+        """Places that the correlation with a pattern hints at; `shared` keeps the spectra of windows of a frame's maps."""
+        template = self._templates.get(k)
+        if template is None:
+            template = self._templates[k] = _Template.of(self.patterns[k], float(self.prices[k]), frames)
+        spectra = shared.setdefault(template.size, {})
+        places, value = template.correlator.peaks(
+            maps[:, :, *template.window], *template.least, reach=1, shared=spectra
+        )
+        if len(places) > MOST:
+            places = places[np.argsort(-value, kind="stable")[:MOST]]
+        return places + np.array([k, template.window[0].start, template.window[1].start])
 
     def leftovers(self, frames: Frames, index: int) -> Scored:
         """Places that what is left open hints at, of those that `candidates` misses; none where colours do not recur."""
@@ -189,19 +245,6 @@ class TemplateBank:
             spots = np.unique(spots[(spots >= 0).all(1) & (spots + size <= np.array(frames.size)).all(1)], axis=0)
             found.append(np.pad(spots, ((0, 0), (1, 0)), constant_values=k))
         return np.concatenate(found)
-
-    def _least(self, group: list[int], frames: Frames) -> tuple[Float[Tensor, "K Y 1"], Float[Tensor, "K 1 X"]]:
-        """From which estimate on places are looked at, by row and by column: lower where the border cuts a pattern."""
-        margin = frames.margin
-        sizes = [self.patterns[k].size for k in group]
-        full = torch.tensor(SLACK * self.prices[group], dtype=torch.float32)[:, None]
-        found = []
-        for axis in (0, 1):
-            length, side = frames.size[axis], torch.tensor([size[axis] for size in sizes])[:, None]
-            place = torch.arange(length - max(size[axis] for size in sizes) + 1)
-            cut = (place < margin) | (place + side > length - margin)
-            found.append(torch.where(cut, full.clamp_max(SLACK * LEAST_CUT), full))
-        return found[0][:, :, None], found[1][:, None]
 
 
 class ComponentBank(TemplateBank):

@@ -34,6 +34,8 @@ SAMPLED = 200
 """Occurrences that are looked at, at most, to see where a pattern goes on."""
 DIVIDED, EVEN = 0.75, 0.65
 """A tile is so many cells if they divide the lengths of this share of the rows; or of this, with one remainder taken away."""
+HINTS = 0.7
+"""Of the open pixels of a seed, the share that may seem to differ where it is looked at closely."""
 LOST = 0.08
 """Of what rows of tiles explain, the share that a tile may leave, at most."""
 
@@ -76,7 +78,7 @@ class SeedPatch:
         codes = frames.codes(torch.from_numpy(self.colour)[None])
         is_open = torch.from_numpy(self.kind == OPEN)[None, None].float()
         background = torch.from_numpy(self.kind == BACKGROUND)[None, None].float()
-        return torch.cat([codes * is_open, torch.zeros_like(is_open), background], 1)
+        return torch.cat([codes * is_open, background, torch.zeros_like(is_open)], 1)
 
     def is_distinct(self, frames: Frames, around: np.ndarray, reach: int = 2) -> bool:
         """Whether shifting the seed by a pixel or two changes it: no flat area, no straight edge."""
@@ -114,17 +116,26 @@ def find_occurrences(
     if frames.codes.exact:
         looked_up = [find_windows(frames, indices, seed.colour, seed.kind, most) for seed in seeds]
         return [_agreeing(frames, s, k, spots, match) for s, k, spots in zip(seeds, known, looked_up, strict=True)]
-    boxes = torch.from_numpy(known.astype(np.float32))[:, None]
-    bank = torch.cat([seed.template(frames) for seed in seeds])
     # A seed's codes meet codes of open pixels; its box meets both indicators, and so counts the pixels that tell.
-    counting = torch.cat([torch.zeros_like(bank[:, :-2]), boxes, boxes], 1)
-    correlator = TemplateCorrelator(torch.cat([bank, counting]), frames.size)
-    least = 0.8 * torch.from_numpy(known.sum((1, 2)).astype(np.float32))[:, None, None]
+    boxes, which = np.unique(known, axis=0, return_inverse=True)
+    counting = torch.from_numpy(boxes.astype(np.float32))[:, None]
+    bank = torch.cat([seed.template(frames) for seed in seeds])
+    unseen = torch.zeros(len(boxes), bank.shape[1] - 2, *boxes.shape[1:])
+    # Of the margin, where nothing is, no more than a seed covers if it hangs over the border.
+    inside = max(frames.margin - boxes.shape[1], 0)
+    window = slice(inside, frames.size[0] - inside), slice(inside, frames.size[1] - inside)
+    size = window[0].stop - inside, window[1].stop - inside
+    correlator = TemplateCorrelator(torch.cat([bank, torch.cat([unseen, counting, counting], 1)]), size)
+    tells = torch.from_numpy(known.sum((1, 2)).astype(np.float32))[:, None, None]
+    opens = torch.stack([torch.from_numpy(seed.kind == OPEN).sum() for seed in seeds])[:, None, None]
+    # Codes are not exact; but what a seed has of the background, any flat area has, too.
+    least, enough = 0.8 * tells, (1 - HINTS * opens / tells.clamp_min(1)).clamp_min(match - 0.25)
     found: list[list[np.ndarray]] = [[np.zeros((0, 3), np.int64)] for _ in seeds]
     for index in indices:
-        value, visible = correlator(frames.maps(index)).chunk(2)
+        value, visible = correlator(frames.maps(index)[:, :, *window]).split([len(seeds), len(boxes)])
+        visible = visible[which.ravel()]
         ratio = torch.where(visible >= least, value / visible.clamp_min(1), 0.0)
-        places = peaks(ratio, match - 0.25, reach=2)
+        places = peaks(ratio, enough, reach=2) + np.array([0, inside, inside])
         for k in np.unique(places[:, 0]):
             mine = places[places[:, 0] == k][:most].copy()
             mine[:, 0] = index

@@ -320,18 +320,13 @@ class HashBank(TemplateBank):
         self.patterns, self.price = patterns, price
         self.table = WindowTable([windows_of_pattern(p) for p in patterns], [p.size for p in patterns])
         self.flat = np.array([pattern.is_flat for pattern in patterns], bool)
-        self._last: tuple[Frames, int, Candidates] | None = None
         self._measure()
 
     def candidates(self, frames: Frames, index: int) -> Scored:
-        if self._last is None or self._last[0] is not frames or self._last[1] != index:
-            self._last = frames, index, self.table.spots(frames, index)  # frames are gone through one by one
-        places = np.concatenate([self._last[2], self.translucent(frames, index)])
-        gain, is_good, may_be = self.weighed(frames, index, places)
-        # Open pixels never become more: what matches too few of them is not looked at again.
-        count = len(self._last[2])
-        self._last = frames, index, places[:count][may_be[:count]]
-        return self._fewer(places[is_good], gain[is_good], frames.size)
+        return self._fewer(*super().candidates(frames, index), frames.size)
+
+    def spots(self, frames: Frames, index: int) -> Candidates:
+        return self.table.spots(frames, index)
 
     def leftovers(self, frames: Frames, index: int) -> Scored:
         """Where slivers are that no window of their patterns fits in: one pixel of each is held against all of its colour.

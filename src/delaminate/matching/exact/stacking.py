@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from delaminate.errors import ConfigError
-from delaminate.matching.exact.camera import NEAR
+from delaminate.matching.exact.camera import NEAR, near_in_each
 from delaminate.matching.exact.colour_model import (
     SAMPLE,
     STEADY,
@@ -230,9 +230,9 @@ def gathered(stack: Int32[np.ndarray, "n h w 3"], there: Bool[np.ndarray, "n h w
         middle = np.take_along_axis(
             ranked, (np.count_nonzero(left, 0) // 2).clip(max=len(stack) - 1)[None, ..., None], 0
         )
-        near = (np.abs(stack - middle) <= SPREAD).all(-1) & left
+        near = near_in_each(stack, middle, SPREAD) & left
         mean = _mean(stack, near)
-        closer = near & (np.abs(stack - mean) <= SPREAD // 2).all(-1)  # without the rims of things that pass
+        closer = near & near_in_each(stack, mean, SPREAD // 2)  # without the rims of things that pass
         mean = np.where(closer.any(0)[..., None], _mean(stack, closer), mean)
         found = np.where(near[..., None], mean, found)
         left = left & ~near
@@ -271,9 +271,9 @@ def _typical(
     colour = np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], -1).astype(np.float32)
     if noisy:  # the middle of the bin, then the mean of what lies around
         for reach in (20, 14):
-            near = (np.abs(stack - (colour + (8 if reach == 20 else 0))) <= reach).all(-1) & there
+            near = near_in_each(stack, colour + (8 if reach == 20 else 0), reach) & there
             count = np.count_nonzero(near, axis=0)[..., None]
             colour = np.where(count > 0, (stack * near[..., None]).sum(0) / np.maximum(count, 1), colour).astype(
                 np.float32
             )
-    return colour, ((np.abs(stack - colour) <= (SPREAD if noisy else NEAR)).all(-1) & there).sum(0)
+    return colour, (near_in_each(stack, colour, SPREAD if noisy else NEAR) & there).sum(0)

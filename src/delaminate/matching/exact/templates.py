@@ -6,8 +6,9 @@ background) or *closed* (explained, or outside), and a pattern at a place is wor
 
     gain = matches - MISFIT * (open pixels that do not match) - (background pixels covered)
 
-which is one correlation if colours are turned into codes whose inner product is 1 for equal colours and about 0 for
-different ones (random Fourier features; Rahimi and Recht, 2007). Codes propose; the pixels themselves decide.
+which is at most what it would be worth without the second term, for something in front may explain these pixels: that is one
+correlation if colours are turned into codes whose inner product is 1 for equal colours and about 0 for different ones
+(random Fourier features; Rahimi and Recht, 2007). Codes propose; the pixels themselves decide.
 """
 
 import copy
@@ -21,6 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Int64, UInt8, UInt32
 from torch import Tensor
 
+from delaminate.matching.exact.outlines import shows_background
 from delaminate.matching.exact.subsampling import LUMA
 from delaminate.matching.tile_cells import colour_codes, orient
 from delaminate.rng import numpy_stream
@@ -30,8 +32,9 @@ MISFIT = 0.4
 CLOSED, BACKGROUND, OPEN = 0, 1, 2
 """What is known about a pixel of a frame."""
 CODE_WIDTH = 8
-EXACT = 0.03
-"""Tolerances up to here are those of captures without loss: there, equal colours are equal to the bit."""
+EXACT, NOISY = 0.03, 0.07
+"""Tolerances up to the first are those of captures without loss: there, equal colours are equal to the bit. Those of noisy
+sources are above the second."""
 MAX_DIRECT_VALUES = 2**25
 """Correlations are taken in bands of rows that give no more values than this at a time."""
 FFT_COST = 170
@@ -86,6 +89,11 @@ class HardSprite:
     def key(self) -> tuple[bytes, bytes, Shape]:
         """Equal for sprites that are equal to the bit."""
         return self.packed.tobytes(), self.alpha.tobytes(), self.size
+
+    @functools.cached_property
+    def exact_key(self) -> tuple[bytes, bytes, Shape]:
+        """Equal for sprites that are equal to the last bit of their numbers."""
+        return self.colour.tobytes(), self.alpha.tobytes(), self.size
 
     @property
     def is_flat(self) -> bool:
@@ -152,6 +160,11 @@ class ColourCodes:
         return self.tolerance <= EXACT
 
     @property
+    def noisy(self) -> bool:
+        """Colours recur about, as compression leaves them."""
+        return self.tolerance > NOISY
+
+    @property
     def smeared(self) -> bool:
         """Chroma is smeared."""
         return self.chroma < 1
@@ -196,16 +209,18 @@ class Frames:
         self.background_picture = background
         colour = frames.astype(np.float32) / 255
         # Where colours recur to the bit, so does the background; rounding it to 8 bits and back is all the difference there is.
-        is_ground = (
-            (np.abs(colour - background) < 1.5 / 255).all(-1)
-            if codes.exact
-            else codes.same_as_ground(colour, background)
-        )
+        if codes.exact:
+            is_ground = (np.abs(colour - background) < 1.5 / 255).all(-1)
+        elif codes.noisy:
+            is_ground = shows_background(colour, background, codes.ground_metric, codes.tolerance)
+        else:
+            is_ground = codes.same_as_ground(colour, background)
         self.colour = np.pad(colour, (*pad, (0, 0)))
         self.kind = np.pad(np.where(is_ground, BACKGROUND, OPEN).astype(np.uint8), pad, constant_values=CLOSED)
         self.was_open, self.kind_before = self.kind == OPEN, self.kind.copy()
         # What is as light as the background beside a sprite may be its tint.
         self.as_light = np.pad(codes.as_light(colour, background), pad) if codes.smeared else None
+        self.spots: dict[tuple[object, ...], Int64[np.ndarray, "n 2"]] = {}
         self.lookups: dict[tuple[int, Shape], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._codes: dict[int, Tensor] = {}
         self._maps: dict[int, Tensor] = {}
@@ -217,8 +232,13 @@ class Frames:
     def fresh(self) -> "Frames":
         """The same frames with nothing explained; what never changes is shared."""
         again = copy.copy(self)
-        again.kind = self.kind_before.copy()
-        again._codes, again._maps = {}, {}
+        again.kind, again._maps = self.kind_before.copy(), {}
+        return again
+
+    def at_first(self) -> "Frames":
+        """The same frames with nothing explained, to look at only."""
+        again = copy.copy(self)
+        again.kind, again._maps = self.kind_before, {}
         return again
 
     @property
@@ -242,7 +262,7 @@ class Frames:
         return self.codes.same(self.colour[index][window], pattern.colour)
 
     def maps(self, index: int) -> Float[Tensor, "1 C H W"]:
-        """What correlates with `templates`: codes of open pixels, then open and background as indicators."""
+        """What correlates with patterns: codes of open pixels, then background and open as indicators."""
         if index in self._maps:
             return self._maps[index]
         keep = len(self) * self.kind[0].size * (2 * CODE_WIDTH + 2) * 4 < MAX_KEPT_BYTES
@@ -251,7 +271,7 @@ class Frames:
             codes = self.codes(torch.from_numpy(self.colour[index : index + 1]))
         kind = torch.from_numpy(self.kind[index : index + 1])
         is_open = (kind == OPEN).float()[:, None]
-        maps = torch.cat([codes * is_open, is_open, (kind == BACKGROUND).float()[:, None]], 1)
+        maps = torch.cat([codes * is_open, (kind == BACKGROUND).float()[:, None], is_open], 1)
         if keep:
             self._codes[index], self._maps[index] = codes, maps
         return maps
@@ -297,7 +317,7 @@ class Frames:
 def templates(
     patterns: list[HardSprite], codes: ColourCodes, background: Float32[np.ndarray, "3"] | None = None
 ) -> Float[Tensor, "K C h w"]:
-    """Templates whose correlation with `Frames.maps` is the gain, for patterns padded to one size.
+    """Templates whose correlation with all but the last of `Frames.maps` is the most that patterns, padded to one size, gain.
 
     Pixels of the background's own colour do no harm where the background is seen.
     """
@@ -311,7 +331,7 @@ def templates(
     harm = alpha
     if background is not None:
         harm = alpha * torch.from_numpy(~codes.same(colour.numpy(), background))[:, None]
-    return torch.cat([(1 + MISFIT) * codes(colour) * alpha, -MISFIT * alpha, -harm], 1)
+    return torch.cat([codes(colour) * alpha, -harm], 1)
 
 
 class TemplateCorrelator:
@@ -395,7 +415,11 @@ class TemplateCorrelator:
         return places[ranking], np.concatenate(values)[ranking]
 
 
-def peaks(value: Float[Tensor, "K Y X"], least: Float[Tensor, "K Y X"] | float, reach: int) -> Int64[np.ndarray, "n 3"]:
+def peaks(
+    value: Float[Tensor, "K Y X"],
+    least: Float[Tensor, "_k #Y #X"] | float,  # noqa: F821
+    reach: int,
+) -> Int64[np.ndarray, "n 3"]:
     """Local maxima (k, y, x) of at least `least` among the pixels up to `reach` away; equal neighbours both count.
 
     Peaks are few, so neighbours are compared for candidates only, not for the whole map.
