@@ -459,10 +459,12 @@ def train(
             ends.callback(torch.distributed.destroy_process_group)
         if folder is not None and parallel.world()[0] == 0:
             ends.enter_context(alone_in(folder))
-        remarks = (*method.prepare(pixels), *method.device_warnings(device))
-        method.to(device)
         callback = callback or SilentCallback()
         ends.callback(callback.close)
+        if (text := method.preparation(len(pixels))) is not None:
+            callback.note(text)
+        remarks = (*method.prepare(pixels), *method.device_warnings(device))
+        method.to(device)
         run = _Run(
             method, pixels, folder, seed, budget or Budget(), intervals or Intervals(), callback, device, tensorboard
         )

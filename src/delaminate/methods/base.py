@@ -476,6 +476,10 @@ class Method(nn.Module, ABC):
             return ("bf16: this device has no units for bfloat16; networks compute in float32, which is faster here.",)
         return ()
 
+    def preparation(self, count: int) -> str | None:
+        """Say what `prepare` does with so many images where that takes a while; None: it takes none."""
+        return None
+
     def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
         """Look at all training images once, before the first step and before a run is resumed; deterministic.
 

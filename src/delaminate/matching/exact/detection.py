@@ -120,7 +120,7 @@ class TemplateBank:
         self.able = [
             k for k, p in enumerate(patterns) if p.area and p.opacity == 1 and (np.array(p.size) <= frames.size).all()
         ]
-        self._templates: dict[int, _Template] = {}
+        self._templates: dict[tuple[int, tuple[int, int]], _Template] = {}
         self._measure()
 
     def _measure(self) -> None:
@@ -181,41 +181,52 @@ class TemplateBank:
         return places[is_good], gain[is_good]
 
     def spots(self, frames: Frames, index: int) -> Candidates:
-        """Places at which enough of a frame's pixels match a pattern, were it only for these.
+        """Places at which enough of a frame's pixels match a pattern, were it only for these."""
+        found = self._places(frames, index, self.able)
+        entries = np.repeat(np.array(self.able, np.int64), [len(each) for each in found])
+        return np.concatenate([entries[:, None], np.concatenate([np.zeros((0, 2), np.int64), *found])], 1)
 
-        They are looked for once for each frame and pattern, with nothing explained, whatever is explained now. Of copies of
-        one pattern that are a pixel apart, one is found.
+    def _places(self, frames: Frames, index: int, entries: list[int]) -> list[Int64[np.ndarray, "_ 2"]]:
+        """Places of some patterns, each on its own.
+
+        They are looked for once for each frame and pattern, with nothing explained, whatever is explained now; and not again
+        in what is cut out of a frame. Of copies of one pattern that are a pixel apart, one is found.
         """
-        key = self.price.pixels, self.price.share, self.price.cut
-        keys = {k: (index, self.patterns[k].exact_key, key) for k in self.able}
-        missing = [k for k in self.able if keys[k] not in frames.spots]
-        if missing:
-            fresh = frames.at_first()
-            shared: dict[tuple[int, int], Spectra] = {}
-            maps = fresh.maps(index)[:, :-1]
-            found = np.concatenate([self._correlated(frames, maps, k, shared) for k in missing])
-            may_be = self.weighed(fresh, index, found)[2]
+        price = self.price.pixels, self.price.share, self.price.cut
+        keys = {k: (index, self.patterns[k].exact_key, price) for k in entries}
+        missing = [k for k in entries if keys[k] not in frames.spots]
+        if missing and frames.whole is not None:
+            whole, corners = frames.whole
+            number, *corner = corners[index].tolist()
+            for k, places in zip(missing, self._places(whole, number, missing), strict=True):
+                places, last = places - np.array(corner), np.array(frames.size) - self.sizes[k]
+                inner = (places + self.sizes[k] > frames.margin) & (places < np.array(frames.size) - frames.margin)
+                frames.spots[keys[k]] = places[((places >= 0) & (places <= last) & inner).all(1)]
+        elif missing:
+            found = self._correlated(frames, index, missing)
             for k in missing:
-                frames.spots[keys[k]] = found[may_be & (found[:, 0] == k), 1:]
-        return np.concatenate(
-            [np.zeros((0, 3), np.int64)]
-            + [np.pad(frames.spots[keys[k]], ((0, 0), (1, 0)), constant_values=k) for k in self.able]
-        )
+                frames.spots[keys[k]] = found[found[:, 0] == k, 1:]
+        return [frames.spots[keys[k]] for k in entries]
 
-    def _correlated(
-        self, frames: Frames, maps: Float[Tensor, "1 C H W"], k: int, shared: dict[tuple[int, int], Spectra]
-    ) -> Candidates:
-        """Places that the correlation with a pattern hints at; `shared` keeps the spectra of windows of a frame's maps."""
-        template = self._templates.get(k)
-        if template is None:
-            template = self._templates[k] = _Template.of(self.patterns[k], float(self.prices[k]), frames)
-        spectra = shared.setdefault(template.size, {})
-        places, value = template.correlator.peaks(
-            maps[:, :, *template.window], *template.least, reach=1, shared=spectra
-        )
-        if len(places) > MOST:
-            places = places[np.argsort(-value, kind="stable")[:MOST]]
-        return places + np.array([k, template.window[0].start, template.window[1].start])
+    def _correlated(self, frames: Frames, index: int, entries: list[int]) -> Candidates:
+        """Places to which correlation points, and at which enough pixels match."""
+        fresh = frames.at_first()
+        maps, found = fresh.maps(index)[:, :-1], [np.zeros((0, 3), np.int64)]
+        shared: dict[tuple[int, int], Spectra] = {}
+        for k in entries:
+            key = k, frames.size
+            if key not in self._templates:
+                self._templates[key] = _Template.of(self.patterns[k], float(self.prices[k]), frames)
+            template = self._templates[key]
+            spectra = shared.setdefault(template.size, {})
+            places, value = template.correlator.peaks(
+                maps[:, :, *template.window], *template.least, reach=1, shared=spectra
+            )
+            if len(places) > MOST:
+                places = places[np.argsort(-value, kind="stable")[:MOST]]
+            found.append(places + np.array([k, template.window[0].start, template.window[1].start]))
+        together = np.concatenate(found)
+        return together[self.weighed(fresh, index, together)[2]]
 
     def leftovers(self, frames: Frames, index: int) -> Scored:
         """Places that what is left open hints at, of those that `candidates` misses; none where colours do not recur."""

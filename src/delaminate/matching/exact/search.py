@@ -14,7 +14,7 @@ from delaminate.matching.exact.parsing import Parse, parse
 from delaminate.matching.exact.processes import digest_of, kept_ready, shared_out
 from delaminate.matching.exact.progress import Progress
 from delaminate.matching.exact.readouts import Readout
-from delaminate.matching.exact.templates import ColourCodes, Frames, HardSprite
+from delaminate.matching.exact.templates import ColourCodes, Frames, HardSprite, Spots
 
 AT_ONCE = 2**22
 """Pixels of frames that are explained at a time where only the explanation is wanted."""
@@ -78,12 +78,14 @@ class FrameStack:
         behind: In [0, 1], one for each frame or one for all.
         offsets: Top and left of each frame on the background, in pixels.
         kept: Frames made ready, by margin and tolerance, where they are not too many to keep.
+        whole: Of what was cut out of others: these, and frame, top and left of each in pixels.
     """
 
     frames: UInt8[np.ndarray, "N H W 3"]
     behind: Float32[np.ndarray, "G H2 W2 3"]
     offsets: tuple[tuple[int, int], ...]
     kept: dict[tuple[int, float], Frames] = field(default_factory=dict, repr=False)
+    whole: "tuple[FrameStack, Spots] | None" = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -120,7 +122,7 @@ class FrameStack:
             rim: Pixels around it.
         """
         height, width = (min(n + 2 * rim, most) for n, most in zip(size, self.frames.shape[1:3], strict=True))
-        cut, behind = [], []
+        cut, behind, corners = [], [], []
         for index, top, left in spots:
             y = min(max(top - rim, 0), self.frames.shape[1] - height)
             x = min(max(left - rim, 0), self.frames.shape[2] - width)
@@ -129,7 +131,9 @@ class FrameStack:
             if shown.shape[:2] != (1, 1):
                 shown = shown[y : y + height, x : x + width]
             behind.append(shown)
-        return FrameStack(np.stack(cut), np.stack(behind), ((0, 0),) * len(cut))
+            corners.append((index, y, x))
+        whole = self, np.array(corners, np.int64)
+        return FrameStack(np.stack(cut), np.stack(behind), ((0, 0),) * len(cut), whole=whole)
 
     def part(self, rows: list[int]) -> tuple[UInt8[np.ndarray, "n H W 3"], Float32[np.ndarray, "G H2 W2 3"]]:
         """Some of the frames, and what is behind them."""
@@ -147,7 +151,9 @@ class FrameStack:
         if whole and key in self.kept:
             return self.kept[key].fresh()
         rows = list(range(len(self))) if rows is None else rows
-        frames = Frames(*self.part(rows), margin, codes)
+        known = None if self.whole is None else self.whole[0].kept.get(key)
+        source = None if self.whole is None or known is None else (known, self.whole[1][rows])
+        frames = Frames(*self.part(rows), margin, codes, source)
         if whole and frames.kind.size <= AT_ONCE:
             self.kept[key] = frames
             return frames.fresh()

@@ -19,7 +19,7 @@ import numpy as np
 import scipy.fft
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Float32, Int64, UInt8, UInt32
+from jaxtyping import Bool, Complex, Float, Float32, Int64, UInt8, UInt32
 from torch import Tensor
 
 from delaminate.matching.exact.outlines import shows_background
@@ -194,6 +194,8 @@ class Frames:
         background: The background where that is one colour, else None.
         background_picture: What is behind the frames, one for each or one for all, without margin.
         margin: m, in pixels.
+        spots: Where patterns may be; `TemplateBank` keeps there what it has found.
+        whole: Of what was cut out of other frames, with the same margin: these, and frame, top and left of each.
     """
 
     def __init__(
@@ -202,8 +204,9 @@ class Frames:
         background: Float32[np.ndarray, "#N #H #W 3"],
         margin: int,
         codes: ColourCodes,
+        whole: "tuple[Frames, Spots] | None" = None,
     ) -> None:
-        self.codes, self.margin = codes, margin
+        self.codes, self.margin, self.whole = codes, margin, whole
         pad = ((0, 0), (margin, margin), (margin, margin))
         self.background = background[0, 0, 0] if background.shape[:3] == (1, 1, 1) else None
         self.background_picture = background
@@ -355,7 +358,7 @@ class TemplateCorrelator:
         # The measurement above in units of one template pixel, taken directly; only the ratio counts.
         self.by_fft = FFT_COST * count < h * w * 16 * -(-count // 16) and (held <= MAX_SPECTRUM_BYTES or count == 1)
         if self.by_fft:
-            self.spectrum = torch.fft.rfft2(bank, s=self.fft_size).conj()
+            self.spectrum = torch.fft.rfft2(bank, s=self.fft_size).conj().resolve_conj()
         else:
             self.half = bank.bfloat16().to(memory_format=torch.channels_last)
 
@@ -373,7 +376,7 @@ class TemplateCorrelator:
             spectrum = shared.get(tuple(self.fft_size))
             if spectrum is None:
                 spectrum = shared[tuple(self.fft_size)] = torch.fft.rfft2(maps[0], s=self.fft_size)
-            product = torch.stack([(spectrum * each).sum(0) for each in self.spectrum])
+            product = torch.stack([_sum_of_products(spectrum, each) for each in self.spectrum])
             return torch.fft.irfft2(product, s=self.fft_size)[:, :rows, :columns]
         maps = maps.bfloat16().contiguous(memory_format=torch.channels_last)
         band = max(1, MAX_DIRECT_VALUES // (len(self.bank) * width))
@@ -415,6 +418,14 @@ class TemplateCorrelator:
         return places[ranking], np.concatenate(values)[ranking]
 
 
+def _sum_of_products(one: Complex[Tensor, "C Y X"], other: Complex[Tensor, "C Y X"]) -> Complex[Tensor, "Y X"]:
+    """The products of two stacks, summed over their planes, one after the other: these fit into the cache."""
+    total = one[0] * other[0]
+    for first, second in zip(one[1:], other[1:], strict=True):
+        total.addcmul_(first, second)
+    return total
+
+
 def peaks(
     value: Float[Tensor, "K Y X"],
     least: Float[Tensor, "_k #Y #X"] | float,  # noqa: F821
@@ -424,12 +435,15 @@ def peaks(
 
     Peaks are few, so neighbours are compared for candidates only, not for the whole map.
     """
-    places = torch.nonzero(value >= least)
-    k, y, x = places.unbind(1)
-    wide = F.pad(value, (reach,) * 4, value=-torch.inf)
-    own = value[k, y, x]
-    stays = torch.ones_like(own, dtype=torch.bool)
-    for down in range(2 * reach + 1):
-        for right in range(2 * reach + 1):
-            stays &= own >= wide[k, y + down, x + right] - 1e-3
-    return places[stays].numpy()
+    shown, lowest = value.numpy(), least if isinstance(least, float) else float(least.min())
+    places = np.stack(np.unravel_index(np.flatnonzero(shown >= lowest), shown.shape), 1)
+    if not isinstance(least, float):
+        places = places[shown[tuple(places.T)] >= np.broadcast_to(least.numpy(), shown.shape)[tuple(places.T)]]
+    if len(places) == 0:
+        return places
+    wide = F.pad(value, (reach,) * 4, value=-torch.inf).numpy()
+    side = np.arange(2 * reach + 1)
+    around = (side[:, None] * wide.shape[2] + side).ravel()
+    flat = np.ravel_multi_index(tuple(places.T), wide.shape)  # of the corner: the padding is that far
+    best = wide.ravel()[flat[:, None] + around].max(1)
+    return places[shown[tuple(places.T)] >= best - np.float32(1e-3)]

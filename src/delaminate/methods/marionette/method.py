@@ -36,8 +36,6 @@ LARGE = 4_000_000
 TRAIN_BYTES, TRAIN_SECONDS = 430, 15e-6
 SEARCH_BYTES, HELD_BYTES = 150, 40
 SEARCH_SECONDS, SPRITE_SECONDS = 0.5e-6, 0.1e-6
-
-
 SAMPLE = 12
 """Frames on which a search is judged while it goes on: each is searched, which takes its time."""
 
@@ -117,6 +115,12 @@ class MarioNette(MarioNetteModel):
     def accepts_size(self, size: tuple[int, int], by: str) -> bool:
         """Search explains frames of any size, where the background is of one colour."""
         return size == self.image_size or (by == "search" and self.store.ground.shape[1:] == (1, 1))
+
+    def preparation(self, count: int) -> str | None:
+        looked_for = self.config.search_steps and self.config.background not in ("learned", "black")
+        if looked_for and count * self.image_size[0] * self.image_size[1] >= LARGE:
+            return f"Looking for the background of {count} images."
+        return None
 
     def prepare(self, pixels: UInt8[Tensor, "N 3 H W"]) -> tuple[str, ...]:
         """Estimate the background that search needs, from all images; the same each time."""
