@@ -210,23 +210,23 @@ class TemplateBank:
 
     def _correlated(self, frames: Frames, index: int, entries: list[int]) -> Candidates:
         """Places to which correlation points, and at which enough pixels match."""
-        fresh = frames.at_first()
-        maps, found = fresh.maps(index)[:, :-1], [np.zeros((0, 3), np.int64)]
+        maps, found = frames.first_maps(index)[:, :-1], [np.zeros((0, 3), np.int64)]
         shared: dict[tuple[int, int], Spectra] = {}
         for k in entries:
             key = k, frames.size
             if key not in self._templates:
                 self._templates[key] = _Template.of(self.patterns[k], float(self.prices[k]), frames)
             template = self._templates[key]
-            spectra = shared.setdefault(template.size, {})
+            if template.size not in shared:
+                shared[template.size] = frames.first_spectra(index, template.size)
             places, value = template.correlator.peaks(
-                maps[:, :, *template.window], *template.least, reach=1, shared=spectra
+                maps[:, :, *template.window], *template.least, reach=1, shared=shared[template.size]
             )
             if len(places) > MOST:
                 places = places[np.argsort(-value, kind="stable")[:MOST]]
             found.append(places + np.array([k, template.window[0].start, template.window[1].start]))
         together = np.concatenate(found)
-        return together[self.weighed(fresh, index, together)[2]]
+        return together[self.weighed(frames.at_first(), index, together)[2]]
 
     def leftovers(self, frames: Frames, index: int) -> Scored:
         """Places that what is left open hints at, of those that `candidates` misses; none where colours do not recur."""

@@ -18,6 +18,8 @@ from delaminate.matching.exact.templates import ColourCodes, Frames, HardSprite,
 
 AT_ONCE = 2**22
 """Pixels of frames that are explained at a time where only the explanation is wanted."""
+KEPT = 2**23
+"""Pixels of frames, with their margins, that are kept ready at most."""
 WORTH, PART = 10**8, 3 * 10**7
 """Pixels of frames times patterns from which processes share them, about 1.5 s; and that one is given at a time."""
 
@@ -154,7 +156,7 @@ class FrameStack:
         known = None if self.whole is None else self.whole[0].kept.get(key)
         source = None if self.whole is None or known is None else (known, self.whole[1][rows])
         frames = Frames(*self.part(rows), margin, codes, source)
-        if whole and frames.kind.size <= AT_ONCE:
+        if whole and frames.kind.size <= KEPT:
             self.kept[key] = frames
             return frames.fresh()
         return frames

@@ -44,7 +44,9 @@ MAX_SPECTRUM_BYTES = 2**29
 MAX_STRIP_PIXELS = 2**20
 """Peaks of a larger frame are looked for in strips of about so many pixels, so that memory does not grow with it."""
 MAX_KEPT_BYTES = 2**30
-"""Codes and maps of frames are kept while they take no more memory than this."""
+"""Maps of frames, as they were and as they are, are kept while they take no more memory than this."""
+MAX_SPECTRA_PIXELS = 2**22
+"""Pixels of windows of which spectra are kept: about 150 MB."""
 
 
 Spots = Int64[np.ndarray, "n 3"]
@@ -225,8 +227,10 @@ class Frames:
         self.as_light = np.pad(codes.as_light(colour, background), pad) if codes.smeared else None
         self.spots: dict[tuple[object, ...], Int64[np.ndarray, "n 2"]] = {}
         self.lookups: dict[tuple[int, Shape], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        self._codes: dict[int, Tensor] = {}
+        self._first: dict[int, Tensor] = {}
+        self._spectra: dict[tuple[int, Shape], Spectra] = {}
         self._maps: dict[int, Tensor] = {}
+        self._spectra_now: dict[int, Spectra] = {}
         self.packed = np.pad(packed(frames), pad) if codes.exact else np.zeros((0, 0, 0), np.uint32)
 
     def __len__(self) -> int:
@@ -235,13 +239,13 @@ class Frames:
     def fresh(self) -> "Frames":
         """The same frames with nothing explained; what never changes is shared."""
         again = copy.copy(self)
-        again.kind, again._maps = self.kind_before.copy(), {}
+        again.kind, again._maps, again._spectra_now = self.kind_before.copy(), {}, {}
         return again
 
     def at_first(self) -> "Frames":
         """The same frames with nothing explained, to look at only."""
         again = copy.copy(self)
-        again.kind, again._maps = self.kind_before, {}
+        again.kind, again._maps, again._spectra_now = self.kind_before, {}, {}
         return again
 
     @property
@@ -264,20 +268,45 @@ class Frames:
             return self.packed[index][window] == pattern.packed
         return self.codes.same(self.colour[index][window], pattern.colour)
 
+    def first_maps(self, index: int) -> Float[Tensor, "1 C H W"]:
+        """As `maps`, with nothing explained."""
+        if index in self._first:
+            return self._first[index]
+        codes = self.codes(torch.from_numpy(self.colour[index : index + 1]))
+        kind = torch.from_numpy(self.kind_before[index : index + 1])
+        is_open = (kind == OPEN).float()[:, None]
+        maps = torch.cat([codes * is_open, (kind == BACKGROUND).float()[:, None], is_open], 1)
+        if self._keeps_maps:
+            self._first[index] = maps
+        return maps
+
+    def first_spectra(self, index: int, size: Shape) -> "Spectra":
+        """Where spectra of a window, so large, of `first_maps` are remembered; nowhere if they are too many."""
+        if (index, size) not in self._spectra and len(self._spectra) * size[0] * size[1] > MAX_SPECTRA_PIXELS:
+            return {}
+        return self._spectra.setdefault((index, size), {})
+
     def maps(self, index: int) -> Float[Tensor, "1 C H W"]:
         """What correlates with patterns: codes of open pixels, then background and open as indicators."""
         if index in self._maps:
             return self._maps[index]
-        keep = len(self) * self.kind[0].size * (2 * CODE_WIDTH + 2) * 4 < MAX_KEPT_BYTES
-        codes = self._codes.get(index)
-        if codes is None:
-            codes = self.codes(torch.from_numpy(self.colour[index : index + 1]))
         kind = torch.from_numpy(self.kind[index : index + 1])
         is_open = (kind == OPEN).float()[:, None]
-        maps = torch.cat([codes * is_open, (kind == BACKGROUND).float()[:, None], is_open], 1)
-        if keep:
-            self._codes[index], self._maps[index] = codes, maps
+        codes = self.first_maps(index)[:, :CODE_WIDTH] * is_open  # what is open was so at first
+        maps = torch.cat([codes, (kind == BACKGROUND).float()[:, None], is_open], 1)
+        if self._keeps_maps:
+            self._maps[index] = maps
         return maps
+
+    def spectra(self, index: int) -> "Spectra":
+        """Where spectra of `maps`, of one window of them, are remembered while these stay as they are."""
+        if not self._keeps_maps:
+            return {}
+        return self._spectra_now.setdefault(index, {})
+
+    @property
+    def _keeps_maps(self) -> bool:
+        return len(self) * self.kind[0].size * (2 * CODE_WIDTH + 4) * 4 < MAX_KEPT_BYTES
 
     def windows(self, spots: Spots, top: int, left: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Cut aligned windows: colours (n, h, w, 3) and kinds (n, h, w); closed beyond the padded frame."""
@@ -315,6 +344,7 @@ class Frames:
     def forget_maps(self, index: int) -> None:
         """What is known about a frame's pixels has changed."""
         self._maps.pop(index, None)
+        self._spectra_now.pop(index, None)
 
 
 def templates(
