@@ -280,7 +280,7 @@ class Frames:
             self._first[index] = maps
         return maps
 
-    def first_spectra(self, index: int, size: Shape) -> "Spectra":
+    def first_spectra(self, index: int, size: Shape) -> Spectra:
         """Where spectra of a window, so large, of `first_maps` are remembered; nowhere if they are too many."""
         if (index, size) not in self._spectra and len(self._spectra) * size[0] * size[1] > MAX_SPECTRA_PIXELS:
             return {}
@@ -298,7 +298,7 @@ class Frames:
             self._maps[index] = maps
         return maps
 
-    def spectra(self, index: int) -> "Spectra":
+    def spectra(self, index: int) -> Spectra:
         """Where spectra of `maps`, of one window of them, are remembered while these stay as they are."""
         if not self._keeps_maps:
             return {}
@@ -392,7 +392,7 @@ class TemplateCorrelator:
         else:
             self.half = bank.bfloat16().to(memory_format=torch.channels_last)
 
-    def __call__(self, maps: Float[Tensor, "1 C H W"], shared: "Spectra | None" = None) -> Float[Tensor, "K Y X"]:
+    def __call__(self, maps: Float[Tensor, "1 C H W"], shared: Spectra | None = None) -> Float[Tensor, "K Y X"]:
         """Correlate at every place that lies inside the padded frame.
 
         Args:
@@ -422,7 +422,7 @@ class TemplateCorrelator:
         rows_least: Tensor,
         columns_least: Tensor,
         reach: int,
-        shared: "Spectra | None" = None,
+        shared: Spectra | None = None,
     ) -> tuple[Int64[np.ndarray, "n 3"], Float32[np.ndarray, " n"]]:
         """Find `peaks` of the correlation and their values, strip by strip.
 
