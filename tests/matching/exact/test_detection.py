@@ -9,8 +9,9 @@ from helpers.patterns import BACKGROUND as GROUND
 from helpers.patterns import bank_of, disc, frame_of, opened, paste, pattern, placed, scattered
 
 from delaminate.matching.exact import bit_planes, fitting
-from delaminate.matching.exact.detection import Occurrence, PlacementCost, find, order
+from delaminate.matching.exact.detection import Occurrence, PlacementCost, TemplateBank, find, order
 from delaminate.matching.exact.fitting import PatternPixels, ring_of
+from delaminate.matching.exact.search import FrameStack, Search, explained
 from delaminate.matching.exact.templates import BACKGROUND, CLOSED, MISFIT, OPEN, HardSprite
 
 
@@ -227,3 +228,56 @@ def test_search_answers_the_same_each_time():
     those = [pattern((9, 9), seed) for seed in range(3)]
     frame = scattered(1, (36, 36), those, 6, seed=5)[0][0]
     assert found_in(frame, those) == found_in(frame, those)
+
+
+# --- places that are known --------------------------------------------------------------------------------------------
+
+
+def noisy_scenes():
+    """Frames with two sprites, colours off by up to 8 levels; how they are searched."""
+    those = [pattern((9, 8), 1, disc(9)[:, :8]), pattern((7, 11), 2), pattern((12, 12), 3, disc(12))]
+    frames, _ = scattered(6, (60, 70), those, 5, seed=1)
+    noise = np.random.default_rng(0).integers(-8, 9, np.shape(frames))
+    shown = (np.asarray(frames, np.int16) + noise).clip(0, 255).astype(np.uint8)
+    search = Search(tolerance=0.16)
+    return those, FrameStack(shown, (GROUND[None, :1, :1] / np.float32(255)).astype(np.float32), ((0, 0),)), search
+
+
+def test_a_frame_is_correlated_with_a_pattern_once(monkeypatch):
+    those, scenes, search = noisy_scenes()
+    asked = []
+    plain = TemplateBank._correlated
+    monkeypatch.setattr(
+        TemplateBank,
+        "_correlated",
+        lambda bank, frames, index, entries: asked.extend((index, k) for k in entries) or plain(bank, frames, index, entries),
+    )  # fmt: skip
+    once = explained(scenes, those, search)
+    assert len(asked) == len(set(asked)) == 6 * 3
+    again = explained(scenes, those[:2], search)
+    assert len(asked) == 6 * 3
+    # What is known from before is what one who starts anew finds.
+    scenes.kept.clear()
+    assert explained(scenes, those[:2], search).places == again.places
+    assert explained(scenes, those, search).places == once.places
+    assert sum(map(len, once.places)) > 12
+
+
+def test_what_is_cut_out_of_frames_has_their_places():
+    those, scenes, search = noisy_scenes()
+    whole = explained(scenes, those, search)
+    spots = [(n, place.top, place.left) for n, some in enumerate(whole.places) for place in some]
+    around = scenes.surroundings(spots, (12, 12))
+    assert around.fresh(search).whole is not None
+    alone = replace(around, whole=None, kept={})
+    assert alone.fresh(search).whole is None
+    one, other = explained(around, those, search), explained(alone, those, search)
+    # At the border of what is cut out, slivers may be told apart by what lies beyond it.
+    assert np.abs(one.left - other.left).mean() <= 1
+    same = [set(a) & set(b) for a, b in zip(one.places, other.places, strict=True)]
+    assert sum(map(len, same)) >= 0.9 * sum(map(len, other.places))
+    corner = [(max(top - 8, 0), max(left - 8, 0)) for _, top, left in spots]
+    for (n, _, _), (top, left), some in zip(spots, corner, one.places, strict=True):
+        top, left = min(top, 60 - 28), min(left, 70 - 28)
+        inner = {(p.entry, p.top + top, p.left + left) for p in some if 0 <= p.top <= 16 and 0 <= p.left <= 16}
+        assert inner <= {(p.entry, p.top, p.left) for p in whole.places[n]}
