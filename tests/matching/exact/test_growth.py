@@ -47,6 +47,9 @@ def test_a_patch_is_looked_up_wherever_it_occurs():
     assert find_occurrences(frames, [0], [], 0.95) == []
     few = find_occurrences(frames, [0, 1], seeds[:1], 0.95)[0]
     assert np.array_equal(np.array(sorted(map(tuple, few))).reshape(-1, 3), wanted[wanted[:, 0] < 2])
+    for side in (6, 7):  # what is remembered of frames is so for one size
+        larger = find_occurrences(frames, list(range(8)), [cut_seed(frames, wanted[0], side)], 0.95)[0]
+        assert np.array_equal(np.array(sorted(map(tuple, larger))), wanted)
 
 
 def test_a_patch_grows_to_the_whole():

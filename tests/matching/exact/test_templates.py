@@ -167,6 +167,8 @@ def test_peaks_found_strip_by_strip_are_those_of_the_whole(count, monkeypatch):
     least = torch.full((count, value.shape[1], 1), 4.0), torch.full((count, 1, value.shape[2]), 5.0)
     places, values = strips.peaks(frames.maps(0)[:, :-1], *least, reach=1)
     assert strips.strip == 14
+    # Also where all is asked for at once, in more rows than one transform has.
+    assert_close(strips(frames.maps(0)[:, :-1]), torch.from_numpy(value), atol=0.02 if count == 1 else 0.3, rtol=0)
     assert {(5 * n + 12, 3 + n + 12) for n in range(11)} <= {(y, x) for _, y, x in places.tolist()}
     assert np.array_equal(places, expected)
     assert_close(values, value[tuple(expected.T)], atol=1e-3, rtol=1e-4)

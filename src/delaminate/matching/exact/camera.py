@@ -222,7 +222,7 @@ def alike(
 
 
 def near_in_each(one: np.ndarray, other: np.ndarray, near: int) -> np.ndarray:
-    """Where colours (..., 3) of one type, 8 bits or more, differ by no more than some levels of 255 in each channel.
+    """Where colours (..., 3) differ by no more than some levels of 255 in each channel.
 
     As `(abs(one - other) <= near).all(-1)`, which takes five times as long.
     """

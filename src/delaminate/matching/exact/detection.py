@@ -31,13 +31,15 @@ LEAST_CUT = 4.0
 SNUG = 0.02
 """Bonus for each pixel around a pattern that is not open: among equal places, the one that leaves no crumbs."""
 MOST = 5_000
-"""Candidates of a frame that are looked at closely, at most, for each group of patterns."""
+"""Candidates of a frame that are looked at closely, at most, for each pattern."""
 BEST = 256
 """Candidates that are compared with each other at a time: the best ones."""
 TIE = 1e-8
 """By how much a candidate is worse than the one before it; far less than any difference between gains."""
 SLACK = 0.6
 """Estimated gains above this share of the price are looked at closely; codes are not exact."""
+MOST_KNOWN, MOST_PLACES = 2**16, 500
+"""Places of so many patterns in single frames are remembered, at most; not of those that have more than this."""
 ROOM = 16
 """Room around frames in which templates hang over the border is a multiple of so many pixels: few sizes of transforms."""
 
@@ -109,7 +111,7 @@ class _Template:
 
 
 class TemplateBank:
-    """Patterns made ready for search: templates by size, and all their pixels."""
+    """Patterns made ready for search: all their pixels, and templates where they are needed."""
 
     rounds = 3
     """How often a frame is gone through: what has been explained may let others show."""
@@ -194,19 +196,22 @@ class TemplateBank:
         """
         price = self.price.pixels, self.price.share, self.price.cut
         keys = {k: (index, self.patterns[k].exact_key, price) for k in entries}
-        missing = [k for k in entries if keys[k] not in frames.spots]
+        known = {k: frames.spots[keys[k]] for k in entries if keys[k] in frames.spots}
+        missing = [k for k in entries if k not in known]
         if missing and frames.whole is not None:
             whole, corners = frames.whole
             number, *corner = corners[index].tolist()
             for k, places in zip(missing, self._places(whole, number, missing), strict=True):
                 places, last = places - np.array(corner), np.array(frames.size) - self.sizes[k]
                 inner = (places + self.sizes[k] > frames.margin) & (places < np.array(frames.size) - frames.margin)
-                frames.spots[keys[k]] = places[((places >= 0) & (places <= last) & inner).all(1)]
+                known[k] = places[((places >= 0) & (places <= last) & inner).all(1)]
         elif missing:
             found = self._correlated(frames, index, missing)
-            for k in missing:
-                frames.spots[keys[k]] = found[found[:, 0] == k, 1:]
-        return [frames.spots[keys[k]] for k in entries]
+            known |= {k: found[found[:, 0] == k, 1:] for k in missing}
+        for k in missing:
+            if len(frames.spots) < MOST_KNOWN and len(known[k]) <= MOST_PLACES:
+                frames.spots[keys[k]] = known[k]
+        return [known[k] for k in entries]
 
     def _correlated(self, frames: Frames, index: int, entries: list[int]) -> Candidates:
         """Places to which correlation points, and at which enough pixels match."""

@@ -132,7 +132,7 @@ def find_occurrences(
     least, enough = 0.8 * tells, (1 - HINTS * opens / tells.clamp_min(1)).clamp_min(match - 0.25)
     found: list[list[np.ndarray]] = [[np.zeros((0, 3), np.int64)] for _ in seeds]
     for index in indices:
-        maps, spectra = frames.maps(index)[:, :, *window], frames.spectra(index)
+        maps, spectra = frames.maps(index)[:, :, *window], frames.spectra(index, size)
         value, visible = correlator(maps, spectra).split([len(seeds), len(boxes)])
         visible = visible[which.ravel()]
         ratio = torch.where(visible >= least, value / visible.clamp_min(1), 0.0)

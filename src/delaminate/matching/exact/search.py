@@ -79,14 +79,14 @@ class FrameStack:
         frames: RGB in 0..255.
         behind: In [0, 1], one for each frame or one for all.
         offsets: Top and left of each frame on the background, in pixels.
-        kept: Frames made ready, by margin and tolerance, where they are not too many to keep.
+        kept: Frames made ready, by margin, tolerance and chroma, where they are not too many to keep.
         whole: Of what was cut out of others: these, and frame, top and left of each in pixels.
     """
 
     frames: UInt8[np.ndarray, "N H W 3"]
     behind: Float32[np.ndarray, "G H2 W2 3"]
     offsets: tuple[tuple[int, int], ...]
-    kept: dict[tuple[int, float], Frames] = field(default_factory=dict, repr=False)
+    kept: dict[tuple[int, float, float], Frames] = field(default_factory=dict, repr=False)
     whole: "tuple[FrameStack, Spots] | None" = field(default=None, repr=False)
 
     @classmethod
@@ -149,12 +149,12 @@ class FrameStack:
         whole = rows is None or rows == list(range(len(self)))
         codes = ColourCodes(search.tolerance, search.chroma)
         margin = max([search.margin, *(max(pattern.size) - 1 for pattern in patterns if codes.exact)])
-        key = margin, search.tolerance
+        key = margin, search.tolerance, search.chroma
         if whole and key in self.kept:
             return self.kept[key].fresh()
         rows = list(range(len(self))) if rows is None else rows
-        known = None if self.whole is None else self.whole[0].kept.get(key)
-        source = None if self.whole is None or known is None else (known, self.whole[1][rows])
+        stack, spots = self.whole or (self, np.pad(np.arange(len(self))[:, None], ((0, 0), (0, 2))))
+        source = (stack.kept[key], spots[rows]) if key in stack.kept else None
         frames = Frames(*self.part(rows), margin, codes, source)
         if whole and frames.kind.size <= KEPT:
             self.kept[key] = frames
@@ -180,7 +180,7 @@ def explained(scenes: FrameStack, patterns: list[HardSprite], search: Search, ro
     """
     rows = list(range(len(scenes))) if rows is None else rows
     size = scenes.frames.shape[1] * scenes.frames.shape[2]
-    if search.processes > 1 and len(rows) > 1 and len(rows) * size * len(patterns) >= WORTH:
+    if search.processes > 1 and scenes.whole is None and len(rows) > 1 and len(rows) * size * len(patterns) >= WORTH:
         few = max(1, min(PART // (size * len(patterns)), AT_ONCE // 8 // size, -(-len(rows) // search.processes)))
         alone = replace(search, processes=1, progress=Progress())
         tasks = ((*scenes.part(rows[n : n + few]), patterns, alone) for n in range(0, len(rows), few))

@@ -259,11 +259,9 @@ def _holds_another(pattern: HardSprite, others: list[HardSprite], search: Search
     """Whether others explain a good part of a pattern."""
     size = (pattern.size[0] + 2, pattern.size[1] + 2)
     shown, behind = np.zeros((*size, 3), np.uint8), np.full((*size, 3), 2, np.float32)  # a colour that there is not
-    around = ~np.pad(pattern.alpha, 1)
     shown[1:-1, 1:-1][pattern.alpha] = np.rint(255 * pattern.colour[pattern.alpha])
-    behind[around] = 0.0
-    scenes = FrameStack(shown[None], behind[None], ((0, 0),))
-    frames = scenes.fresh(search)
+    frames = FrameStack(shown[None], behind[None], ((0, 0),)).fresh(search)
+    frames.hide(0, ~np.pad(pattern.alpha, 1))
     places = find(frames, 0, search.bank(others, frames, strict=True))
     return bool(places) and frames.share_explained >= HELD
 

@@ -13,6 +13,8 @@ correlation if colours are turned into codes whose inner product is 1 for equal 
 
 import copy
 import functools
+import hashlib
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +46,7 @@ MAX_SPECTRUM_BYTES = 2**29
 MAX_STRIP_PIXELS = 2**20
 """Peaks of a larger frame are looked for in strips of about so many pixels, so that memory does not grow with it."""
 MAX_KEPT_BYTES = 2**30
-"""Maps of frames, as they were and as they are, are kept while they take no more memory than this."""
+"""Maps of frames, as they were and as they are, and spectra of these, are kept if they take no more memory than this."""
 MAX_SPECTRA_PIXELS = 2**22
 """Pixels of windows of which spectra are kept: about 150 MB."""
 
@@ -93,9 +95,10 @@ class HardSprite:
         return self.packed.tobytes(), self.alpha.tobytes(), self.size
 
     @functools.cached_property
-    def exact_key(self) -> tuple[bytes, bytes, Shape]:
+    def exact_key(self) -> bytes:
         """Equal for sprites that are equal to the last bit of their numbers."""
-        return self.colour.tobytes(), self.alpha.tobytes(), self.size
+        shown = self.colour.tobytes() + self.alpha.tobytes() + str(self.size).encode()
+        return hashlib.blake2b(shown, digest_size=16).digest()
 
     @property
     def is_flat(self) -> bool:
@@ -230,7 +233,7 @@ class Frames:
         self._first: dict[int, Tensor] = {}
         self._spectra: dict[tuple[int, Shape], Spectra] = {}
         self._maps: dict[int, Tensor] = {}
-        self._spectra_now: dict[int, Spectra] = {}
+        self._spectra_now: dict[int, dict[Shape, Spectra]] = {}
         self.packed = np.pad(packed(frames), pad) if codes.exact else np.zeros((0, 0, 0), np.uint32)
 
     def __len__(self) -> int:
@@ -298,15 +301,15 @@ class Frames:
             self._maps[index] = maps
         return maps
 
-    def spectra(self, index: int) -> Spectra:
-        """Where spectra of `maps`, of one window of them, are remembered while these stay as they are."""
+    def spectra(self, index: int, size: Shape) -> Spectra:
+        """Where spectra of a window, so large, of `maps` are remembered while these stay as they are."""
         if not self._keeps_maps:
             return {}
-        return self._spectra_now.setdefault(index, {})
+        return self._spectra_now.setdefault(index, {}).setdefault(size, {})
 
     @property
     def _keeps_maps(self) -> bool:
-        return len(self) * self.kind[0].size * (2 * CODE_WIDTH + 4) * 4 < MAX_KEPT_BYTES
+        return len(self) * self.kind[0].size * 3 * (CODE_WIDTH + 2) * 4 < MAX_KEPT_BYTES
 
     def windows(self, spots: Spots, top: int, left: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Cut aligned windows: colours (n, h, w, 3) and kinds (n, h, w); closed beyond the padded frame."""
@@ -335,6 +338,14 @@ class Frames:
         self.kind[indices] = kinds
         for index in indices:
             self.forget_maps(index)
+
+    def hide(self, index: int, pixels: Bool[np.ndarray, "H W"]) -> None:
+        """Count pixels of a frame, without margin, as background from the first; of frames that are kept nowhere."""
+        inside = slice(self.margin, -self.margin), slice(self.margin, -self.margin)
+        for kind in (self.kind, self.kind_before):
+            kind[index][inside][pixels] = BACKGROUND
+        self.was_open[index][inside][pixels] = False
+        self.forget_maps(index)
 
     def close(self, index: int, window: tuple[slice, slice], pixels: Bool[np.ndarray, "h w"]) -> None:
         """Count pixels of a window as explained."""
@@ -376,7 +387,7 @@ class TemplateCorrelator:
 
     Args:
         bank: Templates, from `templates` or of the same channels.
-        size: Height and width of the padded frames.
+        size: Height and width of the maps.
     """
 
     def __init__(self, bank: Float[Tensor, "K C h w"], size: tuple[int, int]) -> None:
@@ -401,6 +412,10 @@ class TemplateCorrelator:
         """
         height, width = maps.shape[2:]
         rows, columns = height - self.bank.shape[2] + 1, width - self.bank.shape[3] + 1
+        if self.by_fft and height > self.fft_size[0]:
+            h = self.bank.shape[2]
+            starts = range(0, rows, self.strip)
+            return torch.cat([self(maps[:, :, n : min(n + self.strip, rows) + h - 1]) for n in starts], 1)
         if self.by_fft:
             shared = {} if shared is None else shared
             spectrum = shared.get(tuple(self.fft_size))
@@ -427,7 +442,7 @@ class TemplateCorrelator:
         """Find `peaks` of the correlation and their values, strip by strip.
 
         Args:
-            maps: From `Frames.maps`.
+            maps: From `Frames.first_maps`, all but the last.
             rows_least, columns_least: (K, Y, 1) and (K, 1, X): the lower of the two is the least that a peak must have.
             reach: As in `peaks`; at most 3.
             shared: Remembers the spectrum of `maps`, unless they are taken in several strips.
@@ -472,8 +487,8 @@ def peaks(
     if len(places) == 0:
         return places
     wide = F.pad(value, (reach,) * 4, value=-torch.inf).numpy()
-    side = np.arange(2 * reach + 1)
-    around = (side[:, None] * wide.shape[2] + side).ravel()
     flat = np.ravel_multi_index(tuple(places.T), wide.shape)  # of the corner: the padding is that far
-    best = wide.ravel()[flat[:, None] + around].max(1)
+    best = np.full(len(flat), -np.inf, np.float32)
+    for down, right in itertools.product(range(2 * reach + 1), repeat=2):
+        np.maximum(best, wide.ravel()[flat + down * wide.shape[2] + right], out=best)
     return places[shown[tuple(places.T)] >= best - np.float32(1e-3)]
