@@ -411,6 +411,11 @@ def test_formats_that_are_finished_are_left_out(command, scenes, tmp_path, monke
     assert "png: " in finished(command, words, out, "--resume")
 
 
+def written(path):
+    """Bytes of a file, 0 while there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_process_killed_at_random_moments_is_finished(command, model, tmp_path, packed):
     drawn = delaminate.draw("tetrominoes", 200, split="dev").images
@@ -423,8 +428,8 @@ def test_a_process_killed_at_random_moments_is_finished(command, model, tmp_path
     for _ in range(6):
         given = [sys.executable, "-m", "delaminate", *map(str, words), "--out", str(out), "--resume"]
         process = subprocess.Popen(given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        before = (out / "journal.jsonl").stat().st_size if out.exists() else 0
-        while process.poll() is None and not (out.exists() and (out / "journal.jsonl").stat().st_size > before):
+        before = written(out / "journal.jsonl")
+        while process.poll() is None and written(out / "journal.jsonl") <= before:
             time.sleep(0.01)
         time.sleep(0.4 * rng.random())
         process.send_signal(signal.SIGKILL)
