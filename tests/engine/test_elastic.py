@@ -15,7 +15,7 @@ from delaminate.engine.checkpoint import load
 
 TESTS = Path(__file__).parents[1]
 PATIENCE = 240
-"""Seconds; two processes take 40 on two idle cores, and more than 60 on busy ones."""
+"""Seconds that two processes may take, on busy cores, too."""
 SETTINGS = (
     "search_steps=2", "search_batch=8", "num_sprites=4", "distil_steps=4", "distil_batch=4", "steps=16", "batch=4",
     "reassign_every=0", "algorithm=adamw",

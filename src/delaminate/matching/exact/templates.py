@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Complex, Float, Float32, Int64, UInt8, UInt32
 from torch import Tensor
 
+from delaminate.matching.exact.noise import is_noisy
 from delaminate.matching.exact.outlines import shows_background
 from delaminate.matching.exact.subsampling import LUMA
 from delaminate.matching.tile_cells import colour_codes, orient
@@ -34,9 +35,8 @@ MISFIT = 0.4
 CLOSED, BACKGROUND, OPEN = 0, 1, 2
 """What is known about a pixel of a frame."""
 CODE_WIDTH = 8
-EXACT, NOISY = 0.03, 0.07
-"""Tolerances up to the first are those of captures without loss: there, equal colours are equal to the bit. Those of noisy
-sources are above the second."""
+EXACT = 0.03
+"""Tolerances up to here are those of captures without loss: there, equal colours are equal to the bit."""
 MAX_DIRECT_VALUES = 2**25
 """Correlations are taken in bands of rows that give no more values than this at a time."""
 FFT_COST = 170
@@ -165,11 +165,6 @@ class ColourCodes:
         return self.tolerance <= EXACT
 
     @property
-    def noisy(self) -> bool:
-        """Colours recur about, as compression leaves them."""
-        return self.tolerance > NOISY
-
-    @property
     def smeared(self) -> bool:
         """Chroma is smeared."""
         return self.chroma < 1
@@ -219,7 +214,7 @@ class Frames:
         # Where colours recur to the bit, so does the background; rounding it to 8 bits and back is all the difference there is.
         if codes.exact:
             is_ground = (np.abs(colour - background) < 1.5 / 255).all(-1)
-        elif codes.noisy:
+        elif is_noisy(codes.tolerance):
             is_ground = shows_background(colour, background, codes.ground_metric, codes.tolerance)
         else:
             is_ground = codes.same_as_ground(colour, background)
